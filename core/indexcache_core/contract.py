@@ -1,0 +1,259 @@
+"""What operator and engine say to each other, over the engine's control port.
+
+    GET  /v1/state    -> State                    what the engine is and does, and its counters
+    PUT  /v1/flags    Desired -> State            what it shall do; the same again renews the permit
+    POST /v1/kill     Kill -> State               to the baseline from the next step on; always works
+
+Every call carries `Authorization: Bearer <token>`. Writers are fenced: a PUT names the engine's *incarnation* (new at every start) and
+an *epoch*; another incarnation, an older epoch, or the same epoch with other content is refused with 409 and changes nothing. A kill
+needs neither. After a kill, a lapsed permit or a breaker an engine is `tripped`: only a PUT with a newer epoch leads out of it.
+
+Counters are cumulative while an incarnation lives. Measurements belong to a *series*: they start from zero, under a new series number,
+whenever the flags that they speak of (pattern, protected) change.
+"""
+
+import hashlib
+import hmac
+import secrets
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexcache_core.histogram import Histogram
+from indexcache_core.pattern import Pattern
+
+CONTRACT = 1
+CONTROL_PORT = 9470
+MAX_BODY = 64 * 1024  # bytes; a larger request is refused with 413
+
+TOKEN_FILE_ENV = "INDEXCACHE_TOKEN_FILE"  # noqa: S105 the name of a variable, not a token
+PORT_ENV = "INDEXCACHE_CONTROL_PORT"
+
+# Upper ends of the buckets of context length, in units of the model's k: the first is not measured (everything is chosen there), the
+# second is shown but never judged (recall says little there), the rest are judged.
+CONTEXT_ENDS_IN_K = (1, 2, 4, 8, 16, 32, 64, 128)
+JUDGED_FROM = 2  # index into the buckets
+
+
+class Model(BaseModel):
+    """Base of everything that travels: unknown fields are errors, values don't change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Mode(StrEnum):
+    """What an engine does. `tripped` works as `off`, and needs a newer epoch to leave."""
+
+    OFF = "off"
+    SHADOW = "shadow"
+    ON = "on"
+    TRIPPED = "tripped"
+
+
+class Reason(StrEnum):
+    """Why an engine is in its mode."""
+
+    STARTED = "Started"
+    REQUESTED = "Requested"
+    KILLED = "Killed"
+    PERMIT_LAPSED = "PermitLapsed"
+    BREAKER = "Breaker"
+
+
+class Flags(Model):
+    """The desired behaviour. `pattern` has one letter for each site; what is protected is Full whatever it says."""
+
+    mode: Literal[Mode.OFF, Mode.SHADOW, Mode.ON] = Mode.OFF
+    pattern: Pattern | None = None
+    protected: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    min_context_tokens: Annotated[int, Field(ge=0)] = 0
+    """Steps whose longest context is under this run all Full."""
+    sample_rows: Annotated[int, Field(ge=0, le=4096)] = 32
+    """Query rows measured a step, at most."""
+
+
+class Identity(Model):
+    """On whose behalf: becomes labels of metrics, so that an alert can be bound to what fired it."""
+
+    namespace: str = ""
+    rollout: str = ""
+    uid: str = ""
+    revision: str = ""
+
+
+class Thresholds(Model):
+    """The guardrails' thresholds, published as metrics for alert rules. None: there is none."""
+
+    overlap: float | None = None
+    recall: float | None = None
+    recall_per_indexer: float | None = None
+
+
+class Desired(Model):
+    """The body of a PUT."""
+
+    incarnation: str
+    epoch: Annotated[int, Field(ge=1)]
+    flags: Flags
+    permit_seconds: Annotated[float, Field(gt=0, le=7 * 86400)] | None = None
+    """How long `on` may go on without another PUT. Required for mode `on`. The time starts when the PUT arrives."""
+    identity: Identity = Identity()
+    thresholds: Thresholds = Thresholds()
+
+
+class Kill(Model):
+    """The body of a kill; the reason is kept in the state's message."""
+
+    reason: Annotated[str, Field(max_length=512)] = ""
+
+
+class Site(Model):
+    """One place with an indexer."""
+
+    index: int
+    layer: int
+    domain: str
+    """Where choices can be compared; the first site of a domain is always Full."""
+    k: int
+    """Tokens chosen a query row."""
+
+
+class Series(Model):
+    """Measurements of one Shared site, one bucket of context length, one mode.
+
+    One observation is one request in one step: the mean over its sampled rows. Rows whose context holds no more than k tokens don't count.
+    """
+
+    site: int
+    context: int
+    """Index of the bucket of context length: see CONTEXT_ENDS_IN_K; the last is open."""
+    mode: Literal[Mode.SHADOW, Mode.ON]
+    overlap: Histogram = Histogram()
+    """|reused & fresh| / |fresh|"""
+    recall: Histogram = Histogram()
+    """Share of the softmax over the fresh set's index scores that the reused set covers."""
+
+
+class Requests(Model):
+    """Users' requests, cumulative but for `running`; probes are counted in `probes` alone.
+
+    A request is admitted under the mode of the step that first schedules it.
+    """
+
+    admitted_baseline: int = 0
+    admitted_reuse: int = 0
+    touched_by_reuse: int = 0
+    """Requests of which at least one step ran in mode `on`, whenever they were admitted."""
+    finished: int = 0
+    probes: int = 0
+    running_baseline: int = 0
+    running_reuse: int = 0
+    """In flight and touched by reuse."""
+    contexts: tuple[int, ...] = (0,) * (len(CONTEXT_ENDS_IN_K) + 1)
+    """Users' requests admitted, by the context length of their prompt (buckets as for Series)."""
+
+
+class Steps(Model):
+    """Engine steps, cumulative."""
+
+    full: int = 0
+    """All Full, in mode `off`, `shadow` or `tripped`."""
+    reuse: int = 0
+    """With at least one Shared site."""
+    reuse_all_full: int = 0
+    """In mode `on`, but all Full: a short context, a probe of the baseline, a request that opted out."""
+
+
+class Cache(Model):
+    """Prefix cache, in tokens, cumulative."""
+
+    baseline_hits: int = 0
+    """Tokens served from blocks computed under the baseline."""
+    reuse_hits: int = 0
+    """Tokens served from blocks computed under reuse, to requests under the same reuse."""
+    resalted_requests: int = 0
+    """Requests whose not yet computed blocks moved to another chain at a flip."""
+
+
+class State(Model):
+    """What an engine says of itself."""
+
+    contract: int = CONTRACT
+    supported: bool
+    reasons: tuple[str, ...] = ()
+    """Why not, if not supported; each names what was found, what was expected and what to do."""
+    engine: str = "vllm"
+    engine_version: str = ""
+    runtime_version: str = ""
+    architecture: str = ""
+    sites: tuple[Site, ...] = ()
+    incarnation: str
+    epoch: int = 0
+    mode: Mode = Mode.OFF
+    reason: Reason = Reason.STARTED
+    message: str = ""
+    desired: Flags = Flags()
+    """The flags last accepted; what the engine does is `mode`."""
+    identity: Identity = Identity()
+    permit_remaining_seconds: float | None = None
+    series_number: int = 0
+    series: tuple[Series, ...] = ()
+    requests: Requests = Requests()
+    steps: Steps = Steps()
+    cache: Cache = Cache()
+    step_seconds: float = 0.0
+    """Age of the step now running; a hung engine shows here."""
+
+
+class Refused(Model):
+    """The body of a 4xx: what is wrong, by name."""
+
+    code: Literal[
+        "Unauthorized",
+        "NotFound",
+        "TooLarge",
+        "Invalid",
+        "Unsupported",
+        "OtherIncarnation",
+        "OldEpoch",
+        "EpochConflict",
+        "DoesNotFit",
+    ]
+    message: str
+    field: str = ""
+
+
+def new_incarnation() -> str:
+    """A name for one life of an engine."""
+    return secrets.token_hex(8)
+
+
+PROBE_PREFIX = "icprobe"
+
+
+def probe_request_id(token: str, nonce: str) -> str:
+    """An X-Request-Id that marks a request as the operator's probe: it is not counted as traffic, and nobody without the token can make one."""
+    return f"{PROBE_PREFIX}-{nonce}-{_sign(token, nonce)}"
+
+
+def is_probe(request_id: str, token: str) -> bool:
+    """Whether a request's id (an engine may put things before and after it) was made by `probe_request_id` with this token."""
+    _, found, rest = request_id.partition(PROBE_PREFIX + "-")
+    parts = rest.split("-")
+    return bool(found) and len(parts) >= 2 and hmac.compare_digest(parts[1], _sign(token, parts[0]))
+
+
+def _sign(token: str, nonce: str) -> str:
+    return hmac.new(token.encode(), f"probe {nonce}".encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def context_bucket(tokens: int, k: int) -> int:
+    """The bucket of a context of so many tokens in a model that chooses k."""
+    return next((i for i, end in enumerate(CONTEXT_ENDS_IN_K) if tokens <= end * k), len(CONTEXT_ENDS_IN_K))
+
+
+def context_label(bucket: int, k: int) -> str:
+    """Its bounds in tokens, as people read them: "129-256"."""
+    low = CONTEXT_ENDS_IN_K[bucket - 1] * k + 1 if bucket else 1
+    return f"{low}-{CONTEXT_ENDS_IN_K[bucket] * k}" if bucket < len(CONTEXT_ENDS_IN_K) else f"{low}+"

@@ -1,0 +1,92 @@
+"""Patterns: which indexers run (Full) and which reuse the choice of the nearest Full one before them (Shared).
+
+A pattern has one letter for each *indexer site* of a model, in execution order: DeepSeek-V3.2 has a site in each of its 61 layers,
+other models in some. A site is named by its position in that order, its *index*; the layer it lies in is a fact about the model.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import AfterValidator, StringConstraints
+
+FULL, SHARED = "F", "S"
+MAX_SITES = 512
+
+
+class PatternError(ValueError):
+    """A pattern that can't be: says what was found, what was expected and what to do."""
+
+
+def check(pattern: str) -> str:
+    """The pattern itself, if it is one for some model: letters F and S, an F first.
+
+    Raises PatternError.
+    """
+    if not pattern:
+        raise PatternError("empty; expected one letter F (Full) or S (Shared) for each indexer of the model")
+    if len(pattern) > MAX_SITES:
+        raise PatternError(f"{len(pattern)} letters; at most {MAX_SITES} are supported")
+    wrong = sorted(set(pattern) - {FULL, SHARED})
+    if wrong:
+        raise PatternError(
+            f"contains {', '.join(map(repr, wrong))}; only F (Full) and S (Shared) are letters of a pattern"
+        )
+    if pattern[0] != FULL:
+        raise PatternError("starts with S; the first indexer has nobody before it to share with, so begin with F")
+    return pattern
+
+
+Pattern = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(check)]
+
+
+def all_full(sites: int) -> str:
+    """The baseline's pattern for a model with that many sites."""
+    return FULL * sites
+
+
+def protect(pattern: str, protected: Iterable[int]) -> str:
+    """The pattern with the protected sites Full, whatever it said of them."""
+    kept = set(protected)
+    return "".join(FULL if i in kept else letter for i, letter in enumerate(pattern))
+
+
+def leaders(pattern: str) -> tuple[int, ...]:
+    """For each site the index of the site whose choice it reads: its own if Full, the nearest Full one before it if Shared."""
+    out: list[int] = []
+    for i, letter in enumerate(pattern):
+        out.append(i if letter == FULL else out[-1])
+    return tuple(out)
+
+
+def shared_sites(pattern: str) -> tuple[int, ...]:
+    """Indexes of the Shared sites."""
+    return tuple(i for i, letter in enumerate(pattern) if letter == SHARED)
+
+
+def retention(pattern: str) -> float:
+    """Share of the indexers that still run, in (0, 1]."""
+    return pattern.count(FULL) / len(pattern)
+
+
+def misfits(pattern: str, protected: Iterable[int], domains: list[str]) -> list[str]:
+    """Reasons against a pattern for a model whose sites lie in these domains, one a site, in execution order; none if it fits.
+
+    A *domain* is where choices can be compared: one pipeline stage, one compression ratio. The first site of each must be Full.
+    """
+    reasons = []
+    if len(pattern) != len(domains):
+        reasons.append(
+            f"pattern: {len(pattern)} letters, the model has {len(domains)} indexers; give one letter for each"
+        )
+    outside = sorted(i for i in set(protected) if not 0 <= i < len(domains))
+    if outside:
+        reasons.append(f"protected: {outside} outside the model's indexers 0 to {len(domains) - 1}; remove them")
+    effective = protect(pattern, protected)
+    for i, (letter, domain) in enumerate(zip(effective, domains, strict=False)):
+        if letter == SHARED and domain not in domains[:i]:
+            reasons.append(f"pattern: indexer {i} is Shared but the first of domain {domain!r}; make it F")
+        elif letter == SHARED and domains[leaders(effective)[i]] != domain:
+            reasons.append(
+                f"pattern: indexer {i} would share across domains ({domain!r}); make an earlier one of its domain F"
+            )
+    return reasons
