@@ -27,7 +27,7 @@ CONTRACT = 1
 CONTROL_PORT = 9470
 MAX_BODY = 64 * 1024  # bytes; a larger request is refused with 413
 
-TOKEN_FILE_ENV = "INDEXCACHE_TOKEN_FILE"  # noqa: S105 the name of a variable, not a token
+TOKEN_FILE_ENV = "INDEXCACHE_TOKEN_FILE"
 PORT_ENV = "INDEXCACHE_CONTROL_PORT"
 
 # Upper ends of the buckets of context length, in units of the model's k: the first is not measured (everything is chosen there), the
@@ -233,7 +233,7 @@ PROBE_PREFIX = "icprobe"
 
 
 def probe_request_id(token: str, nonce: str) -> str:
-    """An X-Request-Id that marks a request as the operator's probe: it is not counted as traffic, and nobody without the token can make one."""
+    """An X-Request-Id that marks a request as the operator's probe, not counted as traffic. Only holders of the token can make one."""
     return f"{PROBE_PREFIX}-{nonce}-{_sign(token, nonce)}"
 
 

@@ -28,9 +28,7 @@ def check(pattern: str) -> str:
         raise PatternError(f"{len(pattern)} letters; at most {MAX_SITES} are supported")
     wrong = sorted(set(pattern) - {FULL, SHARED})
     if wrong:
-        raise PatternError(
-            f"contains {', '.join(map(repr, wrong))}; only F (Full) and S (Shared) are letters of a pattern"
-        )
+        raise PatternError(f"contains {', '.join(map(repr, wrong))}; only F (Full) and S (Shared) are letters of a pattern")
     if pattern[0] != FULL:
         raise PatternError("starts with S; the first indexer has nobody before it to share with, so begin with F")
     return pattern
@@ -75,9 +73,7 @@ def misfits(pattern: str, protected: Iterable[int], domains: list[str]) -> list[
     """
     reasons = []
     if len(pattern) != len(domains):
-        reasons.append(
-            f"pattern: {len(pattern)} letters, the model has {len(domains)} indexers; give one letter for each"
-        )
+        reasons.append(f"pattern: {len(pattern)} letters, the model has {len(domains)} indexers; give one letter for each")
     outside = sorted(i for i in set(protected) if not 0 <= i < len(domains))
     if outside:
         reasons.append(f"protected: {outside} outside the model's indexers 0 to {len(domains) - 1}; remove them")
@@ -86,7 +82,5 @@ def misfits(pattern: str, protected: Iterable[int], domains: list[str]) -> list[
         if letter == SHARED and domain not in domains[:i]:
             reasons.append(f"pattern: indexer {i} is Shared but the first of domain {domain!r}; make it F")
         elif letter == SHARED and domains[leaders(effective)[i]] != domain:
-            reasons.append(
-                f"pattern: indexer {i} would share across domains ({domain!r}); make an earlier one of its domain F"
-            )
+            reasons.append(f"pattern: indexer {i} would share across domains ({domain!r}); make an earlier one of its domain F")
     return reasons
