@@ -1,0 +1,156 @@
+"""The status of an IndexCacheRollout: everything that must survive a crash of the operator, and what people read.
+
+What is live (counters, wealth between two writes) is not here: the engines' counters are cumulative, so an operator that restarts
+recomputes what it missed.
+"""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from indexcache_operator.api.base import ApiModel
+
+
+class Phase(StrEnum):
+    """A summary; the truth is in the conditions."""
+
+    PENDING = "Pending"
+    CHECKING = "Checking"
+    SHADOWING = "Shadowing"
+    CANARY = "Canary"
+    PROMOTING = "Promoting"
+    PROMOTED = "Promoted"
+    FALLING_BACK = "FallingBack"
+    FELL_BACK = "FellBack"
+    FAILED = "Failed"
+
+
+class Condition(ApiModel):
+    """As in Kubernetes' API conventions."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+    last_transition_time: str = ""
+    observed_generation: int = 0
+
+
+class StepStatus(ApiModel):
+    """The step under way."""
+
+    index: int
+    weight: int
+    started_at: str
+    reached_at: str | None = None
+    """When the engines' own counters showed the weight."""
+    requests_seen: int = 0
+    requests_needed: int | None = None
+    """An estimate of what the certificate still wants; None while it can't be estimated."""
+
+
+class RouteStatus(ApiModel):
+    """The user's route as it was before the first change."""
+
+    original_backends: list[dict[str, Any]]
+
+
+class TrafficStatus(ApiModel):
+    """Percent of the traffic on the canary."""
+
+    desired: int = 0
+    observed: int | None = None
+    """By the engines' own request counters; None while they don't tell."""
+    verified_generation: int | None = None
+    """Generation of the route whose weight they showed."""
+
+
+class PodStatus(ApiModel):
+    """One engine."""
+
+    name: str
+    canary: bool = False
+    state: str = "unknown"
+    epoch: int = 0
+    reason: str = ""
+
+
+class EvidenceStatus(ApiModel):
+    """One test of one guardrail."""
+
+    guardrail: str
+    contexts: str = ""
+    indexer: int | None = None
+    verdict: Literal["Breached", "Certified", "Holding", "NoData", "Observing"]
+    mean: float | None = None
+    lower_bound: float | None = None
+    threshold: float
+    samples: int = 0
+    e_value: float = 0.0
+    """Wealth of the bet against the pattern; at 1 / alpha the guardrail counts as breached."""
+    alpha: float
+
+
+class QualityStatus(ApiModel):
+    """Probes answered so far, which no engine remembers: counts by bucket of context length and bucket of value, sparse."""
+
+    revision: str
+    counts: dict[str, dict[str, int]] = {}
+    drop_sum: float = 0.0
+    pairs: int = 0
+
+
+class FallbackStatus(ApiModel):
+    """The intent to fall back; written before anything else about it is reported."""
+
+    cause: str
+    message: str = ""
+    since: str
+    revision: str
+
+
+class Rejected(ApiModel):
+    """A revision that is not tried again without `indexcache.dev/retry`."""
+
+    revision: str
+    reason: str
+    message: str = ""
+    at: str
+
+
+class HistoryEntry(ApiModel):
+    """How one revision ended."""
+
+    revision: str
+    pattern: str
+    outcome: Literal["Promoted", "FellBack", "Superseded"]
+    reason: str
+    at: str
+
+
+class Status(ApiModel):
+    """An IndexCacheRollout's status."""
+
+    observed_generation: int = 0
+    phase: Phase = Phase.PENDING
+    message: str = ""
+    revision: str = ""
+    phase_started_at: str = ""
+    epoch: int = 0
+    """The last epoch given to engines: persisted before it is used."""
+    step: StepStatus | None = None
+    route: RouteStatus | None = None
+    traffic: TrafficStatus = TrafficStatus()
+    canary_pods: list[str] = []
+    """Pods chosen for exposure, in the order in which they were chosen."""
+    pods: list[PodStatus] = []
+    evidence: list[EvidenceStatus] = []
+    quality: QualityStatus | None = None
+    fallback: FallbackStatus | None = None
+    rejected: list[Rejected] = []
+    history: list[HistoryEntry] = []
+    conditions: list[Condition] = []
+    # What the printer columns show.
+    step_summary: str = ""
+    recall: str = ""
+    verdict: str = ""
+    reason: str = ""

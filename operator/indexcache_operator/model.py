@@ -1,0 +1,215 @@
+"""What the operator sees and what it does: the only things that pass between observe/, plan/ and act/.
+
+`plan(observation, memory) -> Plan` is pure. An Observation is one look at everything; an Action is idempotent and safe to do again after a
+crash at any point.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from indexcache_core.contract import Desired, State
+
+from indexcache_operator.api.spec import Spec
+from indexcache_operator.api.status import Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginePod:
+    """One pod of the rollout's Deployment and what its engine said, if it could be asked."""
+
+    name: str
+    ip: str | None
+    ready: bool
+    deleting: bool = False
+    current: bool = True
+    """Made from the Deployment's present template."""
+    baseline_label: bool = False
+    canary_label: bool = False
+    state: State | None = None
+    error: str | None = None
+    """Why there is no state."""
+    problem: str | None = None
+    """Why the pod isn't ready, in the kubelet's words (image, crash loop, unschedulable)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """The user's HTTPRoute, as far as it concerns the rollout."""
+
+    found: bool
+    rule_index: int | None = None
+    backends: tuple[dict[str, Any], ...] = ()
+    generation: int = 0
+    resource_version: str = ""
+    accepted_generation: int | None = None
+    """Highest generation that every parent reports as Accepted with ResolvedRefs."""
+    problem: str | None = None
+    request_timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A prompt with a fixed continuation."""
+
+    prompt: str
+    continuation: str
+    context_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSet:
+    """The rollout's probes, or why there are none."""
+
+    probes: tuple[Probe, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult:
+    """One pair: log-probabilities of the continuation, mean a token, in nats."""
+
+    revision: str
+    context_tokens: int
+    baseline_logprob: float
+    canary_logprob: float
+    canary_pod: str
+    incarnation: str
+    """Of the canary's engine, in mode `on` before and after the probe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """One look at everything that a decision may rest on."""
+
+    now: datetime
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    annotations: dict[str, str]
+    deleting: bool
+    spec: Spec | None
+    spec_problem: str | None = None
+    """Why the spec could not be read."""
+    status: Status
+    workload_current: bool = False
+    """Deployment, Services and Secret are as this spec wants them."""
+    pods: tuple[EnginePod, ...] = ()
+    route: Route | None = None
+    """None: the spec names none."""
+    probes: ProbeSet | None = None
+    probe_results: tuple[ProbeResult, ...] = ()
+    """New since the last look."""
+    model_config: dict[str, Any] | None = None
+    """The model's config.json, where it can be read before a pod exists."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------------
+# Actions. Those of one plan are done in the order given, but that kills wait for nothing and come first.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kill:
+    """Baseline from the next step on, on one pod."""
+
+    pod: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersistStatus:
+    """Write the plan's status now: what follows relies on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsureWorkload:
+    """Deployment, Services and Secret as the spec wants them, by server-side apply."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetLabels:
+    """Which Services a pod stands behind. Done when the change is written."""
+
+    pod: str
+    baseline: bool
+    canary: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutFlags:
+    """Desired flags of one engine; the same again renews its permit."""
+
+    pod: str
+    desired: Desired
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchRoute:
+    """Backends of the user's rule: a JSON patch that tests the rule's name and the resource version."""
+
+    rule_index: int
+    rule: str
+    backends: tuple[dict[str, Any], ...]
+    resource_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunProbes:
+    """Ask these of both pods, in the background; results come with a later observation. At most one run is under way."""
+
+    revision: str
+    baseline_pod: str
+    canary_pod: str
+    probes: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """A Kubernetes Event on the rollout."""
+
+    type: str
+    """Normal or Warning."""
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteWorkload:
+    """Our objects gone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseWorkload:
+    """Our objects kept, no longer ours (deletionPolicy Retain)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveFinalizer:
+    """Let the resource go."""
+
+
+Action = (
+    Kill
+    | PersistStatus
+    | EnsureWorkload
+    | SetLabels
+    | PutFlags
+    | PatchRoute
+    | RunProbes
+    | Event
+    | DeleteWorkload
+    | ReleaseWorkload
+    | RemoveFinalizer
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What follows from an observation."""
+
+    status: Status
+    actions: tuple[Action, ...] = ()
+    next_look_seconds: float = 5.0
+    memory: Any = field(default=None, repr=False)
+    """Live evidence, handed to the next plan; losing it loses sensitivity for a moment, never correctness."""
