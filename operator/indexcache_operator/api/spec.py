@@ -5,6 +5,7 @@ with the field's name (plan/check.py).
 """
 
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Any, Self
 
 from indexcache_core.pattern import Pattern
@@ -79,7 +80,7 @@ class Strategy(ApiModel):
     @model_validator(mode="after")
     def _rising(self) -> Self:
         weights = [step.weight for step in self.steps]
-        if any(b <= a for a, b in zip(weights, weights[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(weights)):
             raise ValueError(f"steps: weights {weights} don't rise; give each step more than the one before it")
         return self
 
