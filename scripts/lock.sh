@@ -11,6 +11,9 @@ compile() { # OUT SOURCES...
     --override requirements/overrides.txt --no-emit-package indexcache-core --no-emit-package indexcache-kernels --no-emit-package vllm \
     "$@" -o "requirements/$out" >/dev/null
 }
-compile all.txt {core,operator,kernels,runtime,testbed,testbed/vllm_name}/pyproject.toml --group pyproject.toml:dev
+compile all.txt {core,operator,kernels,runtime,testbed,testbed/dsa_cpu,testbed/vllm_name}/pyproject.toml --group pyproject.toml:dev
 compile operator.txt -c requirements/all.txt {core,operator}/pyproject.toml
 compile engine.txt -c requirements/all.txt testbed/vllm_name/pyproject.toml
+grep -qE '^uv==' requirements/all.txt
+"$UV" pip compile -q --no-header --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
+  -c requirements/all.txt - -o requirements/uv.txt <<<uv >/dev/null
