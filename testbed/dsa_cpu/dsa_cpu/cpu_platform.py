@@ -1,0 +1,67 @@
+"""vLLM's CPU platform without its refusal of sparse attention.
+
+Trap: for every MLA model the built-in platform turns off chunked prefill and prefix caching and widens the token budget, since its own
+MLA can't do them. This one can, so it puts back what was asked for; vLLM's log still says they were turned off.
+"""
+
+from typing import Any
+
+from vllm.platforms.cpu import CpuPlatform
+
+from dsa_cpu import guard
+
+ARCHITECTURES = frozenset({"DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM"})
+
+
+def is_dsa(vllm_config: Any) -> bool:
+    """Whether the configured model is one that this package serves."""
+    model = vllm_config.model_config
+    return model is not None and not ARCHITECTURES.isdisjoint(getattr(model.hf_config, "architectures", None) or ())
+
+
+def check_supported(vllm_config: Any) -> None:
+    """Raises guard.Unsupported, naming the setting, for what was never written or tried here."""
+    guard.check_version()
+    parallel, cache = vllm_config.parallel_config, vllm_config.cache_config
+    for name in (
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "data_parallel_size",
+        "decode_context_parallel_size",
+        "prefill_context_parallel_size",
+    ):
+        if (found := getattr(parallel, name)) != 1:
+            raise guard.Unsupported(f"{name}: {found}; DSA on a CPU runs in one process, set it to 1")
+    if cache.cache_dtype not in ("auto", "float32", "bfloat16"):
+        raise guard.Unsupported(f"kv_cache_dtype: {cache.cache_dtype}; keys are kept in the model's own dtype, set it to auto")
+    if vllm_config.speculative_config is not None:
+        raise guard.Unsupported("speculative_config: set; DSA on a CPU decodes one token a step, leave it out")
+
+
+class DsaCpuPlatform(CpuPlatform):  # type: ignore[misc]
+    """The CPU platform; for models with DSA, with the sparse attention of this package."""
+
+    @classmethod
+    def get_attn_backend_cls(cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None) -> str:
+        """The attention backend's class, as a dotted name."""
+        if attn_selector_config.use_mla and attn_selector_config.use_sparse:
+            return "dsa_cpu.attention.TorchSparseMLABackend"
+        return str(super().get_attn_backend_cls(selected_backend, attn_selector_config, num_heads))
+
+    @classmethod
+    def check_and_update_config(cls, vllm_config: Any) -> None:
+        """Adapts the configuration in place. Raises guard.Unsupported for a DSA model under a configuration that can't work."""
+        scheduler, cache, parallel = vllm_config.scheduler_config, vllm_config.cache_config, vllm_config.parallel_config
+        asked = scheduler.enable_chunked_prefill, scheduler.max_num_batched_tokens, cache.enable_prefix_caching
+        executor = parallel.distributed_executor_backend
+        super().check_and_update_config(vllm_config)
+        if not is_dsa(vllm_config):
+            return
+        check_supported(vllm_config)
+        scheduler.enable_chunked_prefill, scheduler.max_num_batched_tokens, cache.enable_prefix_caching = asked
+        if executor == "uni":  # else rewritten to "mp": one more process of 1 GB
+            parallel.distributed_executor_backend = executor
+        # The C++ rotary kernel for CPUs silently mis-rotates MLA's (tokens, heads, rope) queries; torch's own is right.
+        custom_ops = vllm_config.compilation_config.custom_ops
+        if "-rotary_embedding" not in custom_ops:
+            custom_ops.append("-rotary_embedding")

@@ -1,0 +1,125 @@
+"""The lightning indexer: it scores every earlier position for a query row and chooses the k best.
+
+    score(t, s) = sum over heads h of w(t, h) * relu(q(t, h) . k(s))          DeepSeek-V3.2, arXiv 2512.02556, equation 1
+
+A layer's op has three seams, apart so that a plugin can run any without the others: `forward_cpu` writes the step's keys, always, and
+calls `select`; `select` writes the chosen positions into `topk_indices_buffer`, which attention reads; `row_scores` gives the scores of
+some rows. Keys are kept in the model's dtype, not in fp8, so no rounding enters the choice.
+
+Trap: a layer that skips the key write leaves holes which a later step scores. Whoever skips a choice must still call `forward_cpu`.
+"""
+
+from typing import Any
+
+import torch
+from vllm.forward_context import get_forward_context
+from vllm.model_executor.custom_op import op_registry_oot
+from vllm.model_executor.layers.sparse_attn_indexer import SparseAttnIndexer
+
+from dsa_cpu import guard
+from dsa_cpu.attention import TorchIndexerBackend
+from dsa_cpu.metadata import SparseMetadata, flat, write
+from dsa_cpu.topk import NEVER, topk_positions
+
+
+def index_scores(q: torch.Tensor, keys: torch.Tensor, weights: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """Index scores of rows that share their keys, or have keys of their own.
+
+    q: (rows, heads, dim); keys: (positions, dim) or (rows, positions, dim); weights: (rows, heads), with all scales in them;
+    position: (rows,) int64. Returns (rows, positions) float32, -inf after each row's own position.
+    """
+    q, keys, weights = q.float(), keys.float(), weights.float()
+    n = keys.shape[-2]
+    scores = q.new_zeros(q.shape[0], n)
+    if keys.dim() == 2:
+        for head in range(q.shape[1]):  # one head at a time: (rows, heads, positions) is too large for long prefills
+            scores.addcmul_((q[:, head] @ keys.T).relu_(), weights[:, head, None])
+    else:
+        dots = torch.bmm(q, keys.transpose(1, 2)).relu_()  # [rows, heads, positions]
+        scores = torch.bmm(weights[:, None], dots)[:, 0]
+    return scores.masked_fill_(torch.arange(n) > position[:, None], NEVER)
+
+
+class TorchSparseAttnIndexer(SparseAttnIndexer):  # type: ignore[misc]
+    """vLLM's indexer op of one layer, in torch."""
+
+    def __init__(
+        self, k_cache: Any, quant_block_size: int, scale_fmt: str, topk_tokens: int, head_dim: int, *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(k_cache, quant_block_size, scale_fmt, topk_tokens, head_dim, *args, **kwargs)
+        # On the instance, since vLLM asks for the cache's spec and backend only after the model is built.
+        k_cache.head_dim, k_cache.dtype = head_dim, torch.get_default_dtype()
+        k_cache.get_attn_backend = lambda: TorchIndexerBackend
+        keep_queries_unquantized()
+
+    def forward_cpu(self, hidden_states: torch.Tensor, q: torch.Tensor, k: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Write the step's keys, then choose. Returns the buffer of chosen positions.
+
+        q: (tokens, heads, dim); k: (tokens, dim); weights: (tokens, heads).
+        """
+        metadata = get_forward_context().attn_metadata
+        if isinstance(metadata, dict):  # else vLLM's profiling run, which has no caches
+            m = metadata[self.k_cache.prefix]
+            write(self.k_cache.kv_cache, m.slot_mapping, k)
+            self.select(q, weights, m)
+        buffer: torch.Tensor = self.topk_indices_buffer
+        return buffer
+
+    forward_native = forward_cpu
+
+    def select(self, q: torch.Tensor, weights: torch.Tensor, m: SparseMetadata) -> None:
+        """Choose for every row of the step, into `topk_indices_buffer[:tokens]`: (tokens, k) int32, -1 padded at the end.
+
+        q: (tokens, heads, dim); weights: (tokens, heads).
+        """
+        n = m.num_actual_tokens
+        if n == len(m.seq_lens):  # a row a request: one batch
+            self.topk_indices_buffer[:n] = self._choose(q[:n], flat(self.k_cache.kv_cache)[m.slots], weights[:n], m.position)
+            return
+        for r in range(len(m.seq_lens)):
+            rows = slice(m.starts[r], m.starts[r + 1])
+            self.topk_indices_buffer[rows] = self._choose(q[rows], self._keys_of(m, r), weights[rows], m.position[rows])
+
+    def row_scores(self, q: torch.Tensor, weights: torch.Tensor, m: SparseMetadata, rows: torch.Tensor) -> torch.Tensor:
+        """Index scores of some rows of the step, over all positions of their contexts.
+
+        q: (tokens, heads, dim); weights: (tokens, heads); rows: (n,) int64, in any order.
+        Returns (n, longest context in the step) float32, -inf after each row's own position.
+        """
+        out = q.new_full((len(rows), max(m.seq_lens, default=0)), NEVER, dtype=torch.float32)
+        for r in sorted(set(m.request[rows].tolist())):
+            of_request = (m.request[rows] == r).nonzero()[:, 0]
+            chosen = rows[of_request]
+            out[of_request, : m.seq_lens[r]] = index_scores(q[chosen], self._keys_of(m, r), weights[chosen], m.position[chosen])
+        return out
+
+    def _choose(self, q: torch.Tensor, keys: torch.Tensor, weights: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        return topk_positions(index_scores(q, keys, weights, position), self.topk_tokens)
+
+    def _keys_of(self, m: SparseMetadata, request: int) -> torch.Tensor:
+        """The keys of one request's context: (positions, dim)."""
+        return flat(self.k_cache.kv_cache)[m.slots[request, : m.seq_lens[request]]]
+
+
+def register_indexer() -> None:
+    """Have vLLM construct our op wherever a model constructs `SparseAttnIndexer`. May be called again. Raises guard.Unsupported."""
+    if "SparseAttnIndexer" not in op_registry_oot:
+        guard.check_indexer(SparseAttnIndexer)
+        SparseAttnIndexer.register_oot(TorchSparseAttnIndexer)
+
+
+def unquantized(q: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """In place of vLLM's quantization of queries (rows, dim) to fp8: the queries themselves, and scales of one (rows, 1)."""
+    return q, q.new_ones(q.shape[0], 1)
+
+
+def keep_queries_unquantized() -> None:
+    """Replace the one thing of vLLM that has no hook: `Indexer.forward` calls a Triton kernel that rounds queries to fp8.
+
+    Done when an indexer is built and not before: only then is the module of the model loaded, and only in the process that runs it.
+    """
+    from vllm.model_executor.models import deepseek_v2
+
+    if deepseek_v2.per_token_group_quant_fp8 is not unquantized:
+        guard.check_quantize(vars(deepseek_v2), deepseek_v2.Indexer.forward)
+        deepseek_v2.per_token_group_quant_fp8 = unquantized
