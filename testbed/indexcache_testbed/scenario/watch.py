@@ -1,0 +1,175 @@
+"""An independent witness: what the engines themselves said, and what the rollout's status said, moment by moment.
+
+It asks each engine over its control port, as the operator does, but on its own: what the operator did is judged by this record, never by
+the operator's own account.
+"""
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from indexcache_core.contract import CONTROL_PORT, Mode, State
+
+from indexcache_testbed.scenario import kubectl
+
+
+@dataclass(frozen=True)
+class Look:
+    """What all engines said at one moment; an engine that did not answer is missing."""
+
+    at: float
+    """Seconds of time.monotonic()."""
+    states: dict[str, State]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The rollout as the API server had it at one moment."""
+
+    at: float
+    rollout: dict[str, Any]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.rollout.get("status") or {}
+        return found
+
+    @property
+    def phase(self) -> str:
+        return str(self.status.get("phase", ""))
+
+
+@dataclass
+class Witness:
+    """Watches one rollout and its engines while it is entered."""
+
+    namespace: str
+    rollout: str
+    interval: float = 0.2
+    """Seconds between two looks at the engines."""
+    looks: list[Look] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    _pods: dict[str, str] = field(default_factory=dict)
+    _token: str = ""
+    _session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1.0))
+        self._tasks = [asyncio.create_task(f()) for f in (self._follow_rollout, self._follow_pods, self._follow_engines)]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        assert self._session is not None
+        await self._session.close()
+
+    @property
+    def engines(self) -> dict[str, State]:
+        """The last look."""
+        return self.looks[-1].states if self.looks else {}
+
+    @property
+    def now(self) -> Seen:
+        """The rollout as last seen."""
+        return self.seen[-1] if self.seen else Seen(time.monotonic(), {})
+
+    async def until(self, what: str, holds: Callable[["Witness"], bool], within: float) -> float:
+        """Wait for a condition; the moment at which it was seen. Raises TimeoutError saying what did not come, and what was there."""
+        failed = next((t for t in self._tasks if t.done() and not t.cancelled() and t.exception()), None)
+        if failed:
+            raise RuntimeError("the witness stopped watching") from failed.exception()
+        try:
+            async with self.changed:
+                await asyncio.wait_for(self.changed.wait_for(lambda: holds(self)), within)
+        except TimeoutError:
+            raise TimeoutError(f"{what}: not seen in {within:.0f} s; {self.describe()}") from None
+        return time.monotonic()
+
+    async def until_phase(self, *phases: str, within: float) -> float:
+        """Wait for the rollout to be in one of these phases, for the spec as it is now."""
+        return await self.until(f"phase {' or '.join(phases)}", lambda w: w.now.phase in phases and w.current(), within)
+
+    def current(self) -> bool:
+        """Whether the status speaks of the present spec."""
+        return bool(self.now.status.get("observedGeneration") == self.now.rollout.get("metadata", {}).get("generation"))
+
+    def describe(self) -> str:
+        """The present, in a line."""
+        modes = ", ".join(f"{pod.rsplit('-', 1)[-1]} {s.mode} ({s.reason})" for pod, s in sorted(self.engines.items()))
+        return f"phase {self.now.phase or 'none'}: {self.now.status.get('message', '')}; engines: {modes or 'none answers'}"
+
+    async def _notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def _follow_rollout(self) -> None:
+        """Every version of the rollout that the API server tells of."""
+        while True:
+            process = await asyncio.create_subprocess_exec(
+                *("kubectl", "-n", self.namespace, "get", "icr", self.rollout, "--watch", "--output-watch-events", "-o", "json"),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                limit=2**24,
+            )
+            assert process.stdout is not None
+            try:
+                text = ""
+                async for line in process.stdout:
+                    text += line.decode()
+                    if line != b"}\n":
+                        continue
+                    event, text = json.loads(text), ""
+                    self.seen.append(Seen(time.monotonic(), {} if event["type"] == "DELETED" else event["object"]))
+                    await self._notify()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+            await asyncio.sleep(0.5)  # it isn't there yet, or the watch ended
+
+    async def _follow_pods(self) -> None:
+        """Which engines there are, and the token to ask them with."""
+        while True:
+            found = await kubectl.items("pods", self.namespace, f"indexcache.dev/rollout={self.rollout}")
+            self._pods = {p["metadata"]["name"]: p["status"]["podIP"] for p in found if p["status"].get("podIP")}
+            secret = await kubectl.find("secret", f"{self.rollout}-control", self.namespace)
+            self._token = secret["data"]["token"] if secret else ""
+            await asyncio.sleep(1.0)
+
+    async def _follow_engines(self) -> None:
+        while True:
+            start = time.monotonic()
+            answers = await asyncio.gather(*(self.ask(ip) for ip in self._pods.values()))
+            self.looks.append(Look(time.monotonic(), {p: s for p, s in zip(self._pods, answers, strict=True) if s}))
+            await self._notify()
+            await asyncio.sleep(max(0.0, start + self.interval - time.monotonic()))
+
+    async def ask(self, ip: str) -> State | None:
+        """One engine's state, or None if it does not answer (it may be starting, or gone)."""
+        assert self._session is not None
+        headers = {"Authorization": f"Bearer {base64.b64decode(self._token).decode()}"}
+        try:
+            async with self._session.get(f"http://{ip}:{CONTROL_PORT}/v1/state", headers=headers) as response:
+                return State.model_validate_json(await response.read()) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+
+
+def reusing(look: Look) -> list[str]:
+    """Engines in mode `on`."""
+    return sorted(pod for pod, state in look.states.items() if state.mode is Mode.ON)
+
+
+def admitted_reuse(look: Look) -> int:
+    """Requests that any engine ever admitted under reuse, by its own count."""
+    return sum(state.requests.admitted_reuse for state in look.states.values())
