@@ -30,14 +30,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Seen:
-    """The rollout as the API server had it at one moment."""
+    """An object as the API server had it from one moment on; empty before it was made and after it was deleted."""
 
     at: float
-    rollout: dict[str, Any]
+    object: dict[str, Any]
 
     @property
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.rollout.get("status") or {}
+        found: dict[str, Any] = self.object.get("status") or {}
         return found
 
     @property
@@ -51,10 +51,13 @@ class Witness:
 
     namespace: str
     rollout: str
+    route: str
     interval: float = 0.2
     """Seconds between two looks at the engines."""
     looks: list[Look] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    """The rollout."""
+    routes: list[Seen] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
     _pods: dict[str, str] = field(default_factory=dict)
@@ -63,7 +66,13 @@ class Witness:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1.0))
-        self._tasks = [asyncio.create_task(f()) for f in (self._follow_rollout, self._follow_pods, self._follow_engines)]
+        following = (
+            self._follow("icr", self.rollout, self.seen),
+            self._follow("httproute", self.route, self.routes),
+            self._follow_pods(),
+            self._follow_engines(),
+        )
+        self._tasks = [asyncio.create_task(f) for f in following]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -101,7 +110,7 @@ class Witness:
 
     def current(self) -> bool:
         """Whether the status speaks of the present spec."""
-        return bool(self.now.status.get("observedGeneration") == self.now.rollout.get("metadata", {}).get("generation"))
+        return bool(self.now.status.get("observedGeneration") == self.now.object.get("metadata", {}).get("generation"))
 
     def describe(self) -> str:
         """The present, in a line."""
@@ -112,11 +121,11 @@ class Witness:
         async with self.changed:
             self.changed.notify_all()
 
-    async def _follow_rollout(self) -> None:
-        """Every version of the rollout that the API server tells of."""
+    async def _follow(self, kind: str, name: str, into: list[Seen]) -> None:
+        """Every version of an object that the API server tells of."""
         while True:
             process = await asyncio.create_subprocess_exec(
-                *("kubectl", "-n", self.namespace, "get", "icr", self.rollout, "--watch", "--output-watch-events", "-o", "json"),
+                *("kubectl", "-n", self.namespace, "get", kind, name, "--watch", "--output-watch-events", "-o", "json"),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 limit=2**24,
@@ -129,7 +138,7 @@ class Witness:
                     if line != b"}\n":
                         continue
                     event, text = json.loads(text), ""
-                    self.seen.append(Seen(time.monotonic(), {} if event["type"] == "DELETED" else event["object"]))
+                    into.append(Seen(time.monotonic(), {} if event["type"] == "DELETED" else event["object"]))
                     await self._notify()
             finally:
                 if process.returncode is None:
@@ -163,6 +172,12 @@ class Witness:
                 return State.model_validate_json(await response.read()) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError):
             return None
+
+
+def backends(route: Seen) -> dict[str, int]:
+    """Weights of the route's first rule by backend."""
+    rules = route.object.get("spec", {}).get("rules") or [{}]
+    return {b["name"]: b.get("weight", 1) for b in rules[0].get("backendRefs", [])}
 
 
 def reusing(look: Look) -> list[str]:

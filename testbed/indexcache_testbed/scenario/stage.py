@@ -1,0 +1,112 @@
+"""One scenario under way: the witness, the load, and the moments that the figures are taken from."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from indexcache_core.contract import Mode
+
+from indexcache_testbed.load.answers import REUSE_STATE, failures, tally
+from indexcache_testbed.load.client import Load
+from indexcache_testbed.scenario import kubectl
+from indexcache_testbed.scenario.evidence import measured
+from indexcache_testbed.scenario.outcome import Outcome, phase_times
+from indexcache_testbed.scenario.watch import Look, Seen, Witness, admitted_reuse, backends, reusing
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Stage:
+    """What a scenario plays on."""
+
+    witness: Witness
+    load: Load
+    examples: Path
+    say: Say
+    started: float = field(default_factory=time.monotonic)
+    first_look: int = 0
+
+    def begin(self) -> None:
+        """A new scenario begins here."""
+        self.started, self.first_look = time.monotonic(), len(self.witness.looks)
+
+    async def apply(self, example: str, change: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        """kubectl apply one of examples/, changed if wanted; what was applied, once the API server has it."""
+        rollout: dict[str, Any] = yaml.safe_load((self.examples / f"{example}.yaml").read_text())
+        if change:
+            change(rollout)
+        await kubectl.apply(rollout)
+        pattern = rollout["spec"]["indexCache"]["pattern"]
+        self.say(f"kubectl apply -f examples/{example}.yaml   # pattern {pattern}")
+        await self.witness.until("the rollout as applied", lambda w: self._has(w, pattern), within=10)
+        return rollout
+
+    @staticmethod
+    def _has(witness: Witness, pattern: str) -> bool:
+        return bool(witness.now.object.get("spec", {}).get("indexCache", {}).get("pattern") == pattern)
+
+    async def until_exposed(self, weight: int, within: float) -> float:
+        """Wait until the engines' counters have shown at least this weight."""
+
+        def reached(w: Witness) -> bool:
+            traffic = w.now.status.get("traffic") or {}
+            step = w.now.status.get("step") or {}
+            return w.current() and traffic.get("desired", 0) >= weight and bool(step.get("reachedAt"))
+
+        return await self.witness.until(f"weight {weight} reached", reached, within)
+
+    # -----------------------------------------------------------------------------------------------------------------------------------
+    # Moments and counts, from the witness's record.
+
+    def looks(self) -> list[Look]:
+        """Of this scenario."""
+        return self.witness.looks[self.first_look :]
+
+    def seen(self) -> list[Seen]:
+        """Versions of the rollout in this scenario."""
+        return [s for s in self.witness.seen if s.at >= self.started]
+
+    def off_since(self, moment: float) -> float | None:
+        """The first look after the moment from which on every look shows no engine reusing."""
+        after = [look for look in self.looks() if look.at >= moment]
+        last_on = max((i for i, look in enumerate(after) if reusing(look)), default=-1)
+        return after[last_on + 1].at if last_on + 1 < len(after) else None
+
+    def zero_since(self, moment: float, canary: str) -> float | None:
+        """From when on the route has no canary backend and the gateway has accepted that."""
+        for seen in (s for s in self.witness.routes if s.at >= moment):
+            parents = seen.status.get("parents") or []
+            generation = seen.object.get("metadata", {}).get("generation")
+            current = parents and all(c.get("observedGeneration") == generation for p in parents for c in p.get("conditions", []))
+            if canary not in backends(seen) and current:
+                return seen.at
+        return None
+
+    def admitted_between(self, start: float, end: float) -> int:
+        """Requests admitted under reuse between two moments, by the engines' counters (an engine that restarts counts from 0 again)."""
+        looks = [look for look in self.witness.looks if start <= look.at <= end]
+        return max(0, admitted_reuse(looks[-1]) - admitted_reuse(looks[0])) if looks else 0
+
+    def outcome(self, letter: str, title: str, pattern: str, mode: Mode) -> Outcome:
+        """The figures that every scenario has."""
+        now, answers = time.monotonic(), self.load.since(self.started)
+        status = self.witness.now.status
+        looks = self.looks()
+        in_mode = [look for look in looks if any(s.mode is mode and s.series for s in look.states.values())]
+        return Outcome(
+            letter=letter,
+            title=title,
+            pattern=pattern,
+            ended=f"{status.get('phase', '')}: {status.get('reason', '')}",
+            phases=phase_times([(s.at, s.phase) for s in self.seen()], now),
+            measured=measured(in_mode[-1:], mode),
+            stable=tally(a for a in answers if a.state != REUSE_STATE),
+            canary=tally(a for a in answers if a.state == REUSE_STATE),
+            failed=sum(a.failed for a in answers),
+            failures=dict(failures(answers)),
+            admitted_under_reuse=self.admitted_between(self.started, now),
+        )
