@@ -1,6 +1,7 @@
 """The plain-torch model against Hugging Face's, and its choices."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,9 +30,10 @@ def exact_hugging_face(monkeypatch: pytest.MonkeyPatch) -> None:
     to_float = torch.Tensor.float
 
     def topk(x: torch.Tensor, k: int, dim: int = -1) -> torch.return_types.topk:
-        return torch.return_types.topk(tuple(t[..., :k] for t in x.sort(dim=dim, descending=True, stable=True)))
+        values, indices = x.sort(dim=dim, descending=True, stable=True)
+        return torch.return_types.topk((values[..., :k], indices[..., :k]))
 
-    def norm(self: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    def norm(self: Any, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
         return out
 
