@@ -56,7 +56,9 @@ def test_reuse_on_and_in_shadow_agrees_with_sets_recomputed_row_by_row(model: Mo
 def _sets(model: Model, table: questions.Table, letters: str, site: int) -> tuple[dict[int, list[set[int]]], torch.Tensor]:
     """Fresh choices of every site, row by row, under a pattern; the scores of one site."""
     tokens = torch.tensor([table.ids()])
-    angles, used, chosen = model.angles(tokens.shape[1]), None, {}
+    angles = model.angles(tokens.shape[1])
+    used: torch.Tensor | None = None
+    chosen: dict[int, list[set[int]]] = {}
     with torch.no_grad():
         x = model.embed(tokens)
         for i, (layer, letter) in enumerate(zip(model.layers, letters, strict=True)):
