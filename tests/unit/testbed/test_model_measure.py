@@ -85,8 +85,8 @@ def test_too_small_a_table_is_refused(model: Model) -> None:
 
 def example() -> PatternTable:
     sizes = [Size(16, 192, 3072, (131, 176)), Size(256, 64, 3072, (515, 656)), Size(432, 64, 3072, (867, 1008))]
-    rights = {"FFF": [1, 1, 1], "FFS": [1, 0.99, 0.98], "FSF": [0.6, 0.2, 0.1], "FSS": [0.99, 0.5, 0.4]}
-    patterns = {p: {"right": [float(v) for v in r], "log_prob": [-0.1, -0.2, -0.3]} for p, r in rights.items()}
+    rights: dict[str, list[float]] = {"FFF": [1, 1, 1], "FFS": [1, 0.99, 0.98], "FSF": [0.6, 0.2, 0.1], "FSS": [0.99, 0.5, 0.4]}
+    patterns = {p: {"right": r, "log_prob": [-0.1, -0.2, -0.3]} for p, r in rights.items()}
     recalls = {"0>1": [0.8, 0.2, 0.1], "0>2": [0.9, 0.5, 0.4], "1>2": [0.9, 0.8, 0.7]}
     shadow = {k: {"overlap": [0.5, 0.5, 0.5], "recall": v} for k, v in recalls.items()}
     return PatternTable(sizes, 64, 7, patterns, {"FS": shadow["0>1"], "FSS": shadow["0>2"], "FFS": shadow["1>2"]}, shadow)
