@@ -1,0 +1,14 @@
+"""Evidence that may be looked at as often as one likes: tests by betting, with stated bounds on being wrong.
+
+betting.py      wealth of a bet on bucketed observations, the one formula that everything here stands on
+certificate.py  "the mean is above the threshold": what promotes. Bounded by beta
+detector.py     "the mean fell under the threshold, now or later": what rolls back. Bounded by alpha
+verdict.py      what both say together of one test
+quality.py      paired probes as observations in [0, 1]
+traffic.py      whether the engines' counters show the share of traffic that the route was told to give
+
+What the bounds assume, and no more: each observation's expectation *given everything before it* is on its side of the threshold. Requests
+may depend on one another in any way; a healthy pattern under which some long stretch of observations is nonetheless expected under
+the threshold (one very unlucky request that decodes for a thousand steps) isn't healthy in this sense. Sites of one request step need
+no such assumption (betting.py: `share`).
+"""

@@ -1,0 +1,71 @@
+"""The certificate that promotes: evidence *for* a pattern, so that silence never passes for health.
+
+Null "bad": E[X_t | past] <= m, always. The wealth V is the mean over betting.FRACTIONS; `certified` when V >= 1 / beta. By Ville's
+inequality a bad pattern is ever certified with probability at most beta.
+
+Certificates aren't split among tests as alarms are: going on needs all of them, and if any one guardrail is bad, its own certificate
+alone must fail (an intersection-union test: Berger 1982).
+"""
+
+import math
+
+from indexcache_core.evidence.betting import log_mean_exp, log_wealth
+from indexcache_core.histogram import Histogram
+
+_PRECISION = 1e-4
+_HORIZON = 1e9  # observations; what needs more is as good as never
+
+
+def log_certificate(histogram: Histogram, m: float, share: float = 1.0) -> float:
+    """log V against "mean <= m"; 0 without observations."""
+    return log_mean_exp(log_wealth(histogram.counts, m, share))
+
+
+def certified(histogram: Histogram, m: float, beta: float, share: float = 1.0) -> bool:
+    """Whether "mean <= m" is refuted at level beta."""
+    return log_certificate(histogram, m, share) >= -math.log(beta)
+
+
+def still_needed(histogram: Histogram, m: float, beta: float, share: float = 1.0) -> int | None:
+    """An estimate: observations still wanted if those to come are like those that came.
+
+    0 once certified; None without observations, or where their like would never certify.
+    """
+    have = histogram.count * share
+    if not have:
+        return None
+    wanted = -math.log(beta)
+    now = log_wealth(histogram.counts, m, share)
+    if log_mean_exp(now) >= wanted:
+        return 0
+    rates = [w / have for w in now]
+    if max(rates) <= 0:
+        return None
+
+    # The logarithm of a mixture of exponentials is convex in the number, and under the mark now: it crosses the mark once.
+    def enough(total: float) -> bool:
+        return log_mean_exp([rate * total for rate in rates]) >= wanted
+
+    low, high = have, have * 2
+    while not enough(high):
+        low, high = high, high * 2
+        if high > _HORIZON:
+            return None
+    while high - low > 0.5:
+        middle = (low + high) / 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return max(math.ceil(high - have), 1)
+
+
+def lower_bound(histogram: Histogram, delta: float, share: float = 1.0) -> float | None:
+    """The largest m, to 1e-4, for which "mean <= m" is refuted at level delta: with probability 1 - delta the mean is at all times above.
+
+    None without observations. V falls as m rises (its factors are 1 - c + c x / m), so bisection finds it.
+    """
+    if not histogram.count:
+        return None
+    low, high = 0.0, 1.0
+    while high - low > _PRECISION:
+        middle = (low + high) / 2
+        low, high = (middle, high) if certified(histogram, middle, delta, share) else (low, middle)
+    return low

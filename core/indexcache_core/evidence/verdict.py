@@ -1,0 +1,72 @@
+"""What the evidence says of one test: one guardrail, one threshold, and the observations that belong to it."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from indexcache_core.evidence import certificate
+from indexcache_core.histogram import Histogram
+
+
+class Verdict(StrEnum):
+    """In the order in which they outrank each other; Observing never acts."""
+
+    BREACHED = "Breached"
+    NO_DATA = "NoData"
+    HOLDING = "Holding"
+    CERTIFIED = "Certified"
+    OBSERVING = "Observing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict and its figures."""
+
+    verdict: Verdict
+    mean: float | None
+    lower_bound: float | None
+    """The mean is above it with probability 1 - beta, at all times at once."""
+    samples: float
+    """In full observations (see betting.py on shares)."""
+    log_e: float
+    """log of the wealth of the bet against the pattern; it breaches at log(1 / alpha)."""
+    needed: int | None
+    """Observations that the certificate still wants, estimated."""
+
+
+def breached(log_e: float, alpha: float) -> bool:
+    """Whether the wealth of the bet against the pattern reached 1 / alpha."""
+    return log_e >= -math.log(alpha)
+
+
+def judge(
+    histogram: Histogram, threshold: float | None, *, log_e: float, alpha: float, beta: float, acts: bool = True, share: float = 1.0
+) -> Judgement:
+    """The verdict on one test.
+
+    `histogram`: all observations of the revision that the certificate may count; `log_e`: of the test's detectors; `alpha`: this test's
+    part of the chance of a false rollback; `beta`: the chance of a wrong certificate; `acts`: False where the guardrail only observes.
+    """
+    needed = None
+    if threshold is None or not acts:
+        verdict = Verdict.OBSERVING
+    elif breached(log_e, alpha):
+        verdict = Verdict.BREACHED
+    elif not histogram.count:
+        verdict = Verdict.NO_DATA
+    else:
+        needed = certificate.still_needed(histogram, threshold, beta, share)
+        verdict = Verdict.CERTIFIED if needed == 0 else Verdict.HOLDING
+    return Judgement(
+        verdict=verdict,
+        mean=histogram.mean,
+        lower_bound=certificate.lower_bound(histogram, beta, share),
+        samples=histogram.count * share,
+        log_e=log_e,
+        needed=needed,
+    )
+
+
+def worst(verdicts: "list[Verdict]") -> Verdict:
+    """The one that decides among several: any breach, else what is missing, else certified; Observing only where nothing acts."""
+    return next((v for v in Verdict if v in verdicts), Verdict.OBSERVING)
