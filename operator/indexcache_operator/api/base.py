@@ -12,4 +12,4 @@ PLURAL = "indexcacherollouts"
 class ApiModel(BaseModel):
     """Base of spec and status."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -1,0 +1,119 @@
+"""A real API server for tests: kube-apiserver and etcd on free loopback ports, nothing else.
+
+No kubelet and no controllers run: objects are stored, defaulted, validated and fenced as anywhere, but a Deployment makes no pods and
+nothing is garbage-collected. The binaries are the testbed's.
+"""
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TOKEN = "admintoken"
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """Where it listens, and a kubeconfig of its administrator."""
+
+    url: str
+    kubeconfig: Path
+
+
+def binaries() -> Path | None:
+    """The folder with etcd and kube-apiserver, if they are built."""
+    cache = Path(os.environ.get("INDEXCACHE_CACHE") or "/var/cache/indexcache")
+    folders = [Path(os.environ["INDEXCACHE_BIN"])] if "INDEXCACHE_BIN" in os.environ else [cache / "bin", *sorted(cache.glob("bin/*"))]
+    return next((f for f in folders if (f / "etcd").exists() and (f / "kube-apiserver").exists()), None)
+
+
+@contextmanager
+def running(work: Path, bin_dir: Path) -> Iterator[ApiServer]:
+    """One API server with an empty store, stopped on the way out."""
+    client, peer, secure = _free_ports(3)
+    (work / "tokens.csv").write_text(f"{TOKEN},admin,admin,system:masters\n")
+    _key(work / "sa.key")
+    etcd_url, url = f"http://127.0.0.1:{client}", f"https://127.0.0.1:{secure}"
+    peer_url = f"http://127.0.0.1:{peer}"
+    etcd = [bin_dir / "etcd", f"--data-dir={work / 'etcd'}", "--unsafe-no-fsync", f"--listen-client-urls={etcd_url}"]
+    etcd += [f"--advertise-client-urls={etcd_url}", f"--listen-peer-urls={peer_url}", f"--initial-advertise-peer-urls={peer_url}"]
+    etcd += [f"--initial-cluster=default={peer_url}"]
+    api = [bin_dir / "kube-apiserver", f"--etcd-servers={etcd_url}", f"--secure-port={secure}", "--bind-address=127.0.0.1"]
+    api += [f"--cert-dir={work / 'pki'}", f"--service-account-key-file={work / 'sa.key'}"]
+    api += [f"--service-account-signing-key-file={work / 'sa.key'}", "--service-account-issuer=https://kubernetes.default.svc"]
+    api += ["--service-cluster-ip-range=10.97.0.0/16", f"--token-auth-file={work / 'tokens.csv'}", "--authorization-mode=RBAC"]
+    api += ["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none", "--advertise-address=127.0.0.1"]
+    with ExitStack() as stack:
+        stack.enter_context(_process([str(a) for a in etcd], work / "etcd.log"))
+        server = stack.enter_context(_process([str(a) for a in api], work / "kube-apiserver.log"))
+        _wait_ready(url, server, work / "kube-apiserver.log")
+        yield ApiServer(url=url, kubeconfig=_kubeconfig(work, url))
+
+
+@contextmanager
+def _process(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_ready(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    request = urllib.request.Request(f"{url}/readyz", headers={"Authorization": f"Bearer {TOKEN}"})
+    deadline = time.monotonic() + START_SECONDS
+    last = "no answer"
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(request, context=context, timeout=2) as answer:
+                if answer.read() == b"ok":
+                    return
+        except (urllib.error.URLError, OSError) as error:
+            last = str(error)
+        time.sleep(0.05)
+    raise RuntimeError(f"kube-apiserver: not ready ({last}); its log ends:\n{log.read_text()[-2000:]}")
+
+
+def _key(path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        raise RuntimeError("openssl: not found; install it (Debian: apt-get install openssl)")
+    subprocess.run([openssl, "genrsa", "-out", str(path), "2048"], check=True, capture_output=True)
+
+
+def _kubeconfig(work: Path, url: str) -> Path:
+    path = work / "kubeconfig"
+    path.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+        f'clusters: [{{name: c, cluster: {{server: "{url}", insecure-skip-tls-verify: true}}}}]\n'
+        f"users: [{{name: u, user: {{token: {TOKEN}}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
+    )
+    return path
+
+
+def _free_ports(n: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(n)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()

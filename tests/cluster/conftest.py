@@ -1,0 +1,75 @@
+"""Fixtures of the tests that need a real API server."""
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from indexcache_operator.api.crd import CRD_FILE
+from indexcache_operator.kube import Kube, NotFound
+from kubernetes.aio import config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+sys.path.insert(0, str(Path(__file__).parent))
+import apiserver
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs the API server."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apiserver.ApiServer]:
+    """One API server for all tests; each takes a namespace of its own."""
+    folder = apiserver.binaries()
+    if folder is None:
+        pytest.fail("etcd and kube-apiserver: not found in the cache; build them with `make cluster-binaries`, or set INDEXCACHE_BIN")
+    with apiserver.running(tmp_path_factory.mktemp("apiserver"), folder) as found:
+        yield found
+
+
+@pytest.fixture
+async def kube(server: apiserver.ApiServer) -> AsyncIterator[Kube]:
+    """A client of it, with the CRD in place."""
+    configuration = Configuration()
+    await config.load_kube_config(config_file=str(server.kubeconfig), client_configuration=configuration)
+    async with ApiClient(configuration=configuration) as client:
+        found = Kube(client)
+        await established(found, yaml.safe_load(CRD_FILE.read_text()))
+        yield found
+
+
+@pytest.fixture
+async def namespace(kube: Kube, request: pytest.FixtureRequest) -> str:
+    """A namespace of the test's own."""
+    made = await kube.create("/api/v1/namespaces", {"metadata": {"generateName": "test-"}})
+    name: str = made["metadata"]["name"]
+    return name
+
+
+async def established(kube: Kube, crd: dict) -> None:
+    """The CRD applied, and served."""
+    import asyncio
+
+    path = f"{CRDS}/{crd['metadata']['name']}"
+    await kube.apply(path, crd)
+    spec = crd["spec"]
+    served = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+    for _ in range(200):
+        found = await kube.get(path)
+        conditions = {c["type"]: c["status"] for c in found.get("status", {}).get("conditions", [])}
+        if conditions.get("Established") == "True":
+            try:
+                await kube.select(served)
+                return
+            except NotFound:
+                pass
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{path}: not established: {conditions}")

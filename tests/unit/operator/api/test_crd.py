@@ -1,0 +1,50 @@
+"""The generated files are those in the repository, and every rule's cost is bounded."""
+
+from typing import Any
+
+import pytest
+from indexcache_operator.api import crd
+from indexcache_operator.api.schema import MAX_ITEMS, structural
+from indexcache_operator.api.spec import Spec
+from pydantic import BaseModel
+
+
+@pytest.mark.parametrize("path", crd.render().keys(), ids=lambda path: path.name)
+def test_committed_files_are_current(path: Any) -> None:
+    assert path.read_text() == crd.render()[path], "run `python -m indexcache_operator.api.crd`"
+
+
+def _nodes(node: dict[str, Any], path: str = "") -> Any:
+    yield path, node
+    for name, child in node.get("properties", {}).items():
+        yield from _nodes(child, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            yield from _nodes(node[key], f"{path}[]")
+
+
+def test_every_list_and_string_of_the_spec_is_bounded() -> None:
+    for path, node in _nodes(structural(Spec)):
+        if node["type"] == "array":
+            assert node["maxItems"] <= MAX_ITEMS, path
+        if node["type"] == "string" and "enum" not in node:
+            assert node["maxLength"] <= 4096, path
+
+
+def test_speaks_the_structural_dialect() -> None:
+    for path, node in _nodes(crd.root_schema()):
+        assert not {"$ref", "anyOf", "allOf", "oneOf", "title", "const"} & node.keys(), path
+        assert isinstance(node.get("exclusiveMinimum", True), bool), path
+        assert isinstance(node["type"], str), path
+
+
+def test_status_has_no_defaults() -> None:
+    assert all("default" not in node for _, node in _nodes(crd.root_schema()["properties"]["status"]))
+
+
+def test_names_the_field_it_cannot_express() -> None:
+    class Odd(BaseModel):
+        either: int | str
+
+    with pytest.raises(TypeError, match="either: 2 types"):
+        structural(Odd)
