@@ -196,6 +196,8 @@ class State(Model):
     desired: Flags = Flags()
     """The flags last accepted; what the engine does is `mode`."""
     identity: Identity = Identity()
+    thresholds: Thresholds = Thresholds()
+    """As last accepted."""
     permit_remaining_seconds: float | None = None
     series_number: int = 0
     series: tuple[Series, ...] = ()

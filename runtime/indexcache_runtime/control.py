@@ -1,0 +1,173 @@
+"""Where the control port's thread and the engine's thread meet: one lock around switch, counts and measurements.
+
+The engine's thread asks once a step what to do (`behaviour`) and reports what it did; the port's thread reads and writes the switch.
+The lock is never held while a model runs, so a kill waits for nothing, and a hung step shows in `step_seconds` instead of hanging GET.
+"""
+
+import hashlib
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from indexcache_core.contract import Desired, Kill, Mode, Site, State, new_incarnation
+
+from indexcache_runtime.engine import Measured, Probe, StepPlan
+from indexcache_runtime.ledger import Ledger
+from indexcache_runtime.sampling import Measurements
+from indexcache_runtime.switch import Switch
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What the engine does from the next step on. The same object as long as nothing changed."""
+
+    mode: Mode = Mode.OFF
+    """off, shadow or on"""
+    pattern: str = ""
+    min_context_tokens: int = 0
+    sample_rows: int = 0
+    series: int = 0
+    taint: str | None = None
+    """The class of KV computed now: None is the baseline's. Equal classes come from equal computations, whatever their epoch."""
+
+
+BASELINE = Behaviour()
+
+
+def taint_class(pattern: str, min_context_tokens: int) -> str:
+    """The name of what is computed under reuse with these flags: they alone decide which step runs which indexer."""
+    return hashlib.sha256(json.dumps([pattern, min_context_tokens]).encode()).hexdigest()[:16]
+
+
+class Control:
+    """One engine's control: thread-safe."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        engine_version: str = "",
+        runtime_version: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._clock = clock
+        self._probe = probe
+        self._versions = (engine_version, runtime_version)
+        reasons = probe.reasons or (
+            () if probe.sites else ("model: no indexers found; reuse needs a model with DeepSeek Sparse Attention",)
+        )
+        self._switch = Switch(new_incarnation(), tuple(s.domain for s in probe.sites), reasons)
+        self.k = max((s.k for s in probe.sites), default=0)
+        self._ledger = Ledger(self.k)
+        self._measurements = Measurements(self.k)
+        self._behaviour = BASELINE
+        self._started: deque[float] = deque()
+
+    @property
+    def incarnation(self) -> str:
+        """The name of this life of the engine."""
+        return self._switch.incarnation
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The model's sites."""
+        return self._probe.sites
+
+    # The port's side.
+
+    def state(self) -> State:
+        """What GET answers."""
+        with self._lock:
+            return self._state(self._clock())
+
+    def put(self, desired: Desired) -> State:
+        """Accept flags or renew their permit. Raises switch.Refusal."""
+        with self._lock:
+            now = self._clock()
+            self._switch.put(desired, now)
+            self._settle()
+            return self._state(now)
+
+    def kill(self, kill: Kill) -> State:
+        """To the baseline from the next step on."""
+        with self._lock:
+            now = self._clock()
+            self._switch.advance(now)
+            self._switch.kill(kill.reason)
+            self._settle()
+            return self._state(now)
+
+    # The engine's side.
+
+    def behaviour(self) -> Behaviour:
+        """What the step about to be scheduled shall do."""
+        with self._lock:
+            if self._behaviour.mode is Mode.ON:
+                self._switch.advance(self._clock())
+                self._settle()
+            return self._behaviour
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """The counts, to be changed."""
+        with self._lock:
+            yield self._ledger
+
+    def started(self) -> None:
+        """A step was handed to the workers."""
+        self._started.append(self._clock())
+
+    def ended(self) -> None:
+        """The oldest step in flight ended."""
+        if self._started:
+            self._started.popleft()
+
+    def measured(self, plan: StepPlan, measured: Measured) -> None:
+        """Count what a step measured."""
+        with self._lock:
+            self._measurements.add(plan, measured)
+
+    def _settle(self) -> None:
+        s, flags = self._switch, self._switch.flags
+        if s.mode not in (Mode.SHADOW, Mode.ON) or s.pattern is None:
+            self._behaviour = BASELINE
+            return
+        self._measurements.begin(s.series_number)
+        taint = taint_class(s.pattern, flags.min_context_tokens) if s.mode is Mode.ON else None
+        new = Behaviour(s.mode, s.pattern, flags.min_context_tokens, flags.sample_rows, s.series_number, taint)
+        if new != self._behaviour:
+            self._behaviour = new
+
+    def _state(self, now: float) -> State:
+        s = self._switch
+        s.advance(now)
+        self._settle()
+        oldest = next(iter(self._started.copy()), None)
+        return State(
+            supported=not s.unsupported,
+            reasons=s.unsupported,
+            engine_version=self._versions[0],
+            runtime_version=self._versions[1],
+            architecture=self._probe.architecture,
+            sites=self._probe.sites,
+            incarnation=s.incarnation,
+            epoch=s.epoch,
+            mode=s.mode,
+            reason=s.reason,
+            message=s.message,
+            desired=s.flags,
+            identity=s.identity,
+            thresholds=s.thresholds,
+            permit_remaining_seconds=s.remaining(now),
+            series_number=s.series_number,
+            series=self._measurements.freeze(),
+            requests=self._ledger.requests(),
+            steps=self._ledger.steps(),
+            cache=self._ledger.cache(),
+            step_seconds=now - oldest if oldest is not None else 0.0,
+        )

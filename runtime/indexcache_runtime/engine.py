@@ -1,0 +1,87 @@
+"""What an engine must offer for reuse to be switched in it, and what the engine core tells its workers.
+
+An engine is served by an adapter in five words: *probe* (is it supported, or why not), *sites* (the places with an indexer), *modes*
+(what each site does in the next step), *taint* (no baseline request reads KV that was made under reuse), *control* (see control.py).
+The core speaks of sites, never of layers: an architecture is one file that finds its sites and sets their modes.
+
+What a step does is settled once, in the engine core, when the step is scheduled; its StepPlan travels with the step to the workers, so
+the hashes of the step's blocks and the work done agree on every rank, whatever is in flight.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from indexcache_core.contract import Mode, Site
+
+
+class SiteMode(StrEnum):
+    """What a site does in a step. Its key cache is written in every mode, so each may follow each."""
+
+    FULL = "full"
+    """Its indexer runs and its choice is read."""
+    SHARED = "shared"
+    """Its leader's choice is read; its indexer scores nothing."""
+    FULL_TO_SCRATCH = "full-to-scratch"
+    """Its leader's choice is read; its indexer scores the sampled rows, for comparison only."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A query row to measure: the token at `position` of a request, whose context is position + 1 tokens."""
+
+    request: str
+    position: int
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What the workers do in a step other than running all Full with nothing measured, which needs no plan."""
+
+    mode: Mode
+    """shadow or on"""
+    pattern: str
+    """The pattern in force, protected sites Full."""
+    series: int
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a worker measured in a step: for each Shared site of the pattern, by its index, a value in [0, 1] for each row of the plan."""
+
+    overlap: dict[int, list[float]] = field(default_factory=dict)
+    recall: dict[int, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a worker found in its model: sites in execution order, or reasons why there are none to switch."""
+
+    architecture: str = ""
+    sites: tuple[Site, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+class RequestOrder(Protocol):
+    """The requests of the step now running, in the order of their rows."""
+
+    def __call__(self) -> Sequence[str]: ...
+
+
+class Adapter(Protocol):
+    """One architecture in one worker. Called between steps only, but for what the model itself calls."""
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """In execution order, the backbone's only."""
+        ...
+
+    def begin(self, plan: StepPlan | None) -> None:
+        """Set every site for the next step; None: all Full, nothing measured, and the model as it was before."""
+        ...
+
+    def take(self) -> Measured | None:
+        """What the step measured, once; None if nothing."""
+        ...

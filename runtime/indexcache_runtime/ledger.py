@@ -1,0 +1,84 @@
+"""Who was served how: cumulative counts of requests, steps and cached tokens. Pure, not thread-safe.
+
+These counts, not a gateway's status, tell how much traffic an engine had and under which behaviour. Probes are kept apart from users.
+"""
+
+from dataclasses import dataclass, field
+
+from indexcache_core.contract import CONTEXT_ENDS_IN_K, Cache, Requests, Steps, context_bucket
+
+
+@dataclass
+class Ledger:
+    """One engine's counts."""
+
+    k: int
+    """Tokens chosen a row: the unit of the buckets of context length. 0 where no model is known: no contexts are counted."""
+    admitted_baseline: int = 0
+    admitted_reuse: int = 0
+    touched: int = 0
+    finished: int = 0
+    probes: int = 0
+    contexts: list[int] = field(default_factory=lambda: [0] * (len(CONTEXT_ENDS_IN_K) + 1))
+    full: int = 0
+    reuse: int = 0
+    reuse_all_full: int = 0
+    baseline_hits: int = 0
+    reuse_hits: int = 0
+    resalted: int = 0
+    _users: dict[str, bool] = field(default_factory=dict)
+    """Users' requests in flight: touched by reuse or not."""
+    _probing: set[str] = field(default_factory=set)
+
+    def admit(self, request: str, *, prompt_tokens: int, reuse: bool, probe: bool) -> None:
+        """A request was scheduled; only its first time counts."""
+        if request in self._users or request in self._probing:
+            return
+        if probe:
+            self._probing.add(request)
+            self.probes += 1
+            return
+        self._users[request] = False
+        self.admitted_reuse += reuse
+        self.admitted_baseline += not reuse
+        if self.k:
+            self.contexts[context_bucket(prompt_tokens, self.k)] += 1
+
+    def touch(self, request: str) -> None:
+        """A step of mode `on` holds this request."""
+        if self._users.get(request) is False:
+            self._users[request] = True
+            self.touched += 1
+
+    def finish(self, request: str) -> None:
+        """A request ended, however; unknown ones (never scheduled) don't count."""
+        if self._users.pop(request, None) is None:
+            self._probing.discard(request)
+        else:
+            self.finished += 1
+
+    def is_probe(self, request: str) -> bool:
+        """Whether a request in flight is a probe."""
+        return request in self._probing
+
+    def requests(self) -> Requests:
+        """As it travels."""
+        touched = sum(self._users.values())
+        return Requests(
+            admitted_baseline=self.admitted_baseline,
+            admitted_reuse=self.admitted_reuse,
+            touched_by_reuse=self.touched,
+            finished=self.finished,
+            probes=self.probes,
+            running_baseline=len(self._users) - touched,
+            running_reuse=touched,
+            contexts=tuple(self.contexts),
+        )
+
+    def steps(self) -> Steps:
+        """As it travels."""
+        return Steps(full=self.full, reuse=self.reuse, reuse_all_full=self.reuse_all_full)
+
+    def cache(self) -> Cache:
+        """As it travels."""
+        return Cache(baseline_hits=self.baseline_hits, reuse_hits=self.reuse_hits, resalted_requests=self.resalted)

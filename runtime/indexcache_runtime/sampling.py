@@ -1,0 +1,121 @@
+"""Which query rows of a step are measured, and where the measurements are kept.
+
+What is sampled is rows, some tens a step, never whole steps: a step measured whole costs what an all-Full step costs. A row whose
+context holds no more than k tokens chooses them all and is never sampled.
+"""
+
+import math
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import TypeVar
+
+from indexcache_core.contract import Mode, Series, context_bucket
+from indexcache_core.histogram import BUCKETS, Histogram, bucket
+
+from indexcache_runtime.engine import Measured, Row, StepPlan
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A request in a step: its tokens at positions [start, end) are computed."""
+
+    request: str
+    start: int
+    end: int
+
+
+def choose(step: Iterable[Scheduled], k: int, limit: int, rng: random.Random) -> tuple[Row, ...]:
+    """At most `limit` rows of a step, each with a context of more than k tokens.
+
+    Every request gets one row before any gets a second, prefill and decode requests in turn, each kind in random order; what is left
+    goes to prefills, evenly. Within a request rows are drawn without replacement.
+    """
+    prefills: list[tuple[str, range]] = []
+    decodes: list[tuple[str, range]] = []
+    for s in step:
+        if eligible := range(max(s.start, k), s.end):  # context = position + 1 > k
+            (decodes if s.end - s.start == 1 else prefills).append((s.request, eligible))
+    if limit <= 0 or not (prefills or decodes):
+        return ()
+    rng.shuffle(prefills)
+    rng.shuffle(decodes)
+    turns = list(_alternate(prefills, decodes))[:limit]
+    counts = [1] * len(turns)
+    left = limit - len(turns)
+    while left:
+        growing = [i for i, (_, eligible) in enumerate(turns) if counts[i] < len(eligible)]
+        if not growing:
+            break
+        share = max(left // len(growing), 1)
+        for i in growing[:left]:
+            more = min(share, len(turns[i][1]) - counts[i])
+            counts[i] += more
+            left -= more
+    return tuple(
+        Row(request, position)
+        for (request, eligible), count in zip(turns, counts, strict=True)
+        for position in sorted(rng.sample(eligible, count))
+    )
+
+
+def _alternate(a: list[_T], b: list[_T]) -> Iterator[_T]:
+    """One of each in turn, while there are any."""
+    for pair in zip_longest(a, b):
+        yield from (x for x in pair if x is not None)
+
+
+@dataclass
+class Counts:
+    """A histogram that grows."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    sum: float = 0.0
+
+    def add(self, value: float) -> None:
+        """Count a value. What is no number counts as 0: nothing is known to be covered."""
+        value = 0.0 if math.isnan(value) else min(max(value, 0.0), 1.0)
+        self.counts[bucket(value)] += 1
+        self.sum += value
+
+    def freeze(self) -> Histogram:
+        """As it travels."""
+        return Histogram(counts=tuple(self.counts), sum=self.sum)
+
+
+class Measurements:
+    """Cumulative measurements of one series after another, by site, bucket of context length and mode."""
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+        self._number = 0
+        self._cells: dict[tuple[int, int, Mode], tuple[Counts, Counts]] = {}
+
+    def begin(self, number: int) -> None:
+        """From now on this series is measured; another number than before starts from zero."""
+        if number != self._number:
+            self._number, self._cells = number, {}
+
+    def add(self, plan: StepPlan, measured: Measured) -> None:
+        """Count a step: one observation for each request and bucket, the mean over its rows. A step of another series is dropped."""
+        if plan.series != self._number:
+            return
+        groups: dict[tuple[str, int], list[int]] = {}
+        for i, row in enumerate(plan.rows):
+            groups.setdefault((row.request, context_bucket(row.position + 1, self._k)), []).append(i)
+        for site, overlaps in measured.overlap.items():
+            recalls = measured.recall[site]
+            for (_, context), rows in groups.items():
+                overlap, recall = self._cells.setdefault((site, context, plan.mode), (Counts(), Counts()))
+                overlap.add(sum(overlaps[i] for i in rows) / len(rows))
+                recall.add(sum(recalls[i] for i in rows) / len(rows))
+
+    def freeze(self) -> tuple[Series, ...]:
+        """All of the current series, in a stable order."""
+        return tuple(
+            Series.model_validate({"site": site, "context": context, "mode": mode, "overlap": o.freeze(), "recall": r.freeze()})
+            for (site, context, mode), (o, r) in sorted(self._cells.items())
+        )

@@ -1,0 +1,66 @@
+"""The control port's server: a thread of the engine's own process, so that it answers while the model runs and dies with the engine.
+
+Without a token file nothing is served, and reuse can't be switched on: an engine nobody may control stays at its baseline.
+"""
+
+import logging
+import os
+import socket
+import threading
+from pathlib import Path
+
+import uvicorn
+from indexcache_core.contract import CONTROL_PORT, PORT_ENV, TOKEN_FILE_ENV
+
+from indexcache_runtime.control import Control
+from indexcache_runtime.routes import app
+
+logger = logging.getLogger(__name__)
+
+
+class NoToken(Exception):
+    """There is no token to guard the control port with; says why and what to do."""
+
+
+def read_token(environ: dict[str, str] | None = None) -> str:
+    """The control token, from the file that TOKEN_FILE_ENV names. Raises NoToken."""
+    name = (os.environ if environ is None else environ).get(TOKEN_FILE_ENV, "")
+    if not name:
+        raise NoToken(f"{TOKEN_FILE_ENV} is not set; set it to the path of a file that holds the control token")
+    try:
+        token = Path(name).read_text().strip()
+    except OSError as e:
+        raise NoToken(f"{TOKEN_FILE_ENV}={name}: {e.strerror}; mount the control token there") from e
+    if not token:
+        raise NoToken(f"{TOKEN_FILE_ENV}={name}: the file is empty; put the control token there")
+    return token
+
+
+def port(environ: dict[str, str] | None = None) -> int:
+    """The control port, from PORT_ENV or the default. Raises ValueError."""
+    value = (os.environ if environ is None else environ).get(PORT_ENV, str(CONTROL_PORT))
+    if not value.isdecimal() or int(value) > 65535:
+        raise ValueError(f"{PORT_ENV}={value!r}; expected a port, 0 to 65535")
+    return int(value)
+
+
+def serve(control: Control, token: str, number: int) -> tuple[uvicorn.Server, int]:
+    """Serve the control port from a daemon thread. Port 0 takes any free one. Returns the server and the port.
+
+    Raises OSError, naming the port, where it is taken: then nothing can switch reuse on, which is the baseline.
+    """
+    listener = socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        if listener.family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::" if listener.family == socket.AF_INET6 else "0.0.0.0", number))
+    except OSError as e:
+        listener.close()
+        raise OSError(e.errno, f"control port {number}: {e.strerror}; set {PORT_ENV} to a free one") from e
+    config = uvicorn.Config(app(control, token), log_level="warning", access_log=False, lifespan="off", loop="asyncio", http="h11")
+    server = uvicorn.Server(config)
+    threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="indexcache-control", daemon=True).start()
+    bound: int = listener.getsockname()[1]
+    logger.info("indexcache: control port %d, incarnation %s", bound, control.incarnation)
+    return server, bound

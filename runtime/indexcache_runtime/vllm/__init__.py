@@ -1,0 +1,1 @@
+"""IndexCache behind flags in a live vLLM engine."""

@@ -1,0 +1,124 @@
+"""Taint: KV computed under reuse is cached under other names than the baseline's, so no baseline request ever reads it.
+
+vLLM names a block of the prefix cache by a hash chained over its tokens. Here a block that holds a token computed under reuse, and every
+block after it, is named instead by hash(class, the name it would have at the baseline). The class says under which behaviours it was
+computed, in order: "3f2a..." one reuse, "3f2a...>off" a reuse that was killed half-way. So
+
+* at the baseline only names without a class are looked up: whatever is found was computed at the baseline, all of it;
+* under reuse a request may read baseline blocks, and blocks of its own class: the longer of baseline-then-class and class-alone wins,
+  and what it computes itself has the class from there on;
+* a block that lies across a flip has both behaviours in its class, and nobody else asks for that name.
+
+What counts is `request.block_hashes` when a block is full, for then vLLM enters it into the cache under that name. Names of tokens that
+are not computed yet are therefore changed at every flip (`enter`), and decided anew at every admission, the one after a preemption
+included (`lookup`). A name may claim more taint than is there, never less.
+
+Traps: `num_computed_tokens` counts tokens in flight, which were scheduled under the behaviour before the flip, as it should. The hasher
+also runs in vLLM's input thread, for requests that the scheduler has not seen; those have no class yet.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+ATTRIBUTE = "_indexcache_taint"
+
+
+@dataclass
+class Taint:
+    """What a request knows of its own blocks, once some of them have a class."""
+
+    name: str
+    """The class of what is computed now."""
+    last: str | None
+    """The last behaviour in that class; None is the baseline."""
+    base: list[bytes]
+    """The baseline's names of all its full blocks, as long as `request.block_hashes`."""
+    first: int
+    """Index of the first block that has a class."""
+
+
+def salted(name: str, block: bytes) -> bytes:
+    """The name of a block under a class. 32 bytes, as vLLM's own."""
+    return hashlib.sha256(b"indexcache\0" + name.encode() + b"\0" + block).digest()
+
+
+class Blocks:
+    """The names of one engine core's blocks. Used by its thread alone, but for the hasher on new requests."""
+
+    def __init__(self, scheduler: Any, block_size: int) -> None:
+        self._scheduler = scheduler
+        self._size = block_size
+        self._lookup: Callable[[Any], tuple[Any, int, int]] = scheduler.kv_cache_manager.get_computed_blocks
+        self.current: str | None = None
+        """The class of what is computed from the next step on; None is the baseline."""
+
+    def hasher(self, original: Callable[[Any], list[bytes]]) -> Callable[[Any], list[bytes]]:
+        """vLLM's hasher (names of a request's new full blocks), with the class for requests that have one."""
+
+        def names(request: Any) -> list[bytes]:
+            taint: Taint | None = getattr(request, ATTRIBUTE, None)
+            if taint is None:
+                return original(request)
+            named = request.block_hashes
+            del taint.base[len(named) :]  # vLLM cuts the list when a streaming session goes on
+            request.block_hashes = taint.base
+            try:
+                new = original(request)
+            finally:
+                request.block_hashes = named
+            taint.base.extend(new)
+            return [salted(taint.name, block) for block in new]
+
+        return names
+
+    def enter(self, behaviour: str | None) -> int:
+        """From the next step on KV is computed under this behaviour. Returns how many requests in flight changed names."""
+        if behaviour == self.current:
+            return 0
+        self.current = behaviour
+        return sum(self._rename(request, behaviour) for request in self._scheduler.requests.values() if request.num_computed_tokens)
+
+    def lookup(self, request: Any) -> tuple[Any, int, int]:
+        """In place of KVCacheManager.get_computed_blocks: what of a request is cached, and from where on it has a class."""
+        taint: Taint | None = getattr(request, ATTRIBUTE, None)
+        if taint is not None:  # admitted before and not allocated, or preempted: nothing of it is computed any more
+            request.block_hashes = taint.base
+            delattr(request, ATTRIBUTE)
+        found = self._lookup(request)
+        if self.current is None or request._block_hasher is None:
+            return found
+        base = request.block_hashes
+        classed = [salted(self.current, block) for block in base]
+        first = found[1] // self._size
+        best, names = found, base[:first] + classed[first:]
+        for candidate, start in ((names, first), (classed, 0)):
+            request.block_hashes = candidate
+            again = self._lookup(request)
+            if again[1] > best[1]:
+                best, names, first = again, candidate, start
+        request.block_hashes = names
+        setattr(request, ATTRIBUTE, Taint(self.current, self.current, base, first))
+        return best
+
+    def reused_tokens(self, request: Any, hits: int) -> int:
+        """How many of the tokens that an admitted request found in the cache lie in blocks with a class."""
+        taint: Taint | None = getattr(request, ATTRIBUTE, None)
+        return 0 if taint is None else max(hits - taint.first * self._size, 0)
+
+    def _rename(self, request: Any, behaviour: str | None) -> bool:
+        if request._block_hasher is None:
+            return False
+        taint: Taint | None = getattr(request, ATTRIBUTE, None)
+        if (taint.last if taint else None) == behaviour:
+            return False
+        first = request.num_computed_tokens // self._size
+        if taint is None:
+            assert behaviour is not None
+            taint = Taint(behaviour, behaviour, list(request.block_hashes), first)
+            setattr(request, ATTRIBUTE, taint)
+        else:
+            taint.name, taint.last = f"{taint.name}>{behaviour or 'off'}", behaviour
+        request.block_hashes[first:] = [salted(taint.name, block) for block in taint.base[first:]]
+        return True

@@ -1,0 +1,119 @@
+"""vLLM's entry point of the plugin: `register`, in every process of a vLLM server that loads general plugins.
+
+It only makes hooks: a method that the engine core can call in its workers, and wrappers around the end of the engine core's construction
+and the beginning of its loop. What an engine is, and whether it is supported, is known once it stands: then either steps, blocks and workers
+are taken charge of, or nothing is touched and the control port says why. Without a token nothing is done at all.
+
+Trap: in a process of its own an engine core loads plugins from inside its constructor, too late to wrap that; there its loop is the hook.
+"""
+
+import functools
+import logging
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+from indexcache_core.contract import Site
+
+from indexcache_runtime.control import Control
+from indexcache_runtime.engine import Probe
+from indexcache_runtime.server import NoToken, port, read_token, serve
+from indexcache_runtime.vllm import refusals, worker
+from indexcache_runtime.vllm.blocks import Blocks
+from indexcache_runtime.vllm.steps import Steps
+
+logger = logging.getLogger(__name__)
+MARK, CONTROL = "_indexcache_registered", "_indexcache_control"
+
+
+def register() -> None:
+    """Entry point of vllm.general_plugins. May be called again."""
+    from vllm.v1.engine.core import DPEngineCoreProc, EngineCore, EngineCoreProc
+    from vllm.v1.worker.worker_base import WorkerWrapperBase
+
+    if hasattr(EngineCore, MARK):
+        return
+    setattr(EngineCore, MARK, True)
+    log_as_vllm_does()
+    setattr(WorkerWrapperBase, worker.METHOD, worker.attach)
+    construct = EngineCore.__init__
+
+    @functools.wraps(construct)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        construct(self, *args, **kwargs)
+        control_once(self)
+
+    EngineCore.__init__ = init
+    for process in (EngineCoreProc, DPEngineCoreProc):
+        _before(process, "run_busy_loop", control_once)
+
+
+def _before(owner: Any, method: str, hook: Callable[[Any], None]) -> None:
+    original = owner.__dict__.get(method)
+    if original is None:  # inherited, and hooked there
+        return
+
+    @functools.wraps(original)
+    def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        hook(self)
+        return original(self, *args, **kwargs)
+
+    setattr(owner, method, hooked)
+
+
+def control_once(core: Any) -> None:
+    """Take charge of an engine core that stands and serve its control port, unless that was done."""
+    if hasattr(core, CONTROL):
+        return
+    setattr(core, CONTROL, None)
+    try:
+        token, number = read_token(), port()
+    except (NoToken, ValueError) as e:
+        logger.warning("indexcache: no control port, reuse stays off: %s", e)
+        return
+    control = adopt(core, token)
+    setattr(core, CONTROL, control)
+    try:
+        serve(control, token, number)
+    except OSError as e:
+        logger.error("indexcache: no control port, reuse stays off: %s", e)
+
+
+def log_as_vllm_does() -> None:
+    """vLLM configures its own tree of loggers alone: let ours use the same handlers and level."""
+    ours, theirs = logging.getLogger("indexcache_runtime"), logging.getLogger("vllm")
+    ours.handlers, ours.propagate = theirs.handlers, False
+    ours.setLevel(theirs.level)
+
+
+def adopt(core: Any, token: str, *, seed: int | None = None) -> Control:
+    """Take charge of a vLLM EngineCore that stands, if it is supported. Returns its control either way."""
+    import vllm
+
+    probe = _probe(core, vllm.__version__)
+    control = Control(probe, engine_version=vllm.__version__, runtime_version=version("indexcache-runtime"))
+    if probe.reasons:
+        logger.warning("indexcache: reuse is not supported here: %s", "; ".join(probe.reasons))
+        return control
+    scheduler = core.scheduler
+    blocks = Blocks(scheduler, scheduler.hash_block_size)
+    scheduler.kv_cache_manager.get_computed_blocks = blocks.lookup
+    if core.request_block_hasher is not None:
+        core.request_block_hasher = blocks.hasher(core.request_block_hasher)
+    Steps(control, scheduler, blocks, token, seed=seed).install()
+    logger.info("indexcache: %d indexers, k=%d, incarnation %s", len(control.sites), control.k, control.incarnation)
+    return control
+
+
+def _probe(core: Any, found: str) -> Probe:
+    from vllm.platforms import current_platform
+
+    config = core.vllm_config
+    architecture = ", ".join(config.model_config.architectures)
+    if reasons := refusals.of_version(found):
+        return Probe(architecture, reasons=tuple(reasons))
+    if reasons := refusals.of_config(config, current_platform.device_type):
+        return Probe(architecture, reasons=tuple(reasons))
+    answers = core.collective_rpc(worker.METHOD)
+    probes = [Probe(a["architecture"], tuple(Site.model_validate(s) for s in a["sites"]), tuple(a["reasons"])) for a in answers]
+    return next((p for p in probes if p.reasons), probes[0])

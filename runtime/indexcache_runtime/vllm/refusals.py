@@ -1,0 +1,54 @@
+"""Why an engine can't switch reuse, read off vLLM's configuration. Pure: asks nothing of a device or a model.
+
+Each reason names the setting, what was found, what was expected and what to do.
+"""
+
+from typing import Any
+
+SERIES = "0.32"
+"""The vLLM releases whose scheduler, workers and block hashes were read and tested."""
+
+
+def of_version(version: str) -> list[str]:
+    """Reasons against a vLLM version."""
+    if version == SERIES or version.startswith(SERIES + "."):
+        return []
+    return [f"vllm: version {version}; only {SERIES}.* is supported, use such an image"]
+
+
+def of_config(config: Any, platform: str) -> list[str]:
+    """Reasons against a VllmConfig on a platform ("cpu", "cuda", ...)."""
+    reasons = []
+    hf = config.model_config.hf_text_config
+    if not hasattr(hf, "index_topk"):
+        reasons.append(f"model: {', '.join(config.model_config.architectures)} has no index_topk; reuse needs DeepSeek Sparse Attention")
+    for field in ("index_topk_freq", "index_topk_pattern"):
+        value = getattr(hf, field, None)
+        if value not in (None, 1) and set(str(value)) != {"F"}:
+            reasons.append(f"model: {field}={value!r}; layers without an indexer of their own can't become Full, remove the override")
+    if platform != "cpu":
+        reasons.append(f"platform: {platform}; only the generic classes on the CPU platform are supported")
+    parallel = config.parallel_config
+    for field, flag in (
+        ("pipeline_parallel_size", "--pipeline-parallel-size"),
+        ("data_parallel_size", "--data-parallel-size"),
+        ("decode_context_parallel_size", "--decode-context-parallel-size"),
+        ("prefill_context_parallel_size", "--prefill-context-parallel-size"),
+        ("_api_process_count", "--api-server-count"),
+    ):
+        found = getattr(parallel, field, 1)
+        if found > 1:
+            reasons.append(f"{flag}: {found}; only 1 is supported")
+    if config.speculative_config is not None:
+        reasons.append("--speculative-config: set; draft tokens and MTP layers are not supported, remove it")
+    if config.kv_transfer_config is not None:
+        reasons.append("--kv-transfer-config: set; KV computed under reuse must not leave the engine, remove it")
+    if getattr(config, "ec_transfer_config", None) is not None:
+        reasons.append("--ec-transfer-config: set; not supported, remove it")
+    if getattr(config.model_config, "enable_sleep_mode", False):
+        reasons.append("--enable-sleep-mode: set; waking up would lose the sites' state, remove it")
+    if (cache := str(config.cache_config.cache_dtype)).startswith("fp8"):
+        reasons.append(f"--kv-cache-dtype: {cache}; only the model's own type is supported")
+    if (executor := parallel.distributed_executor_backend) not in ("uni", "mp", None):
+        reasons.append(f"--distributed-executor-backend: {executor}; only uni and mp are supported")
+    return reasons

@@ -1,0 +1,103 @@
+"""The engine core's side: what each step does is settled here, when vLLM schedules it, and counted here, when it comes back.
+
+Installed on the scheduler's instance, only in an engine that is supported and controlled. At the baseline a step pays for its counts: a
+few dictionary writes for each request that comes or goes.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from indexcache_core.contract import Mode, is_probe
+
+from indexcache_runtime.control import Behaviour, Control
+from indexcache_runtime.engine import Measured, StepPlan
+from indexcache_runtime.sampling import Scheduled, choose
+from indexcache_runtime.vllm.blocks import Blocks
+
+PLAN, MEASURED = "indexcache_plan", "indexcache_measured"
+"""Attributes of vLLM's SchedulerOutput and ModelRunnerOutput; absent where there is nothing to say. Both are pickled with them."""
+
+
+class Steps:
+    """One engine core's steps."""
+
+    def __init__(self, control: Control, scheduler: Any, blocks: Blocks, token: str, *, seed: int | None = None) -> None:
+        self._control, self._scheduler, self._blocks, self._token = control, scheduler, blocks, token
+        self._schedule, self._update = scheduler.schedule, scheduler.update_from_output
+        self._record_hits = scheduler.kv_cache_manager.record_prefix_cache_stats
+        self._rng = random.Random(time.time_ns() if seed is None else seed)
+
+    def install(self) -> None:
+        """Put this between vLLM's engine core and its scheduler."""
+        self._scheduler.schedule, self._scheduler.update_from_output = self.schedule, self.update
+        self._scheduler.kv_cache_manager.record_prefix_cache_stats = self.record_hits
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """In place of Scheduler.schedule."""
+        behaviour = self._control.behaviour()
+        resalted = self._blocks.enter(behaviour.taint)
+        output = self._schedule(*args, **kwargs)
+        scheduled = [] if behaviour.mode is Mode.OFF else list(self._scheduled(output))
+        short = max((s.end for s in scheduled), default=0) < behaviour.min_context_tokens
+        self._count(output, behaviour, resalted, all_full=short or "S" not in behaviour.pattern)
+        if scheduled and not short and (plan := self._plan(scheduled, behaviour)) is not None:
+            setattr(output, PLAN, plan)
+        if output.total_num_scheduled_tokens:
+            self._control.started()
+        return output
+
+    def update(self, scheduler_output: Any, model_runner_output: Any) -> Any:
+        """In place of Scheduler.update_from_output."""
+        if scheduler_output.total_num_scheduled_tokens:
+            self._control.ended()
+        measured: Measured | None = getattr(model_runner_output, MEASURED, None)
+        if measured is not None:
+            self._control.measured(getattr(scheduler_output, PLAN), measured)
+        return self._update(scheduler_output, model_runner_output)
+
+    def record_hits(self, request: Any, num_hits: int) -> None:
+        """In place of KVCacheManager.record_prefix_cache_stats, which vLLM calls once for each admission."""
+        if num_hits:
+            reused = self._blocks.reused_tokens(request, num_hits)
+            with self._control.ledger() as ledger:
+                ledger.reuse_hits += reused
+                ledger.baseline_hits += num_hits - reused
+        self._record_hits(request, num_hits)
+
+    def _scheduled(self, output: Any) -> Iterator[Scheduled]:
+        requests = self._scheduler.requests
+        for request, tokens in output.num_scheduled_tokens.items():
+            end = requests[request].num_computed_tokens  # advanced by this step already
+            yield Scheduled(request, end - tokens, end)
+
+    def _count(self, output: Any, behaviour: Behaviour, resalted: int, *, all_full: bool) -> None:
+        on = behaviour.mode is Mode.ON
+        with self._control.ledger() as ledger:
+            ledger.resalted += resalted
+            for new in output.scheduled_new_reqs:
+                prompt = self._scheduler.requests[new.req_id].num_prompt_tokens
+                ledger.admit(new.req_id, prompt_tokens=prompt, reuse=on, probe=is_probe(new.req_id, self._token))
+            if on:
+                for request in output.num_scheduled_tokens:
+                    ledger.touch(request)
+            for request in output.finished_req_ids:
+                ledger.finish(request)
+            if output.total_num_scheduled_tokens:
+                if not on:
+                    ledger.full += 1
+                elif all_full:
+                    ledger.reuse_all_full += 1
+                else:
+                    ledger.reuse += 1
+
+    def _plan(self, scheduled: list[Scheduled], behaviour: Behaviour) -> StepPlan | None:
+        if "S" not in behaviour.pattern:
+            return None
+        with self._control.ledger() as ledger:
+            users = [s for s in scheduled if not ledger.is_probe(s.request)]
+        rows = choose(users, self._control.k, behaviour.sample_rows, self._rng)
+        if behaviour.mode is Mode.SHADOW and not rows:
+            return None
+        return StepPlan(behaviour.mode, behaviour.pattern, behaviour.series, rows)

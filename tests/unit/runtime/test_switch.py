@@ -1,0 +1,167 @@
+"""The state machine: epochs, permits, kills; against a clock of the test's own."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from indexcache_core.contract import Desired, Flags, Identity, Mode, Reason, Thresholds
+from indexcache_runtime.switch import Refusal, Switch
+
+ME = "incarnation-1"
+FITTING = "FSFS"
+
+
+def switch(**kwargs: object) -> Switch:
+    return Switch(ME, ("tokens",) * 4, **kwargs)  # type: ignore[arg-type]
+
+
+def desired(epoch: int = 1, mode: Mode = Mode.ON, **kwargs: object) -> Desired:
+    fields = {"incarnation": ME, "permit_seconds": 10.0, "flags": Flags(mode=mode, pattern=FITTING), **kwargs}
+    return Desired(epoch=epoch, **fields)  # type: ignore[arg-type]
+
+
+def refusal(s: Switch, d: Desired, now: float = 0.0) -> tuple[str, str]:
+    before = (s.epoch, s.mode, s.accepted, s.permit_until, s.series_number)
+    with pytest.raises(Refusal) as e:
+        s.put(d, now)
+    assert (s.epoch, s.mode, s.accepted, s.permit_until, s.series_number) == before
+    return e.value.refused.code, e.value.refused.field
+
+
+def test_starts_off() -> None:
+    s = switch()
+    assert (s.mode, s.reason, s.epoch, s.remaining(0.0)) == (Mode.OFF, Reason.STARTED, 0, None)
+
+
+def test_put_is_accepted() -> None:
+    s = switch()
+    s.put(desired(3, identity=Identity(rollout="glm5"), thresholds=Thresholds(recall=0.4)), now=100.0)
+    assert (s.mode, s.reason, s.epoch, s.remaining(104.0)) == (Mode.ON, Reason.REQUESTED, 3, 6.0)
+    assert (s.identity.rollout, s.thresholds.recall, s.pattern) == ("glm5", 0.4, FITTING)
+
+
+def test_the_same_again_renews_the_permit() -> None:
+    s = switch()
+    s.put(desired(), now=0.0)
+    s.put(desired(), now=9.0)
+    s.advance(18.9)
+    assert s.mode is Mode.ON
+    s.advance(19.0)
+    assert (s.mode, s.reason) == (Mode.TRIPPED, Reason.PERMIT_LAPSED)
+
+
+def test_a_lapsed_permit_is_not_renewed_by_the_call_that_comes_too_late() -> None:
+    s = switch()
+    s.put(desired(), now=0.0)
+    s.put(desired(), now=10.0)
+    assert (s.mode, s.reason) == (Mode.TRIPPED, Reason.PERMIT_LAPSED)
+
+
+def test_a_newer_epoch_leads_out_of_tripped() -> None:
+    s = switch()
+    s.put(desired(), now=0.0)
+    s.kill("alert")
+    assert (s.mode, s.reason, s.message, s.remaining(0.0)) == (Mode.TRIPPED, Reason.KILLED, "alert", None)
+    s.put(desired(), now=1.0)
+    assert s.mode is Mode.TRIPPED
+    s.put(desired(2), now=1.0)
+    assert (s.mode, s.reason, s.message) == (Mode.ON, Reason.REQUESTED, "")
+
+
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.SHADOW, Mode.ON])
+def test_kill_works_from_any_mode(mode: Mode) -> None:
+    s = switch()
+    s.put(desired(mode=mode), now=0.0)
+    s.kill("")
+    assert (s.mode, s.reason) == (Mode.TRIPPED, Reason.KILLED)
+
+
+def test_kill_works_before_any_put_and_when_unsupported() -> None:
+    s = switch(unsupported=("too old",))
+    s.kill("")
+    assert s.mode is Mode.TRIPPED
+
+
+def test_a_permit_does_not_end_shadow() -> None:
+    s = switch()
+    s.put(desired(mode=Mode.SHADOW), now=0.0)
+    s.advance(1e6)
+    assert (s.mode, s.remaining(0.0)) == (Mode.SHADOW, None)
+
+
+def test_fences() -> None:
+    s = switch()
+    s.put(desired(5), now=0.0)
+    assert refusal(s, desired(6, incarnation="other")) == ("OtherIncarnation", "incarnation")
+    assert refusal(s, desired(4)) == ("OldEpoch", "epoch")
+    assert refusal(s, desired(5, mode=Mode.OFF)) == ("EpochConflict", "epoch")
+    assert refusal(s, desired(5, permit_seconds=11.0)) == ("EpochConflict", "epoch")
+    assert refusal(s, desired(5, identity=Identity(uid="other"))) == ("EpochConflict", "epoch")
+
+
+def test_what_does_not_fit() -> None:
+    s = Switch(ME, ("a", "a", "b", "b"))
+    flags = {"mode": Mode.SHADOW}
+    assert refusal(s, desired(flags=Flags(pattern="FS", **flags))) == ("DoesNotFit", "flags.pattern")
+    assert refusal(s, desired(flags=Flags(pattern="FSSF", **flags))) == ("DoesNotFit", "flags.pattern")
+    assert refusal(s, desired(flags=Flags(pattern="FSFS", protected=(4,), **flags))) == ("DoesNotFit", "flags.protected")
+    assert refusal(s, desired(flags=Flags(pattern=None, **flags))) == ("Invalid", "flags.pattern")
+    assert refusal(s, desired(permit_seconds=None, flags=Flags(mode=Mode.ON, pattern="FSFS"))) == ("Invalid", "permit_seconds")
+    s.put(desired(flags=Flags(pattern="FSSS", protected=(2,), **flags)), now=0.0)
+    assert s.pattern == "FSFS"
+
+
+def test_an_unsupported_engine_is_only_ever_off() -> None:
+    s = switch(unsupported=("vllm: version 0.1",))
+    assert refusal(s, desired(mode=Mode.SHADOW)) == ("Unsupported", "flags.mode")
+    s.put(desired(mode=Mode.OFF), now=0.0)
+    assert s.mode is Mode.OFF
+
+
+def test_a_series_begins_where_what_is_measured_changes() -> None:
+    s = switch()
+    s.put(desired(1, mode=Mode.SHADOW), now=0.0)
+    s.put(desired(2, mode=Mode.ON), now=0.0)
+    s.put(desired(3, flags=Flags(mode=Mode.ON, pattern=FITTING, sample_rows=1)), now=0.0)
+    s.put(desired(4, mode=Mode.OFF), now=0.0)
+    assert s.series_number == 1
+    s.put(desired(5, flags=Flags(mode=Mode.ON, pattern="FFFS")), now=0.0)
+    assert s.series_number == 2
+    s.put(desired(6, flags=Flags(mode=Mode.ON, pattern="FFFS", protected=(3,))), now=0.0)
+    assert s.series_number == 3
+
+
+calls = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.integers(1, 4), st.sampled_from([Mode.OFF, Mode.SHADOW, Mode.ON])),
+        st.tuples(st.just("kill"), st.just(0), st.just(Mode.OFF)),
+        st.tuples(st.just("wait"), st.integers(0, 12), st.just(Mode.OFF)),
+    ),
+    max_size=30,
+)
+
+
+@given(calls)
+def test_reuse_only_ever_runs_on_a_permit_of_the_newest_epoch(script: list[tuple[str, int, Mode]]) -> None:
+    s, now, permitted_until, newest, dead = switch(), 0.0, -1.0, 0, set[int]()
+    for call, number, mode in script:
+        if call == "wait":
+            now += number
+        elif call == "kill":
+            s.kill("")
+            dead.add(s.epoch)
+        else:
+            try:
+                s.put(desired(number, mode=mode), now)
+            except Refusal:
+                continue
+            assert number >= newest
+            newest = number
+            if s.mode is Mode.ON:
+                permitted_until = now + 10.0
+        s.advance(now)
+        if s.mode is Mode.TRIPPED:
+            dead.add(s.epoch)
+        if s.mode is Mode.ON:
+            assert now < permitted_until
+            assert s.epoch == newest
+            assert s.epoch not in dead
