@@ -1,6 +1,6 @@
 """Writes the trained model as a Hugging Face checkpoint that vLLM loads as `DeepseekV32ForCausalLM`, and reads it back.
 
-    python -m indexcache_testbed.model.export DIR/seed-1/checkpoint.pt testbed/models/tiny-dsa
+    python -m indexcache_testbed.model.export DIR/seed-1/checkpoint.pt testbed/models/tiny_dsa
 
 The parameter names are the checkpoint's already. The tokenizer has one word a token, separated by blanks: s0 ... s511, <bos>, <ask>; it
 adds nothing to a prompt, so a prompt begins with <bos>. Serve with `--tokenizer-mode hf`.
