@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from indexcache_core.contract import JUDGED_FROM, Mode, Series
+from indexcache_core.evidence.detector import Detector, fresh
+from indexcache_core.evidence.verdict import breached
 from indexcache_core.histogram import Histogram
 
 from indexcache_testbed.scenario.watch import Look
@@ -40,3 +42,29 @@ def total(histograms: Iterable[Histogram]) -> Histogram:
     for h in histograms:
         out = out.plus(h)
     return out
+
+
+def first_breach(looks: Sequence[Look], mode: Mode, *, minimum: float, alpha: float) -> float | None:
+    """The moment of the first look at which one Shared indexer's recall, in one bucket of context length, is proven to lie under `minimum`.
+
+    The same detector as the operator's (indexcache_core.evidence), fed with this record alone: `alpha` is one test's part of the chance of
+    a false rollback, as the rollout's status states it. Counters of all engines together.
+    """
+    detectors: dict[tuple[int, int], Detector] = {}
+    before: dict[tuple[str, str, int, int, int], Histogram] = {}
+    for look in looks:
+        slot = max(1, int(look.at - looks[0].at))
+        batches: dict[tuple[int, int], Histogram] = {}
+        for pod, state in look.states.items():
+            for s in judged(state.series, mode):
+                life = (pod, state.incarnation, state.series_number, s.site, s.context)
+                added = s.recall.since(before.get(life, Histogram()))
+                before[life] = s.recall
+                if added is not None:
+                    key = s.site, s.context
+                    batches[key] = batches.get(key, Histogram()).plus(added)
+        for key, batch in batches.items():
+            detectors[key] = detectors.get(key, fresh()).after(batch, minimum, slot)
+            if breached(detectors[key].log_e, alpha):
+                return look.at
+    return None
