@@ -83,7 +83,9 @@ class Control:
     def state(self) -> State:
         """What GET answers."""
         with self._lock:
-            return self._state(self._clock())
+            state, measurements = self._state(self._clock()), self._measurements.copy()
+        # Outside the lock: the engine's thread must not wait for the rendering of a thousand histograms.
+        return state.model_copy(update={"series": measurements.freeze()})
 
     def put(self, desired: Desired) -> State:
         """Accept flags or renew their permit. Raises switch.Refusal."""
@@ -91,7 +93,7 @@ class Control:
             now = self._clock()
             self._switch.put(desired, now)
             self._settle()
-            return self._state(now)
+        return self.state()
 
     def kill(self, kill: Kill) -> State:
         """To the baseline from the next step on."""
@@ -100,7 +102,7 @@ class Control:
             self._switch.advance(now)
             self._switch.kill(kill.reason)
             self._settle()
-            return self._state(now)
+        return self.state()
 
     # The engine's side.
 
@@ -165,7 +167,6 @@ class Control:
             thresholds=s.thresholds,
             permit_remaining_seconds=s.remaining(now),
             series_number=s.series_number,
-            series=self._measurements.freeze(),
             requests=self._ledger.requests(),
             steps=self._ledger.steps(),
             cache=self._ledger.cache(),

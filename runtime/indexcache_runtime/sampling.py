@@ -81,9 +81,13 @@ class Counts:
         self.counts[bucket(value)] += 1
         self.sum += value
 
+    def copy(self) -> "Counts":
+        """As it is now."""
+        return Counts(self.counts.copy(), self.sum)
+
     def freeze(self) -> Histogram:
-        """As it travels."""
-        return Histogram(counts=tuple(self.counts), sum=self.sum)
+        """As it travels. Not validated again: a large model's state holds a thousand of these."""
+        return Histogram.model_construct(counts=tuple(self.counts), sum=self.sum)
 
 
 class Measurements:
@@ -113,9 +117,16 @@ class Measurements:
                 overlap.add(sum(overlaps[i] for i in rows) / len(rows))
                 recall.add(sum(recalls[i] for i in rows) / len(rows))
 
+    def copy(self) -> "Measurements":
+        """As they are now, to be frozen elsewhere."""
+        other = Measurements(self._k)
+        other._number = self._number
+        other._cells = {key: (overlap.copy(), recall.copy()) for key, (overlap, recall) in self._cells.items()}
+        return other
+
     def freeze(self) -> tuple[Series, ...]:
         """All of the current series, in a stable order."""
         return tuple(
-            Series.model_validate({"site": site, "context": context, "mode": mode, "overlap": o.freeze(), "recall": r.freeze()})
-            for (site, context, mode), (o, r) in sorted(self._cells.items())
+            Series.model_construct(site=site, context=context, mode=mode, overlap=overlap.freeze(), recall=recall.freeze())
+            for (site, context, mode), (overlap, recall) in sorted(self._cells.items())
         )

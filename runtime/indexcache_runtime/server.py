@@ -55,6 +55,7 @@ def serve(control: Control, token: str, number: int) -> tuple[uvicorn.Server, in
         if listener.family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(("::" if listener.family == socket.AF_INET6 else "0.0.0.0", number))
+        listener.listen()  # at once: only a listener makes a second bind fail
     except OSError as e:
         listener.close()
         raise OSError(e.errno, f"control port {number}: {e.strerror}; set {PORT_ENV} to a free one") from e

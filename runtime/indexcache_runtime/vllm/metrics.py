@@ -98,13 +98,13 @@ class Endpoint:
 
         log_as_vllm_does()
         try:
-            token = read_token()
-        except NoToken as e:
+            token, number = read_token(), port()
+        except (NoToken, ValueError) as e:
             logger.warning("indexcache: no metrics: %s", e)
             return
         collector = StateCollector()
         get_prometheus_registry().register(collector)
-        Poller(collector, port(), token).start()
+        Poller(collector, number, token).start()
 
 
 def endpoint() -> Endpoint:

@@ -1,8 +1,8 @@
 """vLLM's entry point of the plugin: `register`, in every process of a vLLM server that loads general plugins.
 
-It only makes hooks: a method that the engine core can call in its workers, and wrappers around the end of the engine core's construction
-and the beginning of its loop. What an engine is, and whether it is supported, is known once it stands: then either steps, blocks and workers
-are taken charge of, or nothing is touched and the control port says why. Without a token nothing is done at all.
+It only makes hooks: a method that the engine core can call in its workers, and wrappers around the end of the engine core's
+construction and the beginning of its loop. What an engine is, and whether it is supported, is known once it stands: then either steps,
+blocks and workers are taken charge of, or nothing is touched and the control port says why. Without a token nothing is done at all.
 
 Trap: in a process of its own an engine core loads plugins from inside its constructor, too late to wrap that; there its loop is the hook.
 """
