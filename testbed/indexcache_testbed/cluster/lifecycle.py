@@ -1,0 +1,159 @@
+"""Starting and ending a cluster.
+
+All that a cluster makes (veths, bridge, iptables, mounts, shims) belongs to namespaces whose first process is `init`; the launcher,
+`unshare --kill-child`, takes it along when it ends. So `down` kills one process, waits for both, and removes control groups
+and files. The launcher's id is on disk before the first namespace exists: a killed `up` leaves nothing that `down` can't find.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from . import addons, certs, cgroups, configs
+from .build import Built, build, locked
+from .errors import TestbedError
+from .handle import Cluster
+from .pins import Pins
+from .prerequisites import require_root
+from .report import Reporter
+from .store import import_archives
+
+READY_SECONDS = 120
+# Writes its own /proc stat line (id and start time) and becomes the launcher.
+RECORD = 'cat /proc/$$/stat > "$0" && exec "$@"'
+UNSHARE = ("unshare", "--net", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
+
+
+def up(cluster: Cluster, report: Reporter) -> None:
+    """Build what is missing, start the cluster if it does not run, install what is missing in it.
+
+    Raises:
+        TestbedError: something did not come up; its log's last lines are in the text.
+    """
+    built = build(cluster.layout, report)
+    with locked(cluster.layout.home / "lock"):
+        if cluster.init() and not dead_components(cluster):
+            report.note(f"the cluster {cluster.layout.name} runs")
+            with report.step("images"):
+                import_archives(cluster, built.archives)
+        else:
+            _remove(cluster)
+            _start(cluster, built, report)
+        addons.install(cluster, built, Pins.of(cluster.layout), report)
+
+
+def down(cluster: Cluster, *, everything: bool = False) -> None:
+    """End the cluster and remove all of it but the imported images; with `everything` these too.
+
+    Raises:
+        TestbedError: its processes did not end.
+    """
+    require_root("testbed down")
+    with locked(cluster.layout.home / "lock"):
+        _remove(cluster)
+        if everything:
+            shutil.rmtree(cluster.layout.home)
+
+
+def events(cluster: Cluster) -> list[dict[str, Any]]:
+    """What process 1 reported so far."""
+    if not cluster.layout.events.exists():
+        return []
+    # The last line may still be in the writing.
+    return [json.loads(line) for line in cluster.layout.events.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def dead_components(cluster: Cluster) -> list[str]:
+    """Components that were started and have ended."""
+    return [event["name"] for event in events(cluster) if event["event"] == "ended"]
+
+
+def _start(cluster: Cluster, built: Built, report: Reporter) -> None:
+    layout = cluster.layout
+    begun = time.monotonic()
+    with report.step("namespaces and certificates"):
+        _write_state(cluster, built)
+        cgroups.create(layout.cgroup)
+        argv = [*UNSHARE, sys.executable, "-m", "indexcache_testbed.cluster.init", str(layout.state / "plan.json")]
+        with (layout.logs / "init.log").open("ab") as log:
+            subprocess.Popen(
+                ["sh", "-c", RECORD, str(layout.launcher), *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd="/",
+            )
+        _until(cluster, "the first process", lambda: cluster.init() is not None)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        _until(cluster, "containerd", layout.containerd_socket.exists)
+        imported = beside.submit(import_archives, cluster, built.archives)
+        with report.step("API server"):
+            _until(cluster, "kube-apiserver", lambda: any(event["event"] == "ready" for event in events(cluster)))
+        with report.step("node Ready"):
+            _until(cluster, "kubelet", lambda: _node_ready(cluster), every=0.2)
+        report.note(f"node Ready {time.monotonic() - begun:.1f} s after the start")
+        with report.step("images imported"):
+            imported.result()
+
+
+def _write_state(cluster: Cluster, built: Built) -> None:
+    layout = cluster.layout
+    for directory in (layout.logs, layout.state / "run", layout.state / "cni" / "net.d", layout.state / "kubeconfig"):
+        directory.mkdir(parents=True)
+    certs.write_all(layout.pki, node=configs.NODE, apiserver=configs.APISERVER_NAMES, kubelet=configs.KUBELET_NAMES)
+    for client in certs.clients(configs.NODE):
+        file = layout.state / "kubeconfig" / client
+        file.touch(mode=0o600)
+        file.write_text(configs.kubeconfig(layout, client))
+    (layout.state / "containerd.toml").write_text(configs.containerd(layout, Pins.of(layout).images["pause"]))
+    (layout.state / "cni" / "net.d" / "10-testbed.conflist").write_text(configs.cni(layout))
+    (layout.state / "kubelet.yaml").write_text(configs.kubelet(layout))
+    (layout.state / "plan.json").write_text(json.dumps(configs.plan(layout, built.binaries)))
+    (layout.state / "built.json").write_text(json.dumps({"binaries": str(built.binaries), "chart": str(built.chart)}))
+
+
+def _node_ready(cluster: Cluster) -> bool:
+    node = cluster.get("node", configs.NODE)
+    return bool(node) and any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
+
+
+def _until(cluster: Cluster, component: str, condition: Any, *, every: float = 0.05) -> None:
+    """Wait for a condition, or for the reason why it will never hold."""
+    deadline = time.monotonic() + READY_SECONDS
+    recorded_by = time.monotonic() + 10
+    while not condition():
+        dead = dead_components(cluster)
+        ended = cluster.launcher() is None and time.monotonic() > recorded_by
+        if dead or ended or time.monotonic() > deadline:
+            name = dead[0] if dead else "init" if ended else component
+            what = "ended" if dead or ended else f"was not ready after {READY_SECONDS} s"
+            raise TestbedError(f"{name} {what}; the end of its log:\n{log_tail(cluster, name)}")
+        time.sleep(every)
+
+
+def log_tail(cluster: Cluster, component: str, lines: int = 15) -> str:
+    """The last lines of a component's log."""
+    file = cluster.layout.logs / f"{component}.log"
+    return "\n".join(file.read_text(errors="replace").splitlines()[-lines:]) if file.exists() else f"({file} does not exist)"
+
+
+def _remove(cluster: Cluster) -> None:
+    """End all processes, then remove control groups and state. Works on whatever a crash left."""
+    launcher, init = cluster.launcher(), cluster.init()
+    # The launcher's end kills process 1, whose end kills the rest; the kernel lets go of process 1 last.
+    for process in (launcher, init):
+        if process:
+            process.kill()
+    for process in (launcher, init):
+        if process:
+            process.wait(30)
+    cgroups.remove(cluster.layout.cgroup)
+    if cluster.layout.state.exists():
+        shutil.rmtree(cluster.layout.state)

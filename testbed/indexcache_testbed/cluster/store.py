@@ -1,0 +1,37 @@
+"""Images in the cluster's containerd. An image is imported when its digest there is not that of the archive.
+
+Trap: `ctr image import --index-name` fails at random ("content digest ...: not found"); the archive carries the full name anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import buildah
+from .handle import Cluster
+from .shell import run
+
+
+def parse_images(listing: str) -> dict[str, str]:
+    """Name to digest, of the table that `ctr images ls` prints."""
+    rows = (line.split() for line in listing.splitlines()[1:])
+    return {row[0]: row[2] for row in rows if len(row) > 2}
+
+
+def _ctr(cluster: Cluster, *words: str | Path) -> str:
+    return run(["ctr", "-a", cluster.layout.containerd_socket, "-n", "k8s.io", *words], timeout=120)
+
+
+def images(cluster: Cluster) -> dict[str, str]:
+    """Name to digest, of the images in the cluster."""
+    return parse_images(_ctr(cluster, "images", "ls"))
+
+
+def import_archives(cluster: Cluster, archives: Iterable[Path]) -> list[Path]:
+    """Import those archives whose image is missing or different, and return them."""
+    there = set(images(cluster).values())
+    new = [archive for archive in archives if buildah.archive_digest(archive) not in there]
+    for archive in new:
+        _ctr(cluster, "images", "import", archive)
+    return new
