@@ -1,0 +1,1 @@
+"""`make demo`: the scenarios, told to a person who watches."""
