@@ -12,12 +12,12 @@ help: ## This list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: env
-env: ## The Python environments (about 6 GB, outside the checkout)
-	@scripts/env.sh $(CACHE)
+env: ## The Python environment (about 6 GB, outside the checkout)
+	@scripts/env.sh $(CACHE) dev
 
 .PHONY: build
 build: env ## The testbed's binaries and images: about 8 minutes on two cores the first time
-	@$(TESTBED) build
+	@scripts/env.sh $(CACHE) engine & environment=$$!; $(TESTBED) build && wait $$environment
 
 .PHONY: demo
 demo: build ## The main job: five scenarios on a real Kubernetes with real engines, and what happened in each

@@ -3,10 +3,10 @@
 # with the DSA backend but without our plugin: that comes to it as it comes to any vLLM image). Nothing is done again while the lock
 # and the packages are unchanged.
 #
-#   scripts/env.sh [CACHE]      CACHE: where environments, binaries and images lie; outside the checkout
+#   scripts/env.sh CACHE [dev|engine]     CACHE: where environments, binaries and images lie; outside the checkout. Default: both
 set -euo pipefail
 cd "$(dirname "$0")/.."
-CACHE=${1:?usage: scripts/env.sh CACHE}
+CACHE=${1:?usage: scripts/env.sh CACHE [dev|engine]}
 PYTHON=/usr/bin/python3.11  # Debian's own: pods mount the environment and need the same interpreter at the same path
 say() { printf 'env: %s\n' "$*"; }
 die() { printf 'env: %s\n' "$*" >&2; exit 1; }
@@ -20,7 +20,7 @@ if ! "$PYTHON" -c 'import ensurepip' 2>/dev/null; then
 fi
 
 mkdir -p "$CACHE/env"
-exec 9>"$CACHE/env/lock"; flock 9  # two makes at once wait for one another
+exec 9>"$CACHE/env/${2:-all}.lock"; flock 9  # two makes at once wait for one another
 export UV_CACHE_DIR="$CACHE/uv" UV_LINK_MODE=hardlink UV_NO_PROGRESS=1
 
 stamp() { cat "$@" | sha256sum | cut -c1-16; }
@@ -37,7 +37,7 @@ UV="$CACHE/tools/bin/uv"
 
 packages=(core kernels operator runtime testbed testbed/dsa_cpu)
 wanted=$(stamp requirements/all.txt "${packages[@]/%//pyproject.toml}" <(pwd))
-if ! ready dev "$wanted"; then
+if [ "${2:-dev}" = dev ] && ! ready dev "$wanted"; then
   free=$(df -Pm "$CACHE" | awk 'NR==2 {print $4}')
   [ "$free" -gt 12000 ] || die "$free MB free in $CACHE; the environments, binaries and images want about 20 GB"
   say "dev: about 170 packages, 6 GB (half a minute warm; a first download is 3 GB)"
@@ -49,7 +49,7 @@ fi
 
 sources=$(find testbed/dsa_cpu testbed/vllm_name -name '*.py' -o -name '*.toml' | sort | xargs cat | sha256sum | cut -c1-16)
 wanted=$(stamp requirements/engine.txt <(echo "$sources"))
-if ! ready engine "$wanted"; then
+if [ "${2:-engine}" = engine ] && ! ready engine "$wanted"; then
   say "engine: vLLM for CPUs, as pods mount it (6 GB, hard-linked)"
   t=$SECONDS; rm -rf "$CACHE/env/engine"; "$UV" venv -q --python "$PYTHON" "$CACHE/env/engine"
   "$UV" pip install -q --python "$CACHE/env/engine/bin/python" --require-hashes --no-deps --compile-bytecode \

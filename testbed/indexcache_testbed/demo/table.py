@@ -1,5 +1,7 @@
 """The table at the demo's end."""
 
+from collections.abc import Callable
+
 from rich.table import Table
 
 from indexcache_testbed.load.answers import Tally
@@ -12,7 +14,7 @@ def render(outcomes: list[Outcome]) -> Table:
     table.add_column("")
     for o in outcomes:
         table.add_column(f"({o.letter}) {o.title}", overflow="fold")
-    rows = {
+    rows: dict[str, Callable[[Outcome], str]] = {
         "pattern": lambda o: o.pattern,
         "ended": lambda o: o.ended,
         "time in each phase": lambda o: "\n".join(f"{phase} {seconds:.1f} s" for phase, seconds in o.phases),
