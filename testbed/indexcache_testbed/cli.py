@@ -14,7 +14,6 @@ from typing import Annotated, ParamSpec
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from .cluster import Cluster, TestbedError, addons, base_image, inspect, lifecycle, project_images
 from .cluster import build as building
@@ -80,10 +79,10 @@ def down(
 def status(name: Name = DEFAULT_NAME) -> None:
     """Show components, node, gateway and versions. Exit status 1 if something is not as it should be."""
     lines = inspect.status(Cluster.named(name))
-    table = Table(box=None, show_header=False, pad_edge=False)
+    width = max(len(line.what) for line in lines)
     for line in lines:
-        table.add_row("" if not line.what else "[green]✓[/]" if line.good else "[red]✗[/]", line.what, escape(line.value))
-    report.console.print(table)
+        mark = " " if not line.what else "[green]✓[/]" if line.good else "[red]✗[/]"
+        report.console.print(f"{mark} {escape(line.what):{width}}  {escape(line.value)}")
     if not all(line.good for line in lines):
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ import json
 import secrets
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from . import configs
 from .build import Built
@@ -92,13 +93,17 @@ def _create_defaults(cluster: Cluster) -> None:
     if cluster.get("secret", "alertmanager-receiver", "-n", "monitoring") is None:
         _apply_secret(cluster, secrets.token_urlsafe(32))
     if cluster.get("configmap", "indexcache-rules", "-n", "monitoring") is None:
-        cluster.kubectl("create", "configmap", "indexcache-rules", "-n", "monitoring", f"--from-literal=rules.yml={NO_RULES}")
+        metadata = {"name": "indexcache-rules", "namespace": "monitoring"}
+        _apply(cluster, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"rules.yml": NO_RULES}})
 
 
 def _apply_secret(cluster: Cluster, token: str) -> None:
     metadata = {"name": "alertmanager-receiver", "namespace": "monitoring"}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": token}}
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
+    _apply(cluster, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": token}})
+
+
+def _apply(cluster: Cluster, manifest: dict[str, Any]) -> None:
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 
 
 def _install_chart(cluster: Cluster, chart: Path) -> None:

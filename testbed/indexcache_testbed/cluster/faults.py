@@ -36,7 +36,7 @@ def cut_gateway(cluster: Cluster) -> None:
         TestbedError: there is no proxy to cut off.
     """
     restore_gateway(cluster)
-    pods = cluster.get("pods", "-n", ENVOY_NAMESPACE, "-l", PROXIES)["items"]
+    pods = cluster.items("pods", "-n", ENVOY_NAMESPACE, "-l", PROXIES)
     addresses = [pod["status"]["podIP"] for pod in pods if pod["status"].get("podIP")]
     if not addresses:
         raise TestbedError(f"no proxy with an address found in {ENVOY_NAMESPACE} ({PROXIES}); is the gateway programmed?")

@@ -76,3 +76,8 @@ class Cluster:
         """`kubectl get ... -o json`, parsed; None where the named object does not exist."""
         text = self.kubectl("get", *words, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
+
+    def items(self, *words: str) -> list[dict[str, Any]]:
+        """`kubectl get KIND ... -o json` of many objects: its items, none if there are none."""
+        found = self.get(*words)
+        return list(found["items"]) if found else []

@@ -33,8 +33,7 @@ def status(cluster: Cluster) -> list[Line]:
     lines.append(Line("node", f"{configs.NODE} Ready={''.join(ready) or 'Unknown'}", good=ready == ["True"]))
     address = addons.gateway_address(cluster)
     lines.append(Line("gateway", f"http://{address}" if address else "has no address", good=address is not None))
-    for deployment in cluster.get("deployments", "-A")["items"]:
-        lines.append(_deployment(deployment))
+    lines += map(_deployment, cluster.items("deployments", "-A"))
     pins = Pins.of(cluster.layout)
     lines.append(Line("versions", f"Kubernetes {pins.kubernetes}, etcd {pins.etcd}, Envoy Gateway {pins.gateway}, Envoy {pins.envoy}"))
     lines.append(Line("", f"CoreDNS {pins.coredns}, Prometheus {pins.prometheus}, Helm {pins.helm}"))

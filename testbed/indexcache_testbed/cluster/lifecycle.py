@@ -82,14 +82,9 @@ def _start(cluster: Cluster, built: Built, report: Reporter) -> None:
         cgroups.create(layout.cgroup)
         argv = [*UNSHARE, sys.executable, "-m", "indexcache_testbed.cluster.init", str(layout.state / "plan.json")]
         with (layout.logs / "init.log").open("ab") as log:
-            subprocess.Popen(
-                ["sh", "-c", RECORD, str(layout.launcher), *argv],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd="/",
-            )
+            # Forked off: the launcher is nobody's child here, and leaves no zombie behind in a caller that lives on.
+            detached = ["setsid", "--fork", "sh", "-c", RECORD, str(layout.launcher), *argv]
+            subprocess.run(detached, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd="/", check=True)
         _until(cluster, "the first process", lambda: cluster.init() is not None)
     with ThreadPoolExecutor(max_workers=1) as beside:
         _until(cluster, "containerd", layout.containerd_socket.exists)
