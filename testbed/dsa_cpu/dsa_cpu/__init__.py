@@ -6,11 +6,12 @@ of a real engine, and of what is plugged into it, can be run and tested on a mac
 | module | what |
 |---|---|
 | `cpu_platform` | vLLM's CPU platform without the refusal |
-| `metadata` | which token stands where in the paged caches |
+| `paging`, `metadata` | which token stands where in the paged caches |
 | `attention` | sparse multi-head latent attention |
-| `topk`, `indexer` | the lightning indexer |
+| `choice`, `indexer` | the lightning indexer |
 | `guard` | refuses a vLLM for which this was not written |
 | `reference` | the same model in float64 without vLLM or a cache: what tests compare with |
+| `random_model` | a small checkpoint in which the choice of positions matters |
 
 Trap: this module and `guard` import nothing of vLLM at their top. They are loaded while vLLM is still finding out on which platform it
 runs, and an import of vLLM from here asks for the platform again.

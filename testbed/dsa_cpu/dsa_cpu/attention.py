@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from vllm.v1.attention.backend import AttentionBackend, MLAAttentionImpl
 
-from dsa_cpu.metadata import SparseMetadata, SparseMetadataBuilder, flat, write
+from dsa_cpu.metadata import SparseMetadata, SparseMetadataBuilder
+from dsa_cpu.paging import flat, write
 
 
 class TorchSparseMLABackend(AttentionBackend):  # type: ignore[misc]

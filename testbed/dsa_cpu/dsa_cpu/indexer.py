@@ -1,6 +1,4 @@
-"""The lightning indexer: it scores every earlier position for a query row and chooses the k best.
-
-    score(t, s) = sum over heads h of w(t, h) * relu(q(t, h) . k(s))          DeepSeek-V3.2, arXiv 2512.02556, equation 1
+"""The lightning indexer as vLLM's op: keys into the paged cache, then the choice of the k best positions for every row.
 
 A layer's op has three seams, apart so that a plugin can run any without the others: `forward_cpu` writes the step's keys, always, and
 calls `select`; `select` writes the chosen positions into `topk_indices_buffer`, which attention reads; `row_scores` gives the scores of
@@ -18,26 +16,9 @@ from vllm.model_executor.layers.sparse_attn_indexer import SparseAttnIndexer
 
 from dsa_cpu import guard
 from dsa_cpu.attention import TorchIndexerBackend
-from dsa_cpu.metadata import SparseMetadata, flat, write
-from dsa_cpu.topk import NEVER, topk_positions
-
-
-def index_scores(q: torch.Tensor, keys: torch.Tensor, weights: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """Index scores of rows that share their keys, or have keys of their own.
-
-    q: (rows, heads, dim); keys: (positions, dim) or (rows, positions, dim); weights: (rows, heads), with all scales in them;
-    position: (rows,) int64. Returns (rows, positions) float32, -inf after each row's own position.
-    """
-    q, keys, weights = q.float(), keys.float(), weights.float()
-    n = keys.shape[-2]
-    scores = q.new_zeros(q.shape[0], n)
-    if keys.dim() == 2:
-        for head in range(q.shape[1]):  # one head at a time: (rows, heads, positions) is too large for long prefills
-            scores.addcmul_((q[:, head] @ keys.T).relu_(), weights[:, head, None])
-    else:
-        dots = torch.bmm(q, keys.transpose(1, 2)).relu_()  # [rows, heads, positions]
-        scores = torch.bmm(weights[:, None], dots)[:, 0]
-    return scores.masked_fill_(torch.arange(n) > position[:, None], NEVER)
+from dsa_cpu.choice import NEVER, index_scores, topk_positions
+from dsa_cpu.metadata import SparseMetadata
+from dsa_cpu.paging import flat, write
 
 
 class TorchSparseAttnIndexer(SparseAttnIndexer):  # type: ignore[misc]
