@@ -48,6 +48,7 @@ def recorded(llm: Any, every: int | None) -> Iterator[list[dict[str, Any]]]:
                 out.append(
                     {
                         "site": site,
+                        "rows": m.num_actual_tokens,
                         "requests": len(m.seq_lens),
                         "request": request,
                         "position": position,

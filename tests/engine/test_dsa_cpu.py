@@ -88,6 +88,7 @@ class Served:
             "together": batch(self.prompts),
             "cached": batch(longer, prompt_logprobs=False),
             "choices": batch(self.prompts[2:3], every=7),
+            "choices together": batch(self.prompts[:3], every=2),
         }
         out = serve(folder / "model", setup.tokens_a_step, batches, folder / "out.json")
         self.scheduler, self.results, self.choices = out["scheduler"], out["batches"], out["choices"]
@@ -192,6 +193,21 @@ def test_each_choice_and_its_scores(served: Served) -> None:
     assert len({site for site, _ in seen}) == served.reference.layers
     assert min(position for _, position in seen) < K < max(position for _, position in seen)
     assert len(seen) > 100
+
+
+def test_each_choice_among_several_requests(served: Served) -> None:
+    """Rows of several requests in one step, prefills and decodes: each is chosen by its own request's scores."""
+    requests, decodes = set(), 0
+    for choice in served.choices["choices together"]:
+        scores = torch.tensor(choice["scores"], dtype=torch.float64)
+        best = scores.sort(descending=True, stable=True)
+        if len(scores) > K and best.values[K - 1] - best.values[K] < 1e-5:
+            continue  # summed in another order, the two may swap
+        requests.add(choice["request"])
+        decodes += choice["rows"] == choice["requests"] > 1
+        assert {p for p in choice["chosen"] if p >= 0} == set(best.indices[:K].tolist())
+    assert requests == {0, 1, 2}
+    assert decodes > 20
 
 
 @pytest.fixture(scope="module")

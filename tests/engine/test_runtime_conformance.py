@@ -49,6 +49,9 @@ def engine(untouched: tuple[Engine, list[Answer]]) -> Iterator[Engine]:
         engine.adopt()
     engine.kill()
     engine.forget()
+    engine.put(Mode.SHADOW, "FFFF")  # another series: the tests' own start from zero
+    engine.kill()
+    engine.step()  # vLLM tells of finished requests with the next step
     yield engine
     assert not engine.llm.llm_engine.has_unfinished_requests()
 

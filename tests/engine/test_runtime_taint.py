@@ -1,0 +1,154 @@
+"""After reuse has been killed nobody is served what it made: tokens equal those of an engine that never reused.
+
+A build that forgets the salt must fail here, in each of the ways that it can forget.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from indexcache_core.contract import Mode
+from indexcache_runtime.vllm.blocks import Blocks
+
+from tests.engine.runtime_engine import Answer, Engine, start
+
+pytestmark = pytest.mark.engine
+
+PATTERN = "FSSS"
+
+
+def prompts(seed: int, bases: int, each: int) -> list[list[int]]:
+    """Prompts in families that share 256 tokens and end in 40 of their own."""
+    g = torch.Generator().manual_seed(seed)
+
+    def draw(n: int) -> list[int]:
+        return torch.randint(3, 256, (n,), generator=g).tolist()  # type: ignore[no-any-return]
+
+    return [base + draw(40) for base in [draw(256) for _ in range(bases)] for _ in range(each)]
+
+
+PROMPTS = prompts(5, bases=10, each=5)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, list[Answer]]:
+    """An engine, and what it answered before it ever reused."""
+    engine = start(tmp_path_factory.mktemp("taint") / "model")
+    engine.adopt()
+    answers = engine.ask(PROMPTS, 12)
+    return engine, answers
+
+
+@pytest.fixture
+def engine(clean: tuple[Engine, list[Answer]]) -> Engine:
+    engine = clean[0]
+    engine.kill()
+    engine.forget()
+    return engine
+
+
+def tokens(answers: list[Answer]) -> list[tuple[int, ...]]:
+    return [a.tokens for a in answers]
+
+
+def after_traffic(engine: Engine) -> list[Answer]:
+    """Traffic under reuse with the same beginnings, a kill, and then the prompts at the baseline."""
+    engine.put(Mode.ON, PATTERN)
+    engine.ask(PROMPTS, 12)
+    engine.kill()
+    return engine.ask(PROMPTS, 12)
+
+
+def after_flips_in_mid_request(engine: Engine) -> list[Answer]:
+    """Requests that begin under one state and end under another, in both directions, and then the prompts at the baseline."""
+    names = [engine.start(p, 12) for p in PROMPTS[::2]]
+    for flip in (lambda: engine.put(Mode.ON, PATTERN), engine.kill) * 8:
+        flip()
+        for _ in range(3):
+            engine.step()
+    engine.finish(names)
+    assert engine.state.mode is Mode.TRIPPED
+    assert engine.state.cache.resalted_requests > 0
+    return engine.ask(PROMPTS, 12)
+
+
+SCENARIOS = [after_traffic, after_flips_in_mid_request]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_fifty_prompts_after_a_fallback(
+    engine: Engine, clean: tuple[Engine, list[Answer]], scenario: Callable[[Engine], list[Answer]]
+) -> None:
+    assert tokens(scenario(engine)) == tokens(clean[1])
+
+
+def no_enter(blocks: Blocks, behaviour: str | None) -> int:
+    return 0
+
+
+def enter_without_renaming(blocks: Blocks, behaviour: str | None) -> int:
+    blocks.current = behaviour
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("scenario", "mutant"),
+    [(after_traffic, no_enter), (after_flips_in_mid_request, no_enter), (after_flips_in_mid_request, enter_without_renaming)],
+)
+def test_a_build_without_the_salt_fails(
+    engine: Engine,
+    clean: tuple[Engine, list[Answer]],
+    monkeypatch: pytest.MonkeyPatch,
+    scenario: Callable[[Engine], list[Answer]],
+    mutant: Any,
+) -> None:
+    monkeypatch.setattr(Blocks, "enter", mutant)
+    if mutant is enter_without_renaming:
+        ledger = engine.control._ledger
+        monkeypatch.setattr(ledger, "resalted", 1)
+    assert tokens(scenario(engine)) != tokens(clean[1])
+
+
+def test_warm_baseline_blocks_survive_a_canary_and_are_read_by_it(engine: Engine, clean: tuple[Engine, list[Answer]]) -> None:
+    first = engine.ask(PROMPTS[:5], 4)
+    assert max(a.cached for a in first) >= 256
+    before = engine.state.cache
+    engine.put(Mode.ON, PATTERN)
+    reused = engine.ask_each(PROMPTS[:5], 4)
+    assert all(a.cached >= 288 for a in reused)
+    assert engine.state.cache.baseline_hits - before.baseline_hits == sum(a.cached for a in reused)
+    assert engine.state.cache.reuse_hits == before.reuse_hits
+    engine.kill()
+    back = engine.ask_each(PROMPTS[:5], 12)
+    assert all(a.cached >= 288 for a in back)
+    assert tokens(back) == tokens(clean[1][:5])
+
+
+def test_requests_under_the_same_reuse_share_its_blocks_and_other_flags_do_not(engine: Engine) -> None:
+    before = engine.state.cache
+    engine.put(Mode.ON, PATTERN)
+    engine.ask_each(PROMPTS[:2], 4)
+    shared = engine.state.cache
+    assert shared.reuse_hits - before.reuse_hits == 256
+    engine.kill()
+    engine.put(Mode.ON, PATTERN, sample_rows=1)  # computes the same
+    assert engine.ask(PROMPTS[:1], 4)[0].cached >= 288
+    engine.put(Mode.ON, PATTERN, min_context_tokens=100)
+    assert engine.ask(PROMPTS[:1], 4)[0].cached == 0
+    engine.put(Mode.ON, "FFSS")
+    assert engine.ask(PROMPTS[:1], 4)[0].cached == 0
+    engine.put(Mode.SHADOW, PATTERN)
+    assert engine.ask(PROMPTS[:1], 4)[0].cached == 0
+
+
+def test_a_request_preempted_after_the_kill_is_clean(engine: Engine, clean: tuple[Engine, list[Answer]]) -> None:
+    engine.put(Mode.ON, PATTERN)
+    names = [engine.start(p, 12) for p in PROMPTS[:3]]
+    engine.step()
+    engine.kill()
+    assert engine.core.scheduler.reset_prefix_cache(reset_running_requests=True)
+    assert tokens(engine.finish(names)) == tokens(clean[1][:3])
+    again = engine.ask_each(PROMPTS[:3], 12)
+    assert tokens(again) == tokens(clean[1][:3])
+    assert all(a.cached >= 288 for a in again)
