@@ -1,7 +1,7 @@
 """A vLLM engine in this process with the runtime in it, driven step by step: what the engine tests of the runtime share."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +110,7 @@ class Engine:
     def reads(self) -> Iterator[list[dict[int, list[list[int]]]]]:
         """What attention reads meanwhile: for each step, for each layer, the sets of its rows, sorted and without padding."""
         steps: list[dict[int, list[list[int]]]] = []
-        undo: list[Callable[[], None]] = []
+        patched: list[Any] = []
         for i, layer in enumerate(self.model.model.layers):
             impl = layer.self_attn.mla_attn.mla_attn.impl
 
@@ -122,12 +122,12 @@ class Engine:
                 return original(q, cache, m, layer)
 
             impl.forward_mqa = forward
-            undo.append(lambda impl=impl: impl.__dict__.pop("forward_mqa"))
+            patched.append(impl)
         try:
             yield steps
         finally:
-            for f in undo:
-                f()
+            for impl in patched:
+                del impl.forward_mqa
 
 
 def start(folder: Path) -> Engine:

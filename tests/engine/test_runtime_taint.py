@@ -23,7 +23,7 @@ def prompts(seed: int, bases: int, each: int) -> list[list[int]]:
     g = torch.Generator().manual_seed(seed)
 
     def draw(n: int) -> list[int]:
-        return torch.randint(3, 256, (n,), generator=g).tolist()  # type: ignore[no-any-return]
+        return torch.randint(3, 256, (n,), generator=g).tolist()
 
     return [base + draw(40) for base in [draw(256) for _ in range(bases)] for _ in range(each)]
 
@@ -68,19 +68,18 @@ def after_flips_in_mid_request(engine: Engine) -> list[Answer]:
         for _ in range(3):
             engine.step()
     engine.finish(names)
-    assert engine.state.mode is Mode.TRIPPED
-    assert engine.state.cache.resalted_requests > 0
     return engine.ask(PROMPTS, 12)
 
 
-SCENARIOS = [after_traffic, after_flips_in_mid_request]
+def test_fifty_prompts_after_a_fallback(engine: Engine, clean: tuple[Engine, list[Answer]]) -> None:
+    assert tokens(after_traffic(engine)) == tokens(clean[1])
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_fifty_prompts_after_a_fallback(
-    engine: Engine, clean: tuple[Engine, list[Answer]], scenario: Callable[[Engine], list[Answer]]
-) -> None:
-    assert tokens(scenario(engine)) == tokens(clean[1])
+def test_fifty_prompts_after_flips_in_mid_request(engine: Engine, clean: tuple[Engine, list[Answer]]) -> None:
+    before = engine.state.cache
+    assert tokens(after_flips_in_mid_request(engine)) == tokens(clean[1])
+    assert engine.state.cache.resalted_requests > before.resalted_requests
+    assert engine.state.mode is Mode.TRIPPED
 
 
 def no_enter(blocks: Blocks, behaviour: str | None) -> int:
@@ -104,9 +103,6 @@ def test_a_build_without_the_salt_fails(
     mutant: Any,
 ) -> None:
     monkeypatch.setattr(Blocks, "enter", mutant)
-    if mutant is enter_without_renaming:
-        ledger = engine.control._ledger
-        monkeypatch.setattr(ledger, "resalted", 1)
     assert tokens(scenario(engine)) != tokens(clean[1])
 
 

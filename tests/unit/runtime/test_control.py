@@ -20,7 +20,7 @@ def control() -> tuple[Control, Clock]:
 
 
 def desired(c: Control, epoch: int = 1, mode: Mode = Mode.ON, permit: float | None = 5.0, **flags: object) -> Desired:
-    wanted = Flags(mode=mode, **{"pattern": "FSFS", **flags})  # type: ignore[arg-type]
+    wanted = Flags(mode=mode, **{"pattern": "FSFS", **flags})
     return Desired(incarnation=c.incarnation, epoch=epoch, permit_seconds=permit, flags=wanted)
 
 

@@ -1,5 +1,7 @@
 """The state machine: epochs, permits, kills; against a clock of the test's own."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,13 +12,13 @@ ME = "incarnation-1"
 FITTING = "FSFS"
 
 
-def switch(**kwargs: object) -> Switch:
-    return Switch(ME, ("tokens",) * 4, **kwargs)  # type: ignore[arg-type]
+def switch(**kwargs: Any) -> Switch:
+    return Switch(ME, ("tokens",) * 4, **kwargs)
 
 
-def desired(epoch: int = 1, mode: Mode = Mode.ON, **kwargs: object) -> Desired:
-    fields = {"incarnation": ME, "permit_seconds": 10.0, "flags": Flags(mode=mode, pattern=FITTING), **kwargs}
-    return Desired(epoch=epoch, **fields)  # type: ignore[arg-type]
+def desired(epoch: int = 1, mode: Mode = Mode.ON, **kwargs: Any) -> Desired:
+    fields: dict[str, Any] = {"incarnation": ME, "permit_seconds": 10.0, "flags": Flags(mode=mode, pattern=FITTING), **kwargs}
+    return Desired(epoch=epoch, **fields)
 
 
 def refusal(s: Switch, d: Desired, now: float = 0.0) -> tuple[str, str]:
@@ -100,7 +102,7 @@ def test_fences() -> None:
 
 def test_what_does_not_fit() -> None:
     s = Switch(ME, ("a", "a", "b", "b"))
-    flags = {"mode": Mode.SHADOW}
+    flags: dict[str, Any] = {"mode": Mode.SHADOW}
     assert refusal(s, desired(flags=Flags(pattern="FS", **flags))) == ("DoesNotFit", "flags.pattern")
     assert refusal(s, desired(flags=Flags(pattern="FSSF", **flags))) == ("DoesNotFit", "flags.pattern")
     assert refusal(s, desired(flags=Flags(pattern="FSFS", protected=(4,), **flags))) == ("DoesNotFit", "flags.protected")

@@ -1,0 +1,78 @@
+"""Reasons against a configuration, each by the name of its setting."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from indexcache_runtime.vllm.refusals import of_config, of_version
+
+
+def config(**changes: Any) -> Any:
+    """A VllmConfig in what matters here; "a.b" sets an attribute of an attribute."""
+    c = SimpleNamespace(
+        model_config=SimpleNamespace(
+            hf_text_config=SimpleNamespace(index_topk=64), architectures=["DeepseekV32ForCausalLM"], enable_sleep_mode=False
+        ),
+        parallel_config=SimpleNamespace(
+            pipeline_parallel_size=1,
+            data_parallel_size=1,
+            decode_context_parallel_size=1,
+            prefill_context_parallel_size=1,
+            tensor_parallel_size=1,
+            _api_process_count=1,
+            distributed_executor_backend="uni",
+        ),
+        cache_config=SimpleNamespace(cache_dtype="auto"),
+        speculative_config=None,
+        kv_transfer_config=None,
+        ec_transfer_config=None,
+    )
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        target = c
+        for parent in parents:
+            target = getattr(target, parent)
+        setattr(target, last, value)
+    return c
+
+
+def test_a_plain_dsa_engine_is_supported() -> None:
+    assert of_config(config(), "cpu") == []
+    assert of_config(config(parallel_config__tensor_parallel_size=2), "cpu") == []
+    assert of_config(config(model_config__hf_text_config=SimpleNamespace(index_topk=64, index_topk_freq=1)), "cpu") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"model_config__hf_text_config": SimpleNamespace()}, "index_topk"),
+        ({"model_config__hf_text_config": SimpleNamespace(index_topk=64, index_topk_freq=4)}, "index_topk_freq"),
+        ({"model_config__hf_text_config": SimpleNamespace(index_topk=64, index_topk_pattern="FSFS")}, "index_topk_pattern"),
+        ({"parallel_config__pipeline_parallel_size": 2}, "--pipeline-parallel-size"),
+        ({"parallel_config__data_parallel_size": 2}, "--data-parallel-size"),
+        ({"parallel_config__decode_context_parallel_size": 2}, "--decode-context-parallel-size"),
+        ({"parallel_config__prefill_context_parallel_size": 2}, "--prefill-context-parallel-size"),
+        ({"parallel_config___api_process_count": 2}, "--api-server-count"),
+        ({"parallel_config__distributed_executor_backend": "ray"}, "--distributed-executor-backend"),
+        ({"speculative_config": object()}, "--speculative-config"),
+        ({"kv_transfer_config": object()}, "--kv-transfer-config"),
+        ({"ec_transfer_config": object()}, "--ec-transfer-config"),
+        ({"model_config__enable_sleep_mode": True}, "--enable-sleep-mode"),
+        ({"cache_config__cache_dtype": "fp8_ds_mla"}, "--kv-cache-dtype"),
+    ],
+)
+def test_what_is_not_supported_is_named(change: dict[str, Any], named: str) -> None:
+    (reason,) = of_config(config(**change), "cpu")
+    assert named in reason
+
+
+def test_platforms() -> None:
+    (reason,) = of_config(config(), "cuda")
+    assert reason.startswith("platform: cuda")
+
+
+def test_versions() -> None:
+    assert of_version("0.32.0") == of_version("0.32.1+cpu") == of_version("0.32") == []
+    for other in ("0.31.9", "0.33.0", "0.320.0", "1.0"):
+        (reason,) = of_version(other)
+        assert other in reason
