@@ -26,7 +26,7 @@ MAX_NAME = 54
 
 
 class Rule(NamedTuple):
-    """One rule in CEL. The message is a literal, or an expression where the value is a string of bounded length (a number's text is not)."""
+    """One rule in CEL. The message is a literal, or an expression where the value is a bounded string (a number's text is not)."""
 
     rule: str
     message: str = ""

@@ -1,0 +1,5 @@
+"""`python -m indexcache_operator`."""
+
+from indexcache_operator.main import main
+
+main()

@@ -1,0 +1,187 @@
+"""Doing what a plan says, in its order.
+
+Kills wait for nothing: they go out first, all at once, beside everything else, and are tried again should one fail. The rest is done one
+after another, runs of flags for several engines together, and ends at the first failure: the next look sees how far it came, and every
+action is safe to do again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import aiohttp
+
+from indexcache_operator import metrics, model
+from indexcache_operator.act import events, finalizer, labels, route, workload
+from indexcache_operator.act.status import StatusWriter
+from indexcache_operator.engines import EngineError, Engines
+from indexcache_operator.kube import Kube, KubeError
+from indexcache_operator.model import Action, Kill, Plan, PutFlags, RunProbes
+from indexcache_operator.observe.completions import Completions
+from indexcache_operator.observe.look import Look, completions_key
+from indexcache_operator.observe.prober import Prober
+from indexcache_operator.workload.render import Owner, Runtime, render
+
+logger = logging.getLogger(__name__)
+
+KILL_TRIES = 3
+
+
+class ActionError(Exception):
+    """An action that cannot be done as things stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performer:
+    """Does the plans of one rollout."""
+
+    kube: Kube
+    session: aiohttp.ClientSession
+    runtime: Runtime
+    writer: StatusWriter
+    prober: Prober
+
+    async def perform(self, look: Look, plan: Plan) -> None:
+        """All of a plan. Raises what failed: EngineError, KubeError, ActionError, ForeignObject; a group of them if several did."""
+        kills = [action for action in plan.actions if isinstance(action, Kill)]
+        rest = [action for action in plan.actions if not isinstance(action, Kill)]
+        turn = _Turn(self, look, plan)
+        strands = [*(turn.counted(kill) for kill in kills), turn.rest(rest)]
+        failures = [result for result in await asyncio.gather(*strands, return_exceptions=True) if isinstance(result, BaseException)]
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise BaseExceptionGroup("several actions failed", failures)
+
+
+class _Turn:
+    """One plan, being done."""
+
+    def __init__(self, performer: Performer, look: Look, plan: Plan) -> None:
+        self._p = performer
+        self._look = look
+        self._plan = plan
+        self._raw = look.rollout.raw
+        self._status = look.rollout.status
+        self._owner = Owner(name=look.rollout.name, namespace=look.rollout.namespace, uid=look.rollout.uid)
+
+    async def rest(self, actions: Sequence[Action]) -> None:
+        for together in runs(actions):
+            results = await asyncio.gather(*(self.counted(action) for action in together), return_exceptions=True)
+            failures = [result for result in results if isinstance(result, BaseException)]
+            if failures:
+                raise failures[0]
+        released = any(isinstance(action, model.RemoveFinalizer) for action in actions)
+        if not released and self._p.writer.due(self._status, self._plan.status):
+            await self._persist()
+
+    async def counted(self, action: Action) -> None:
+        name = type(action).__name__
+        try:
+            await self._do(action)
+        except BaseException:
+            metrics.ACTIONS.labels(name, "failed").inc()
+            raise
+        metrics.ACTIONS.labels(name, "done").inc()
+
+    async def _do(self, action: Action) -> None:
+        p, namespace = self._p, self._owner.namespace
+        match action:
+            case Kill():
+                await self._kill(action)
+            case model.PersistStatus():
+                await self._persist()
+            case model.EnsureWorkload():
+                await self._ensure()
+            case model.SetLabels():
+                await labels.put(p.kube, namespace, action)
+            case PutFlags():
+                await self._engines().put(self._address(action.pod), action.desired)
+            case model.PatchRoute():
+                await route.patch(p.kube, namespace, self._route_name(), action)
+            case RunProbes():
+                self._probe(action)
+            case model.Event():
+                await self._emit(action)
+            case model.DeleteWorkload():
+                await workload.delete(p.kube, self._owner)
+            case model.ReleaseWorkload():
+                await self._release()
+            case model.RemoveFinalizer():
+                await finalizer.let_go(p.kube, self._raw)
+
+    async def _persist(self) -> None:
+        if self._status != self._plan.status:
+            self._raw = await self._p.writer.write(self._p.kube, self._raw, self._plan.status)
+            self._status = self._plan.status
+
+    async def _emit(self, action: model.Event) -> None:
+        """An Event that can't be written is a loss to readers and stops nothing: what follows may be a fallback."""
+        owner = self._owner
+        try:
+            await events.emit(self._p.kube, namespace=owner.namespace, name=owner.name, uid=self._look.rollout.uid, event=action)
+        except KubeError as error:
+            logger.warning("%s/%s: event %s (%s) not written: %s", owner.namespace, owner.name, action.reason, action.message, error)
+
+    async def _kill(self, action: Kill) -> None:
+        for attempt in range(1, KILL_TRIES + 1):
+            try:
+                await self._engines().kill(self._address(action.pod), action.reason)
+            except EngineError as error:
+                if attempt == KILL_TRIES:
+                    raise
+                logger.warning("%s/%s: kill of %s, try %d: %s", self._owner.namespace, self._owner.name, action.pod, attempt, error)
+            else:
+                return
+
+    async def _ensure(self) -> None:
+        if self._look.workload is None:
+            raise ActionError("nothing to apply: the spec can't be read")
+        await workload.ensure(self._p.kube, self._look.workload, self._owner, has_token=self._look.token is not None)
+
+    async def _release(self) -> None:
+        spec = self._look.rollout.spec
+        if spec is None:
+            raise ActionError("engines can't be released: the spec can't be read")
+        nobody = Owner(name=self._owner.name, namespace=self._owner.namespace, uid=None)
+        await workload.release(self._p.kube, render(spec, nobody, self._p.runtime), nobody)
+
+    def _probe(self, action: RunProbes) -> None:
+        spec, token = self._look.rollout.spec, self._look.token
+        if spec is None or token is None:
+            raise ActionError("probes can't be asked: no spec or no token")
+        completions = Completions(session=self._p.session, port=spec.engine.port, token=token, api_key=completions_key(spec))
+        self._p.prober.start(
+            action,
+            engines=self._engines(),
+            completions=completions,
+            baseline_ip=self._address(action.baseline_pod),
+            canary_ip=self._address(action.canary_pod),
+        )
+
+    def _engines(self) -> Engines:
+        if self._look.token is None:
+            raise ActionError("engines can't be told anything: the control token is not there yet")
+        return Engines(session=self._p.session, token=self._look.token)
+
+    def _address(self, pod: str) -> str:
+        if pod not in self._look.addresses:
+            raise ActionError(f"pod {pod} has no address at which its engine could be told anything")
+        return self._look.addresses[pod]
+
+    def _route_name(self) -> str:
+        spec = self._look.rollout.spec
+        if spec is None or spec.traffic.http_route is None:
+            raise ActionError("the spec names no HTTPRoute that could be changed")
+        return spec.traffic.http_route.name
+
+
+def runs(actions: Sequence[Action]) -> Iterator[list[Action]]:
+    """Actions as they may be done: neighbouring PutFlags together, the others alone."""
+    for together, group in groupby(actions, key=lambda action: isinstance(action, PutFlags)):
+        if together:
+            yield list(group)
+        else:
+            yield from ([action] for action in group)

@@ -1,0 +1,62 @@
+"""Writing the status: everything that must survive a crash, and no more often than that needs.
+
+Every write is checked against the version that was looked at. An unchecked one could erase an intent to fall back that the webhook wrote in
+between, which it has promised to Alertmanager to keep.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from indexcache_operator import names
+from indexcache_operator.api.status import Status
+from indexcache_operator.kube import Kube
+
+Object = dict[str, Any]
+
+QUIET_SECONDS = 10.0
+"""Numbers alone are written no more often than this: live ones are metrics."""
+
+
+def dump(status: Status) -> Object:
+    """As it stands in the API: what is absent is not written."""
+    out: Object = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return out
+
+
+def loud(status: Status) -> Object:
+    """What may not wait: all but the numbers of evidence and traffic, and the words that carry them."""
+    out = dump(status)
+    for name in ("evidence", "quality", "recall", "reason", "message"):
+        out.pop(name, None)
+    (out.get("step") or {}).pop("requestsSeen", None)
+    (out.get("step") or {}).pop("requestsNeeded", None)
+    out["traffic"].pop("observed", None)
+    for condition in out["conditions"]:
+        condition.pop("message", None)
+    return out
+
+
+class StatusWriter:
+    """Writes one rollout's status."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._written = -QUIET_SECONDS
+        self.version = ""
+        """resourceVersion of the last write."""
+
+    def due(self, old: Status, new: Status) -> bool:
+        """Whether a changed status should be written now."""
+        if dump(old) == dump(new):
+            return False
+        return loud(old) != loud(new) or self._clock() - self._written >= QUIET_SECONDS
+
+    async def write(self, kube: Kube, raw: Object, status: Status) -> Object:
+        """Replace the status of the very object that was looked at. Returns the object as stored. Conflict, KubeError."""
+        metadata = raw["metadata"]
+        path = names.rollouts_path(metadata["namespace"], metadata["name"], "status")
+        stored = await kube.replace(path, {**raw, "status": dump(status)})
+        self._written = self._clock()
+        self.version = stored["metadata"]["resourceVersion"]
+        return stored

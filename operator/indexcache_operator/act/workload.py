@@ -1,0 +1,101 @@
+"""The rollout's own objects: applied, deleted, or let go. Idempotent: server-side apply of what is already so writes nothing."""
+
+import asyncio
+import secrets
+from typing import Any
+
+from indexcache_operator import names
+from indexcache_operator.kube import Kube, KubeError, NotFound
+from indexcache_operator.workload.render import Owner, Workload, secret
+
+Object = dict[str, Any]
+
+
+class ForeignObject(Exception):
+    """An object of ours would take the name of somebody else's."""
+
+
+async def ensure(kube: Kube, workload: Workload, owner: Owner, *, has_token: bool) -> None:
+    """Secret, Services, Deployment, in this order: a pod that starts finds its token, a ready one its Service.
+
+    The token is made once and never changed: engines read it when they start. KubeError, ForeignObject.
+    """
+    for path, body in objects(workload, owner.namespace):
+        await _ours(kube, path, body["kind"], owner.name)
+    if not has_token:
+        await _new_token(kube, owner)
+    for path, body in objects(workload, owner.namespace):
+        await kube.apply(path, body)
+
+
+async def release(kube: Kube, workload: Workload, owner: Owner) -> None:
+    """Without an owner, so that the end of the rollout isn't theirs. KubeError.
+
+    `workload` and `owner` are those of no uid: what an apply leaves out is taken away.
+    """
+    for path, body in objects(workload, owner.namespace):
+        await kube.apply(path, body)
+    path = names.object_path("api/v1", "secrets", owner.namespace, names.secret(owner.name))
+    # Created, not applied: its owners belong to no field manager that an apply could leave them out of.
+    try:
+        await kube.patch(path, {"metadata": {"ownerReferences": None}})
+    except NotFound:
+        return
+
+
+async def delete(kube: Kube, owner: Owner) -> None:
+    """Gone, or going. Only what carries the rollout's label. KubeError."""
+    await asyncio.gather(*(_delete_ours(kube, path, owner.name) for path in paths(owner)))
+
+
+def objects(workload: Workload, namespace: str) -> list[tuple[str, Object]]:
+    """Services and Deployment with their paths."""
+    services = [(names.object_path("api/v1", "services", namespace, s["metadata"]["name"]), s) for s in workload.services]
+    deployment = names.object_path("apis/apps/v1", "deployments", namespace, workload.deployment["metadata"]["name"])
+    return [*services, (deployment, workload.deployment)]
+
+
+def paths(owner: Owner) -> list[str]:
+    """Of everything that a rollout owns."""
+    services = [names.baseline_service(owner.name), names.canary_service(owner.name)]
+    return [
+        names.object_path("apis/apps/v1", "deployments", owner.namespace, owner.name),
+        *(names.object_path("api/v1", "services", owner.namespace, service) for service in services),
+        names.object_path("api/v1", "secrets", owner.namespace, names.secret(owner.name)),
+    ]
+
+
+async def _new_token(kube: Kube, owner: Owner) -> None:
+    await _ours(kube, paths(owner)[-1], "Secret", owner.name)
+    body = secret(owner, secrets.token_urlsafe(32))
+    try:
+        await kube.create(names.object_path("api/v1", "secrets", owner.namespace), body)
+    except KubeError as error:
+        if error.reason != "AlreadyExists":
+            raise
+        # There, but without a token: somebody emptied it.
+        await kube.patch(paths(owner)[-1], {"stringData": body["stringData"]})
+
+
+async def _ours(kube: Kube, path: str, kind: str, rollout: str) -> Object | None:
+    """The object at the path, if there is one. ForeignObject if it isn't the rollout's."""
+    try:
+        found = await kube.get(path)
+    except NotFound:
+        return None
+    given = (found["metadata"].get("labels") or {}).get(names.ROLLOUT_LABEL)
+    if given != rollout:
+        name = found["metadata"]["name"]
+        raise ForeignObject(
+            f"{kind} {name}: found one that carries no label {names.ROLLOUT_LABEL}={rollout}; expected none, or the rollout's own; "
+            "rename the rollout, or delete that object"
+        )
+    return found
+
+
+async def _delete_ours(kube: Kube, path: str, rollout: str) -> None:
+    try:
+        if await _ours(kube, path, "", rollout) is not None:
+            await kube.delete(path)
+    except ForeignObject:
+        return  # not ours to delete

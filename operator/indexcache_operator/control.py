@@ -1,0 +1,91 @@
+"""Kopf's part: it watches rollouts, and every event wakes the loop of the rollout that it speaks of. Nothing is decided here.
+
+Kopf's low-level `on.event` is used, not its change handlers (edge-triggered: what happened while nobody looked is lost) nor its daemons
+(none is started for a resource that is already being deleted, whose finalizer Kopf then takes off with nothing cleaned up). So Kopf
+writes nothing to the rollouts, neither annotations nor a finalizer.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from indexcache_operator.api.base import GROUP, PLURAL, VERSION
+from indexcache_operator.loop import RolloutLoop
+
+logger = logging.getLogger(__name__)
+
+HEALTHY_SECONDS = 120.0
+
+MakeLoop = Callable[[str, str, str], RolloutLoop]
+"""Of (namespace, name, uid)."""
+
+
+class Loops:
+    """The loops of all rollouts that there are, by uid: one of a rollout deleted and made again under its old name is another."""
+
+    def __init__(self, make: MakeLoop) -> None:
+        self._make = make
+        self._loops: dict[str, RolloutLoop] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def event(self, namespace: str, name: str, uid: str, version: str) -> None:
+        """Something happened to a rollout: tell its loop, or start it."""
+        if uid in self._loops:
+            self._loops[uid].changed(version)
+            return
+        loop = self._loops[uid] = self._make(namespace, name, uid)
+        task = self._tasks[uid] = asyncio.create_task(loop.run(), name=f"rollout {namespace}/{name}")
+        task.add_done_callback(lambda done: self._ended(uid, namespace, name, done))
+
+    def wake(self, uid: str) -> None:
+        """Look at once at a rollout, if it is known."""
+        if uid in self._loops:
+            self._loops[uid].wake()
+
+    def healthy(self) -> bool:
+        """Whether every loop has had a successful turn of late."""
+        now = time.monotonic()
+        return all(now - loop.last_success < HEALTHY_SECONDS for loop in self._loops.values())
+
+    async def stop(self) -> None:
+        """End all loops where they are: engines go on as told, as long as their permits last."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, uid: str, namespace: str, name: str, task: "asyncio.Task[None]") -> None:
+        self._loops.pop(uid, None)
+        self._tasks.pop(uid, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.critical("%s/%s: its loop has ended: %r; the next event starts another", namespace, name, error, exc_info=error)
+
+
+def register(registry: kopf.OperatorRegistry, loops: Loops) -> None:
+    """Kopf's handlers: one."""
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)  # type: ignore[untyped-decorator]
+    async def event(*, namespace: str | None, name: str | None, uid: str | None, meta: Any, **_: Any) -> None:
+        if namespace and name and uid:
+            loops.event(namespace, name, uid, meta.get("resourceVersion", ""))
+
+    @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator]
+    def login(**kwargs: Any) -> Any:
+        # Kopf's default would import the synchronous Kubernetes client, tens of megabytes for one token.
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.startup(registry=registry)  # type: ignore[untyped-decorator]
+    def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.posting.enabled = False
+        settings.scanning.disabled = True  # no watch of CRDs and namespaces: main.py has waited for the one that matters
+        # A watch that a load balancer has forgotten looks like a quiet one: end it, and begin another.
+        settings.watching.server_timeout = 300
+        settings.watching.connect_timeout = 10
+        settings.watching.inactivity_timeout = 70.0
+        settings.networking.request_timeout = 30
+        settings.networking.error_backoffs = [0.1, 0.5, 1, 2, 2, 2]
+        settings.queueing.exit_timeout = 1.0

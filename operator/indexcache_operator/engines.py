@@ -1,0 +1,74 @@
+"""Calls to engines' control ports, for observing and for acting. What an engine answers is checked against the contract before anything
+believes it; every failure is an EngineError whose words say which pod and what went wrong.
+"""
+
+from dataclasses import dataclass
+
+import aiohttp
+from indexcache_core.contract import CONTROL_PORT, Desired, Kill, Refused, State
+from pydantic import ValidationError
+
+TIMEOUT_SECONDS = 1.0
+"""A control port answers from memory. One that takes longer is as good as silent."""
+MAX_ANSWER = 8 * 1024 * 1024  # bytes
+
+
+class EngineError(Exception):
+    """An engine that could not be asked, or said no. `refused` is what it said, if it did."""
+
+    def __init__(self, message: str, refused: Refused | None = None) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engines:
+    """The control ports of one rollout's engines: one token opens all."""
+
+    session: aiohttp.ClientSession
+    token: str
+    port: int = CONTROL_PORT
+
+    async def state(self, ip: str) -> State:
+        """What an engine says of itself. EngineError."""
+        return await self._call("GET", ip, "/v1/state", None)
+
+    async def put(self, ip: str, desired: Desired) -> State:
+        """Desired flags; the same again renews the permit. EngineError."""
+        return await self._call("PUT", ip, "/v1/flags", desired.model_dump_json())
+
+    async def kill(self, ip: str, reason: str) -> State:
+        """To the baseline from the next step on. EngineError."""
+        return await self._call("POST", ip, "/v1/kill", Kill(reason=reason[:512]).model_dump_json())
+
+    async def _call(self, method: str, ip: str, path: str, body: str | None) -> State:
+        host = f"[{ip}]" if ":" in ip else ip
+        what = f"{method} {host}:{self.port}{path}"
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        try:
+            async with self.session.request(
+                method, f"http://{host}:{self.port}{path}", data=body, headers=headers, timeout=timeout
+            ) as answer:
+                raw = await answer.content.read(MAX_ANSWER + 1)
+                while len(raw) <= MAX_ANSWER and (more := await answer.content.read(MAX_ANSWER + 1 - len(raw))):
+                    raw += more
+                status = answer.status
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise EngineError(f"{what}: {error or type(error).__name__}") from error
+        if len(raw) > MAX_ANSWER:
+            raise EngineError(f"{what}: an answer of over {MAX_ANSWER} bytes")
+        return _read(what, status, raw)
+
+
+def _read(what: str, status: int, raw: bytes) -> State:
+    try:
+        if status == 200:
+            return State.model_validate_json(raw)
+        refused = Refused.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise EngineError(
+            f"{what}: {status} with an answer outside the contract: {'.'.join(map(str, first['loc']))} {first['msg']}"
+        ) from None
+    raise EngineError(f"{what}: {status} {refused.code}: {refused.message}", refused)

@@ -1,0 +1,153 @@
+"""The loop of one rollout: look, plan, act, and again when time or an event says so.
+
+Level-triggered: what woke it is forgotten, what it sees decides. An error costs one turn: it is logged with the rollout's name, shown as an
+Event once, and tried again within RETRY_SECONDS. It ends when the rollout is gone.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from indexcache_operator import metrics
+from indexcache_operator.act import events, finalizer
+from indexcache_operator.act.perform import ActionError, Performer
+from indexcache_operator.act.status import StatusWriter
+from indexcache_operator.act.workload import ForeignObject
+from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.engines import EngineError
+from indexcache_operator.kube import Conflict, Kube, KubeError
+from indexcache_operator.model import Event, Observation, Plan
+from indexcache_operator.observe.look import Look, Observer, Sight
+from indexcache_operator.observe.prober import Prober
+from indexcache_operator.observe.rollout import UnreadableStatus
+
+logger = logging.getLogger(__name__)
+
+Planner = Callable[[Observation, Any], Plan]
+"""What decides: pure, of an observation and of what it remembered at the last."""
+
+RETRY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+"""Waits after the first, the second, ... failure in a row. The way back must not wait long for an API that hiccups."""
+EXPECTED = (KubeError, EngineError, ActionError, ForeignObject, UnreadableStatus, aiohttp.ClientError, TimeoutError, OSError)
+"""What the world does to a turn. Anything else is a fault of the operator's own: as survivable, and logged with its traceback."""
+
+
+@dataclass(kw_only=True)
+class RolloutLoop:
+    """One rollout's loop. `run` it once; `wake` it as often as you like."""
+
+    kube: Kube
+    session: aiohttp.ClientSession
+    observer: Observer
+    planner: Planner
+    namespace: str
+    name: str
+    uid: str
+    memory: Any = None
+    last_success: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._wake = asyncio.Event()
+        self._who = f"{self.namespace}/{self.name}"
+        self._prober = Prober(self._who, self.wake)
+        self._sight = Sight()
+        self._writer = StatusWriter()
+        self._performer = Performer(
+            kube=self.kube, session=self.session, runtime=self.observer.runtime, writer=self._writer, prober=self._prober
+        )
+        self._reported: str | None = None
+
+    def wake(self) -> None:
+        """Look again at once."""
+        self._wake.set()
+
+    def changed(self, version: str) -> None:
+        """The rollout has this resourceVersion now: look at once, unless it is what this loop itself wrote last."""
+        if version != self._writer.version:
+            self.wake()
+
+    async def run(self) -> None:
+        """Until the rollout is gone."""
+        failures = 0
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    wait = await self._turn()
+                    failures = 0
+                except Exception as error:  # noqa: BLE001 (one turn's failure, whatever it is, must not end the watch over live engines)
+                    await self._failed(error)
+                    wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+                    failures += 1
+                if wait is None:
+                    return
+                await self._sleep(wait)
+        finally:
+            await self._prober.stop()
+            self._forget()
+
+    async def _turn(self) -> float | None:
+        """One look, plan, act. Seconds until the next, None if there is nothing left to look at."""
+        began = time.monotonic()
+        look = await self.observer.look(self.namespace, self.name, self._sight, self._prober.take())
+        if look is None or look.rollout.uid != self.uid:
+            return None
+        if not look.rollout.held and not look.rollout.deleting:
+            await finalizer.hold(self.kube, look.rollout.raw)
+            return 0.0
+        made = self.planner(look.observation, self.memory)
+        self.memory = made.memory
+        await self._performer.perform(look, made)
+        self._account(look, made, time.monotonic() - began)
+        return made.next_look_seconds
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _failed(self, error: Exception) -> None:
+        if isinstance(error, Conflict):
+            metrics.LOOKS.labels("conflict").inc()
+            logger.info("%s: somebody else wrote first, looking again: %s", self._who, error)
+            return
+        metrics.LOOKS.labels("failed").inc()
+        known = isinstance(error, EXPECTED) or (isinstance(error, ExceptionGroup) and error.split(EXPECTED)[1] is None)
+        logger.error("%s: %s: %s", self._who, type(error).__name__, error, exc_info=None if known else error)
+        message = f"{type(error).__name__}: {error}"
+        if message != self._reported:
+            self._reported = message
+            await self._report(message)
+
+    async def _report(self, message: str) -> None:
+        event = Event(type="Warning", reason="TurnFailed", message=message)
+        try:
+            await events.emit(self.kube, namespace=self.namespace, name=self.name, uid=self.uid, event=event)
+        except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            logger.warning("%s: event not written: %s", self._who, error)
+
+    def _account(self, look: Look, made: Plan, seconds: float) -> None:
+        self.last_success = time.monotonic()
+        self._reported = None
+        metrics.LOOKS.labels("done").inc()
+        metrics.LOOK_SECONDS.observe(seconds)
+        metrics.LAST_LOOK.labels(self.namespace, self.name).set_to_current_time()
+        status: Status = made.status
+        for phase in Phase:
+            metrics.PHASE.labels(self.namespace, self.name, phase.value).set(float(phase is status.phase))
+        metrics.WEIGHT.labels(self.namespace, self.name).set(status.traffic.desired)
+        before = look.rollout.status.fallback
+        if status.fallback is not None and (before is None or before.since != status.fallback.since):
+            metrics.FALLBACKS.labels(self.namespace, self.name, status.fallback.cause).inc()
+
+    def _forget(self) -> None:
+        for phase in Phase:
+            metrics.PHASE.remove(self.namespace, self.name, phase.value)
+        metrics.WEIGHT.remove(self.namespace, self.name)
+        metrics.LAST_LOOK.remove(self.namespace, self.name)

@@ -1,0 +1,112 @@
+"""Entry point. `indexcache-operator` watches rollouts; `indexcache-operator release` ends all of them safely, for an uninstall.
+
+One event loop holds all: Kopf's watch, a loop for each rollout, the webhook. A signal ends it wherever it is: what was told to engines
+holds as long as their permits, and the next operator goes on from the rollouts' status.
+"""
+
+import argparse
+import asyncio
+import logging
+import ssl
+import sys
+
+import aiohttp
+import kopf
+from aiohttp import web
+
+from indexcache_operator.alerts import Receiver
+from indexcache_operator.control import Loops, register
+from indexcache_operator.kube import Kube, KubeError, connect
+from indexcache_operator.loop import RolloutLoop
+from indexcache_operator.names import rollouts_path
+from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe.look import Observer
+from indexcache_operator.plan import plan
+from indexcache_operator.release import Releaser, stop_operator
+from indexcache_operator.settings import Settings, SettingsError
+from indexcache_operator.webhook import application
+
+logger = logging.getLogger(__name__)
+
+CRD_SECONDS = 1.0
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="indexcache-operator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("run", help="watch rollouts (the default)")
+    releasing = commands.add_parser(
+        "release", help="take all rollouts back to the baseline and let them go, so that an uninstall leaves none"
+    )
+    releasing.add_argument("--stop", metavar="NAMESPACE/DEPLOYMENT", help="the operator to stop first")
+    releasing.add_argument("--timeout", type=float, default=240.0, help="seconds for a rollout to reach its baseline; then it is let go")
+    args = parser.parse_args()
+    try:
+        settings = Settings.read()
+    except SettingsError as error:
+        sys.exit(str(error))
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    if args.command == "release":
+        asyncio.run(release(settings, args.stop, args.timeout))
+    else:
+        asyncio.run(run(settings))
+
+
+async def run(settings: Settings) -> None:
+    """The operator, until a signal."""
+    async with connect() as kube, aiohttp.ClientSession() as session:
+        await served(kube, settings)
+        observer = Observer(kube=kube, session=session, runtime=settings.runtime, hub=Hub(session, settings.hub))
+
+        def make(namespace: str, name: str, uid: str) -> RolloutLoop:
+            return RolloutLoop(kube=kube, session=session, observer=observer, planner=plan, namespace=namespace, name=name, uid=uid)
+
+        loops = Loops(make)
+        runner = web.AppRunner(application(Receiver(kube=kube, wake=loops.wake), token=settings.token, healthy=loops.healthy))
+        await runner.setup()
+        await web.TCPSite(runner, port=settings.port, ssl_context=_tls(settings)).start()
+        registry = kopf.OperatorRegistry()
+        register(registry, loops)
+        try:
+            await kopf.operator(
+                registry=registry, standalone=True, clusterwide=not settings.namespaces, namespaces=list(settings.namespaces)
+            )
+        finally:
+            await loops.stop()
+            await runner.cleanup()
+
+
+async def served(kube: Kube, settings: Settings) -> None:
+    """Wait until the API server serves rollouts: Kopf looks for the resource once, when it starts."""
+    while True:
+        try:
+            await kube.select(rollouts_path(settings.namespaces[0] if settings.namespaces else None))
+        except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            logger.warning("waiting for the API server to serve IndexCacheRollouts: %s", error)
+            await asyncio.sleep(CRD_SECONDS)
+        else:
+            return
+
+
+async def release(settings: Settings, stop: str | None, seconds: float) -> None:
+    """Every rollout to its baseline, and let go."""
+    async with connect() as kube, aiohttp.ClientSession() as session:
+        if stop:
+            namespace, _, deployment = stop.partition("/")
+            await stop_operator(kube, namespace, deployment, seconds)
+        observer = Observer(kube=kube, session=session, runtime=settings.runtime, hub=Hub(session, None))
+        await Releaser(kube=kube, session=session, observer=observer, planner=plan).all(settings.namespaces, seconds)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*settings.tls)
+    return context
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The user's HTTPRoute, as far as it concerns a rollout. Pure.
+
+A route's status is no proof of what its data plane does (a gateway cut off from its proxies goes on reporting success):
+`accepted_generation` is one of two conditions for a weight to count as reached, the engines' own request counters are the other.
+"""
+
+import math
+import re
+from typing import Any
+
+from indexcache_operator.api.spec import HttpRoute
+from indexcache_operator.model import Route
+
+Object = dict[str, Any]
+
+PATH = "apis/gateway.networking.k8s.io/v1"
+PLURAL = "httproutes"
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:
+    """The rule named in the spec, of the route; `raw` None: there is no such route."""
+    if raw is None:
+        return Route(
+            found=False,
+            problem=f"spec.traffic.httpRoute.name: found no HTTPRoute {wanted.name} in namespace {namespace}; expected one; "
+            "create it, or name the one there is",
+        )
+    metadata, rules = raw["metadata"], (raw.get("spec") or {}).get("rules") or []
+    places = [i for i, rule in enumerate(rules) if rule.get("name") == wanted.rule]
+    common = {"generation": metadata.get("generation", 0), "resource_version": metadata["resourceVersion"]}
+    if len(places) != 1:
+        given = ", ".join(rule["name"] for rule in rules if rule.get("name")) or "none that has a name"
+        return Route(
+            found=True,
+            problem=f"spec.traffic.httpRoute.rule: found rules {given} in HTTPRoute {wanted.name}; expected one named {wanted.rule}; "
+            "name a rule of it so",
+            **common,
+        )
+    rule = rules[places[0]]
+    return Route(
+        found=True,
+        rule_index=places[0],
+        backends=tuple(rule.get("backendRefs") or ()),
+        accepted_generation=_accepted((raw.get("status") or {}).get("parents") or []),
+        request_timeout_seconds=_timeout((rule.get("timeouts") or {}).get("request")),
+        **common,
+    )
+
+
+def _accepted(parents: list[Object]) -> int | None:
+    """The highest generation that every parent has accepted with all references resolved; None while one has not, or there is none."""
+    seen = []
+    for parent in parents:
+        conditions = {c["type"]: c for c in parent.get("conditions") or []}
+        needed = [conditions.get("Accepted"), conditions.get("ResolvedRefs")]
+        if any(c is None or c["status"] != "True" for c in needed):
+            return None
+        seen.append(min(c.get("observedGeneration", 0) for c in needed if c))
+    return min(seen, default=None)
+
+
+def _timeout(text: str | None) -> float | None:
+    """Seconds in a Gateway API duration. None: the gateway's own default holds; zero means no timeout at all."""
+    if text is None:
+        return None
+    seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([0-9]+)(ms|h|m|s)", text))
+    return seconds or math.inf

@@ -1,0 +1,80 @@
+"""The rollout itself, as the API server gives it: what of it can be read, and why the rest can't."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from indexcache_operator import names
+from indexcache_operator.api.spec import Spec
+from indexcache_operator.api.status import Status
+
+Object = dict[str, Any]
+
+
+class UnreadableStatus(ValueError):
+    """A status that this operator can't read, as a newer one wrote it. Nothing is done about such a rollout: its engines' permits lapse."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """One IndexCacheRollout."""
+
+    raw: Object
+    """As read: its resourceVersion is what a write of the status is checked against."""
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    annotations: dict[str, str]
+    deleting: bool
+    held: bool
+    """Whether our finalizer is on it."""
+    spec: Spec | None
+    spec_problem: str | None
+    status: Status
+
+
+def read(raw: Object) -> Rollout:
+    """The rollout in an object of the API. UnreadableStatus."""
+    metadata = raw["metadata"]
+    spec, problem = _spec(raw.get("spec") or {})
+    return Rollout(
+        raw=raw,
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        annotations=dict(metadata.get("annotations") or {}),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        held=names.FINALIZER in (metadata.get("finalizers") or []),
+        spec=spec,
+        spec_problem=problem,
+        status=_status(raw),
+    )
+
+
+def _spec(raw: Object) -> tuple[Spec | None, str | None]:
+    try:
+        return Spec.model_validate(raw), None
+    except ValidationError as error:
+        return None, "; ".join(words(error, "spec"))
+
+
+def _status(raw: Object) -> Status:
+    try:
+        return Status.model_validate(raw.get("status") or {})
+    except ValidationError as error:
+        found = "; ".join(words(error, "status"))
+        raise UnreadableStatus(
+            f"{found}; expected a status of this operator's version; restore it or run the version that wrote it"
+        ) from None
+
+
+def words(error: ValidationError, root: str) -> list[str]:
+    """A validation error, each field by its path."""
+    out = []
+    for item in error.errors(include_url=False, include_context=False):
+        path = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
+        out.append(f"{path}: {item['msg']}")
+    return out

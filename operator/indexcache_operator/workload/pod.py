@@ -1,0 +1,128 @@
+"""The engines' pod template: a stock engine image, and our plugin beside it.
+
+An init container copies the plugin into a volume that PYTHONPATH names, so the engine's image stays as its makers built it. What the
+user's template says wins (security context, probes, environment), but for what carries the plugin and the control token: that is grafted
+on last.
+
+Traps: vLLM loads only the plugins that VLLM_PLUGINS names once it is set, so a list of the user's is extended, and none is left unset
+(setting it would hide every plugin that the user's image brings). VLLM_PLUGINS or PYTHONPATH given through `envFrom` can't be seen here;
+an entry of `env` overrides it.
+"""
+
+from typing import Any
+
+from indexcache_core.contract import CONTROL_PORT, PORT_ENV, TOKEN_FILE_ENV
+
+from indexcache_operator import names
+from indexcache_operator.api.spec import Engine
+from indexcache_operator.workload.merge import merge
+
+USER = 65532
+"""Neither root nor anybody: images need no such account."""
+
+Object = dict[str, Any]
+
+_CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+def pod_template(engine: Engine, *, rollout: str, runtime_image: str, pull_policy: str) -> Object:
+    """The whole template, labels included but for the template's own hash. MergeError for a template that can't be merged."""
+    template: Object = merge(_base(engine), engine.template)
+    spec = template["spec"]
+    labels = template.setdefault("metadata", {}).setdefault("labels", {})
+    labels.update(selector(rollout) | {names.BASELINE_LABEL: "true"})
+    _graft(spec, rollout=rollout, runtime_image=runtime_image, pull_policy=pull_policy)
+    return template
+
+
+def selector(rollout: str) -> dict[str, str]:
+    """What every engine pod of a rollout carries, whatever Services it stands behind."""
+    return {names.ROLLOUT_LABEL: rollout, names.ENGINE_LABEL: "true"}
+
+
+def _base(engine: Engine) -> Object:
+    ported = any(arg == "--port" or arg.startswith("--port=") for arg in engine.args)
+    container = {
+        "name": names.ENGINE_CONTAINER,
+        "image": engine.image,
+        "command": list(engine.command),
+        "args": [engine.model, *engine.args, *([] if ported else [f"--port={engine.port}"])],
+        "ports": [{"name": "http", "containerPort": engine.port, "protocol": "TCP"}],
+        "env": [{"name": "HOME", "value": "/tmp"}],
+        "resources": dict(engine.resources),
+        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
+        # New requests stop coming before the engine stops taking them: endpoints travel while it sleeps.
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+        "securityContext": _CONTAINER_SECURITY,
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    return {
+        "metadata": {"labels": {}},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
+        },
+    }
+
+
+def _graft(spec: Object, *, rollout: str, runtime_image: str, pull_policy: str) -> None:
+    """The plugin and the token, whatever the template said."""
+    container = next(c for c in spec["containers"] if c["name"] == names.ENGINE_CONTAINER)
+    plugin = {"name": names.PLUGIN_VOLUME, "mountPath": names.PLUGIN_PATH}
+    init = {
+        "name": names.INIT_CONTAINER,
+        "image": runtime_image,
+        "imagePullPolicy": pull_policy,
+        "args": [names.PLUGIN_PATH],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "128Mi"}},
+        "securityContext": {**_CONTAINER_SECURITY, "runAsNonRoot": True, "runAsUser": USER},
+        "volumeMounts": [plugin],
+    }
+    others = [c for c in spec.get("initContainers", []) if c["name"] != names.INIT_CONTAINER]
+    spec["initContainers"] = [init, *others]
+    ours = {"volumes": [{"name": names.PLUGIN_VOLUME, "emptyDir": {}}, _token_volume(rollout)]}
+    spec.update(merge({"volumes": spec.get("volumes", [])}, ours))
+    port = {"name": "control", "containerPort": CONTROL_PORT, "protocol": "TCP"}
+    mounts = [{**plugin, "readOnly": True}, {"name": names.TOKEN_VOLUME, "mountPath": names.TOKEN_PATH, "readOnly": True}]
+    container.update(merge({k: container.get(k, []) for k in ("ports", "volumeMounts")}, {"ports": [port], "volumeMounts": mounts}))
+    container["env"] = _environment(container.get("env", []))
+
+
+def _token_volume(rollout: str) -> Object:
+    source = {"secretName": names.secret(rollout), "items": [{"key": names.TOKEN_KEY, "path": names.TOKEN_KEY}], "defaultMode": 0o444}
+    return {"name": names.TOKEN_VOLUME, "secret": source}
+
+
+def _environment(given: list[Object]) -> list[Object]:
+    fixed = {TOKEN_FILE_ENV: f"{names.TOKEN_PATH}/{names.TOKEN_KEY}", PORT_ENV: str(CONTROL_PORT)}
+    out = [entry for entry in given if entry["name"] not in fixed]
+    out = _joined(out, "PYTHONPATH", lambda old: f"{names.PLUGIN_PATH}:{old}" if old else names.PLUGIN_PATH, always=True)
+    out = _joined(out, "VLLM_PLUGINS", _with_plugin, always=False)
+    return [*out, *({"name": name, "value": value} for name, value in fixed.items())]
+
+
+def _with_plugin(old: str) -> str:
+    named = [part.strip() for part in old.split(",") if part.strip()]
+    return ",".join(named if names.PLUGIN_NAME in named else [*named, names.PLUGIN_NAME])
+
+
+def _joined(env: list[Object], name: str, join: Any, *, always: bool) -> list[Object]:
+    """`env` with one variable extended. A value that comes from elsewhere is first given another name, to be named in the extended one."""
+    out: list[Object] = []
+    found = False
+    for entry in env:
+        if entry["name"] != name:
+            out.append(entry)
+            continue
+        found = True
+        if "valueFrom" in entry:
+            moved = f"INDEXCACHE_GIVEN_{name}"
+            out += [{**entry, "name": moved}, {"name": name, "value": join(f"$({moved})")}]
+        else:
+            out.append({"name": name, "value": join(entry.get("value", ""))})
+    if always and not found:
+        out.append({"name": name, "value": join("")})
+    return out

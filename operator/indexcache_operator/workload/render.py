@@ -1,0 +1,109 @@
+"""All that a rollout owns beside its status: Deployment, two Services, Secret. Pure.
+
+The Deployment selects pods by rollout and engine alone; which Service a pod stands behind is a label that nothing but a Service selects on,
+so moving a pod replaces none. New pods are born behind the baseline Service, since an engine starts at the baseline.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from indexcache_operator import names
+from indexcache_operator.api.base import GROUP, KIND, VERSION
+from indexcache_operator.api.spec import Spec
+from indexcache_operator.workload.pod import pod_template, selector
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """The rollout that owns the objects. Without a uid they are nobody's: what Retain leaves behind."""
+
+    name: str
+    namespace: str
+    uid: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Where the plugin comes from."""
+
+    image: str
+    pull_policy: str = "IfNotPresent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """The objects, and a hash of all of them (the Deployment carries it as an annotation)."""
+
+    deployment: Object
+    services: tuple[Object, ...]
+    digest: str
+    template: str
+    """The pods' TEMPLATE_LABEL."""
+
+
+def render(spec: Spec, owner: Owner, runtime: Runtime) -> Workload:
+    """What this spec wants. MergeError for an engine template that can't be merged."""
+    template = pod_template(spec.engine, rollout=owner.name, runtime_image=runtime.image, pull_policy=runtime.pull_policy)
+    template_digest = _digest(template)
+    template["metadata"]["labels"][names.TEMPLATE_LABEL] = template_digest
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(owner, owner.name),
+        "spec": {
+            "replicas": spec.engine.replicas,
+            "selector": {"matchLabels": selector(owner.name)},
+            # Engines hold the GPUs they have: a new pod gets its own only when an old one has gone.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}},
+            "revisionHistoryLimit": 2,
+            "progressDeadlineSeconds": 3600,
+            "template": template,
+        },
+    }
+    services = (
+        _service(owner, names.baseline_service(owner.name), names.BASELINE_LABEL, spec.engine.port),
+        _service(owner, names.canary_service(owner.name), names.CANARY_LABEL, spec.engine.port),
+    )
+    digest = _digest([deployment, *services])
+    deployment["metadata"]["annotations"] = {names.APPLIED_ANNOTATION: digest}  # type: ignore[index]
+    return Workload(deployment=deployment, services=services, digest=digest, template=template_digest)
+
+
+def secret(owner: Owner, token: str) -> Object:
+    """The Secret with the control port's token."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(owner, names.secret(owner.name)),
+        "type": "Opaque",
+        "stringData": {names.TOKEN_KEY: token},
+    }
+
+
+def _service(owner: Owner, name: str, label: str, port: int) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(owner, name),
+        "spec": {
+            "selector": selector(owner.name) | {label: "true"},
+            "ports": [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def _metadata(owner: Owner, name: str) -> Object:
+    labels = {names.ROLLOUT_LABEL: owner.name, "app.kubernetes.io/managed-by": names.FIELD_MANAGER}
+    metadata: Object = {"name": name, "namespace": owner.namespace, "labels": labels}
+    if owner.uid:
+        reference = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": owner.name, "uid": owner.uid}
+        metadata["ownerReferences"] = [{**reference, "controller": True, "blockOwnerDeletion": True}]
+    return metadata
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
