@@ -1,4 +1,4 @@
-"""vLLM's endpoint plugin: puts the engine's metrics on the server's own /metrics. It adds no route.
+"""vLLM's endpoint plugin: the engine's metrics on the server's own /metrics, and its name and mode on every answer. It adds no route.
 
 The API server and the engine core are two processes. A thread of the first polls the second's control port over loopback and keeps the
 last state; a collector renders what is kept. So a scrape never waits, the event loop never blocks, and when the engine hangs the numbers
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from indexcache_runtime.exposition import families
 from indexcache_runtime.server import NoToken, port, read_token
+from indexcache_runtime.vllm.headers import Headers
 from indexcache_runtime.vllm.plugin import log_as_vllm_does
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,11 @@ class StateCollector(Collector):
     def keep(self, state: State, now: float) -> None:
         """This state was read at `now` of the monotonic clock."""
         self._last = state, now
+
+    @property
+    def mode(self) -> str:
+        """The engine's mode, as last read; "unknown" before that."""
+        return self._last[0].mode.value if self._last else "unknown"
 
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
@@ -87,8 +93,12 @@ class Endpoint:
     name = "indexcache"
     required_tasks = None
 
+    def __init__(self) -> None:
+        self._collector = StateCollector()
+
     def attach_router(self, app: Any) -> None:
-        """No routes: control is never on the users' port."""
+        """Headers, and no routes: control is never on the users' port."""
+        app.add_middleware(Headers, mode=lambda: self._collector.mode)
 
     async def init_state(self, engine_client: Any, state: Any, args: Any) -> None:
         """Start polling and register the collector, once an engine is there."""
@@ -102,9 +112,8 @@ class Endpoint:
         except (NoToken, ValueError) as e:
             logger.warning("indexcache: no metrics: %s", e)
             return
-        collector = StateCollector()
-        get_prometheus_registry().register(collector)
-        Poller(collector, number, token).start()
+        get_prometheus_registry().register(self._collector)
+        Poller(self._collector, number, token).start()
 
 
 def endpoint() -> Endpoint:
