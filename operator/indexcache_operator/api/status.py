@@ -49,8 +49,10 @@ class StepStatus(ApiModel):
 
 
 class RouteStatus(ApiModel):
-    """The user's route as it was before the first change."""
+    """The user's route as it was before the first change: where it is, so that it is found again if the spec names another by then."""
 
+    name: str
+    rule: str
     original_backends: list[dict[str, Any]]
 
 
@@ -58,6 +60,8 @@ class TrafficStatus(ApiModel):
     """Percent of the traffic on the canary."""
 
     desired: int = 0
+    previous: int = 0
+    """What it was before; what the engines' counters must refute."""
     observed: int | None = None
     """By the engines' own request counters; None while they don't tell."""
     verified_generation: int | None = None
@@ -71,6 +75,13 @@ class PodStatus(ApiModel):
     canary: bool = False
     state: str = "unknown"
     epoch: int = 0
+    """Of the flags last wanted of it."""
+    desired: str = "off"
+    """Those flags by name: their mode, the kind of permit and a hash."""
+    permit_seconds: float = 0.0
+    """The longest that reuse may go on there by itself; 0 once the engine was seen at the baseline under `epoch`."""
+    confirmed: str = ""
+    """The incarnation whose exposure was confirmed: in mode on, and a probe answered where there are probes."""
     reason: str = ""
 
 
@@ -83,7 +94,7 @@ class EvidenceStatus(ApiModel):
     verdict: Literal["Breached", "Certified", "Holding", "NoData", "Observing"]
     mean: float | None = None
     lower_bound: float | None = None
-    threshold: float
+    threshold: float | None = None
     samples: int = 0
     e_value: float = 0.0
     """Wealth of the bet against the pattern; at 1 / alpha the guardrail counts as breached."""
@@ -115,6 +126,8 @@ class Rejected(ApiModel):
     reason: str
     message: str = ""
     at: str
+    retried: str = ""
+    """The value of `indexcache.dev/retry` when it was rejected: used up."""
 
 
 class HistoryEntry(ApiModel):
@@ -135,6 +148,12 @@ class Status(ApiModel):
     message: str = ""
     revision: str = ""
     phase_started_at: str = ""
+    revision_started_at: str = ""
+    """When this try of the revision began: evidence counts from here."""
+    requests_seen: int = 0
+    """Users' requests seen in this phase, or this step of it."""
+    paused_at: str = ""
+    """Since when a deadline stands still."""
     epoch: int = 0
     """The last epoch given to engines: persisted before it is used."""
     step: StepStatus | None = None

@@ -1,0 +1,90 @@
+"""Canary: exposure in steps.
+
+A step ends when the engines' counters show its weight, every acting guardrail is certified under reuse, and its minDuration has passed; a
+clock alone never ends it but by falling back.
+"""
+
+from indexcache_core.evidence.traffic import Reached
+
+from indexcache_operator.api.status import Phase, Status, StepStatus
+from indexcache_operator.plan import clock, exposure, flags
+from indexcache_operator.plan.context import Context, enter, fall_back, weighted
+from indexcache_operator.plan.exposure import Targets
+
+
+def decide(c: Context) -> Status:
+    """Canary -> Canary (this step or the next), Promoting or FallingBack. A breach was looked for before."""
+    look, spec, status = c.look, c.look.spec, c.status
+    step = status.step
+    if step is None or step.index >= len(spec.strategy.steps):
+        return fall_back(look, status, "Superseded", "spec.strategy.steps no longer has the step under way")
+    weight = spec.strategy.steps[step.index].weight
+    count = exposure.canary_count(weight, spec.engine.replicas, look.routed)
+    status = status.model_copy(update={"canary_pods": exposure.choose(look, status, count)})
+    status = exposure.confirm(look, exposure.adopt_route(look, status), c.memory)
+    justified = exposure.justified(look, status, c.memory, weight, count)
+    status = status.model_copy(update={"traffic": weighted(status.traffic, justified)})
+    step = step.model_copy(update={"weight": weight, "reached_at": step.reached_at if justified == weight else None})
+    if step.reached_at is None and justified == weight and _reached(c, status):
+        step = step.model_copy(update={"reached_at": clock.stamp(look.now)})
+    status = status.model_copy(update={"step": step, "message": _message(c, status, step, justified, count)})
+    if spec.paused:
+        return status
+    if _over(c, step):
+        return _next(c, status, step)
+    if look.since(step.started_at) >= clock.seconds(spec.strategy.progress_deadline):
+        missing = "the weight was never seen in the engines' counters" if step.reached_at is None else "guardrails not certified"
+        return fall_back(
+            look, status, "ProgressDeadlineExceeded", f"step {step.index + 1}: {missing} within {spec.strategy.progress_deadline}"
+        )
+    return status
+
+
+def _reached(c: Context, status: Status) -> bool:
+    """Whether traffic is seen to be split as the step wants; without a route the engines' own word is what there is."""
+    if status.route is None:
+        return True
+    return c.seen.reached is Reached.YES and c.status.traffic.desired == status.traffic.desired
+
+
+def _over(c: Context, step: StepStatus) -> bool:
+    lasted = step.reached_at is not None and c.look.since(step.reached_at) >= clock.seconds(
+        c.look.spec.strategy.steps[step.index].min_duration
+    )
+    return lasted and c.evidence.certified()
+
+
+def _next(c: Context, status: Status, step: StepStatus) -> Status:
+    steps = c.look.spec.strategy.steps
+    if step.index + 1 == len(steps):
+        return enter(c.look, status, Phase.PROMOTING, "All steps certified; turning reuse on everywhere", step=None)
+    following = StepStatus(index=step.index + 1, weight=steps[step.index + 1].weight, started_at=clock.stamp(c.look.now))
+    return status.model_copy(update={"step": following, "requests_seen": 0})
+
+
+def _message(c: Context, status: Status, step: StepStatus, justified: int, count: int) -> str:
+    where = f"Step {step.index + 1} of {len(c.look.spec.strategy.steps)}, {step.weight} %"
+    if c.look.spec.paused:
+        return f"{where}: paused by spec.paused"
+    if justified < step.weight:
+        return f"{where}: {len(status.canary_pods)} of {count} pods chosen, waiting until all confirm reuse; {justified} % for now"
+    if step.reached_at is None:
+        return f"{where}: waiting until the engines' counters show it"
+    return f"{where}: collecting evidence"
+
+
+def targets(c: Context) -> Targets:
+    """The canary's pods under reuse, the others measure in shadow; the route as far as the confirmed pods justify."""
+    chosen = set(c.status.canary_pods)
+    return Targets(
+        kinds={p.name: flags.CANARY if p.name in chosen else flags.SHADOW for p in c.look.pods},
+        labels=exposure.entering_labels(c.look, c.status, c.memory),
+        backends=exposure.backends(c.look, c.status, c.status.traffic.desired) if _safe(c) else None,
+    )
+
+
+def _safe(c: Context) -> bool:
+    """Whether the list to be written leaves each Service it names a ready pod."""
+    if c.status.traffic.desired <= 0:
+        return True
+    return any(p.canary_label for p in c.look.ready if p.name in c.status.canary_pods)

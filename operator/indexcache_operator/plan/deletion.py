@@ -1,0 +1,34 @@
+"""Deletion: reuse off on all pods, then the route as it was, then our objects gone or released, then the finalizer.
+
+It can't wait for ever: an engine that stays silent counts as off once its permit has lapsed (with policy Delete after PATIENCE, as its pod
+goes anyway), and a route that no gateway accepts is left as written after PATIENCE.
+"""
+
+from indexcache_operator.api.spec import DeletionPolicy
+from indexcache_operator.model import Action, DeleteWorkload, ReleaseWorkload, RemoveFinalizer
+from indexcache_operator.plan.context import Context
+from indexcache_operator.plan.fallback import at_baseline
+from indexcache_operator.plan.retreat import canary_released, drained, restored
+
+PATIENCE = 60.0
+
+
+def retained(c: Context) -> bool:
+    """Whether the engines stay. A spec that can't be read destroys nothing."""
+    spec = c.look.o.spec
+    return spec is None or spec.deletion_policy is DeletionPolicy.RETAIN
+
+
+def actions(c: Context) -> list[Action]:
+    """What is left to do once all is back; nothing before."""
+    look, status = c.look, c.status
+    waited = look.since(status.fallback.since if status.fallback else status.phase_started_at)
+    impatient = waited >= PATIENCE
+    silent = {p.name for p in look.pods if p.state is None}
+    waiting = [w for w in at_baseline(look, status) if not (impatient and not retained(c) and w.split(" ")[0] in silent)]
+    if waiting:
+        return []
+    back = restored(look, status) and drained(c) and canary_released(look)
+    if not back and not impatient:
+        return []
+    return [ReleaseWorkload() if retained(c) else DeleteWorkload(), RemoveFinalizer()]

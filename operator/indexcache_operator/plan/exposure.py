@@ -1,0 +1,139 @@
+"""Who is exposed, and in which order: pods, their labels, and the route between them.
+
+On the way in: canary label on, flags on, the engine confirms, the canary's backend into the route, baseline label off. At no time is a
+Service without a ready pod while the route names it, as far as there are ready pods at all.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from indexcache_core.contract import Mode
+
+from indexcache_operator.api.status import RouteStatus, Status
+from indexcache_operator.model import EnginePod, PatchRoute, SetLabels
+from indexcache_operator.plan import flags, route_math
+from indexcache_operator.plan.look import Look, pod_status, route_accepted, route_has_canary
+from indexcache_operator.plan.memory import Memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What should be, for the parts that actions can move. Labels and route are set only as far as their order allows in this look."""
+
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Kind of flags by pod (flags.py); a pod not named is off."""
+    labels: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+    """Baseline, canary."""
+    backends: tuple[dict[str, Any], ...] | None = None
+    """Of the user's rule; None leaves it alone."""
+
+
+def canary_count(weight: int, replicas: int, routed: bool) -> int:
+    """How many of the pods are exposed for a weight: its share, at least one, and with a route one is left for the baseline."""
+    most = replicas - 1 if routed else replicas
+    return max(1, min(most, int(replicas * weight / 100 + 0.5)))
+
+
+def choose(look: Look, status: Status, count: int) -> list[str]:
+    """The canary's pods: those chosen before that still exist, then ready ones in order of name. One ready pod stays at the baseline.
+
+    Where pods were lost so that none would stay, the last chosen are given back.
+    """
+    present = {p.name: p for p in look.pods}
+    chosen = [name for name in status.canary_pods if name in present]
+    others = sorted(p.name for p in look.ready if p.name not in chosen and p.current and p.state is not None)
+    spare = 1 if look.routed else 0
+    while len(chosen) < count and len(others) > spare:
+        chosen.append(others.pop(0))
+    while chosen and spare and not others and not any(p.name not in chosen for p in look.ready):
+        chosen.pop()
+    return chosen
+
+
+def confirmed(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
+    """Whether a pod of the canary may take traffic: ready, reuse confirmed by the engine, a first probe answered where there are."""
+    if not pod.ready or pod.state is None or not flags.settled(look, status, pod) or pod.state.mode is not Mode.ON:
+        return False
+    if pod_status(status, pod.name).confirmed == pod.state.incarnation:
+        return True
+    return look.spec.guardrails.quality is None or (pod.name, pod.state.incarnation) in memory.answered
+
+
+def confirm(look: Look, status: Status, memory: Memory) -> Status:
+    """The status with who is confirmed in this incarnation, so that a restart of the operator withdraws nobody."""
+    pods = []
+    for kept in status.pods:
+        pod = next((p for p in look.o.pods if p.name == kept.name), None)
+        if kept.name in status.canary_pods and pod is not None and pod.state is not None and confirmed(look, status, memory, pod):
+            kept = kept.model_copy(update={"confirmed": pod.state.incarnation})
+        pods.append(kept)
+    return status.model_copy(update={"pods": pods})
+
+
+def justified(look: Look, status: Status, memory: Memory, weight: int, count: int) -> int:
+    """The weight that the confirmed pods of the canary justify: all of it with all of them, none with none."""
+    pods = [p for p in look.pods if p.name in status.canary_pods and (p.canary_label or not look.routed)]
+    good = sum(confirmed(look, status, memory, p) for p in pods)
+    return 0 if not good else weight if good >= count else max(1, weight * good // count)
+
+
+def adopt_route(look: Look, status: Status) -> Status:
+    """The status with the user's backends as they are without the canary; a list that somebody put back meanwhile is the original now."""
+    route, spec = look.o.route, look.o.spec
+    if route is None or not route.found or route_has_canary(look) or spec is None or spec.traffic.http_route is None:
+        return status
+    if not route_math.names(route.backends, look.baseline_service):
+        return status
+    where = spec.traffic.http_route
+    kept = RouteStatus(name=where.name, rule=where.rule, original_backends=[dict(b) for b in route.backends])
+    return status.model_copy(update={"route": kept})
+
+
+def backends(look: Look, status: Status, weight: int) -> tuple[dict[str, Any], ...] | None:
+    """The rule's backends for a weight; None without a route."""
+    if status.route is None:
+        return None
+    return route_math.weighted(status.route.original_backends, look.baseline_service, look.canary_service, weight)
+
+
+def entering_labels(look: Look, status: Status, memory: Memory) -> dict[str, tuple[bool, bool]]:
+    """Labels of all pods while a canary runs. Without a route the canary's pods stay behind the baseline's Service."""
+    out: dict[str, tuple[bool, bool]] = {}
+    in_route = route_has_canary(look) and route_accepted(look)
+    staying = [p for p in look.ready if p.name not in status.canary_pods and p.baseline_label]
+    for pod in look.pods:
+        if pod.name not in status.canary_pods:
+            # A pod given back leaves the canary's Service only when another is there, or the route names it no more.
+            alone = route_has_canary(look) and not any(p.canary_label and p.ready for p in look.pods if p.name in status.canary_pods)
+            out[pod.name] = (True, pod.canary_label and alone)
+        elif not look.routed:
+            out[pod.name] = (True, True)
+        elif confirmed(look, status, memory, pod):
+            off = bool(staying) and (in_route or (route_has_canary(look) and not pod.baseline_label))
+            out[pod.name] = (not off, True)
+        else:
+            # While reuse may still run on it, it isn't given the baseline's users back.
+            quiet = pod.state is not None and pod.state.mode is not Mode.ON
+            out[pod.name] = (pod.baseline_label or quiet or not staying, True)
+    return out
+
+
+def label_actions(look: Look, targets: Targets) -> list[SetLabels]:
+    """Only what differs."""
+    return [
+        SetLabels(pod=p.name, baseline=targets.labels[p.name][0], canary=targets.labels[p.name][1])
+        for p in look.pods
+        if p.name in targets.labels and targets.labels[p.name] != (p.baseline_label, p.canary_label)
+    ]
+
+
+def route_actions(look: Look, status: Status, targets: Targets) -> list[PatchRoute]:
+    """Only if it differs, and the rule is there."""
+    route = look.o.route
+    if targets.backends is None or route is None or not route.found or route.rule_index is None or status.route is None:
+        return []
+    if tuple(route.backends) == tuple(targets.backends):
+        return []
+    return [
+        PatchRoute(rule_index=route.rule_index, rule=status.route.rule, backends=targets.backends, resource_version=route.resource_version)
+    ]

@@ -1,0 +1,104 @@
+"""FallingBack and FellBack: three things at once, none of which waits for another but to keep a Service from being empty.
+
+    kill           every pod on which reuse is or may be on, again in each look until its engine says otherwise
+    flags off      a newer epoch for all, persisted before it is used, so that nothing late can turn reuse on again
+    labels, route  retreat.py
+
+Pods are never replaced on the way back. An engine that can't be asked is killed again and again; if it stays silent, its permit has lapsed
+after the time that the status holds for it, and it counts as being at the baseline.
+"""
+
+from typing import Any
+
+from indexcache_core.evidence.traffic import Reached
+
+from indexcache_operator.api.status import Phase, Status, TrafficStatus
+from indexcache_operator.model import Kill
+from indexcache_operator.plan import check, flags, revision
+from indexcache_operator.plan.context import NOT_THE_PATTERNS_FAULT, Context, enter, reject, remember
+from indexcache_operator.plan.exposure import Targets
+from indexcache_operator.plan.look import OFF, Look, may_be_on, pod_status
+from indexcache_operator.plan.retreat import canary_released, drained, restored, returning_backends, returning_labels
+
+
+def kills(look: Look, status: Status, kinds: dict[str, str]) -> list[Kill]:
+    """Every pod on which reuse may run and isn't wanted, those on their way out too."""
+    intent = status.fallback
+    why = f"{intent.cause}: revision {status.revision}" if intent else "reuse isn't wanted here"
+    since = look.since(intent.since) if intent else 0.0
+    return [
+        Kill(pod=p.name, reason=why)
+        for p in look.o.pods
+        if kinds.get(p.name, OFF) not in (flags.CANARY, flags.PROMOTED) and may_be_on(p, pod_status(status, p.name), since)
+    ]
+
+
+def at_baseline(look: Look, status: Status) -> list[str]:
+    """Pods that aren't yet: their engines say otherwise, or are silent within their permit."""
+    since = status.fallback.since if status.fallback else status.phase_started_at
+    out = []
+    for pod in look.pods:
+        kept = pod_status(status, pod.name)
+        if pod.state is not None:
+            if not (flags.kind_of(kept) == OFF and flags.settled(look, status, pod)):
+                out.append(pod.name)
+        elif may_be_on(pod, kept, look.since(since)):
+            out.append(f"{pod.name} (unreachable; its permit of {kept.permit_seconds:g} s is lapsing)")
+    return out
+
+
+def decide(c: Context) -> Status:
+    """FallingBack -> FallingBack, FellBack, or Checking for a revision that superseded."""
+    look, status = c.look, c.status
+    waiting = at_baseline(look, status)
+    cause = f"{status.fallback.cause}: {status.fallback.message}" if status.fallback else "Falling back"
+    if waiting:
+        return status.model_copy(update={"message": f"{cause}. Not yet at the baseline: {', '.join(waiting)}"})
+    if not restored(look, status):
+        return status.model_copy(update={"message": f"{cause}. All engines are at the baseline; waiting for the route to be accepted"})
+    if not drained(c) or not canary_released(look):
+        seen = "the engines' counters still show traffic on the canary" if c.seen.reached is Reached.NO else "draining the canary"
+        return status.model_copy(update={"message": f"{cause}. All engines are at the baseline; {seen}"})
+    return finish(c)
+
+
+def finish(c: Context) -> Status:
+    """All is back: how the try ended, and what comes next."""
+    look, status, intent = c.look, c.status, c.status.fallback
+    back: dict[str, Any] = {
+        "canary_pods": [],
+        "route": None,
+        "step": None,
+        "traffic": TrafficStatus(verified_generation=status.traffic.verified_generation),
+    }
+    if intent is None or intent.cause in NOT_THE_PATTERNS_FAULT:
+        reason = intent.cause if intent else "Superseded"
+        back["history"] = remember(look, status, "Superseded", reason)
+        return (
+            check.adopt(look, status.model_copy(update=back))
+            if look.o.spec
+            else enter(look, status, Phase.FAILED, f"spec: {look.o.spec_problem}", **{**back, "fallback": None})
+        )
+    back["history"] = remember(look, status, "FellBack", intent.cause)
+    back["rejected"] = reject(look, status, intent)
+    message = (
+        f"{intent.cause}: {intent.message}. All users are served by the baseline; revision {status.revision} isn't tried again without "
+        f"annotation {revision.RETRY}"
+    )
+    return enter(look, status, Phase.FELL_BACK, message, **back)
+
+
+def rest(c: Context) -> Status:
+    """FellBack -> FellBack, or Checking if the spec changed or a retry is asked for."""
+    look, status = c.look, c.status
+    if look.o.spec is None:
+        return status
+    rejected = revision.rejection(status, status.revision)
+    if look.wanted_revision != status.revision or (rejected and revision.retry_allowed(look.o.annotations, rejected)):
+        return check.adopt(look, status)
+    return status
+
+
+def targets(c: Context) -> Targets:
+    """All off; labels and route on their way back."""
+    return Targets(kinds={}, labels=returning_labels(c), backends=returning_backends(c))

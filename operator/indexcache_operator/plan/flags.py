@@ -1,0 +1,128 @@
+"""Desired flags of each engine, and the epochs that fence them.
+
+An epoch belongs to one content: engines refuse the same epoch with other content, and let nothing but a newer epoch lead out of
+`tripped`. So a pod keeps the epoch at which its own content last changed, persisted before it is used; a pod that restarted is given the
+same again. New epochs are newer than any that the status or any engine knows, also after the status was restored from a backup.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+from indexcache_core.contract import Desired, Flags, Identity, Mode, State
+
+from indexcache_operator.api.spec import Spec
+from indexcache_operator.api.status import PodStatus, Status
+from indexcache_operator.model import EnginePod, PutFlags
+from indexcache_operator.plan import clock
+from indexcache_operator.plan.guardrails import thresholds
+from indexcache_operator.plan.look import OFF, Look, pod_status
+
+SHADOW, CANARY, PROMOTED = "shadow", "on-canary", "on-promoted"
+"""Kinds of content, beside OFF; the permit's length is part of it."""
+RENEW_BELOW = 0.7
+"""Of a permit: renewed once less than this is left, so that two renewals may fail before it lapses."""
+
+
+def content(look: Look, status: Status, kind: str) -> Desired:
+    """The desired state of one kind, but for incarnation and epoch (empty, 1)."""
+    who = Identity(namespace=look.o.namespace, rollout=look.o.name, uid=look.o.uid)
+    if kind == OFF:
+        return Desired(incarnation="", epoch=1, flags=Flags(), identity=who)
+    spec = look.spec
+    on = kind in (CANARY, PROMOTED)
+    cache = spec.index_cache
+    return Desired(
+        incarnation="",
+        epoch=1,
+        flags=Flags(
+            mode=Mode.ON if on else Mode.SHADOW,
+            pattern=cache.pattern,
+            protected=tuple(cache.protected),
+            min_context_tokens=cache.min_context_tokens,
+            sample_rows=cache.sample_rows,
+        ),
+        permit_seconds=permit_seconds(spec, kind) if on else None,
+        identity=who.model_copy(update={"revision": status.revision}),
+        thresholds=thresholds(spec),
+    )
+
+
+def permit_seconds(spec: Spec, kind: str) -> float:
+    """How long reuse of this kind goes on without a renewal."""
+    permit = spec.fallback.permit
+    return clock.seconds(permit.promoted if kind == PROMOTED else permit.canary)
+
+
+def name(desired: Desired, kind: str) -> str:
+    """A content by name, as the status keeps it."""
+    if kind == OFF:
+        return OFF
+    return f"{kind}-{hashlib.sha256(desired.model_dump_json().encode()).hexdigest()[:8]}"
+
+
+def assign(look: Look, status: Status, kinds: dict[str, str]) -> Status:
+    """The status with each pod's wanted content and its epoch; one new epoch for all that change."""
+    known = [status.epoch, *(p.state.epoch for p in look.o.pods if p.state)]
+    new = max(known) + 1
+    used, pods = False, []
+    for pod in look.o.pods:
+        old = pod_status(status, pod.name)
+        kind = kinds.get(pod.name, OFF)
+        wanted = name(content(look, status, kind), kind)
+        epoch = old.epoch
+        if wanted != old.desired or (pod.state is not None and _overtaken(pod.state, content(look, status, kind), epoch)):
+            epoch, used = new, True
+        permit = permit_seconds(look.spec, kind) if kind in (CANARY, PROMOTED) else old.permit_seconds
+        if kind not in (CANARY, PROMOTED) and pod.state is not None and pod.state.mode is not Mode.ON and pod.state.epoch >= epoch:
+            permit = 0.0
+        pods.append(old.model_copy(update={"desired": wanted, "epoch": epoch, "permit_seconds": permit}))
+    return status.model_copy(update={"pods": pods, "epoch": new if used else status.epoch})
+
+
+def _overtaken(state: State, wanted: Desired, epoch: int) -> bool:
+    """Whether an engine can't be brought to the wanted content under this epoch."""
+    if state.epoch < epoch:
+        return False
+    if state.epoch > epoch and wanted.flags.mode != Mode.OFF:
+        return True  # renewals under this epoch would be refused
+    return state.epoch > 0 and not fulfils(state, wanted)
+
+
+def fulfils(state: State, wanted: Desired) -> bool:
+    """Whether an engine does what the content says."""
+    if wanted.flags.mode == Mode.OFF:
+        return state.mode is Mode.OFF and state.desired.mode == Mode.OFF
+    return (
+        state.mode == wanted.flags.mode
+        and state.desired == wanted.flags
+        and state.identity == wanted.identity
+        and state.thresholds == wanted.thresholds
+    )
+
+
+def settled(look: Look, status: Status, pod: EnginePod) -> bool:
+    """Whether a pod's engine does what it was last wanted to do, under that epoch or a newer one."""
+    kept = pod_status(status, pod.name)
+    kind = kind_of(kept)
+    return pod.state is not None and pod.state.epoch >= kept.epoch and fulfils(pod.state, content(look, status, kind))
+
+
+def kind_of(pod: PodStatus) -> str:
+    """The kind of content by its name."""
+    return next((k for k in (SHADOW, CANARY, PROMOTED) if pod.desired.startswith(k)), OFF)
+
+
+def puts(look: Look, status: Status) -> Iterable[PutFlags]:
+    """What engines must be told: what they don't do yet, and renewals that are due. Nothing for an engine that can't be asked."""
+    for pod in look.o.pods:
+        if pod.state is None:
+            continue
+        kept = pod_status(status, pod.name)
+        kind = kind_of(kept)
+        wanted = content(look, status, kind)
+        done = pod.state.epoch >= kept.epoch and fulfils(pod.state, wanted)
+        left = pod.state.permit_remaining_seconds
+        due = wanted.permit_seconds is not None and (left is None or left < RENEW_BELOW * wanted.permit_seconds)
+        if not done or due:
+            epoch = max(kept.epoch, 1)
+            yield PutFlags(pod=pod.name, desired=wanted.model_copy(update={"incarnation": pod.state.incarnation, "epoch": epoch}))

@@ -1,0 +1,80 @@
+"""Which probes are asked next: contexts as the traffic's are, new pods of the canary first.
+
+By the deficit rule: of the buckets of context length that have probes, the next is the one that lags most behind its share of the traffic.
+Probes go on after the certificate, more seldom: what was good may drift.
+"""
+
+from indexcache_core.contract import CONTEXT_ENDS_IN_K, Mode, context_bucket
+
+from indexcache_operator.api.status import Phase
+from indexcache_operator.model import EnginePod, Probe, RunProbes
+from indexcache_operator.plan.context import Context
+from indexcache_operator.plan.look import pod_status
+from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.quality_view import site_k
+
+A_LOOK = 2
+"""Probes asked at once."""
+EVERY, EVERY_WHEN_CERTIFIED = 1.0, 20.0
+"""Seconds between two askings."""
+
+
+def choose(c: Context) -> RunProbes | None:
+    """The probes to ask now; None if there is nothing to ask or nobody to compare with."""
+    look, status = c.look, c.status
+    if status.phase not in (Phase.CANARY, Phase.PROMOTED) or look.o.spec is None or look.spec.guardrails.quality is None:
+        return None
+    if look.o.probes is None or not look.o.probes.probes:
+        return None
+    canaries = [p for p in look.ready if p.state and p.state.mode is Mode.ON and p.state.identity.revision == status.revision]
+    baselines = [p for p in look.ready if p.state and p.state.mode in (Mode.OFF, Mode.SHADOW)]
+    k = site_k(look)
+    if not canaries or not baselines or not k:
+        return None
+    new = [p for p in canaries if not _answered(c, p)]
+    certified = next((a.verdict.value == "Certified" for a in c.evidence.answers if a.guardrail.name == "quality"), False)
+    every = EVERY_WHEN_CERTIFIED if certified and not new else EVERY
+    if c.memory.probed_at and look.since(c.memory.probed_at) < every:
+        return None
+    pairs = c.memory.quality.count if c.memory.quality else 0
+    canary = new[0] if new else canaries[pairs // A_LOOK % len(canaries)]
+    baseline = baselines[pairs // A_LOOK % len(baselines)]
+    probes = tuple(_next(c, k))
+    return RunProbes(revision=status.revision, baseline_pod=baseline.name, canary_pod=canary.name, probes=probes)
+
+
+def asked(memory: Memory, now: str) -> Memory:
+    """The memory after an asking."""
+    return Memory(**{**vars(memory), "probed_at": now})
+
+
+def _answered(c: Context, pod: EnginePod) -> bool:
+    assert pod.state is not None
+    life = (pod.name, pod.state.incarnation)
+    return life in c.memory.answered or pod_status(c.status, pod.name).confirmed == pod.state.incarnation
+
+
+def _next(c: Context, k: int) -> list[Probe]:
+    assert c.look.o.probes is not None
+    by_bucket: dict[int, list[Probe]] = {}
+    for probe in c.look.o.probes.probes:
+        by_bucket.setdefault(context_bucket(probe.context_tokens, k), []).append(probe)
+    traffic = _traffic(c)
+    weights = {b: traffic[b] for b in by_bucket if traffic[b] > 0} or dict.fromkeys(by_bucket, 1.0)
+    total = sum(weights.values())
+    done = {b: sum(c.memory.quality_counts.get(str(b), {}).values()) for b in by_bucket}
+    out = []
+    for _ in range(A_LOOK):
+        asked_for = sum(done[b] for b in weights) + 1
+        b = max(weights, key=lambda b: (weights[b] / total * asked_for - done[b], -b))
+        out.append(by_bucket[b][done[b] % len(by_bucket[b])])
+        done[b] += 1
+    return out
+
+
+def _traffic(c: Context) -> list[float]:
+    counts = [0.0] * (len(CONTEXT_ENDS_IN_K) + 1)
+    for pod in c.look.o.pods:
+        for i, n in enumerate(pod.state.requests.contexts if pod.state else ()):
+            counts[i] += n
+    return counts

@@ -1,0 +1,47 @@
+"""Promoting and Promoted: reuse on every pod, all behind the baseline's Service, the route as the user had it; the tests go on."""
+
+from indexcache_core.contract import Mode
+
+from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.plan import exposure, flags
+from indexcache_operator.plan.context import Context, enter, remember, weighted
+from indexcache_operator.plan.exposure import Targets
+from indexcache_operator.plan.retreat import canary_released, restored, returning_labels
+
+
+def decide(c: Context) -> Status:
+    """Promoting -> Promoting or Promoted."""
+    look, status = c.look, c.status
+    off = [p.name for p in look.ready if p.state is None or p.state.mode is not Mode.ON or not flags.settled(look, status, p)]
+    alive = any(p.canary_label for p in look.ready if p.name in status.canary_pods)
+    if (not off or not alive) and status.route is not None and status.traffic.desired:
+        status = status.model_copy(update={"traffic": weighted(status.traffic, 0)})
+    if off or not look.ready or not restored(look, status) or not canary_released(look):
+        message = f"Turning reuse on: {len(look.ready) - len(off)} of {len(look.ready)} engines" if off else "Restoring the route"
+        return status.model_copy(update={"message": message})
+    history = remember(look, status, "Promoted", "Certified")
+    return enter(look, status, Phase.PROMOTED, "Reuse runs on every pod; watched on", canary_pods=[], route=None, history=history)
+
+
+def watch(c: Context) -> Status:
+    """Promoted -> Promoted."""
+    return c.status
+
+
+def promoting_targets(c: Context) -> Targets:
+    """Reuse on everywhere first; when all confirm, everybody behind the baseline's Service; then the route, then the canary's label."""
+    look, status = c.look, c.status
+    kinds = {p.name: flags.CANARY for p in look.pods}
+    if status.traffic.desired:  # not all confirmed yet
+        return Targets(kinds=kinds, labels=exposure.entering_labels(look, status, c.memory), backends=None)
+    labels, backends = returning_labels(c), exposure.backends(look, status, 0)
+    behind = any(p.baseline_label for p in look.ready)
+    return Targets(kinds=kinds, labels=labels, backends=backends if behind else None)
+
+
+def promoted_targets(c: Context) -> Targets:
+    """Everything stays; new pods join."""
+    return Targets(
+        kinds={p.name: flags.PROMOTED for p in c.look.pods},
+        labels={p.name: (True, False) for p in c.look.pods},
+    )

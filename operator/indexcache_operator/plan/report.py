@@ -1,0 +1,150 @@
+"""What people read: evidence, printer columns, live figures. Written when something happened, and while something runs every EVERY seconds.
+
+A steady state yields the same status look after look, so that nothing is written.
+"""
+
+import math
+from dataclasses import replace
+
+from indexcache_core.contract import context_label
+from indexcache_core.evidence.verdict import Judgement, Verdict, worst
+
+from indexcache_operator.api.status import EvidenceStatus, Phase, Status, TrafficStatus
+from indexcache_operator.plan import clock, quality_view
+from indexcache_operator.plan.context import Context
+from indexcache_operator.plan.evidence_view import Answer
+from indexcache_operator.plan.memory import Memory, TestKey
+from indexcache_operator.plan.quality_view import site_k
+
+EVERY = {Phase.SHADOWING: 10.0, Phase.CANARY: 10.0, Phase.PROMOTING: 10.0, Phase.PROMOTED: 600.0}
+MOST_E = 1e12
+"""What is shown of wealth beyond all need."""
+
+
+def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]:
+    """The status with what people read, and the memory of when."""
+    status, memory = c.status, c.memory
+    if not measured:
+        status = status.model_copy(update={"reason": _reason(c), "step_summary": _step(c)})
+        return status, memory
+    evidence = evidence_rows(c)
+    moved = (status.phase, status.step and status.step.index, status.revision) != (
+        before.phase,
+        before.step and before.step.index,
+        before.revision,
+    )
+    turned = [(e.guardrail, e.verdict) for e in evidence] != [(e.guardrail, e.verdict) for e in before.evidence]
+    every = EVERY.get(status.phase, 10.0)
+    due = not memory.published_at or c.look.since(memory.published_at) >= every
+    if not (moved or due or (turned and status.phase is not Phase.PROMOTED)):
+        step = status.step
+        if step is not None and before.step is not None:
+            step = step.model_copy(update={"requests_seen": before.step.requests_seen, "requests_needed": before.step.requests_needed})
+        live = ("evidence", "recall", "verdict", "reason", "step_summary", "requests_seen", "quality")
+        return status.model_copy(update={"step": step, **{name: getattr(before, name) for name in live}}), memory
+    needed = _needed(c)
+    step = status.step and status.step.model_copy(update={"requests_seen": memory.requests_seen, "requests_needed": needed})
+    status = status.model_copy(
+        update={
+            "evidence": evidence,
+            "step": step,
+            "requests_seen": memory.requests_seen if not moved else 0,
+            "recall": _recall(c),
+            "verdict": worst([a.verdict for a in c.evidence.answers]).value,
+            "quality": quality_view.stored(status.revision, memory),
+        }
+    )
+    shown = replace(c, status=status)
+    status = status.model_copy(update={"reason": _reason(shown), "step_summary": _step(shown)})
+    return status, replace(memory, published_at=clock.stamp(c.look.now))
+
+
+def evidence_rows(c: Context) -> list[EvidenceStatus]:
+    """One row a certificate, of the indexers only the weakest: sixty rows are no status."""
+    rows = []
+    for answer in c.evidence.answers:
+        kept = list(answer.judgements.items())
+        if answer.guardrail.name == "recallPerIndexer" and kept:
+            kept = [min(kept, key=lambda item: (_rank(item[1]), -item[1].log_e, item[1].lower_bound or 0.0))]
+        rows += [_row(c, answer, key, judgement) for key, judgement in kept]
+    return rows
+
+
+def _rank(judgement: Judgement) -> int:
+    return list(Verdict).index(judgement.verdict)
+
+
+def _row(c: Context, answer: Answer, key: TestKey, j: Judgement) -> EvidenceStatus:
+    k = site_k(c.look)
+    return EvidenceStatus(
+        guardrail=answer.guardrail.name,
+        contexts=context_label(key.context, k) if key.context is not None and k else "",
+        indexer=key.site,
+        verdict=j.verdict.value,
+        mean=None if j.mean is None else round(j.mean, 4),
+        lower_bound=None if j.lower_bound is None else round(j.lower_bound, 4),
+        threshold=answer.guardrail.threshold,
+        samples=round(j.samples),
+        e_value=round(min(math.exp(min(j.log_e, 50.0)), MOST_E), 4),
+        alpha=answer.guardrail.alpha,
+    )
+
+
+def _needed(c: Context) -> int | None:
+    """Observations that the slowest certificate still wants; None if one can't be estimated."""
+    wanted = [j.needed for a in c.evidence.acting for j in a.judgements.values() if j.verdict is not Verdict.CERTIFIED]
+    known = [n for n in wanted if n is not None]
+    return None if len(known) < len(wanted) else max(known, default=0)
+
+
+def _recall(c: Context) -> str:
+    answer = next((a for a in c.evidence.answers if a.guardrail.name == "recall"), None)
+    bounds = [j.lower_bound for j in answer.judgements.values() if j.lower_bound is not None] if answer else []
+    return f"{min(bounds):.2f}" if bounds else ""
+
+
+def _step(c: Context) -> str:
+    spec, step = c.look.o.spec, c.status.step
+    if spec is None:
+        return ""
+    total = len(spec.strategy.steps)
+    if step is not None:
+        return f"{step.index + 1}/{total}"
+    return f"{total}/{total}" if c.status.phase in (Phase.PROMOTING, Phase.PROMOTED) else f"0/{total}"
+
+
+def _reason(c: Context) -> str:
+    status, spec = c.status, c.look.o.spec
+    if status.phase in (Phase.FALLING_BACK, Phase.FELL_BACK) and status.fallback:
+        return status.fallback.cause
+    if status.phase is Phase.PROMOTED:
+        return "Certified"
+    if spec is not None and spec.paused and status.phase in (Phase.SHADOWING, Phase.CANARY):
+        return "paused"
+    if status.phase not in (Phase.SHADOWING, Phase.CANARY) or spec is None:
+        return status.message if len(status.message) <= 80 else status.message[:77] + "..."
+    missing = spec.strategy.shadow.min_requests - c.memory.requests_seen
+    if status.phase is Phase.SHADOWING and missing > 0:
+        return f"{missing} more requests needed"
+    if status.step is not None and status.step.reached_at is None:
+        return f"weight {status.step.weight} not seen yet"
+    for answer in c.evidence.acting:
+        if answer.verdict is Verdict.NO_DATA and not (status.phase is Phase.SHADOWING and answer.guardrail.name == "quality"):
+            return f"no data on {answer.guardrail.name}"
+    needed = _needed(c)
+    if needed is None:
+        return "more evidence needed"
+    return f"{needed} more observations needed" if needed else "certified"
+
+
+def traffic(c: Context) -> TrafficStatus:
+    """The traffic with what the counters show; the verified generation stays once it was seen."""
+    status, route = c.status, c.look.o.route
+    now = status.traffic
+    if status.route is None or route is None or now.desired != c.look.o.status.traffic.desired:
+        return now
+    if c.seen.reached.value == "Yes" and now.verified_generation != route.generation:
+        return now.model_copy(update={"observed": now.desired, "verified_generation": route.generation})
+    if c.seen.reached.value == "No" and now.observed != c.seen.percent:
+        return now.model_copy(update={"observed": c.seen.percent, "verified_generation": None})
+    return now

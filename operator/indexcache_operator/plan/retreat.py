@@ -1,0 +1,52 @@
+"""The way back of labels and route, after a fallback as after a promotion: baseline label on, the route as it was, canary label off.
+
+Each waits only for what keeps its Service from being empty: the route for a ready pod behind the baseline's Service, the canary's label for
+the sign that no gateway sends there any more. That sign is the engines' counters; where traffic is too little for them to tell,
+QUIET_SECONDS after the route was accepted without a sign to the contrary.
+"""
+
+from indexcache_core.evidence.traffic import Reached
+
+from indexcache_operator.api.status import Status
+from indexcache_operator.plan import exposure
+from indexcache_operator.plan.context import Context
+from indexcache_operator.plan.look import Look, route_accepted, route_has_canary
+
+QUIET_SECONDS = 10.0
+
+
+def restored(look: Look, status: Status) -> bool:
+    """Whether the user's rule is as it was, and accepted; a rule that is gone can't be restored."""
+    if status.route is None or look.o.route is None or not look.o.route.found:
+        return True
+    return tuple(look.o.route.backends) == tuple(status.route.original_backends) and route_accepted(look)
+
+
+def canary_released(look: Look) -> bool:
+    """Whether no pod stands behind the canary's Service."""
+    return not any(p.canary_label for p in look.pods)
+
+
+def drained(c: Context) -> bool:
+    """Whether nothing shows traffic through the canary's Service, long enough or certainly enough."""
+    status = c.status
+    if status.route is None or c.look.o.route is None or not c.look.o.route.found:
+        return True
+    if not restored(c.look, status):
+        return False
+    if c.seen.reached is Reached.NO:
+        return False
+    return c.seen.reached is Reached.YES or c.seen.quiet_seconds >= QUIET_SECONDS
+
+
+def returning_labels(c: Context) -> dict[str, tuple[bool, bool]]:
+    """All behind the baseline's Service; out of the canary's once it is drained."""
+    release = not route_has_canary(c.look) and drained(c)
+    return {p.name: (True, p.canary_label and not release) for p in c.look.pods}
+
+
+def returning_backends(c: Context) -> tuple[dict[str, object], ...] | None:
+    """The rule as it was, as soon as a ready pod stands behind the baseline's Service, or none behind the canary's either."""
+    behind_baseline = any(p.baseline_label for p in c.look.ready)
+    behind_canary = any(p.canary_label for p in c.look.ready)
+    return exposure.backends(c.look, c.status, 0) if behind_baseline or not behind_canary else None

@@ -1,0 +1,58 @@
+"""Weights of a route's backends: pure arithmetic on the rule's list, foreign backends in proportion.
+
+Weights of a rule are relative to their sum. The backend of the baseline had weight W (1 if unset); for a share of w percent it gets
+(100 - w) W and the canary's w W, and every foreign backend 100 times what it had: all ratios between others stay as they were. A share
+of 0 is the original list itself, without the canary's backend: with weight 0 some gateways still send to it.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+Backend = dict[str, Any]
+MAX_WEIGHT = 1_000_000  # Gateway API's
+
+
+def baseline_index(backends: Sequence[Backend], service: str) -> int | None:
+    """Where the list names the baseline's Service."""
+    return next((i for i, b in enumerate(backends) if _is_service(b, service)), None)
+
+
+def names(backends: Sequence[Backend], service: str) -> bool:
+    """Whether the list names this Service."""
+    return baseline_index(backends, service) is not None
+
+
+def weighted(original: Sequence[Backend], baseline: str, canary: str, percent: int) -> tuple[Backend, ...]:
+    """The list that sends `percent` of the baseline's share to the canary.
+
+    The canary's backend is a copy of the baseline's, filters included, right after it. At 100 the baseline's is left out, never at
+    weight 0. ValueError if the original doesn't name the baseline.
+    """
+    if percent <= 0:
+        return tuple(original)
+    at = baseline_index(original, baseline)
+    if at is None:
+        raise ValueError(f"no backend is the Service {baseline}")
+    out: list[Backend] = []
+    for i, backend in enumerate(original):
+        weight = int(backend.get("weight", 1))
+        if i != at:
+            out.append({**backend, "weight": weight * 100})
+            continue
+        if percent < 100:
+            out.append({**backend, "weight": weight * (100 - percent)})
+        out.append({**backend, "name": canary, "weight": weight * percent})
+    if max(b["weight"] for b in out) > MAX_WEIGHT:
+        divisor = math.gcd(*(b["weight"] for b in out))
+        out = [{**b, "weight": b["weight"] // divisor} for b in out]
+    return tuple(out)
+
+
+def too_heavy(original: Sequence[Backend], baseline: str, canary: str, percents: Sequence[int]) -> bool:
+    """Whether some step's weights can't be written down."""
+    return any(b["weight"] > MAX_WEIGHT for p in percents for b in weighted(original, baseline, canary, p) if "weight" in b)
+
+
+def _is_service(backend: Backend, service: str) -> bool:
+    return backend.get("name") == service and backend.get("kind", "Service") == "Service" and not backend.get("group")

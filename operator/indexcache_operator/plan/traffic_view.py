@@ -1,0 +1,76 @@
+"""Whether traffic went where the route says, by the engines' own counters (indexcache_core/evidence/traffic.py says why and how).
+
+Counting begins when every gateway accepted the route's generation, and begins anew when the counters contradict it. Expected is the share
+of users' requests that pods of the canary get. Where some of them stand behind the baseline's Service too (on the way in and on the way
+back), their part of its requests is expected as well: for a weight w and a part q of the baseline's pods, w + (1 - w) q.
+"""
+
+from dataclasses import dataclass, replace
+
+from indexcache_core.evidence import traffic
+from indexcache_core.evidence.traffic import Reached
+
+from indexcache_operator.api.status import Status
+from indexcache_operator.plan import clock
+from indexcache_operator.plan.look import Look, route_accepted
+from indexcache_operator.plan.memory import Mark, Memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the counters say of the route's present setting."""
+
+    reached: Reached
+    requests: int = 0
+    """Counted since the mark."""
+    percent: int | None = None
+    """Of the traffic that comes through the canary's Service, estimated."""
+    quiet_seconds: float = 0.0
+    """Since counting began."""
+
+
+def observe(look: Look, status: Status, memory: Memory) -> tuple[Seen, Memory]:
+    """What is seen of `status.traffic.desired`, and the memory that counts on from here.
+
+    The caller makes sure that the route's backends are those of the desired weight.
+    """
+    if not route_accepted(look) or look.o.route is None:
+        return Seen(reached=Reached.UNKNOWN), replace(memory, mark=None)
+    now = admitted(look)
+    setting = f"{status.traffic.desired}@{look.o.route.generation}/{sorted(status.canary_pods)}/{sorted(_behind_baseline(look))}"
+    mark = memory.mark
+    if mark is None or mark.setting != setting:
+        return Seen(reached=Reached.UNKNOWN), replace(memory, mark=Mark(setting=setting, since=clock.stamp(look.now), admitted=now))
+    canary = total = 0
+    for life, count in now.items():
+        new = max(count - mark.admitted.get(life, 0), 0)
+        total += new
+        canary += new if life[0] in status.canary_pods else 0
+    q = _part(look, status)
+    old, new_share = (w / 100 + (1 - w / 100) * q for w in (status.traffic.previous, status.traffic.desired))
+    reached = traffic.judge(canary, total, old=old, new=new_share)
+    percent = None
+    if total:
+        percent = round(100 * min(max((canary / total - q) / (1 - q), 0.0), 1.0)) if q < 1 else None
+    seen = Seen(reached=reached, requests=total, percent=percent, quiet_seconds=look.since(mark.since))
+    if reached is Reached.NO:
+        return seen, replace(memory, mark=Mark(setting=setting, since=clock.stamp(look.now), admitted=now))
+    return seen, memory
+
+
+def admitted(look: Look) -> dict[tuple[str, str], int]:
+    """Users' requests admitted, by pod and incarnation."""
+    return {
+        (p.name, p.state.incarnation): p.state.requests.admitted_baseline + p.state.requests.admitted_reuse
+        for p in look.o.pods
+        if p.state is not None
+    }
+
+
+def _behind_baseline(look: Look) -> set[str]:
+    return {p.name for p in look.ready if p.baseline_label}
+
+
+def _part(look: Look, status: Status) -> float:
+    behind = _behind_baseline(look)
+    return len(behind & set(status.canary_pods)) / len(behind) if behind else 0.0

@@ -1,0 +1,55 @@
+"""The table of phases: what each decides by, what it wants of pods and route, where it may lead, and how soon to look again.
+
+Beside these, whatever calls for a fallback (triggers.py) leads from every phase to FallingBack.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.plan import canary, check, fallback, promote, shadow
+from indexcache_operator.plan.context import Context
+from indexcache_operator.plan.exposure import Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One phase."""
+
+    decide: Callable[[Context], Status]
+    targets: Callable[[Context], Targets]
+    leads_to: frozenset[Phase]
+    look_seconds: float
+    measures: bool = False
+    """Whether evidence is collected."""
+
+
+P = Phase
+TABLE: dict[Phase, Row] = {
+    P.PENDING: Row(decide=check.decide, targets=check.targets, leads_to=frozenset({P.CHECKING, P.FAILED, P.SHADOWING}), look_seconds=1.0),
+    P.CHECKING: Row(decide=check.decide, targets=check.targets, leads_to=frozenset({P.SHADOWING, P.FAILED}), look_seconds=2.0),
+    P.FAILED: Row(decide=check.decide, targets=check.targets, leads_to=frozenset({P.CHECKING}), look_seconds=5.0),
+    P.SHADOWING: Row(
+        decide=shadow.decide, targets=shadow.targets, leads_to=frozenset({P.CANARY, P.FALLING_BACK}), look_seconds=0.5, measures=True
+    ),
+    P.CANARY: Row(
+        decide=canary.decide, targets=canary.targets, leads_to=frozenset({P.PROMOTING, P.FALLING_BACK}), look_seconds=0.25, measures=True
+    ),
+    P.PROMOTING: Row(
+        decide=promote.decide,
+        targets=promote.promoting_targets,
+        leads_to=frozenset({P.PROMOTED, P.FALLING_BACK}),
+        look_seconds=0.25,
+        measures=True,
+    ),
+    P.PROMOTED: Row(
+        decide=promote.watch, targets=promote.promoted_targets, leads_to=frozenset({P.FALLING_BACK}), look_seconds=1.0, measures=True
+    ),
+    P.FALLING_BACK: Row(
+        decide=fallback.decide,
+        targets=fallback.targets,
+        leads_to=frozenset({P.FELL_BACK, P.CHECKING, P.FAILED}),
+        look_seconds=0.25,
+    ),
+    P.FELL_BACK: Row(decide=fallback.rest, targets=check.targets, leads_to=frozenset({P.CHECKING, P.FAILED}), look_seconds=5.0),
+}
