@@ -6,6 +6,7 @@ Services and the pods. Entering from within is harmless, so callers need not kno
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from .errors import TestbedError
 from .layout import DEFAULT_NAME, Layout
 from .processes import Process
 from .shell import run
+
+CLONE_NEWNET = 0x40000000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Cluster:
         """
         init = self.init()
         if init is None:
-            raise TestbedError(f"the cluster {self.layout.name} does not run; start it with `testbed up`")
+            raise self._not_running()
         return ["nsenter", "-t", str(init.pid), "-n", *map(str, argv)]
 
     def environment(self) -> dict[str, str]:
@@ -56,6 +59,26 @@ class Cluster:
         recorded = json.loads((self.layout.state / "built.json").read_text())
         path = f"{recorded['binaries']}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
         return {"KUBECONFIG": str(self.layout.kubeconfig), "PATH": path, "TESTBED_NAME": self.layout.name}
+
+    def join(self) -> None:
+        """Move the calling thread, and every thread and process that it starts from now on, into the cluster's network.
+
+        For programs that speak to the cluster themselves (a Kubernetes client, a load): call it first, from the main thread. Sets
+        KUBECONFIG, PATH and TESTBED_NAME too. There is no way back but a new process.
+
+        Raises:
+            TestbedError: the cluster does not run.
+            OSError: the process lacks CAP_SYS_ADMIN.
+        """
+        init = self.init()
+        if init is None:
+            raise self._not_running()
+        libc = ctypes.CDLL(None, use_errno=True)  # os.setns comes with Python 3.12
+        with open(f"/proc/{init.pid}/ns/net", "rb") as namespace:
+            if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, f"setns to the network of {self.layout.name}: {os.strerror(number)}")
+        os.environ.update(self.environment())
 
     def run(
         self, argv: Sequence[str | Path], *, stdin: str | None = None, env: Mapping[str, str] | None = None, timeout: float = 600
@@ -81,3 +104,6 @@ class Cluster:
         """`kubectl get KIND ... -o json` of many objects: its items, none if there are none."""
         found = self.get(*words)
         return list(found["items"]) if found else []
+
+    def _not_running(self) -> TestbedError:
+        return TestbedError(f"the cluster {self.layout.name} does not run; start it with `testbed up`")

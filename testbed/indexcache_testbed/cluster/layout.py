@@ -20,10 +20,12 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 
 
 def cache_directory() -> Path:
-    """The cache: INDEXCACHE_CACHE, or /var/cache/indexcache for root, or ~/.cache/indexcache."""
+    """The cache: INDEXCACHE_CACHE, or /var/cache/indexcache for root, or indexcache in XDG_CACHE_HOME or ~/.cache."""
     if given := os.environ.get("INDEXCACHE_CACHE"):
         return Path(given).resolve()
-    return Path("/var/cache/indexcache") if os.geteuid() == 0 else Path.home() / ".cache" / "indexcache"
+    if os.geteuid() == 0:
+        return Path("/var/cache/indexcache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "indexcache"
 
 
 @dataclass(frozen=True, slots=True)

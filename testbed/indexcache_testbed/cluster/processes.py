@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import TestbedError
+
+REAPED_SECONDS = 5
 
 
 def start_time(stat: str) -> int:
@@ -67,13 +70,21 @@ class Process:
                 return
 
     def wait(self, seconds: float) -> None:
-        """Wait for its end.
+        """Wait for its end, and a little for its parent to take note: a zombie holds nothing, but `ps` shows it.
 
         Raises:
             TestbedError: it still runs after `seconds`.
         """
-        deadline = time.monotonic() + seconds
-        while self.alive():
-            if time.monotonic() > deadline:
-                raise TestbedError(f"process {self.pid} still runs {seconds:.0f} s after SIGKILL; look at /proc/{self.pid}/stack")
-            time.sleep(0.02)
+        if not _until(lambda: not self.alive(), seconds):
+            raise TestbedError(f"process {self.pid} still runs {seconds:.0f} s after SIGKILL; look at /proc/{self.pid}/stack")
+        # Whether it is reaped is up to its parent, the machine's first process; not to be had is no error.
+        _until(lambda: not Path(f"/proc/{self.pid}").exists(), REAPED_SECONDS)
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,0 +1,230 @@
+"""The testbed itself, on a cluster of its own name: it starts twice as once, and what it leaves is nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from indexcache_testbed.cluster import Cluster, faults, lifecycle
+from indexcache_testbed.cluster.addons import ENVOY_NAMESPACE, gateway_address
+from indexcache_testbed.cluster.base_image import ENGINE
+from indexcache_testbed.cluster.cgroups import parents
+from indexcache_testbed.cluster.errors import CommandError
+from indexcache_testbed.cluster.processes import Process
+from indexcache_testbed.cluster.report import Reporter
+from indexcache_testbed.cluster.shell import run
+
+pytestmark = pytest.mark.cluster
+
+NAME = "of-the-testbed"
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
+        time.sleep(0.05)
+
+
+def machine() -> dict[str, list[str]]:
+    """What a cluster could leave on the machine. Rules come without comments and packet counters, which change by themselves."""
+    rules = [line for line in run(["iptables-save"]).splitlines() if not line.startswith("#")]
+    return {
+        "ip netns": sorted(run(["ip", "netns"]).splitlines()),
+        "links": sorted(re.findall(r"^\d+: ([^:@]+)", run(["ip", "link"]), re.MULTILINE)),
+        "mount": sorted(Path("/proc/self/mounts").read_text().splitlines()),
+        "iptables-save": [re.sub(r"\[\d+:\d+\]", "", line) for line in rules],
+        "cgroups": [str(group) for group in parents(f"/testbed-{NAME}") if group.exists()],
+        "ps": processes(),
+    }
+
+
+def processes() -> list[str]:
+    """Command lines that name this cluster's directory: its components, their launcher, the pods' shims. Others come and go."""
+    return sorted(line for line in run(["ps", "-e", "-ww", "-o", "args="]).splitlines() if f"/clusters/{NAME}/" in line)
+
+
+def processes_in(namespace: str) -> list[int]:
+    """Processes whose process namespace is `namespace`."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(directory / "ns" / "pid") == namespace:
+                found.append(int(directory.name))
+        except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ended meanwhile, or is the machine's own
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[str, list[str]]:
+    lifecycle.down(Cluster.named(NAME))
+    return machine()
+
+
+@pytest.fixture(scope="module")
+def cluster(before: dict[str, list[str]]) -> Iterator[Cluster]:
+    cluster = Cluster.named(NAME)
+    lifecycle.up(cluster, Reporter())
+    yield cluster
+    lifecycle.down(cluster)
+
+
+def test_a_second_up_changes_nothing(cluster: Cluster) -> None:
+    def snapshot() -> dict[str, object]:
+        everything = cluster.items("deployments,services,configmaps,secrets,gateways,persistentvolumeclaims,pods", "-A")
+        return {f"{o['kind']}/{o['metadata']['name']}": (o["metadata"]["uid"], o["metadata"].get("generation")) for o in everything}
+
+    init, objects = cluster.init(), snapshot()
+    lifecycle.up(cluster, Reporter())
+    assert cluster.init() == init
+    assert snapshot() == objects
+
+
+def test_what_users_fill_in_survives_an_up(cluster: Cluster) -> None:
+    rules = json.dumps({"data": {"mine.yml": "groups: [{name: mine, rules: []}]\n"}})
+    cluster.kubectl("patch", "configmap", "indexcache-rules", "-n", "monitoring", "--type=merge", "-p", rules)
+    lifecycle.up(cluster, Reporter())
+    assert "mine.yml" in cluster.get("configmap", "indexcache-rules", "-n", "monitoring")["data"]
+
+
+POD: dict[str, object] = {
+    "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+    "restartPolicy": "Never",
+    "terminationGracePeriodSeconds": 0,
+}
+CONTAINER: dict[str, object] = {
+    "name": "main",
+    "image": ENGINE,
+    "imagePullPolicy": "Never",
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+}
+
+
+def pod(name: str, volume: dict[str, object], command: list[str]) -> str:
+    container = {**CONTAINER, "command": command, "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    spec = {**POD, "containers": [container], "volumes": [{"name": "data", **volume}]}
+    return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "serving"}, "spec": spec})
+
+
+def test_a_pod_with_a_host_path_is_refused_in_serving(cluster: Cluster) -> None:
+    with pytest.raises(CommandError, match=r"violates PodSecurity \"restricted:latest\".*hostPath"):
+        cluster.kubectl("create", "-f", "-", stdin=pod("host-path", {"hostPath": {"path": "/etc"}}, ["true"]))
+
+
+def test_a_pod_reads_models_through_its_claim_and_cannot_write_them(cluster: Cluster) -> None:
+    names = sorted(path.name for path in cluster.layout.models.iterdir())
+    volume: dict[str, object] = {"persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
+    cluster.kubectl("create", "-f", "-", stdin=pod("claim", volume, ["sh", "-c", "ls -A /data; ! touch /data/x 2>/dev/null"]))
+    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/claim", "-n", "serving", "--timeout=60s")
+    assert sorted(cluster.kubectl("logs", "claim", "-n", "serving").split()) == names
+
+
+def test_nobody_is_administrator_without_a_certificate(cluster: Cluster) -> None:
+    answer = cluster.run(["curl", "-sk", "https://127.0.0.1:6443/api/v1/secrets"])
+    assert json.loads(answer)["code"] == 403
+
+
+def test_nothing_inside_reaches_the_outside(cluster: Cluster) -> None:
+    assert "default" not in cluster.run(["ip", "route"])
+
+
+BACKEND = """
+import http.server
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"NAME\\n")
+http.server.ThreadingHTTPServer(("", 8000), Answer).serve_forever()
+"""
+
+
+def backend(name: str) -> list[object]:
+    meta, labels = {"name": name, "namespace": "default"}, {"app": name}
+    probe = {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1}
+    container = {**CONTAINER, "command": ["python3", "-c", BACKEND.replace("NAME", name)], "readinessProbe": probe}
+    spec = {"selector": labels, "ports": [{"port": 8000}]}
+    return [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {**meta, "labels": labels}, "spec": {**POD, "containers": [container]}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec},
+    ]
+
+
+def route(old: int, new: int) -> dict[str, object]:
+    backends = [{"name": "old", "port": 8000, "weight": old}, {"name": "new", "port": 8000, "weight": new}]
+    spec = {"parentRefs": [{"name": "gw", "namespace": "infra"}], "rules": [{"backendRefs": backends}]}
+    kind = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
+    return {**kind, "metadata": {"name": "cut", "namespace": "default"}, "spec": spec}
+
+
+def test_a_gateway_cut_off_from_its_proxies_reports_what_it_does_not_do(cluster: Cluster) -> None:
+    address = gateway_address(cluster)
+
+    def answers() -> set[str]:
+        return set(cluster.run(["curl", "-s", "-m", "2", f"http://{address}/[1-20]"]).split())
+
+    def accepted() -> bool:
+        found = cluster.get("httproute", "cut")
+        parents_ = found["status"].get("parents", [])
+        return bool(parents_) and parents_[0]["conditions"][0]["observedGeneration"] == found["metadata"]["generation"]
+
+    objects = [*backend("old"), *backend("new"), route(1, 0)]
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/old", "pod/new", "--timeout=60s")
+    eventually(lambda: answers() == {"old"})
+    faults.cut_gateway(cluster)
+    try:
+        cluster.kubectl("apply", "-f", "-", stdin=json.dumps(route(0, 1)))
+        eventually(accepted)
+        assert answers() == {"old"}
+    finally:
+        faults.restore_gateway(cluster)
+    assert not faults.is_cut(cluster)
+    eventually(lambda: answers() == {"new"})
+
+
+def test_status_tells_a_component_that_ended(cluster: Cluster) -> None:
+    scheduler = next(event for event in lifecycle.events(cluster) if event.get("name") == "kube-scheduler")
+    init = cluster.init()
+    assert init is not None
+    # Its id is one of the cluster's own process namespace.
+    run(["nsenter", "-t", str(init.pid), "-p", "-m", "kill", "-9", str(scheduler["pid"])])
+    eventually(lambda: lifecycle.dead_components(cluster) == ["kube-scheduler"])
+    lifecycle.up(cluster, Reporter())
+    assert lifecycle.dead_components(cluster) == []
+
+
+def test_down_leaves_the_machine_as_it_was(cluster: Cluster, before: dict[str, list[str]]) -> None:
+    launcher, init = cluster.launcher(), cluster.init()
+    assert launcher is not None
+    assert init is not None
+    namespace = os.readlink(f"/proc/{init.pid}/ns/pid")
+    assert cluster.items("pods", "-n", ENVOY_NAMESPACE)
+    assert machine()["ps"] != before["ps"]
+    lifecycle.down(cluster)
+    assert machine() == before
+    assert processes_in(namespace) == []
+    assert not Path(f"/proc/{launcher.pid}").exists()
+    assert not Path(f"/proc/{init.pid}").exists()
+    assert not cluster.layout.state.exists()
+
+
+def test_down_cleans_up_after_an_up_that_was_killed(cluster: Cluster, before: dict[str, list[str]]) -> None:
+    lifecycle.down(cluster)
+    starting = subprocess.Popen([sys.executable, "-m", "indexcache_testbed.cli", "up", "--name", NAME], stdout=subprocess.DEVNULL)
+    eventually(lambda: cluster.init() is not None)
+    starting.kill()
+    starting.wait()
+    launcher = cluster.launcher()
+    assert isinstance(launcher, Process)
+    lifecycle.down(cluster)
+    assert not launcher.alive()
+    assert machine() == before

@@ -1,0 +1,128 @@
+"""What is built is named by what it is built from; recipes are text."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from indexcache_testbed.cluster import base_image, buildah, chart, golang, images, keys, prerequisites
+from indexcache_testbed.cluster.build import artifacts, is_built
+from indexcache_testbed.cluster.errors import TestbedError
+from indexcache_testbed.cluster.layout import CHECKOUT, Layout
+from indexcache_testbed.cluster.pins import Pins
+from indexcache_testbed.cluster.report import Reporter
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(cache=tmp_path)
+
+
+@pytest.fixture
+def pins(layout: Layout) -> Pins:
+    return Pins.of(layout)
+
+
+def test_a_key_tells_parts_apart() -> None:
+    assert keys.key("ab", "c") != keys.key("a", "bc")
+    assert keys.key("a") == keys.key("a")
+
+
+def test_sources_are_named_and_in_order(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c").write_text("3")
+    (tmp_path / "a").write_text("1")
+    assert keys.sources([tmp_path / "b", tmp_path / "a"], root=tmp_path) == ["a", "1", "b/c", "3"]
+
+
+def test_the_binaries_key_follows_versions(layout: Layout, pins: Pins) -> None:
+    assert golang.go_key(layout, pins) != golang.go_key(layout, replace(pins, kubernetes="v1.38.0"))
+
+
+def test_the_release_is_linked_in(pins: Pins) -> None:
+    flags = " ".join(golang.build_flags(pins))
+    assert f"component-base/version.gitVersion={pins.kubernetes}" in flags
+    assert "version.gitMinor=37" in flags
+
+
+@pytest.mark.parametrize(("text", "release"), [("go version go1.26.8 linux/amd64", (1, 26)), ("go version go1.27rc1 linux/amd64", (1, 27))])
+def test_go_tells_its_release(text: str, release: tuple[int, int]) -> None:
+    assert golang.go_release(text) == release
+
+
+def test_what_is_no_go_is_refused() -> None:
+    with pytest.raises(TestbedError, match="a line like"):
+        golang.go_release("command not found")
+
+
+def test_every_image_is_an_archive_of_its_own(layout: Layout, pins: Pins) -> None:
+    built = artifacts(layout, pins)
+    assert len(set(built.archives)) == len(pins.images) + 1
+    assert not is_built(built)
+
+
+def test_other_binaries_make_other_images_but_not_another_envoy(layout: Layout, pins: Pins) -> None:
+    old = images.go_archives(layout, pins, Path("go-1"))
+    new = images.go_archives(layout, pins, Path("go-2"))
+    assert not set(old.values()) & set(new.values())
+    assert images.other_archives(layout, pins)["envoy"] != images.other_archives(layout, replace(pins, envoy="v1.40.0"))["envoy"]
+
+
+def test_a_recipe_gives_the_user_its_writable_directories(pins: Pins) -> None:
+    text = images.recipes(pins)["envoy-gateway"].dockerfile()
+    assert "COPY --chown=65532:65532 root/var/lib/eg /var/lib/eg" in text
+    assert 'ENTRYPOINT ["/usr/local/bin/envoy-gateway"]' in text
+
+
+def test_the_engine_finds_vllm_where_its_volume_is_mounted() -> None:
+    assert "ENV PATH=/cache/env/engine/bin:" in base_image.engine_dockerfile(Path("/cache/env/engine"))
+
+
+def test_the_charts_values_name_the_image_that_is_there() -> None:
+    template = "image: ${GatewayImage}\npullPolicy: ${GatewayImagePullPolicy}\n"
+    assert chart.fill_values(template, "example.org/gateway:v1") == "image: example.org/gateway:v1\npullPolicy: Never\n"
+
+
+def test_an_archive_tells_its_digest(tmp_path: Path) -> None:
+    index = json.dumps({"manifests": [{"digest": "sha256:abc"}]}).encode()
+    with tarfile.open(tmp_path / "image.tar", "w") as tar:
+        header = tarfile.TarInfo("index.json")
+        header.size = len(index)
+        tar.addfile(header, io.BytesIO(index))
+    assert buildah.archive_digest(tmp_path / "image.tar") == "sha256:abc"
+
+
+def test_too_little_disk_is_told_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(prerequisites, "COLD_GIB", 10**9)
+    with pytest.raises(TestbedError, match=r"GiB free, 1000000000 GiB needed.*INDEXCACHE_CACHE"):
+        prerequisites.check(tmp_path, cold=True, report=Reporter())
+
+
+def test_without_root_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(TestbedError, match="needs root"):
+        prerequisites.require_root("testbed up")
+
+
+def test_elsewhere_than_on_linux_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(TestbedError, match="needs Linux"):
+        prerequisites.require_root("testbed up")
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "-x", "x-", "a/b", "a" * 21])
+def test_a_name_that_is_no_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TestbedError, match="--name"):
+        Layout(cache=tmp_path, name=name)
+
+
+def test_clusters_of_two_names_share_nothing_but_the_cache(tmp_path: Path) -> None:
+    one, other = Layout(cache=tmp_path, name="one"), Layout(cache=tmp_path, name="other")
+    assert one.artifacts == other.artifacts
+    assert not {one.home, one.state, one.cgroup, one.containerd_socket} & {other.home, other.state, other.cgroup, other.containerd_socket}
+    assert one.checkout == CHECKOUT
