@@ -14,6 +14,7 @@ compile() { # OUT SOURCES...
 compile all.txt {core,operator,kernels,runtime,testbed,testbed/dsa_cpu,testbed/vllm_name}/pyproject.toml --group pyproject.toml:dev
 compile operator.txt -c requirements/all.txt {core,operator}/pyproject.toml
 compile engine.txt -c requirements/all.txt testbed/vllm_name/pyproject.toml
+compile build.txt -c requirements/all.txt requirements/build.in
 grep -qE '^uv==' requirements/all.txt
 "$UV" pip compile -q --no-header --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
   -c requirements/all.txt - -o requirements/uv.txt <<<uv >/dev/null

@@ -87,7 +87,7 @@ def judge(rollout: Rollout, labels: Mapping[str, str]) -> Outcome:
         return Outcome.OTHER_REVISION
     if rollout.spec is not None and rollout.spec.alerts.on_firing is OnFiring.IGNORE:
         return Outcome.IGNORED
-    if status.fallback is not None:
+    if status.fallback is not None and status.fallback.revision == status.revision:
         return Outcome.ALREADY
     if status.phase not in EXPOSED:
         return Outcome.NOTHING_EXPOSED

@@ -19,6 +19,7 @@ from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, KubeError
 from indexcache_operator.model import Action, Kill, Plan, PutFlags, RunProbes
+from indexcache_operator.observe import gateway
 from indexcache_operator.observe.completions import Completions
 from indexcache_operator.observe.look import Look, completions_key
 from indexcache_operator.observe.prober import Prober
@@ -172,10 +173,10 @@ class _Turn:
         return self._look.addresses[pod]
 
     def _route_name(self) -> str:
-        spec = self._look.rollout.spec
-        if spec is None or spec.traffic.http_route is None:
-            raise ActionError("the spec names no HTTPRoute that could be changed")
-        return spec.traffic.http_route.name
+        where = gateway.where(self._look.rollout)
+        if where is None:
+            raise ActionError("neither spec nor status names an HTTPRoute that could be changed")
+        return where.name
 
 
 def runs(actions: Sequence[Action]) -> Iterator[list[Action]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from indexcache_operator.api.spec import HttpRoute
 from indexcache_operator.model import Route
+from indexcache_operator.observe.rollout import Rollout
 
 Object = dict[str, Any]
 
@@ -19,8 +20,16 @@ PLURAL = "httproutes"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
+def where(rollout: Rollout) -> HttpRoute | None:
+    """Which rule of which route: the one that was changed, by the status, so that it is found again whatever the spec says since."""
+    changed = rollout.status.route
+    if changed is not None:
+        return HttpRoute(name=changed.name, rule=changed.rule)
+    return rollout.spec.traffic.http_route if rollout.spec else None
+
+
 def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:
-    """The rule named in the spec, of the route; `raw` None: there is no such route."""
+    """That rule of the route, found only if it is there once; `raw` None: there is no such route."""
     if raw is None:
         return Route(
             found=False,
@@ -33,7 +42,7 @@ def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:
     if len(places) != 1:
         given = ", ".join(rule["name"] for rule in rules if rule.get("name")) or "none that has a name"
         return Route(
-            found=True,
+            found=False,
             problem=f"spec.traffic.httpRoute.rule: found rules {given} in HTTPRoute {wanted.name}; expected one named {wanted.rule}; "
             "name a rule of it so",
             **common,

@@ -121,11 +121,12 @@ class Observer:
             return None
 
     async def _route(self, rollout: Rollout) -> Route | None:
-        wanted = rollout.spec.traffic.http_route if rollout.spec else None
-        if wanted is None:
+        """The route that the rollout has changed, if it has; else the one that its spec names."""
+        where = gateway.where(rollout)
+        if where is None:
             return None
-        raw = await self._get(names.object_path(gateway.PATH, gateway.PLURAL, rollout.namespace, wanted.name))
-        return gateway.read(raw, wanted, rollout.namespace)
+        raw = await self._get(names.object_path(gateway.PATH, gateway.PLURAL, rollout.namespace, where.name))
+        return gateway.read(raw, where, rollout.namespace)
 
     async def _probes(self, rollout: Rollout, sight: Sight) -> ProbeSet | None:
         quality = rollout.spec.guardrails.quality if rollout.spec else None

@@ -1,0 +1,53 @@
+{{/*
+The alert rules: one text, for the rules file and for the PrometheusRule. Thresholds, uid and revision are labels and values of the engines'
+own metrics, so that what fires is bound to the very rollout and revision that it speaks of. `for: 0s`: a minute's mean is no flicker.
+*/}}
+{{- define "indexcache.means" -}}
+{{- $of := printf "{mode=\"on\",judged=\"true\"}[%s]" .window -}}
+(
+  sum by ({{ .by }}) (increase(indexcache_{{ .metric }}_sum{{ $of }}))
+    / sum by ({{ .by }}) (increase(indexcache_{{ .metric }}_count{{ $of }}))
+  < on (namespace, rollout, uid, revision) group_left ()
+    max by (namespace, rollout, uid, revision) (indexcache_guardrail_min{guardrail="{{ .guardrail }}"})
+)
+and on ({{ .by }})
+  sum by ({{ .by }}) (increase(indexcache_{{ .metric }}_count{{ $of }})) >= {{ .minSamples }}
+{{- end -}}
+
+{{- define "indexcache.alerts" -}}
+{{- $a := .Values.alerts -}}
+{{- $identity := "namespace, rollout, uid, revision" -}}
+{{- $per := dict "window" $a.window "minSamples" $a.minSamples "metric" "recall" "by" (printf "%s, site" $identity) "guardrail" "recall_per_indexer" -}}
+{{- $all := dict "window" $a.window "minSamples" $a.minSamples "metric" "recall" "by" $identity "guardrail" "recall" -}}
+{{- $overlap := dict "window" $a.window "minSamples" $a.minSamples "metric" "overlap" "by" $identity "guardrail" "overlap" -}}
+groups:
+- name: indexcache
+  rules:
+  - alert: IndexCacheRecallBelowThreshold
+    expr: |
+      {{- include "indexcache.means" $per | nindent 6 }}
+    for: 0s
+    labels: {{ merge (dict "severity" $a.severity) $a.labels | toJson }}
+    annotations:
+      summary: >-
+        Indexer {{ "{{ $labels.site }}" }} of rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }}, revision {{ "{{ $labels.revision }}" }}:
+        reused sets cover {{ "{{ $value | humanizePercentage }}" }} of the score mass, under the threshold
+  - alert: IndexCacheOverallRecallBelowThreshold
+    expr: |
+      {{- include "indexcache.means" $all | nindent 6 }}
+    for: 0s
+    labels: {{ merge (dict "severity" $a.severity) $a.labels | toJson }}
+    annotations:
+      summary: >-
+        Rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }}, revision {{ "{{ $labels.revision }}" }}: over all indexers reused sets cover
+        {{ "{{ $value | humanizePercentage }}" }} of the score mass, under the threshold
+  - alert: IndexCacheOverlapBelowThreshold
+    expr: |
+      {{- include "indexcache.means" $overlap | nindent 6 }}
+    for: 0s
+    labels: {{ merge (dict "severity" $a.severity) $a.labels | toJson }}
+    annotations:
+      summary: >-
+        Rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }}, revision {{ "{{ $labels.revision }}" }}: reused sets hold
+        {{ "{{ $value | humanizePercentage }}" }} of the fresh ones, under the threshold
+{{- end -}}

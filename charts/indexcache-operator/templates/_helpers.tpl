@@ -1,0 +1,101 @@
+{{- define "indexcache.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "indexcache.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains (include "indexcache.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "indexcache.name" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "indexcache.selector" -}}
+app.kubernetes.io/name: {{ include "indexcache.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "indexcache.labels" -}}
+{{ include "indexcache.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "indexcache.serviceAccount" -}}
+{{- default (include "indexcache.fullname" .) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "indexcache.tokenSecret" -}}
+{{- default (printf "%s-webhook" (include "indexcache.fullname" .)) .Values.webhook.existingSecret -}}
+{{- end -}}
+
+{{- define "indexcache.image" -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+
+{{- define "indexcache.engineNamespaces" -}}
+{{- default .Values.watchNamespaces .Values.networkPolicy.engineNamespaces | toJson -}}
+{{- end -}}
+
+{{- define "indexcache.env" -}}
+- {name: INDEXCACHE_RUNTIME_IMAGE, value: {{ printf "%s:%s" .Values.runtime.repository (default .Chart.AppVersion .Values.runtime.tag) | quote }}}
+- {name: INDEXCACHE_RUNTIME_PULL_POLICY, value: {{ .Values.runtime.pullPolicy | quote }}}
+- {name: INDEXCACHE_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
+- {name: INDEXCACHE_LOG_LEVEL, value: {{ .Values.logLevel | quote }}}
+{{- with .Values.hub.endpoint }}
+- {name: HF_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "indexcache.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "indexcache.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "indexcache.scheduling" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* What the operator may do in a namespace whose rollouts it watches. */}}
+{{- define "indexcache.rules" -}}
+- {apiGroups: [indexcache.dev], resources: [indexcacherollouts], verbs: [get, list, watch, patch]}
+- {apiGroups: [indexcache.dev], resources: [indexcacherollouts/status], verbs: [get, update]}
+# An owner reference that blocks its owner's deletion, where admission asks for the right to set one.
+- {apiGroups: [indexcache.dev], resources: [indexcacherollouts/finalizers], verbs: [update]}
+- {apiGroups: [apps], resources: [deployments], verbs: [get, create, patch, delete]}
+- {apiGroups: [""], resources: [services], verbs: [get, create, patch, delete]}
+# By name, never by list: of the Secrets of others none is ever asked for.
+- {apiGroups: [""], resources: [secrets], verbs: [get, create, patch, delete]}
+- {apiGroups: [""], resources: [configmaps], verbs: [get]}
+- {apiGroups: [""], resources: [pods], verbs: [list, patch]}
+- {apiGroups: [""], resources: [events], verbs: [create]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [get, patch]}
+{{- end -}}
