@@ -4,6 +4,7 @@ Not compared are rows where a choice hangs on less than 1e-5 between the k-th an
 to such a one: float32 may order those two either way. The prompts are such that there is hardly one.
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -124,16 +125,23 @@ class Difference:
         assert not (self.wrong_tokens & self.sure[-MAX_TOKENS:]).any()
 
 
+@functools.cache
+def forced(reference: Reference, ids: tuple[int, ...], **how: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and sure rows of the reference; requests alone and together give the same tokens, and are computed once."""
+    outcome = reference(ids, **how)
+    return outcome.logits, outcome.sure()
+
+
 def difference(reference: Reference, ids: list[int], got: dict[str, Any], **how: Any) -> Difference:
     full = ids + got["tokens"]
-    outcome = reference(full, **how)
-    expected = outcome.logits.log_softmax(-1)[:-1]
+    logits, all_sure = forced(reference, tuple(full), **how)
+    expected = logits.log_softmax(-1)[:-1]
     rows = len(got["logprobs"])
     of_tokens = expected.gather(1, torch.tensor(full[1:])[:, None])[:, 0]
     behind = expected.max(-1).values - of_tokens
     return Difference(
         logprobs=(of_tokens[-rows:] - torch.tensor(got["logprobs"], dtype=torch.float64)).abs(),
-        sure=outcome.sure()[:-1][-rows:],
+        sure=all_sure[:-1][-rows:],
         wrong_tokens=behind[-MAX_TOKENS:] > TOLERANCE,
     )
 

@@ -24,10 +24,17 @@ from dsa_cpu.paging import flat, write
 class TorchSparseAttnIndexer(SparseAttnIndexer):  # type: ignore[misc]
     """vLLM's indexer op of one layer, in torch."""
 
+    rows_at_once = 256
+    """Of a long prefill, how many rows are scored together, over no more positions than the last of them can see."""
+
     def __init__(
         self, k_cache: Any, quant_block_size: int, scale_fmt: str, topk_tokens: int, head_dim: int, *args: Any, **kwargs: Any
     ) -> None:
         super().__init__(k_cache, quant_block_size, scale_fmt, topk_tokens, head_dim, *args, **kwargs)
+        if self.skip_k_cache_insert or self.compress_ratio != 1:
+            raise guard.Unsupported(
+                "SparseAttnIndexer: compressed or shared keys, as DeepSeek-V4 has them; only one key a token is known here"
+            )
         # On the instance, since vLLM asks for the cache's spec and backend only after the model is built.
         k_cache.head_dim, k_cache.dtype = head_dim, torch.get_default_dtype()
         k_cache.get_attn_backend = lambda: TorchIndexerBackend
@@ -57,9 +64,12 @@ class TorchSparseAttnIndexer(SparseAttnIndexer):  # type: ignore[misc]
         if n == len(m.seq_lens):  # a row a request: one batch
             self.topk_indices_buffer[:n] = self._choose(q[:n], flat(self.k_cache.kv_cache)[m.slots], weights[:n], m.position)
             return
-        for r in range(len(m.seq_lens)):
-            rows = slice(m.starts[r], m.starts[r + 1])
-            self.topk_indices_buffer[rows] = self._choose(q[rows], self._keys_of(m, r), weights[rows], m.position[rows])
+        for r, context in enumerate(m.seq_lens):
+            keys, end = self._keys_of(m, r), m.starts[r + 1]
+            for first in range(m.starts[r], end, self.rows_at_once):
+                rows = slice(first, min(first + self.rows_at_once, end))
+                seen = context - (end - rows.stop)  # positions that the last of these rows can see
+                self.topk_indices_buffer[rows] = self._choose(q[rows], keys[:seen], weights[rows], m.position[rows])
 
     def row_scores(self, q: torch.Tensor, weights: torch.Tensor, m: SparseMetadata, rows: torch.Tensor) -> torch.Tensor:
         """Index scores of some rows of the step, over all positions of their contexts.
