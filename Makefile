@@ -20,8 +20,8 @@ build: env ## The testbed's binaries and images: about 8 minutes on two cores th
 	@scripts/env.sh $(CACHE) engine & environment=$$!; $(TESTBED) build && wait $$environment
 
 .PHONY: demo
-demo: build ## The main job: five scenarios on a real Kubernetes with real engines, and what happened in each
-	@$(PY) -m indexcache_testbed.demo
+demo: product ## The main job: five scenarios on a real Kubernetes with real engines, and what happened in each
+	@$(TESTBED) run $(PY) -m indexcache_testbed.demo
 
 .PHONY: test
 test: lint unit engine cluster e2e ## All tests
@@ -40,16 +40,20 @@ engine: env ## Tests of a real vLLM on this machine's CPU
 	@$(BIN)/pytest tests/engine -q
 
 .PHONY: cluster
-cluster: build ## Tests against a real API server
-	@$(BIN)/pytest tests/cluster -q
+cluster: up ## Tests against a real API server
+	@$(TESTBED) run $(BIN)/pytest tests/cluster -q
 
 .PHONY: e2e
-e2e: build ## The demo's scenarios as assertions: real engines, gateway, Prometheus, Alertmanager
-	@$(BIN)/pytest tests/e2e -q
+e2e: product ## The demo's scenarios as assertions: real engines, gateway, Prometheus, Alertmanager
+	@$(TESTBED) run $(BIN)/pytest tests/e2e -q
 
 .PHONY: up
 up: build ## The testbed: Kubernetes, gateway and monitoring in namespaces of their own
 	@$(TESTBED) up
+
+.PHONY: product
+product: up ## The operator's and the runtime's images, in the testbed
+	@$(PY) -m indexcache_testbed.product
 
 .PHONY: down
 down: ## End the testbed; nothing is left of it

@@ -1,16 +1,16 @@
 """`make demo`, inside the testbed's network: install, play the scenarios, print the table.
 
-python -m indexcache_testbed.demo [--only a,c] [--tag TAG]
+python -m indexcache_testbed.demo [--only a,c]
 """
 
 import argparse
 import asyncio
 import sys
 import time
-from pathlib import Path
 
 from rich.console import Console
 
+from indexcache_testbed import product
 from indexcache_testbed.demo.table import render
 from indexcache_testbed.demo.view import View
 from indexcache_testbed.load.client import Load
@@ -20,26 +20,26 @@ from indexcache_testbed.scenario.outcome import Outcome
 from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Witness
 
-ROOT = Path(__file__).parents[3]
+EXAMPLES = product.ROOT / "examples"
 LETTERS = dict(zip("abcde", scenarios.ALL, strict=True))
 
 
-async def demo(letters: str, tag: str, console: Console) -> list[Outcome]:
+async def demo(letters: str, console: Console) -> list[Outcome]:
     """Play them; what came of each."""
     start = time.monotonic()
     witness = Witness(install.NAMESPACE, install.ROLLOUT, install.ROUTE)
     console.print("installing the operator from its chart, alert rules, route and probes")
-    await install.operator(ROOT / "charts/indexcache-operator", tag)
+    await install.operator()
+    await install.fresh()
     await install.companions()
     url = await install.gateway()
     load = Load(url, install.MODEL)
     view = View(witness, load, console)
-    stage = Stage(witness, load, ROOT / "examples", view.say)
+    stage = Stage(witness, load, EXAMPLES, view.say)
     outcomes = []
     async with witness:
-        if not witness.engines:
-            await stage.apply("demo-good")
-            view.say("three engines start, on two cores: about a minute")
+        await stage.apply("demo-good")
+        view.say("three engines: about a minute on two cores if they have to start")
         await install.engines_answer(url, 240, view.say)
         async with load:
             watching = asyncio.create_task(view.run())
@@ -60,14 +60,13 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", default="abcde", help="which scenarios, in order")
-    parser.add_argument("--tag", default="dev", help="tag of the project's images")
     args = parser.parse_args()
     letters = args.only.replace(",", "")
     if unknown := sorted(set(letters) - set(LETTERS)):
         parser.error(f"--only: no scenario {', '.join(unknown)}; there are {', '.join(LETTERS)}")
     console = Console()
     try:
-        asyncio.run(demo(letters, args.tag, console))
+        asyncio.run(demo(letters, console))
     except (KubectlError, TimeoutError, RuntimeError) as error:
         console.print(f"[red]demo:[/] {error}", markup=True)
         sys.exit(1)

@@ -8,35 +8,37 @@ import base64
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from indexcache_testbed import product
 from indexcache_testbed.model.questions import ask, past_2k
 from indexcache_testbed.scenario import kubectl
 
-NAMESPACE, ROLLOUT, ROUTE, RULE, MODEL = "serving", "demo", "chat", "generate", "/models/tiny_dsa"
+NAMESPACE, ROLLOUT = "serving", "demo"
+ROUTE, RULE, MODEL = "chat", "generate", "/models/tiny_dsa"
 OPERATOR_NAMESPACE, OPERATOR = "indexcache-system", "indexcache-operator"
+CHART = product.ROOT / "charts/indexcache-operator"
 PROBES, PROBES_EACH, PROBE_SEED = "demo-probes", 24, 99
 PROBE_PAIRS = (16, 64, 128, 256, 432)
 ALERT_WINDOW = "3s"
 """Over which Prometheus averages; it scrapes and evaluates each second here."""
 
 
-async def operator(chart: Path, image_tag: str) -> None:
+async def operator() -> None:
     """The operator and its alert rules, from the chart. Prometheus reads the rules when it starts, so it is started anew if they changed."""
     before = await kubectl.find("configmap", "indexcache-rules", "monitoring")
     token = base64.b64decode((await kubectl.get("secret", "alertmanager-receiver", "monitoring"))["data"]["token"]).decode()
     values: dict[str, Any] = {
-        "image": {"repository": "localhost/indexcache-operator", "tag": image_tag, "pullPolicy": "Never"},
-        "runtime": {"repository": "localhost/indexcache-runtime", "tag": image_tag, "pullPolicy": "Never"},
+        "image": _image("operator"),
+        "runtime": _image("runtime"),
         "webhook": {"token": token},
         "networkPolicy": {"engineNamespaces": [NAMESPACE]},
         "alerts": {"window": ALERT_WINDOW, "minSamples": 10, "configMap": {"namespace": "monitoring"}},
     }
     await run(
-        *("helm", "upgrade", "--install", "indexcache", str(chart), "--namespace", OPERATOR_NAMESPACE, "--create-namespace"),
+        *("helm", "upgrade", "--install", "indexcache", str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace"),
         *("--values", "-", "--wait", "--timeout", "120s"),
         stdin=json.dumps(values),
     )
@@ -44,6 +46,15 @@ async def operator(chart: Path, image_tag: str) -> None:
     if before is None or before["data"] != after["data"]:
         await kubectl.kubectl("-n", "monitoring", "rollout", "restart", "deployment/prometheus")
     await kubectl.kubectl("-n", "monitoring", "rollout", "status", "deployment/prometheus", "--timeout=60s")
+
+
+def _image(target: str) -> dict[str, str]:
+    return {"repository": product.repository(target), "tag": product.tag(target), "pullPolicy": "Never"}
+
+
+async def fresh() -> None:
+    """Without the rollout of an earlier run; its policy retains the engines, so they need not start again."""
+    await kubectl.kubectl("-n", NAMESPACE, "delete", "icr", ROLLOUT, "--ignore-not-found", "--timeout=60s")
 
 
 async def companions() -> None:
@@ -77,7 +88,8 @@ def probes() -> dict[str, Any]:
     for pairs in PROBE_PAIRS:
         for index in range(PROBES_EACH):
             probe = ask(pairs, seed=PROBE_SEED, index=index, history=past_2k(pairs)).probe()
-            lines.append(json.dumps({"prompt": probe.prompt, "continuation": f" {probe.continuation}", "contextTokens": probe.tokens}))
+            line = {"prompt": probe.prompt, "continuation": f" {probe.continuation}", "contextTokens": probe.tokens}
+            lines.append(json.dumps(line))
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -1,0 +1,57 @@
+"""The project's own two images in the running testbed, each under a tag that is a hash of what it is made from.
+
+    python -m indexcache_testbed.product        outside the testbed's network: building fetches packages
+
+So an image is built again exactly when something in it changed, and a change of the operator alone leaves engine pods as they are.
+"""
+
+import hashlib
+from pathlib import Path
+
+from indexcache_testbed.cluster.buildah import archive_name
+from indexcache_testbed.cluster.handle import Cluster
+from indexcache_testbed.cluster.layout import DEFAULT_NAME
+from indexcache_testbed.cluster.project_images import build_project_image, load
+from indexcache_testbed.cluster.report import Reporter
+
+ROOT = Path(__file__).parents[2]
+SOURCES = {
+    "operator": ("Dockerfile", "core", "operator", "requirements/operator.txt", "requirements/build.txt"),
+    "runtime": ("Dockerfile", "core", "kernels", "runtime", "requirements/build.txt"),
+}
+SUFFIXES = {".py", ".toml", ".txt", ".typed", ""}
+
+
+def repository(target: str) -> str:
+    """The image's name without its tag."""
+    return f"localhost/indexcache-{target}"
+
+
+def tag(target: str, root: Path = ROOT) -> str:
+    """A hash of the files that the image is made from."""
+    digest = hashlib.sha256()
+    for source in SOURCES[target]:
+        path = root / source
+        files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f.suffix in SUFFIXES)
+        for file in files:
+            if "__pycache__" not in file.parts:
+                digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def main() -> None:
+    """Build what is missing and put it into the cluster."""
+    cluster, report = Cluster.named(DEFAULT_NAME), Reporter()
+    for target in SOURCES:
+        name = f"{repository(target)}:{tag(target)}"
+        archive = cluster.layout.artifacts / "project" / archive_name(name)
+        with report.step(f"image {name}", about="" if archive.exists() else "about half a minute"):
+            if not archive.exists():
+                for old in archive.parent.glob(archive_name(f"{repository(target)}:*")):
+                    old.unlink()
+                build_project_image(cluster.layout, name, ROOT, target=target)
+            load(cluster, archive)
+
+
+if __name__ == "__main__":
+    main()
