@@ -1,7 +1,7 @@
 """What every cluster of ours has: DNS, the gateway, monitoring, volumes and the namespaces they live in.
 
 Idempotent: manifests are applied, Envoy Gateway's release is left alone when its chart is the one installed, and what users of
-the testbed fill in (Alertmanager's receiver, Prometheus' rules) is created when missing and never overwritten.
+the testbed fill in (Alertmanager's receiver) is created when missing and never overwritten; Prometheus' rules are theirs alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ GATEWAY = "gw"
 ENVOY_NAMESPACE = "envoy-gateway-system"
 RELEASE = "eg"
 DEFAULT_RECEIVER = "http://indexcache-operator.indexcache-system.svc:9443/alerts"
-NO_RULES = "groups: []\n"
 
 
 def render(layout: Layout, manifest: str, **values: str) -> str:
@@ -92,9 +91,6 @@ def _create_defaults(cluster: Cluster) -> None:
         cluster.kubectl("apply", "-f", "-", stdin=render(cluster.layout, "alertmanager.yaml", RECEIVER_URL=DEFAULT_RECEIVER))
     if cluster.get("secret", "alertmanager-receiver", "-n", "monitoring") is None:
         _apply_secret(cluster, secrets.token_urlsafe(32))
-    if cluster.get("configmap", "indexcache-rules", "-n", "monitoring") is None:
-        metadata = {"name": "indexcache-rules", "namespace": "monitoring"}
-        _apply(cluster, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"rules.yml": NO_RULES}})
 
 
 def _apply_secret(cluster: Cluster, token: str) -> None:

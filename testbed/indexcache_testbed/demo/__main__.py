@@ -10,7 +10,6 @@ import time
 
 from rich.console import Console
 
-from indexcache_testbed import product
 from indexcache_testbed.demo.table import render
 from indexcache_testbed.demo.view import View
 from indexcache_testbed.load.client import Load
@@ -20,7 +19,6 @@ from indexcache_testbed.scenario.outcome import Outcome
 from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Witness
 
-EXAMPLES = product.ROOT / "examples"
 LETTERS = dict(zip("abcde", scenarios.ALL, strict=True))
 
 
@@ -35,7 +33,7 @@ async def demo(letters: str, console: Console) -> list[Outcome]:
     url = await install.gateway()
     load = Load(url, install.MODEL)
     view = View(witness, load, console)
-    stage = Stage(witness, load, EXAMPLES, view.say)
+    stage = Stage(witness, load, install.EXAMPLES, view.say)
     outcomes = []
     async with witness:
         await stage.apply("demo-good")

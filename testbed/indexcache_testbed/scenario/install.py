@@ -13,21 +13,18 @@ from typing import Any
 import aiohttp
 
 from indexcache_testbed import product
-from indexcache_testbed.model.questions import ask, past_2k
 from indexcache_testbed.scenario import kubectl
 
-NAMESPACE, ROLLOUT = "serving", "demo"
-ROUTE, RULE, MODEL = "chat", "generate", "/models/tiny_dsa"
+NAMESPACE, ROLLOUT, ROUTE, MODEL = "serving", "tiny", "tiny", "tiny"
+"""As examples/demo-*.yaml name them."""
 OPERATOR_NAMESPACE, OPERATOR = "indexcache-system", "indexcache-operator"
-CHART = product.ROOT / "charts/indexcache-operator"
-PROBES, PROBES_EACH, PROBE_SEED = "demo-probes", 24, 99
-PROBE_PAIRS = (16, 64, 128, 256, 432)
+CHART, EXAMPLES = product.ROOT / "charts/indexcache-operator", product.ROOT / "examples"
 ALERT_WINDOW = "3s"
 """Over which Prometheus averages; it scrapes and evaluates each second here."""
 
 
 async def operator() -> None:
-    """The operator and its alert rules, from the chart. Prometheus reads the rules when it starts, so it is started anew if they changed."""
+    """The operator and its alert rules, from the chart. Prometheus reads rules when it starts: it is started anew if they changed."""
     before = await kubectl.find("configmap", "indexcache-rules", "monitoring")
     token = base64.b64decode((await kubectl.get("secret", "alertmanager-receiver", "monitoring"))["data"]["token"]).decode()
     values: dict[str, Any] = {
@@ -59,43 +56,7 @@ async def fresh() -> None:
 
 async def companions() -> None:
     """What the rollout's user brings: a route and probes."""
-    await kubectl.apply(route(), probes())
-
-
-def route() -> dict[str, Any]:
-    """The users' route: one named rule, to the baseline's Service."""
-    return {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": {"name": ROUTE, "namespace": NAMESPACE},
-        "spec": {
-            "parentRefs": [{"name": "gw", "namespace": "infra"}],
-            "rules": [
-                {
-                    "name": RULE,
-                    "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
-                    "timeouts": {"request": "60s"},
-                    "backendRefs": [{"name": f"{ROLLOUT}-baseline", "port": 8000}],
-                }
-            ],
-        },
-    }
-
-
-def probes() -> dict[str, Any]:
-    """Questions of all sizes that users may come to ask, each as a prompt and the right answer as its continuation."""
-    lines = []
-    for pairs in PROBE_PAIRS:
-        for index in range(PROBES_EACH):
-            probe = ask(pairs, seed=PROBE_SEED, index=index, history=past_2k(pairs)).probe()
-            line = {"prompt": probe.prompt, "continuation": f" {probe.continuation}", "contextTokens": probe.tokens}
-            lines.append(json.dumps(line))
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": PROBES, "namespace": NAMESPACE},
-        "data": {"probes.jsonl": "\n".join(lines) + "\n"},
-    }
+    await kubectl.kubectl("apply", "-f", str(EXAMPLES / "demo-route.yaml"), "-f", str(EXAMPLES / "demo-probes.yaml"))
 
 
 async def gateway() -> str:
