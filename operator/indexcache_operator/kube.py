@@ -99,7 +99,7 @@ class Kube:
                 method, path, query_params=[], header_params={}, serializer=_plain, _request_timeout=TIMEOUT_SECONDS, **params
             )
         except DynamicApiError as error:
-            raise _error(error, f"{method.upper()} {path}") from None
+            raise _error(error, f"{method.upper()} {path}", tests=params.get("content_type") == JSON) from None
         return found
 
 
@@ -107,18 +107,21 @@ def _plain(_: Any, data: Object) -> Object:
     return data
 
 
-def _error(error: DynamicApiError, what: str) -> KubeError:
+def _error(error: DynamicApiError, what: str, *, tests: bool) -> KubeError:
     try:
         body = json.loads(error.body or "{}")
     except (ValueError, TypeError):
         body = {}
+    causes = (body.get("details") or {}).get("causes") or []
     message = f"{what}: {body.get('message') or error.reason}"
     reason = body.get("reason") or str(error.reason)
     if error.status == 404:
         return NotFound(error.status, reason, message)
-    tested = error.status == 422 and "testing" in message and "test failed" in message
-    if error.status == 409 or tested:
-        return Conflict(error.status, reason, message)
+    # A failed test of a JSON patch is a 422 that names no field, but for the words of the patch library.
+    failed_test = tests and error.status == 422 and not any(c.get("field") for c in causes)
+    if error.status == 409 or failed_test:
+        words = "; ".join(c["message"] for c in causes if c.get("message"))
+        return Conflict(error.status, reason, f"{message} ({words})" if words else message)
     return KubeError(error.status, reason, message)
 
 

@@ -29,11 +29,16 @@ class ApiServer:
     kubeconfig: Path
 
 
+def cache() -> Path:
+    """Where the testbed keeps what it builds."""
+    return Path(os.environ.get("INDEXCACHE_CACHE") or "/var/cache/indexcache")
+
+
 def binaries() -> Path | None:
-    """The folder with etcd and kube-apiserver, if they are built."""
-    cache = Path(os.environ.get("INDEXCACHE_CACHE") or "/var/cache/indexcache")
-    folders = [Path(os.environ["INDEXCACHE_BIN"])] if "INDEXCACHE_BIN" in os.environ else [cache / "bin", *sorted(cache.glob("bin/*"))]
-    return next((f for f in folders if (f / "etcd").exists() and (f / "kube-apiserver").exists()), None)
+    """The folder with etcd, kube-apiserver, helm and promtool, if they are built."""
+    given = os.environ.get("INDEXCACHE_BIN")
+    folders = [Path(given)] if given else sorted(cache().glob("testbed/go-*"), key=lambda f: f.stat().st_mtime, reverse=True)
+    return next((f for f in folders if all((f / name).exists() for name in ("etcd", "kube-apiserver", "helm", "promtool"))), None)
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """Fixtures of the tests that need a real API server."""
 
+import asyncio
+import functools
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,24 +29,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apiserver.ApiServer]:
-    """One API server for all tests; each takes a namespace of its own."""
+def binaries() -> Path:
+    """The folder of the testbed's binaries."""
     folder = apiserver.binaries()
     if folder is None:
-        pytest.fail("etcd and kube-apiserver: not found in the cache; build them with `make cluster-binaries`, or set INDEXCACHE_BIN")
-    with apiserver.running(tmp_path_factory.mktemp("apiserver"), folder) as found:
+        pytest.fail("etcd, kube-apiserver, helm, promtool: not found in the cache; build them with `make build`, or set INDEXCACHE_BIN")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, binaries: Path) -> Iterator[apiserver.ApiServer]:
+    """One API server for all tests; each takes a namespace of its own."""
+    with apiserver.running(tmp_path_factory.mktemp("apiserver"), binaries) as found:
         yield found
 
 
 @pytest.fixture
 async def kube(server: apiserver.ApiServer) -> AsyncIterator[Kube]:
-    """A client of it, with the CRD in place."""
+    """A client of it, with our CRD and HTTPRoute's in place."""
     configuration = Configuration()
     await config.load_kube_config(config_file=str(server.kubeconfig), client_configuration=configuration)
     async with ApiClient(configuration=configuration) as client:
         found = Kube(client)
         await established(found, yaml.safe_load(CRD_FILE.read_text()))
+        await established(found, httproute_crd())
         yield found
+
+
+@functools.cache
+def httproute_crd() -> dict[str, Any]:
+    """Gateway API's own, out of the gateway's chart."""
+    for path in sorted(apiserver.cache().glob("testbed/chart-*/charts/crds/crds/gatewayapi-crds.yaml")):
+        documents = yaml.load_all(path.read_text(), yaml.CSafeLoader)
+        return next(d for d in documents if d and d["metadata"]["name"] == "httproutes.gateway.networking.k8s.io")
+    pytest.fail("Gateway API's CRDs: not found in the cache; make them with `make build`")
 
 
 @pytest.fixture
@@ -54,17 +73,16 @@ async def namespace(kube: Kube, request: pytest.FixtureRequest) -> str:
     return name
 
 
-async def established(kube: Kube, crd: dict) -> None:
+async def established(kube: Kube, crd: dict[str, Any]) -> None:
     """The CRD applied, and served."""
-    import asyncio
-
     path = f"{CRDS}/{crd['metadata']['name']}"
     await kube.apply(path, crd)
     spec = crd["spec"]
-    served = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+    version = next(v["name"] for v in spec["versions"] if v["served"] and v["storage"])
+    served = f"/apis/{spec['group']}/{version}/{spec['names']['plural']}"
     for _ in range(200):
         found = await kube.get(path)
-        conditions = {c["type"]: c["status"] for c in found.get("status", {}).get("conditions", [])}
+        conditions = {c["type"]: c["status"] for c in (found.get("status") or {}).get("conditions") or []}
         if conditions.get("Established") == "True":
             try:
                 await kube.select(served)

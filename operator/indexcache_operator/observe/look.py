@@ -35,7 +35,7 @@ PROBES_SECONDS = 30.0
 class Sight:
     """What one rollout's looks remember: caches, never a decision's ground."""
 
-    drift: drift.Confirmed = field(default_factory=drift.Confirmed)
+    confirmed: drift.Confirmed = field(default_factory=drift.Confirmed)
     probes: tuple[float, str, ProbeSet] | None = None
 
 
@@ -70,7 +70,7 @@ class Observer:
         objects, (route, probe_set, config) = await asyncio.gather(self._objects(namespace, name), self._givens(rollout, sight))
         current = False
         if workload is not None and objects.token is not None:
-            current = await drift.current(self.kube, workload, objects.deployment, objects.services, sight.drift)
+            current = await drift.current(self.kube, workload, objects.deployment, objects.services, sight.confirmed)
         observation = Observation(
             now=datetime.now(UTC),
             name=name,

@@ -1,0 +1,243 @@
+"""Acting on a real API server: applied once, drift seen, foreign things left alone, writers fenced."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+from indexcache_operator import names
+from indexcache_operator.act import finalizer, labels, route, workload
+from indexcache_operator.act.status import StatusWriter
+from indexcache_operator.act.workload import ForeignObject
+from indexcache_operator.api.spec import HttpRoute
+from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.kube import Conflict, Kube, NotFound
+from indexcache_operator.model import PatchRoute, SetLabels
+from indexcache_operator.observe import gateway
+from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe.look import Look, Observer, Sight
+from indexcache_operator.workload.render import Owner, Runtime, render
+
+ROLLOUT: dict[str, Any] = {
+    "apiVersion": "indexcache.dev/v1alpha1",
+    "kind": "IndexCacheRollout",
+    "metadata": {"name": "r"},
+    "spec": {
+        "engine": {"image": "i", "model": "m", "resources": {"requests": {"cpu": 1, "memory": "1024Mi"}}},
+        "indexCache": {"pattern": "FS"},
+        "traffic": {"httpRoute": {"name": "chat", "rule": "generate"}},
+    },
+}
+RUNTIME = Runtime(image="runtime:1")
+DEPLOYMENTS = "apis/apps/v1"
+
+
+class World:
+    """One rollout and the ways to look at it."""
+
+    def __init__(self, kube: Kube, namespace: str, session: aiohttp.ClientSession) -> None:
+        self.kube, self.namespace = kube, namespace
+        self.observer = Observer(kube=kube, session=session, runtime=RUNTIME, hub=Hub(session, None))
+        self.sight = Sight()
+
+    def path(self, plural: str, name: str, api: str = "api/v1") -> str:
+        return names.object_path(api, plural, self.namespace, name)
+
+    async def look(self) -> Look:
+        look = await self.observer.look(self.namespace, "r", self.sight)
+        assert look is not None
+        return look
+
+    async def ensure(self) -> Look:
+        look = await self.look()
+        assert look.workload is not None
+        await workload.ensure(self.kube, look.workload, self.owner(look), has_token=look.token is not None)
+        return await self.look()
+
+    def owner(self, look: Look) -> Owner:
+        return Owner(name="r", namespace=self.namespace, uid=look.rollout.uid)
+
+
+@pytest.fixture
+async def world(kube: Kube, namespace: str) -> Any:
+    await kube.create(names.rollouts_path(namespace), ROLLOUT)
+    async with aiohttp.ClientSession() as session:
+        yield World(kube, namespace, session)
+
+
+async def test_applies_what_a_look_finds_missing(world: World) -> None:
+    assert not (await world.look()).observation.workload_current
+    look = await world.ensure()
+    assert look.observation.workload_current
+    assert look.token
+    deployment = await world.kube.get(world.path("deployments", "r", DEPLOYMENTS))
+    assert deployment["metadata"]["ownerReferences"][0]["uid"] == look.rollout.uid
+    assert deployment["spec"]["selector"]["matchLabels"] == {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true"}
+
+
+async def test_applying_again_writes_nothing(world: World) -> None:
+    first = await world.ensure()
+    paths = [world.path("deployments", "r", DEPLOYMENTS), world.path("services", "r-canary"), world.path("secrets", "r-control")]
+    before = [(await world.kube.get(p))["metadata"]["resourceVersion"] for p in paths]
+    again = await world.ensure()
+    assert [(await world.kube.get(p))["metadata"]["resourceVersion"] for p in paths] == before
+    assert again.token == first.token
+
+
+@pytest.mark.parametrize(
+    "change", [{"spec": {"replicas": 7}}, {"spec": {"template": {"spec": {"priorityClassName": "x", "enableServiceLinks": True}}}}]
+)
+async def test_sees_what_others_changed(world: World, change: dict[str, Any]) -> None:
+    await world.ensure()
+    await world.kube.patch(world.path("deployments", "r", DEPLOYMENTS), change)
+    assert not (await world.look()).observation.workload_current
+    assert (await world.ensure()).observation.workload_current
+
+
+async def test_sees_a_service_turned_elsewhere(world: World) -> None:
+    await world.ensure()
+    await world.kube.patch(world.path("services", "r-canary"), {"spec": {"selector": {names.CANARY_LABEL: "false"}}})
+    assert not (await world.look()).observation.workload_current
+
+
+async def test_another_pattern_changes_no_pod(world: World) -> None:
+    await world.ensure()
+    await world.kube.patch(names.rollouts_path(world.namespace, "r"), {"spec": {"indexCache": {"pattern": "FF"}}})
+    assert (await world.look()).observation.workload_current
+
+
+async def test_takes_over_nothing_of_somebody_elses(world: World) -> None:
+    body = {"metadata": {"name": "r-canary"}, "spec": {"ports": [{"port": 80}], "selector": {"app": "other"}}}
+    await world.kube.create(names.object_path("api/v1", "services", world.namespace), body)
+    with pytest.raises(ForeignObject, match="r-canary"):
+        await world.ensure()
+    await workload.delete(world.kube, world.owner(await world.look()))
+    assert (await world.kube.get(world.path("services", "r-canary")))["spec"]["selector"] == {"app": "other"}
+
+
+async def test_deletes_all_of_its_own(world: World) -> None:
+    look = await world.ensure()
+    await workload.delete(world.kube, world.owner(look))
+    for path in workload.paths(world.owner(look)):
+        with pytest.raises(NotFound):
+            await world.kube.get(path)
+    await workload.delete(world.kube, world.owner(look))
+
+
+async def test_releases_its_own_to_nobody(world: World) -> None:
+    look = await world.ensure()
+    assert look.rollout.spec is not None
+    nobody = Owner(name="r", namespace=world.namespace, uid=None)
+    await workload.release(world.kube, render(look.rollout.spec, nobody, RUNTIME), nobody)
+    for path in workload.paths(nobody):
+        assert not (await world.kube.get(path))["metadata"].get("ownerReferences"), path
+
+
+async def test_labels_move_a_pod_between_services(world: World) -> None:
+    body = {
+        "metadata": {"name": "p", "labels": {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true", names.BASELINE_LABEL: "true"}},
+        "spec": {"containers": [{"name": "engine", "image": "i"}]},
+    }
+    await world.kube.create(names.object_path("api/v1", "pods", world.namespace), body)
+    for baseline, canary in ((True, True), (False, True), (True, False)):
+        await labels.put(world.kube, world.namespace, SetLabels(pod="p", baseline=baseline, canary=canary))
+        pod = (await world.look()).observation.pods[0]
+        assert (pod.baseline_label, pod.canary_label) == (baseline, canary)
+    with pytest.raises(NotFound):
+        await labels.put(world.kube, world.namespace, SetLabels(pod="gone", baseline=True, canary=False))
+
+
+async def _route(world: World) -> gateway.Route:
+    body = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "chat"},
+        "spec": {
+            "parentRefs": [{"name": "gw"}],
+            "rules": [
+                {"name": "other", "backendRefs": [{"name": "x", "port": 1}]},
+                {"name": "generate", "timeouts": {"request": "1m30s"}, "backendRefs": [{"name": "r-baseline", "port": 8000}]},
+            ],
+        },
+    }
+    await world.kube.create(names.object_path(gateway.PATH, gateway.PLURAL, world.namespace), body)
+    found = (await world.look()).observation.route
+    assert found is not None
+    return found
+
+
+def _patch(found: gateway.Route, *backends: dict[str, Any], rule: str = "generate") -> PatchRoute:
+    assert found.rule_index is not None
+    return PatchRoute(rule_index=found.rule_index, rule=rule, backends=backends, resource_version=found.resource_version)
+
+
+async def test_a_route_is_changed_in_one_rule_alone(world: World) -> None:
+    found = await _route(world)
+    assert (found.rule_index, found.request_timeout_seconds, found.accepted_generation) == (1, 90.0, None)
+    weighted = [{**found.backends[0], "weight": 75}, {**found.backends[0], "name": "r-canary", "weight": 25}]
+    await route.patch(world.kube, world.namespace, "chat", _patch(found, *weighted))
+    after = (await world.look()).observation.route
+    assert after is not None
+    assert list(after.backends) == weighted
+    raw = await world.kube.get(world.path(gateway.PLURAL, "chat", gateway.PATH))
+    assert raw["spec"]["rules"][0]["backendRefs"][0]["name"] == "x"
+    await route.patch(world.kube, world.namespace, "chat", _patch(after, *found.backends))
+    restored = (await world.look()).observation.route
+    assert restored is not None
+    assert restored.backends == found.backends
+
+
+async def test_a_route_that_somebody_wrote_since_is_not_changed(world: World) -> None:
+    found = await _route(world)
+    await world.kube.patch(world.path(gateway.PLURAL, "chat", gateway.PATH), {"metadata": {"labels": {"by": "other"}}})
+    with pytest.raises(Conflict):
+        await route.patch(world.kube, world.namespace, "chat", _patch(found, *found.backends))
+
+
+async def test_a_rule_of_another_name_is_not_changed(world: World) -> None:
+    found = await _route(world)
+    with pytest.raises(Conflict):
+        await route.patch(world.kube, world.namespace, "chat", _patch(found, *found.backends, rule="moved"))
+
+
+async def test_a_changed_route_is_found_by_the_status(world: World) -> None:
+    await _route(world)
+    await world.kube.patch(names.rollouts_path(world.namespace, "r"), {"spec": {"traffic": {"httpRoute": {"name": "new", "rule": "a"}}}})
+    look = await world.look()
+    assert look.observation.route is not None
+    assert look.observation.route.problem is not None
+    assert "found no HTTPRoute new" in look.observation.route.problem
+    kept = look.rollout.status.model_validate({"route": {"name": "chat", "rule": "generate", "originalBackends": []}})
+    await StatusWriter().write(world.kube, look.rollout.raw, kept)
+    look = await world.look()
+    assert gateway.where(look.rollout) == HttpRoute(name="chat", rule="generate")
+    assert look.observation.route is not None
+    assert look.observation.route.found
+
+
+async def test_the_finalizer_holds_and_lets_go(world: World) -> None:
+    await world.kube.patch(names.rollouts_path(world.namespace, "r"), {"metadata": {"finalizers": ["other.dev/x"]}})
+    await finalizer.hold(world.kube, (await world.look()).rollout.raw)
+    await world.kube.delete(names.rollouts_path(world.namespace, "r"))
+    look = await world.look()
+    assert look.observation.deleting
+    assert look.rollout.held
+    await finalizer.let_go(world.kube, look.rollout.raw)
+    look = await world.look()
+    assert look.rollout.raw["metadata"]["finalizers"] == ["other.dev/x"]
+    await world.kube.patch(names.rollouts_path(world.namespace, "r"), {"metadata": {"finalizers": None}})
+    assert await world.observer.look(world.namespace, "r", world.sight) is None
+    await finalizer.let_go(world.kube, look.rollout.raw)
+
+
+async def test_a_status_is_fenced_by_the_version_looked_at(world: World) -> None:
+    writer, look = StatusWriter(), await world.look()
+    stored = await writer.write(world.kube, look.rollout.raw, Status(phase=Phase.CANARY, epoch=4))
+    assert (await world.look()).rollout.status == Status(phase=Phase.CANARY, epoch=4)
+    with pytest.raises(Conflict):
+        await writer.write(world.kube, look.rollout.raw, Status(epoch=3))
+    await writer.write(world.kube, stored, Status(epoch=5))
+    raw = (await world.look()).rollout.raw
+    both = (writer.write(world.kube, raw, Status(epoch=epoch)) for epoch in (6, 7))
+    results = await asyncio.gather(*both, return_exceptions=True)
+    assert sum(isinstance(result, Conflict) for result in results) == 1
