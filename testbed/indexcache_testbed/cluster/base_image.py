@@ -12,7 +12,7 @@ from pathlib import Path
 from . import buildah, keys
 from .layout import Layout
 from .report import Reporter
-from .shell import run
+from .shell import run, with_private_mounts
 
 PYTHON_BASE = "localhost/testbed/python-base:3.11"
 ENGINE = "localhost/vllm-cpu:0.32.0"
@@ -57,7 +57,9 @@ def build_base(layout: Layout, report: Reporter) -> None:
     ):
         context = Path(scratch)
         hooks = [f"--customize-hook={hook}" for hook in HOOKS]
-        run(["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", *hooks, SUITE, context / "root.tar"], timeout=900)
+        include = f"--include={','.join(PACKAGES)}"
+        argv = ["mmdebstrap", "--variant=minbase", include, *hooks, SUITE, str(context / "root.tar")]
+        run(with_private_mounts(argv), timeout=900)
         (context / "Dockerfile").write_text(BASE_DOCKERFILE)
         buildah.build(layout, PYTHON_BASE, context, reproducible=True)
         stamp.touch()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import TestbedError
 from .layout import Layout
-from .shell import run
+from .shell import run, with_private_mounts
 
 # Present in builds only: RUN reaches package registries as the machine does.
 BUILD_MOUNTS = ("/etc/ssl/certs", "/etc/pip.conf")
@@ -27,8 +27,7 @@ def archive_name(image: str) -> str:
 def command(layout: Layout, *words: str | Path) -> list[str]:
     """A buildah command line on the testbed's own store."""
     store = layout.artifacts / "buildah"
-    inner = ["buildah", "--root", store / "root", "--runroot", store / "run", *words]
-    return ["unshare", "--mount", "--propagation", "private", *map(str, inner)]
+    return with_private_mounts(["buildah", "--root", store / "root", "--runroot", store / "run", *words])
 
 
 def build(
