@@ -1,7 +1,6 @@
 """Fixtures of the tests that need a real API server."""
 
 import asyncio
-import functools
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from indexcache_operator.api.crd import CRD_FILE
-from indexcache_operator.kube import Kube, NotFound
+from indexcache_operator.kube import Kube, KubeError
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
@@ -51,12 +50,17 @@ async def kube(server: apiserver.ApiServer) -> AsyncIterator[Kube]:
     await config.load_kube_config(config_file=str(server.kubeconfig), client_configuration=configuration)
     async with ApiClient(configuration=configuration) as client:
         found = Kube(client)
-        await established(found, yaml.safe_load(CRD_FILE.read_text()))
-        await established(found, httproute_crd())
+        if server.url not in _ready:
+            for crd in (yaml.safe_load(CRD_FILE.read_text()), httproute_crd()):
+                await established(found, crd)
+            _ready.add(server.url)
         yield found
 
 
-@functools.cache
+_ready: set[str] = set()
+"""Servers that have the CRDs."""
+
+
 def httproute_crd() -> dict[str, Any]:
     """Gateway API's own, out of the gateway's chart."""
     for path in sorted(apiserver.cache().glob("testbed/chart-*/charts/crds/crds/gatewayapi-crds.yaml")):
@@ -87,7 +91,7 @@ async def established(kube: Kube, crd: dict[str, Any]) -> None:
             try:
                 await kube.select(served)
                 return
-            except NotFound:
+            except KubeError:  # not found, or its store is only now made
                 pass
         await asyncio.sleep(0.05)
     raise AssertionError(f"{path}: not established: {conditions}")
