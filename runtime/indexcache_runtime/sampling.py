@@ -127,6 +127,12 @@ class Measurements:
     def freeze(self) -> tuple[Series, ...]:
         """All of the current series, in a stable order."""
         return tuple(
-            Series.model_construct(site=site, context=context, mode=mode, overlap=overlap.freeze(), recall=recall.freeze())
+            Series.model_construct(
+                site=site,
+                context=context,
+                mode=mode,  # type: ignore[arg-type]  # never off
+                overlap=overlap.freeze(),
+                recall=recall.freeze(),
+            )
             for (site, context, mode), (overlap, recall) in sorted(self._cells.items())
         )

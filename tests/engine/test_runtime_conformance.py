@@ -3,7 +3,7 @@
 The engine first answers untouched; then the runtime takes charge of the same engine, so that "unpatched" and "off" differ in nothing else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from dsa_cpu.reference import Outcome, Reference
 from indexcache_core.contract import CONTEXT_ENDS_IN_K, Mode, Reason, context_bucket, probe_request_id
 from indexcache_core.pattern import leaders, shared_sites
+from indexcache_runtime.vllm import plugin
 
 from tests.engine.runtime_engine import TOKEN, TOKENS_A_STEP, Answer, Engine, start
 
@@ -73,6 +74,31 @@ def wrong_rows(reference: Reference, prompt: list[int], answer: Answer, **kwargs
 
 def test_off_equals_unpatched(engine: Engine, untouched: tuple[Engine, list[Answer]]) -> None:
     assert engine.ask(PROMPTS, 16) == untouched[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda m, core: m.setattr("vllm.__version__", "0.33.0"), "0.33.0"),
+        (lambda m, core: m.setattr(core.vllm_config, "speculative_config", object()), "--speculative-config"),
+        (lambda m, core: m.setattr(core.vllm_config.model_config.hf_text_config, "index_topk_freq", 4, raising=False), "index_topk_freq"),
+        (lambda m, core: m.setattr("indexcache_runtime.vllm.architectures.deepseek_v32_generic.SEAM", ("absent",)), "absent"),
+        (lambda m, core: m.setattr("indexcache_runtime.vllm.architectures.deepseek_v32_generic.NAMES", ()), "DeepseekV32ForCausalLM"),
+    ],
+    ids=["version", "setting", "override", "seam", "architecture"],
+)
+def test_an_engine_that_is_not_supported_is_left_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch, Any], None], named: str
+) -> None:
+    core = engine.core
+    objects = [core, core.scheduler, core.scheduler.kv_cache_manager, core.model_executor.driver_worker]
+    change(monkeypatch, core)
+    before = [dict(vars(o)) for o in objects]
+    control = plugin.adopt(core, TOKEN)
+    assert [dict(vars(o)) for o in objects] == before
+    (reason,) = control.state().reasons
+    assert named in reason
+    assert not control.state().supported
 
 
 def test_shadow_changes_nothing(engine: Engine, untouched: tuple[Engine, list[Answer]]) -> None:

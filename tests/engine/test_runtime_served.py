@@ -1,6 +1,6 @@
 """`vllm serve` with the runtime delivered as a pod gets it: a folder on PYTHONPATH, from an environment that has nothing of ours.
 
-One server for the whole file, with vLLM's default executor processes, so that plans and measurements cross process boundaries.
+One server for the whole file, with a worker process of its own (executor mp), so that plans and measurements cross processes.
 """
 
 import os
@@ -133,6 +133,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         str(users),
     ]
     command += ["--skip-tokenizer-init", "--dtype", "float32", "--max-model-len", "1088", "--kv-cache-memory-bytes", "64M"]
+    command += ["--distributed-executor-backend", "mp"]
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder)
     base = f"http://127.0.0.1:{users}"

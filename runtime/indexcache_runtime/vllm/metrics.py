@@ -64,7 +64,7 @@ class Poller(threading.Thread):
         failing = False
         while not self._stopped.wait(POLL_SECONDS):
             try:
-                self._collector.keep(self._read(), time.monotonic())
+                self._collector.keep(self.read(), time.monotonic())
                 failing = False
             except (OSError, http.client.HTTPException, ValidationError) as e:
                 self._connection = None
@@ -76,7 +76,8 @@ class Poller(threading.Thread):
         """Soon."""
         self._stopped.set()
 
-    def _read(self) -> State:
+    def read(self) -> State:
+        """The state now. Raises OSError, HTTPException or ValidationError."""
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
         self._connection.request("GET", "/v1/state", headers={"Authorization": f"Bearer {self._token}"})

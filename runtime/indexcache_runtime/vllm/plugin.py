@@ -28,13 +28,18 @@ MARK, CONTROL = "_indexcache_registered", "_indexcache_control"
 
 def register() -> None:
     """Entry point of vllm.general_plugins. May be called again."""
-    from vllm.v1.engine.core import DPEngineCoreProc, EngineCore, EngineCoreProc
-    from vllm.v1.worker.worker_base import WorkerWrapperBase
+    log_as_vllm_does()
+    try:
+        from vllm.v1.engine import core
+        from vllm.v1.worker.worker_base import WorkerWrapperBase
 
+        EngineCore = core.EngineCore
+    except (ImportError, AttributeError) as e:
+        logger.warning("indexcache: reuse is not supported by this vLLM, nothing is done: %s", e)
+        return
     if hasattr(EngineCore, MARK):
         return
     setattr(EngineCore, MARK, True)
-    log_as_vllm_does()
     setattr(WorkerWrapperBase, worker.METHOD, worker.attach)
     construct = EngineCore.__init__
 
@@ -44,13 +49,13 @@ def register() -> None:
         control_once(self)
 
     EngineCore.__init__ = init
-    for process in (EngineCoreProc, DPEngineCoreProc):
-        _before(process, "run_busy_loop", control_once)
+    for process in ("EngineCoreProc", "DPEngineCoreProc"):
+        _before(getattr(core, process, None), "run_busy_loop", control_once)
 
 
 def _before(owner: Any, method: str, hook: Callable[[Any], None]) -> None:
-    original = owner.__dict__.get(method)
-    if original is None:  # inherited, and hooked there
+    original = getattr(owner, "__dict__", {}).get(method)
+    if original is None:  # inherited, and hooked there; or this vLLM has no such class
         return
 
     @functools.wraps(original)

@@ -1,0 +1,196 @@
+"""What the runtime costs while it is off: the same engine with and without it, request by request in turn.
+
+    OMP_NUM_THREADS=1 python benchmarks/off_cost.py [--pairs 150]
+
+One engine in one process, so that nothing differs but the runtime: before each request its hooks are put in or taken out, and the control
+port's poller (twice a second, as the API server does) goes on or pauses. Each pair is one prompt asked both ways, in random order; the
+prefix cache is off. The figure is the median of the pairs' ratios, time with over time without, with a bootstrap interval of 95 %.
+The poller here shares the engine's interpreter, in a server it doesn't: that errs against the runtime.
+
+Writes benchmarks/results/off_cost.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULT = Path(__file__).with_name("results") / "off_cost.json"
+SHAPES = {"prefill 768 + 1 tokens": (768, 1, 1), "decode 128 + 48 tokens": (128, 48, 1), "4 at once, 256 + 24 tokens each": (256, 24, 4)}
+
+
+class Toggle:
+    """What `install` set on some objects, to be taken out and put in again."""
+
+    def __init__(self, objects: list[Any], install: Callable[[], None]) -> None:
+        before = [dict(vars(o)) for o in objects]
+        install()
+        self._changes = [
+            (o, key, value, key in old, old.get(key))
+            for o, old in zip(objects, before, strict=True)
+            for key, value in vars(o).items()
+            if key not in old or old[key] is not value
+        ]
+        if not self._changes:
+            raise RuntimeError("the runtime put no hooks in; is the engine supported?")
+
+    def put_in(self) -> None:
+        """The engine with the runtime."""
+        for o, key, value, _, _ in self._changes:
+            setattr(o, key, value)
+
+    def take_out(self) -> None:
+        """The engine as vLLM made it."""
+        for o, key, _, existed, old in self._changes:
+            if existed:
+                setattr(o, key, old)
+            else:
+                delattr(o, key)
+
+
+class Polling:
+    """Reads the state over the control port twice a second, while it may."""
+
+    def __init__(self, port: int, token: str) -> None:
+        from indexcache_runtime.vllm.metrics import POLL_SECONDS, Poller, StateCollector
+
+        self._poller = Poller(StateCollector(), port, token)
+        self._may = threading.Event()
+        self._interval = POLL_SECONDS
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while self._may.wait():
+            self._poller.read()
+            time.sleep(self._interval)
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Meanwhile."""
+        self._may.set()
+        try:
+            yield
+        finally:
+            self._may.clear()
+
+
+def engine(folder: Path) -> Any:
+    """A vLLM engine on a small DSA model, in this process."""
+    os.environ |= {"VLLM_PLUGINS": "dsa_cpu,indexcache", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR"}
+    os.environ.pop("INDEXCACHE_TOKEN_FILE", None)
+    from dsa_cpu import random_model
+    from vllm import LLM
+
+    random_model.write(folder, "DeepseekV32ForCausalLM", seed=0)
+    return LLM(
+        str(folder),
+        dtype="float32",
+        max_model_len=1088,
+        max_num_batched_tokens=1088,
+        enable_prefix_caching=False,
+        kv_cache_memory_bytes=64 << 20,
+        distributed_executor_backend="uni",
+        skip_tokenizer_init=True,
+        seed=0,
+    )
+
+
+def interval(ratios: list[float], rng: random.Random, draws: int = 4000) -> tuple[float, float]:
+    """A bootstrap interval of 95 % for the median."""
+    medians = sorted(statistics.median(rng.choices(ratios, k=len(ratios))) for _ in range(draws))
+    return medians[int(0.025 * draws)], medians[int(0.975 * draws)]
+
+
+def measure(llm: Any, toggle: Toggle, polling: Polling, shape: tuple[int, int, int], pairs: int, rng: random.Random) -> list[float]:
+    """Ratios of time with the runtime (off) to time without it."""
+    from vllm import SamplingParams
+
+    prompt_tokens, tokens, at_once = shape
+    params = SamplingParams(max_tokens=tokens, temperature=0, ignore_eos=True, detokenize=False)
+
+    def timed(prompts: list[Any]) -> float:
+        begun = time.perf_counter()
+        llm.generate(prompts, params, use_tqdm=False)
+        return time.perf_counter() - begun
+
+    ratios = []
+    for i in range(pairs + 2):
+        prompts = [{"prompt_token_ids": [rng.randrange(3, 256) for _ in range(prompt_tokens)]} for _ in range(at_once)]
+        seconds = {}
+        for with_runtime in rng.sample([False, True], 2):
+            if with_runtime:
+                toggle.put_in()
+                with polling.on():
+                    seconds[True] = timed(prompts)
+                toggle.take_out()
+            else:
+                seconds[False] = timed(prompts)
+        if i >= 2:  # the first two warm up
+            ratios.append(seconds[True] / seconds[False])
+    return ratios
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=150, help="pairs of each shape")
+    pairs = parser.parse_args().pairs
+    rng = random.Random(0)
+    with tempfile.TemporaryDirectory() as folder:
+        llm = engine(Path(folder) / "model")
+    from indexcache_runtime.server import serve
+    from indexcache_runtime.vllm.plugin import adopt
+
+    core = llm.llm_engine.engine_core.engine_core
+    controls: list[Any] = []
+    objects = [core, core.scheduler, core.scheduler.kv_cache_manager, core.model_executor.driver_worker]
+    toggle = Toggle(objects, lambda: controls.append(adopt(core, "token")))
+    toggle.take_out()
+    _, port = serve(controls[0], "token", 0)
+    polling = Polling(port, "token")
+
+    rows = []
+    for name, shape in SHAPES.items():
+        ratios = measure(llm, toggle, polling, shape, pairs, rng)
+        low, high = interval(ratios, rng)
+        value = statistics.median(ratios)
+        print(f"{name}: off / without {value:.4f}, 95 % interval {low:.4f} to {high:.4f}, {len(ratios)} pairs", flush=True)
+        rows.append(
+            {"name": name, "value": round(value, 5), "low": round(low, 5), "high": round(high, 5), "unit": "ratio", "samples": pairs}
+        )
+    state = controls[0].state()
+    assert state.steps.full > 0  # it did count, so it was in
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    result = {
+        "hardware": f"{os.cpu_count()} cores, {cpu()}",
+        "versions": {name: version(name) for name in ("vllm", "torch", "indexcache-runtime")} | {"python": platform.python_version()},
+        "commit": commit,
+        "command": f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python {' '.join(sys.argv)}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rows": rows,
+    }
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def cpu() -> str:
+    """The processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+if __name__ == "__main__":
+    main()
