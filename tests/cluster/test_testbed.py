@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from indexcache_testbed.cluster import Cluster, faults, lifecycle
-from indexcache_testbed.cluster.addons import ENVOY_NAMESPACE, gateway_address
+from indexcache_testbed.cluster.addons import ENVOY_NAMESPACE, configure_receiver, gateway_address, receiver_token
 from indexcache_testbed.cluster.base_image import ENGINE
 from indexcache_testbed.cluster.cgroups import parents
 from indexcache_testbed.cluster.errors import CommandError
@@ -88,11 +88,11 @@ def test_a_second_up_changes_nothing(cluster: Cluster) -> None:
     assert snapshot() == objects
 
 
-def test_what_users_fill_in_survives_an_up(cluster: Cluster) -> None:
-    rules = json.dumps({"data": {"mine.yml": "groups: [{name: mine, rules: []}]\n"}})
-    cluster.kubectl("patch", "configmap", "indexcache-rules", "-n", "monitoring", "--type=merge", "-p", rules)
+def test_the_receiver_that_users_set_survives_an_up(cluster: Cluster) -> None:
+    configure_receiver(cluster, url="http://receiver.default.svc/alerts", token="a-users-token")
     lifecycle.up(cluster, Reporter())
-    assert "mine.yml" in cluster.get("configmap", "indexcache-rules", "-n", "monitoring")["data"]
+    assert receiver_token(cluster) == "a-users-token"
+    assert "http://receiver.default.svc/alerts" in cluster.get("configmap", "alertmanager", "-n", "monitoring")["data"]["alertmanager.yml"]
 
 
 POD: dict[str, object] = {
@@ -189,6 +189,53 @@ def test_a_gateway_cut_off_from_its_proxies_reports_what_it_does_not_do(cluster:
         faults.restore_gateway(cluster)
     assert not faults.is_cut(cluster)
     eventually(lambda: answers() == {"new"})
+
+
+ENGINE_AND_RECEIVER = """
+import http.server
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(b"recall 0.1\\n")
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        print(self.headers["Authorization"], body, flush=True)
+        self.send_response(200)
+        self.end_headers()
+http.server.ThreadingHTTPServer(("", 8000), Answer).serve_forever()
+"""
+RULES = """
+groups:
+- name: recall
+  rules:
+  - {alert: RecallLow, expr: 'recall < 0.3', labels: {revision: r7}}
+"""
+
+
+def test_an_engines_metric_becomes_an_alert_at_the_receiver(cluster: Cluster) -> None:
+    labels = {"indexcache.dev/engine": "true", "indexcache.dev/rollout": "glm5"}
+    ports = [{"name": "http", "containerPort": 8000}]
+    spec = {**POD, "containers": [{**CONTAINER, "command": ["python3", "-c", ENGINE_AND_RECEIVER], "ports": ports}]}
+    engine = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "engine", "namespace": "serving", "labels": labels}, "spec": spec}
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(engine))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/engine", "-n", "serving", "--timeout=60s")
+    address = cluster.get("pod", "engine", "-n", "serving")["status"]["podIP"]
+    configure_receiver(cluster, url=f"http://{address}:8000/alerts", token="a-token")
+    metadata = {"name": "indexcache-rules", "namespace": "monitoring"}
+    rules = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"recall.yml": RULES}}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(rules))
+
+    def calls() -> list[str]:
+        return [line for line in cluster.kubectl("logs", "engine", "-n", "serving").splitlines() if "RecallLow" in line]
+
+    eventually(lambda: bool(calls()))
+    header, _, payload = calls()[0].partition(" {")
+    alert = json.loads("{" + payload)["alerts"][0]
+    assert header == "Bearer a-token"
+    assert alert["status"] == "firing"
+    assert {"rollout": "glm5", "namespace": "serving", "pod": "engine", "revision": "r7"}.items() <= alert["labels"].items()
 
 
 def test_status_tells_a_component_that_ended(cluster: Cluster) -> None:
