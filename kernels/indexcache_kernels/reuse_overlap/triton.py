@@ -1,5 +1,8 @@
 """`reuse_overlap` in Triton: a first form, one program a row, every fresh position compared with every reused one.
 
+Measured on an H100 with 32 rows: 56 us at k = 64, where the torch reference takes 326; 446 us at k = 2,048, where it takes 313, since
+k^2 comparisons by one program a row then cost more than sorting.
+
 The softmax is taken in one pass over blocks of fresh positions, with a running maximum (Milakov and Gimelshein, arXiv 1805.02867).
 Prefixes: p_ pointer, b_ block of values, o_ offsets, i_ index, m_ mask.
 """
