@@ -138,7 +138,10 @@ def start(folder: Path) -> Engine:
     os.environ |= {"VLLM_PLUGINS": "dsa_cpu,indexcache", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
     os.environ |= {"VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1"}
     random_model.write(folder, "DeepseekV32ForCausalLM", seed=0)
+    import torch
     from vllm import LLM
+
+    torch.set_num_threads(1)  # torch was loaded before OMP_NUM_THREADS was set; two spinning threads are ten times slower on a busy machine
 
     return Engine(
         LLM(
