@@ -31,6 +31,7 @@ class Prober:
         """Begin a run, unless one is under way."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(run, engines, completions, baseline_ip, canary_ip))
+            self._task.add_done_callback(self._ended)
 
     def take(self) -> tuple[ProbeResult, ...]:
         """Results since the last time."""
@@ -43,10 +44,15 @@ class Prober:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s: probing ended by a fault: %r", self._who, error, exc_info=error)
+
     async def _run(self, run: RunProbes, engines: Engines, completions: Completions, baseline_ip: str, canary_ip: str) -> None:
         for probe in run.probes:
             try:
-                self._results.append(await ask(run, probe, engines, completions, baseline_ip, canary_ip))
+                result = await ask(run, probe, engines, completions, baseline_ip, canary_ip)
+                self._results.append(result)  # not in one line with the await: `take` puts another list in place meanwhile
                 metrics.PROBES.labels("answered").inc()
                 self._done()
             except (ProbeError, EngineError) as error:

@@ -1,0 +1,64 @@
+"""When a status is written."""
+
+from typing import Any
+
+import pytest
+from indexcache_operator.act.status import QUIET_SECONDS, StatusWriter
+from indexcache_operator.api.status import EvidenceStatus, FallbackStatus, Phase, Status, StepStatus
+
+STATUS = Status(phase=Phase.CANARY, epoch=3, step=StepStatus(index=0, weight=5, started_at="t"))
+EVIDENCE = EvidenceStatus(guardrail="recall", verdict="Holding", threshold=0.3, alpha=0.01)
+
+
+class Api:
+    """Takes every write."""
+
+    async def replace(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return body
+
+
+async def writer_at(now: list[float]) -> StatusWriter:
+    writer = StatusWriter(clock=lambda: now[0])
+    raw = {"metadata": {"name": "r", "namespace": "n", "resourceVersion": "1"}}
+    await writer.write(Api(), raw, STATUS)  # type: ignore[arg-type]
+    return writer
+
+
+QUIET = [
+    {"evidence": [EVIDENCE]},
+    {"recall": "0.91", "reason": "96 more requests needed"},
+    {"message": "m"},
+    {"step": STATUS.step.model_copy(update={"requests_seen": 9, "requests_needed": 1}) if STATUS.step else None},
+    {"traffic": STATUS.traffic.model_copy(update={"observed": 5})},
+]
+LOUD = [
+    {"phase": Phase.FALLING_BACK},
+    {"epoch": 4},
+    {"fallback": FallbackStatus(cause="c", since="t", revision="r")},
+    {"canary_pods": ["p"]},
+    {"step": None},
+    {"traffic": STATUS.traffic.model_copy(update={"desired": 5})},
+]
+
+
+@pytest.mark.parametrize("change", QUIET)
+async def test_numbers_wait(change: dict[str, Any]) -> None:
+    now = [100.0]
+    writer = await writer_at(now)
+    changed = STATUS.model_copy(update=change)
+    assert not writer.due(STATUS, changed)
+    now[0] += QUIET_SECONDS
+    assert writer.due(STATUS, changed)
+
+
+@pytest.mark.parametrize("change", LOUD)
+async def test_what_happened_does_not(change: dict[str, Any]) -> None:
+    writer = await writer_at([100.0])
+    assert writer.due(STATUS, STATUS.model_copy(update=change))
+
+
+async def test_a_steady_state_writes_nothing() -> None:
+    now = [100.0]
+    writer = await writer_at(now)
+    now[0] += 3600
+    assert not writer.due(STATUS, STATUS.model_copy())
