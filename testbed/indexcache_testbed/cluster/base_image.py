@@ -52,7 +52,7 @@ def build_base(layout: Layout, report: Reporter) -> None:
     if stamp.exists():
         return
     with (
-        report.step("image python-base (Debian 12)", about="about 40 seconds"),
+        report.step("image python-base (Debian 12)", about="about a minute"),
         tempfile.TemporaryDirectory(dir=layout.artifacts) as scratch,
     ):
         context = Path(scratch)
