@@ -47,7 +47,8 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(str(error))
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    for chatty in ("aiohttp.access", "kopf.objects"):  # a line for each scrape, a line for each event
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     if args.command == "release":
         asyncio.run(release(settings, args.stop, args.timeout))
     else:

@@ -1,0 +1,319 @@
+"""The loop on a real API server and against a control port over HTTP: order, retries, fences, and an end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+from indexcache_operator import names
+from indexcache_operator.act import perform
+from indexcache_operator.api.status import FallbackStatus, Phase, Status
+from indexcache_operator.control import Loops
+from indexcache_operator.engines import EngineError, Engines
+from indexcache_operator.kube import Kube, NotFound
+from indexcache_operator.loop import RolloutLoop
+from indexcache_operator.model import (
+    Action,
+    DeleteWorkload,
+    EnsureWorkload,
+    Event,
+    Kill,
+    Observation,
+    PersistStatus,
+    Plan,
+    RemoveFinalizer,
+    SetLabels,
+)
+from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe.look import Observer
+from indexcache_operator.workload.render import Runtime
+
+ROLLOUT: dict[str, Any] = {
+    "apiVersion": "indexcache.dev/v1alpha1",
+    "kind": "IndexCacheRollout",
+    "metadata": {"name": "r"},
+    "spec": {"engine": {"image": "i", "model": "m"}, "indexCache": {"pattern": "FS"}},
+}
+IDLE = 3600.0
+
+Decide = Callable[[Observation], tuple[Status, list[Action]]]
+
+
+class Scene:
+    """One rollout, and loops over it that decide as the test says."""
+
+    def __init__(self, kube: Kube, namespace: str, session: aiohttp.ClientSession) -> None:
+        self.kube, self.namespace, self.session = kube, namespace, session
+        self.uid = ""
+        self.seen: list[Observation] = []
+        self.fresh = asyncio.Event()
+
+    def path(self, subresource: str = "") -> str:
+        return names.rollouts_path(self.namespace, "r", subresource)
+
+    async def status(self) -> dict[str, Any]:
+        return (await self.kube.get(self.path())).get("status") or {}
+
+    def loop(self, decide: Decide, wait: float = IDLE) -> RolloutLoop:
+        def planner(observation: Observation, memory: Any) -> Plan:
+            self.seen.append(observation)
+            self.fresh.set()
+            status, actions = decide(observation)
+            return Plan(status=status, actions=tuple(actions), next_look_seconds=wait, memory=(memory or 0) + 1)
+
+        observer = Observer(kube=self.kube, session=self.session, runtime=Runtime(image="runtime:1"), hub=Hub(self.session, None))
+        return RolloutLoop(
+            kube=self.kube, session=self.session, observer=observer, planner=planner, namespace=self.namespace, name="r", uid=self.uid
+        )
+
+    async def eventually(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(60):
+            while not await condition():  # noqa: ASYNC110 (the API is what is asked)
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(loop: RolloutLoop) -> AsyncIterator["asyncio.Task[None]"]:
+    task = asyncio.create_task(loop.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def scene(kube: Kube, namespace: str) -> AsyncIterator[Scene]:
+    async with aiohttp.ClientSession() as session:
+        scene = Scene(kube, namespace, session)
+        scene.uid = (await kube.create(names.rollouts_path(namespace), ROLLOUT))["metadata"]["uid"]
+        yield scene
+
+
+async def test_holds_applies_persists_and_then_rests(scene: Scene) -> None:
+    def decide(o: Observation) -> tuple[Status, list[Action]]:
+        status = o.status.model_copy(update={"phase": Phase.CHECKING})
+        return status, [] if o.workload_current else [PersistStatus(), EnsureWorkload(), Event(type="Normal", reason="Began", message="m")]
+
+    loop = scene.loop(decide)
+    async with running(loop):
+
+        async def applied() -> bool:
+            loop.wake()
+            return bool(scene.seen) and scene.seen[-1].workload_current
+
+        await scene.eventually(applied)
+        raw = await scene.kube.get(scene.path())
+        assert raw["metadata"]["finalizers"] == [names.FINALIZER]
+        assert raw["status"]["phase"] == "Checking"
+        looks = len(scene.seen)
+        loop.wake()
+
+        async def looked() -> bool:
+            return len(scene.seen) > looks
+
+        await scene.eventually(looked)
+        assert (await scene.kube.get(scene.path()))["metadata"]["resourceVersion"] == raw["metadata"]["resourceVersion"]
+    events = await scene.kube.select(names.object_path("api/v1", "events", scene.namespace))
+    assert [e["reason"] for e in events] == ["Began"]
+
+
+async def test_an_intent_written_in_between_is_never_erased(scene: Scene) -> None:
+    """Between the look and the write the webhook stores an intent: the write is refused, and the next look sees it."""
+    intent = {"cause": "AlertFiring", "since": "t", "revision": "rev1"}
+
+    async def webhook() -> None:
+        raw = await scene.kube.get(scene.path())
+        await scene.kube.replace(scene.path("status"), {**raw, "status": {**raw.get("status", {}), "fallback": intent}})
+
+    first = True
+
+    def decide(o: Observation) -> tuple[Status, list[Action]]:
+        if o.status.fallback is not None:
+            return o.status.model_copy(update={"phase": Phase.FALLING_BACK}), [PersistStatus()]
+        return o.status.model_copy(update={"epoch": o.status.epoch + 1}), [PersistStatus()]
+
+    loop = scene.loop(decide)
+    looked = loop.observer.look
+
+    async def look(*args: Any) -> Any:
+        nonlocal first
+        found = await looked(*args)
+        if found is not None and found.rollout.held and first:
+            first = False
+            await webhook()
+        return found
+
+    object.__setattr__(loop.observer, "look", look)
+    async with running(loop):
+
+        async def fell() -> bool:
+            return (await scene.status()).get("phase") == "FallingBack"
+
+        await scene.eventually(fell)
+    assert FallbackStatus.model_validate((await scene.status())["fallback"]).cause == "AlertFiring"
+    assert (await scene.status()).get("epoch", 0) == 0
+
+
+async def test_a_kill_waits_for_nothing_and_nothing_for_a_kill(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine hangs until the status was written; the status write hangs until the kill was begun."""
+    killing, killed = asyncio.Event(), asyncio.Event()
+
+    async def kill(self: Engines, ip: str, reason: str) -> None:
+        killing.set()
+
+        async def written() -> bool:
+            return (await scene.status()).get("epoch") == 9
+
+        await scene.eventually(written)
+        killed.set()
+
+    monkeypatch.setattr(Engines, "kill", kill)
+    await _pod(scene)
+
+    def decide(o: Observation) -> tuple[Status, list[Action]]:
+        if not o.workload_current:
+            return o.status, [EnsureWorkload()]
+        if o.status.epoch == 9:
+            return o.status, []
+        return o.status.model_copy(update={"epoch": 9}), [PersistStatus(), Kill(pod="p", reason="why")]
+
+    loop = scene.loop(decide, wait=0.01)
+    written = loop._writer.write
+
+    async def write(*args: Any) -> Any:
+        if args[2].epoch == 9:
+            await killing.wait()
+        return await written(*args)
+
+    monkeypatch.setattr(loop._writer, "write", write)
+    async with running(loop), asyncio.timeout(60):
+        await killed.wait()
+
+
+async def test_a_kill_that_fails_is_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = 0
+    done = asyncio.Event()
+
+    async def kill(self: Engines, ip: str, reason: str) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < perform.KILL_TRIES:
+            raise EngineError("timeout")
+        done.set()
+
+    monkeypatch.setattr(Engines, "kill", kill)
+    await _pod(scene)
+
+    def decide(o: Observation) -> tuple[Status, list[Action]]:
+        if not o.workload_current:
+            return o.status, [EnsureWorkload()]
+        return o.status, [] if done.is_set() else [Kill(pod="p", reason="why")]
+
+    async with running(scene.loop(decide, wait=0.01)), asyncio.timeout(60):
+        await done.wait()
+    assert tries == perform.KILL_TRIES
+
+
+async def test_what_follows_a_failure_waits_for_the_next_look(scene: Scene) -> None:
+    """Labels of a pod that is gone can't be set: the status after it isn't written, the error is told, and the loop goes on."""
+
+    def decide(o: Observation) -> tuple[Status, list[Action]]:
+        if len(scene.seen) < 3:
+            return o.status.model_copy(update={"epoch": 5}), [SetLabels(pod="gone", baseline=True, canary=False), PersistStatus()]
+        return o.status.model_copy(update={"phase": Phase.CHECKING}), [PersistStatus()]
+
+    async with running(scene.loop(decide)):
+
+        async def went_on() -> bool:
+            return (await scene.status()).get("phase") == "Checking"
+
+        await scene.eventually(went_on)
+    assert (await scene.status()).get("epoch", 0) == 0
+    events = await scene.kube.select(names.object_path("api/v1", "events", scene.namespace))
+    assert [e["reason"] for e in events] == ["TurnFailed"]
+    assert "gone" in events[0]["message"]
+
+
+async def test_a_fault_of_the_planners_does_not_end_the_loop(scene: Scene) -> None:
+    def decide(o: Observation) -> tuple[Status, list[Action]]:
+        if len(scene.seen) == 1:
+            raise ZeroDivisionError("a fault")
+        return o.status.model_copy(update={"phase": Phase.CHECKING}), [PersistStatus()]
+
+    async with running(scene.loop(decide)):
+
+        async def went_on() -> bool:
+            return (await scene.status()).get("phase") == "Checking"
+
+        await scene.eventually(went_on)
+
+
+async def test_a_deleted_rollout_goes_when_the_plan_says_so(scene: Scene) -> None:
+    may_go = asyncio.Event()
+
+    def decide(o: Observation) -> tuple[Status, list[Action]]:
+        if not o.deleting:
+            return o.status, [] if o.workload_current else [EnsureWorkload()]
+        return o.status, [DeleteWorkload(), RemoveFinalizer()] if may_go.is_set() else []
+
+    loop = scene.loop(decide, wait=0.02)
+    async with running(loop) as task:
+
+        async def applied() -> bool:
+            return bool(scene.seen) and scene.seen[-1].workload_current
+
+        await scene.eventually(applied)
+        await scene.kube.delete(scene.path())
+
+        async def deleting() -> bool:
+            return scene.seen[-1].deleting
+
+        await scene.eventually(deleting)
+        assert names.FINALIZER in (await scene.kube.get(scene.path()))["metadata"]["finalizers"]
+        may_go.set()
+        await asyncio.wait_for(task, 60)
+    for path in (scene.path(), names.object_path("apis/apps/v1", "deployments", scene.namespace, "r")):
+        with pytest.raises(NotFound):
+            await scene.kube.get(path)
+
+
+async def test_loops_begin_with_an_event_wake_by_it_and_end_with_their_rollout(scene: Scene) -> None:
+    made: list[RolloutLoop] = []
+
+    def make(namespace: str, name: str, uid: str) -> RolloutLoop:
+        made.append(replace(scene.loop(lambda o: (o.status, [RemoveFinalizer()] if o.deleting else [])), uid=uid))
+        return made[-1]
+
+    loops = Loops(make)
+    loops.event(scene.namespace, "r", scene.uid, "1")
+
+    async def looked() -> bool:
+        return len(scene.seen) >= 1
+
+    await scene.eventually(looked)
+    assert loops.healthy()
+    await scene.kube.delete(scene.path())
+    loops.event(scene.namespace, "r", scene.uid, "2")
+
+    async def gone() -> bool:
+        loops.wake(scene.uid)
+        return scene.uid not in loops._loops
+
+    await scene.eventually(gone)
+    assert len(made) == 1
+    await loops.stop()
+
+
+async def _pod(scene: Scene) -> None:
+    """A pod that says it runs. No kubelet is here to make it true."""
+    labels = {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true"}
+    path = names.object_path("api/v1", "pods", scene.namespace)
+    made = await scene.kube.create(
+        path, {"metadata": {"name": "p", "labels": labels}, "spec": {"containers": [{"name": "engine", "image": "i"}]}}
+    )
+    status = {"phase": "Running", "podIP": "127.0.0.9", "podIPs": [{"ip": "127.0.0.9"}]}
+    await scene.kube.replace(f"{path}/p/status", {**made, "status": status})
