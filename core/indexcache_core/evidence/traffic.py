@@ -16,7 +16,7 @@ from enum import StrEnum
 DELTA = 1e-3
 EXACT_UP_TO = 1000
 SLACK = 0.10
-"""How far, in share of the traffic, the canary's may be from the weight and still count as the weight."""
+"""How far, in share of the traffic, the canary's may be from the weight and still count as the weight; at most a third of the change."""
 
 
 class Reached(StrEnum):
@@ -71,6 +71,7 @@ def judge(canary: int, total: int, *, old: float, new: float, delta: float = DEL
             return Reached.NO
         return Reached.YES if old <= 0.0 or at_most(0, total, old) <= delta else Reached.UNKNOWN
     observed = canary / total
+    slack = min(slack, abs(new - old) / 3) if new != old else slack
     low, high = max(new - slack, 0.0), min(new + slack, 1.0)
     agrees = low <= observed <= high or consistent(canary, total, low, delta) or consistent(canary, total, high, delta)
     if not agrees:

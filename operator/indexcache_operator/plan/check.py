@@ -16,6 +16,8 @@ from indexcache_operator.plan.quality_view import site_k
 
 WAIT_FOR_COMPANIONS = 10.0
 """Seconds in which a route or probes may yet appear."""
+SHORTEST_TIMEOUT = 30.0
+"""Seconds that a route must give a request: a prefill of 200K tokens takes 21 on one H200."""
 
 
 def adopt(look: Look, status: Status) -> Status:
@@ -131,6 +133,11 @@ def companions(look: Look) -> list[str]:
     elif not route_math.names(route.backends, look.baseline_service):
         reasons.append(
             f"spec.traffic.httpRoute: rule {where.rule} of {where.name} names no Service {look.baseline_service}; make it its backend"
+        )
+    elif route.request_timeout_seconds is not None and route.request_timeout_seconds < SHORTEST_TIMEOUT:
+        reasons.append(
+            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} ends requests after {route.request_timeout_seconds:g} s, expected "
+            f"timeouts.request of at least {SHORTEST_TIMEOUT:g} s: a long prefill takes longer than that"
         )
     elif route.problem:
         reasons.append(f"spec.traffic.httpRoute: {route.problem}")

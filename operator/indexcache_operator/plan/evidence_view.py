@@ -123,11 +123,11 @@ def _measured(guardrail: Guardrail, memory: Memory, spec: Spec, stream: Stream, 
     grouped: dict[TestKey, Histogram] = defaultdict(Histogram)
     for total, histogram in memory.totals.items():
         if total.measure == guardrail.measure and total.mode is stream and total.context in JUDGED:
-            key = TestKey(guardrail.name, total.site if guardrail.share == 1.0 else None, None if guardrail.share == 1.0 else total.context)
+            key = TestKey(guardrail.name, total.site if guardrail.by_site else None, None if guardrail.by_site else total.context)
             grouped[key] = grouped[key].plus(histogram)
     wanted = (
         {TestKey(guardrail.name, site, None) for site in {t.site for t in guardrail.tests}}
-        if guardrail.share == 1.0
+        if guardrail.by_site
         else {TestKey(guardrail.name, None, c) for c in carrying}
     )
     judgements: dict[TestKey, Judgement] = {}

@@ -46,6 +46,11 @@ class Guardrail:
     share: float = 1.0
     """What one site's observation counts."""
 
+    @property
+    def by_site(self) -> bool:
+        """Whether its tests are of single indexers."""
+        return self.name == "recallPerIndexer"
+
 
 def effective_pattern(spec: Spec) -> str:
     """What is tried: the pattern with the protected indexers Full."""

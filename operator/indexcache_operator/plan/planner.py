@@ -57,7 +57,7 @@ def plan(observation: Observation, memory: object = None) -> Plan:
     status = flags.assign(look, c.status, kinds)
     c = replace(c, status=status.model_copy(update={"pods": _told(look, status), "observed_generation": observation.generation}))
     c = replace(c, status=c.status.model_copy(update={"traffic": report.traffic(c)}))
-    published, remembered = report.publish(c, before, measured and TABLE[c.status.phase].measures)
+    published, remembered = report.publish(c, before, measured)
     c = replace(c, status=published, memory=remembered)
     c = replace(c, status=c.status.model_copy(update={"conditions": conditions.conditions(c)}))
     return _assemble(c, before, targets, kinds)

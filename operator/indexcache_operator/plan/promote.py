@@ -14,7 +14,7 @@ def decide(c: Context) -> Status:
     look, status = c.look, c.status
     off = [p.name for p in look.ready if p.state is None or p.state.mode is not Mode.ON or not flags.settled(look, status, p)]
     alive = any(p.canary_label for p in look.ready if p.name in status.canary_pods)
-    if (not off or not alive) and status.route is not None and status.traffic.desired:
+    if (not off or not alive) and status.traffic.desired:
         status = status.model_copy(update={"traffic": weighted(status.traffic, 0)})
     if off or not look.ready or not restored(look, status) or not canary_released(look):
         message = f"Turning reuse on: {len(look.ready) - len(off)} of {len(look.ready)} engines" if off else "Restoring the route"

@@ -41,7 +41,8 @@ def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]
         if step is not None and before.step is not None:
             step = step.model_copy(update={"requests_seen": before.step.requests_seen, "requests_needed": before.step.requests_needed})
         live = ("evidence", "recall", "verdict", "reason", "step_summary", "requests_seen", "quality")
-        return status.model_copy(update={"step": step, **{name: getattr(before, name) for name in live}}), memory
+        status = status.model_copy(update={"step": step, **{name: getattr(before, name) for name in live}})
+        return (status if status.phase is not Phase.PROMOTING else status.model_copy(update={"reason": _reason(c)})), memory
     needed = _needed(c)
     step = status.step and status.step.model_copy(update={"requests_seen": memory.requests_seen, "requests_needed": needed})
     status = status.model_copy(

@@ -2,7 +2,7 @@
 
 Each waits only for what keeps its Service from being empty: the route for a ready pod behind the baseline's Service, the canary's label for
 the sign that no gateway sends there any more. That sign is the engines' counters; where traffic is too little for them to tell,
-QUIET_SECONDS after the route was accepted without a sign to the contrary.
+a while after the route was accepted without a sign to the contrary.
 """
 
 from indexcache_core.evidence.traffic import Reached
@@ -12,7 +12,10 @@ from indexcache_operator.plan import exposure
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.look import Look, route_accepted, route_has_canary
 
-QUIET_SECONDS = 10.0
+QUIET_SECONDS, FEW_REQUESTS = 10.0, 30
+"""So long with so few requests, and nothing more will be learnt soon."""
+LONG_SECONDS = 60.0
+"""So long with any number of them."""
 
 
 def restored(look: Look, status: Status) -> bool:
@@ -36,7 +39,8 @@ def drained(c: Context) -> bool:
         return False
     if c.seen.reached is Reached.NO:
         return False
-    return c.seen.reached is Reached.YES or c.seen.quiet_seconds >= QUIET_SECONDS
+    quiet = c.seen.quiet_seconds >= (QUIET_SECONDS if c.seen.requests < FEW_REQUESTS else LONG_SECONDS)
+    return c.seen.reached is Reached.YES or quiet
 
 
 def returning_labels(c: Context) -> dict[str, tuple[bool, bool]]:

@@ -1,0 +1,345 @@
+"""Whole rollouts in a small world: how each ends, and what must hold on the way."""
+
+import pytest
+from indexcache_core.contract import Mode
+from indexcache_operator.api.status import Phase
+
+from tests.unit.operator.plan.world import World, bad, good, probe_set, spec
+
+
+def test_a_good_pattern_is_promoted() -> None:
+    world = World(recall=good).until(Phase.PROMOTED)
+    assert world.phases == [Phase.CHECKING, Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED]
+    assert world.failed_requests == 0
+    for _ in range(4):
+        world.look()
+    assert world.modes() == {Mode.ON}
+    assert world.backends == world.original
+    assert all(p.baseline and not p.canary for p in world.pods.values())
+    assert [h.outcome for h in world.status.history] == ["Promoted"]
+
+
+def test_a_harmful_pattern_is_stopped_in_shadow_with_nobody_exposed() -> None:
+    world = World(recall=bad).until(Phase.FELL_BACK)
+    assert Phase.CANARY not in world.phases
+    assert world.reuse_admitted == 0
+    assert world.status.rejected[0].reason == "RecallBelowThreshold"
+    assert world.status.reason == "RecallBelowThreshold"
+    assert "expected" in world.status.message
+
+
+def drifting(world: World, mode: Mode) -> float:
+    return bad(world, mode) if world.status.phase is Phase.CANARY and mode is Mode.ON else good(world, mode)
+
+
+def test_a_pattern_that_turns_harmful_under_reuse_falls_back() -> None:
+    world = World(recall=drifting).until(Phase.FELL_BACK)
+    assert Phase.CANARY in world.phases
+    admitted = world.reuse_admitted
+    for _ in range(20):
+        world.look()
+    assert world.reuse_admitted == admitted
+    assert world.failed_requests == 0
+    assert world.backends == world.original
+    assert world.modes() == {Mode.OFF}
+    assert not any(p.canary for p in world.pods.values())
+
+
+def test_a_pattern_that_turns_harmful_after_promotion_falls_back() -> None:
+    world = World(recall=good).until(Phase.PROMOTED)
+    world.recall = bad
+    world.until(Phase.FELL_BACK)
+    assert world.modes() == {Mode.OFF}
+    assert world.failed_requests == 0
+
+
+def test_a_drop_in_quality_falls_back_though_recall_is_good() -> None:
+    guardrails = {"recall": {"min": 0.5}, "quality": {"maxLogprobDrop": 0.02, "probes": {"configMap": "p"}}}
+    world = World(spec=spec(guardrails=guardrails), recall=good, quality_drop=0.08)
+    world.probes = probe_set()
+    world.until(Phase.FELL_BACK)
+    assert world.status.rejected[0].reason == "QualityBelowThreshold"
+    assert Phase.CANARY in world.phases
+
+
+def test_quality_is_certified_by_probes() -> None:
+    guardrails = {"quality": {"maxLogprobDrop": 0.02, "probes": {"configMap": "p"}}}
+    world = World(spec=spec(guardrails=guardrails), recall=good)
+    world.probes = probe_set()
+    world.until(Phase.PROMOTED, looks=1500)
+    assert world.status.quality is not None
+    assert world.status.quality.pairs >= 10
+
+
+def test_no_data_is_no_success() -> None:
+    """I10: nothing measured, so a bounded wait and then back."""
+    world = World(rate=0).until(Phase.FELL_BACK)
+    assert world.status.rejected[0].reason == "NoEvidence"
+
+
+def test_neither_good_nor_bad_holds_and_then_falls_back() -> None:
+    world = World(recall=lambda w, mode: 0.505)
+    world.until(Phase.FELL_BACK)
+    assert world.status.rejected[0].reason == "ShadowTimeout"
+
+
+def test_observe_only_guardrails_never_act() -> None:
+    world = World(spec=spec(guardrails={"recall": {"min": 0.5, "observeOnly": True}}), recall=bad).until(Phase.CANARY)
+    for _ in range(60):
+        world.look()
+    assert Phase.FALLING_BACK not in world.phases
+
+
+def test_a_rejected_revision_is_refused_until_retry_names_it_and_each_retry_works_once() -> None:
+    """I13."""
+    world = World(recall=bad).until(Phase.FELL_BACK)
+    revision = world.status.revision
+    for _ in range(10):
+        world.look()
+    assert world.status.phase is Phase.FELL_BACK
+    world.annotations["indexcache.dev/retry"] = revision
+    world.until(Phase.SHADOWING).until(Phase.FELL_BACK)
+    for _ in range(10):
+        world.look()
+    assert world.status.phase is Phase.FELL_BACK
+    world.annotations["indexcache.dev/retry"] = f"{revision}/2"
+    world.until(Phase.SHADOWING)
+
+
+def test_a_spec_that_returns_to_a_rejected_revision_is_refused_by_name() -> None:
+    world = World(recall=bad).until(Phase.FELL_BACK)
+    bad_spec, revision = world.spec, world.status.revision
+    world.spec, world.recall = spec(indexCache={"pattern": "FFFS", "minContextTokens": 0}), good
+    world.until(Phase.PROMOTED)
+    world.spec = bad_spec
+    world.until(Phase.FAILED)
+    assert revision in world.status.message
+    assert world.modes() == {Mode.OFF}
+
+
+def test_a_change_of_pattern_starts_over_from_the_baseline() -> None:
+    """I6: superseded evidence doesn't carry over."""
+    world = World(recall=good).until(Phase.CANARY)
+    for _ in range(8):
+        world.look()
+    first = world.status.revision
+    world.spec = spec(indexCache={"pattern": "FFFS", "minContextTokens": 0})
+    world.until(Phase.CHECKING)
+    assert world.modes() == {Mode.OFF}
+    assert world.backends == world.original
+    assert world.status.revision != first
+    assert world.status.evidence == []
+    assert not world.status.rejected
+    assert [h.outcome for h in world.status.history] == ["Superseded"]
+    world.until(Phase.PROMOTED)
+    assert world.failed_requests == 0
+
+
+def test_a_change_of_engine_replaces_pods_only_after_the_way_back() -> None:
+    world = World(recall=good).until(Phase.CANARY)
+    for _ in range(8):
+        world.look()
+    changed = world.spec.model_dump(by_alias=True) if world.spec else {}
+    changed["engine"]["image"] = "engine:2"
+    world.spec = spec(engine=changed["engine"])
+    before = set(world.pods)
+    world.until(Phase.FALLING_BACK)
+    assert set(world.pods) == before
+    world.until(Phase.PROMOTED)
+    assert not before & set(world.pods)
+
+
+def test_kill_by_annotation_outranks_everything() -> None:
+    """I7; idempotent, and nothing happens at the baseline."""
+    world = World(recall=good).until(Phase.CANARY)
+    for _ in range(8):
+        world.look()
+    world.annotations["indexcache.dev/kill"] = world.status.revision
+    world.look()
+    world.look()
+    assert Mode.ON not in world.modes()
+    world.until(Phase.FELL_BACK)
+    world.done.clear()
+    for _ in range(5):
+        world.look()
+    assert world.done == []
+
+
+@pytest.mark.parametrize("phase", [Phase.SHADOWING, Phase.CANARY, Phase.PROMOTED])
+def test_an_alert_of_this_revision_falls_back_and_one_of_another_is_cleared(phase: Phase) -> None:
+    from indexcache_operator.api.status import FallbackStatus
+
+    world = World(recall=good).until(phase)
+    old = FallbackStatus(cause="Alert", message="", since="2026-01-01T00:00:00.000Z", revision="other")
+    world.write(world.status.model_copy(update={"fallback": old}))
+    world.look()
+    assert world.status.fallback is None
+    assert world.status.phase is phase
+    mine = old.model_copy(update={"revision": world.status.revision})
+    world.write(world.status.model_copy(update={"fallback": mine}))
+    world.until(Phase.FELL_BACK)
+    assert world.status.rejected[0].reason == "Alert"
+
+
+def test_a_killed_engine_is_a_cause_and_a_lapsed_permit_is_not() -> None:
+    world = World(recall=good).until(Phase.CANARY)
+    world.wait(lambda w: not (Mode.ON not in w.modes()))
+    step, writes = world.status.step, [p.switch.epoch for p in world.pods.values()]
+    for _ in range(14):  # the operator is away for longer than the permit
+        world.pass_time()
+    assert Mode.TRIPPED in world.modes()
+    world.memory = None
+    world.look()
+    world.look()
+    assert Mode.ON in world.modes()
+    assert max(p.switch.epoch for p in world.pods.values()) > max(writes)
+    assert world.status.phase is Phase.CANARY
+    assert world.status.step is not None
+    assert step is not None
+    assert world.status.step.index == step.index
+    next(p for p in world.pods.values() if p.switch.mode is Mode.ON).switch.kill("by hand")
+    world.until(Phase.FELL_BACK)
+    assert world.status.rejected[0].reason == "Killed"
+
+
+def test_paused_holds_steps_but_neither_evidence_nor_fallback() -> None:
+    world = World(spec=spec(paused=True), recall=good).until(Phase.SHADOWING)
+    for _ in range(200):  # beyond the shadow's timeout
+        world.look()
+    assert world.status.phase is Phase.SHADOWING
+    assert world.status.evidence[0].samples > 0
+    world.spec = spec()
+    world.until(Phase.CANARY)
+    world.spec, world.recall = spec(paused=True), bad
+    world.until(Phase.FELL_BACK)
+
+
+def test_a_lost_canary_pod_gives_its_share_back_and_the_rollout_goes_on() -> None:
+    world = World(recall=good).until(Phase.CANARY)
+    world.wait(lambda w: any("-canary" in b["name"] for b in w.backends))
+    world.lose(world.status.canary_pods[0])
+    world.look()
+    assert world.backends == world.original
+    failed = world.failed_requests
+    world.until(Phase.PROMOTED)
+    assert world.failed_requests == failed
+
+
+def test_the_last_baseline_pod_lost_brings_the_canary_home() -> None:
+    world = World(recall=good).until(Phase.CANARY)
+    world.wait(lambda w: not (w.status.step is None or w.status.step.index < 1 or len(w.status.canary_pods) < 2))
+    for pod in world.pods.values():
+        if pod.name not in world.status.canary_pods:
+            pod.ready = False
+    for _ in range(3):
+        world.look()
+    failed = world.failed_requests
+    for _ in range(10):
+        world.look()
+    assert world.failed_requests == failed
+    for pod in world.pods.values():
+        pod.ready = True
+    world.until(Phase.PROMOTED)
+
+
+def test_a_gateway_cut_off_from_its_proxies_is_not_believed_on_the_way_up() -> None:
+    world = World(recall=good).until(Phase.SHADOWING)
+    world.cut_off = True
+    world.until(Phase.CANARY)
+    for _ in range(60):
+        world.look()
+    assert world.status.phase is Phase.CANARY
+    assert world.status.step is not None
+    assert world.status.step.reached_at is None
+    world.cut_off = False
+    world.until(Phase.PROMOTED)
+
+
+def test_a_gateway_cut_off_while_falling_back_is_seen_and_engines_are_off_all_the_same() -> None:
+    steps = {"strategy": {"shadow": {"minRequests": 20}, "steps": [{"weight": 20}, {"weight": 50, "minDuration": "60s"}]}}
+    world = World(spec=spec(**steps), recall=good).until(Phase.CANARY)
+    world.wait(lambda w: not (w.status.step is None or w.status.step.index < 1 or w.status.step.reached_at is None))
+    world.cut_off, world.recall = True, bad
+    world.until(Phase.FALLING_BACK)
+    admitted = world.reuse_admitted
+    for _ in range(80):
+        world.look()
+    assert world.status.phase is Phase.FALLING_BACK
+    assert world.reuse_admitted == admitted
+    assert world.failed_requests == 0
+    verified = next(c for c in world.status.conditions if c.type == "TrafficVerified")
+    assert verified.status == "False"
+    world.cut_off = False
+    world.until(Phase.FELL_BACK)
+    assert world.failed_requests == 0
+
+
+def test_an_unreachable_engine_is_killed_until_its_permit_has_lapsed() -> None:
+    world = World(recall=good).until(Phase.CANARY)
+    world.wait(lambda w: any("-canary" in b["name"] for b in w.backends))
+    lost = world.pods[world.status.canary_pods[0]]
+    lost.reachable = False
+    world.annotations["indexcache.dev/kill"] = world.status.revision
+    world.look()
+    assert any(a.pod == lost.name for a in world.done if type(a).__name__ == "Kill")
+    world.look()
+    assert "unreachable" in world.status.message
+    world.until(Phase.FELL_BACK)
+    assert Mode.ON not in world.modes()
+
+
+def test_without_a_route_the_weight_is_the_share_of_pods() -> None:
+    world = World(spec=spec(traffic={}), recall=good).until(Phase.PROMOTED)
+    assert world.failed_requests == 0
+    assert world.backends == world.original
+    assert not any(type(a).__name__ == "PatchRoute" for a in world.done)
+
+
+@pytest.mark.parametrize("policy", ["Delete", "Retain"])
+@pytest.mark.parametrize("phase", [Phase.CHECKING, Phase.SHADOWING, Phase.CANARY, Phase.PROMOTED])
+def test_deletion_turns_reuse_off_then_restores_the_route_then_lets_go(policy: str, phase: Phase) -> None:
+    world = World(spec=spec(deletionPolicy=policy), recall=good).until(phase)
+    for _ in range(6):
+        world.look()
+    world.deleting = True
+    for _ in range(300):
+        world.look()
+        if world.gone:
+            break
+    assert world.gone
+    assert world.deleted == (policy == "Delete")
+    assert world.released == (policy == "Retain")
+    assert world.backends == world.original
+    assert Mode.ON not in world.modes()
+    if policy == "Retain":
+        assert world.failed_requests == 0
+
+
+@pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.FELL_BACK])
+def test_a_steady_state_writes_nothing_and_does_nothing_but_renew(phase: Phase) -> None:
+    """I8."""
+    world = World(recall=good if phase is Phase.PROMOTED else bad).until(phase)
+    for _ in range(10):
+        world.look()
+    writes = world.writes
+    world.done.clear()
+    for _ in range(30):
+        world.look()
+    assert world.writes == writes
+    assert {type(a).__name__ for a in world.done} <= ({"PutFlags"} if phase is Phase.PROMOTED else set())
+
+
+def test_every_outcome_is_an_event() -> None:
+    """I12."""
+    world = World(recall=drifting).until(Phase.FELL_BACK)
+    reasons = [a.reason for a in world.done if type(a).__name__ == "Event"]
+    assert reasons == ["Checking", "Shadowing", "Canary", "RecallBelowThreshold", "FellBack"]
+
+
+def test_foreign_backends_keep_their_share_and_come_back_untouched() -> None:
+    """I9."""
+    seen = set()
+    world = World(recall=good).until(Phase.PROMOTED, check=lambda w: seen.add(tuple((b["name"], b["weight"]) for b in w.backends)))
+    assert (("other", 100), ("chat-baseline", 160), ("chat-canary", 40)) in seen
+    assert (("other", 100), ("chat-baseline", 100), ("chat-canary", 100)) in seen
+    assert world.backends == world.original

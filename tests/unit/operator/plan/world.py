@@ -1,0 +1,361 @@
+"""A small world for plans: engines (with the runtime's real switch), labels, a route with proxies that follow it, users, and crashes.
+
+Time passes in looks. Users' requests go where the proxies send them, at once; each request under shadow or reuse is one observation a
+Shared indexer. What must never happen is recorded where it would happen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from indexcache_core.contract import Mode, Requests, Series, Site, State
+from indexcache_core.histogram import Histogram, of
+from indexcache_core.pattern import shared_sites
+from indexcache_operator import model
+from indexcache_operator.api.spec import Spec
+from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.model import EnginePod, Observation, Plan, Probe, ProbeResult, ProbeSet, Route
+from indexcache_operator.plan import plan
+from indexcache_runtime.switch import Refusal, Switch
+
+K, CONTEXT = 16, 3
+"""Tokens chosen; the bucket of context length of all traffic."""
+NAME = "chat"
+FOREIGN = {"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 1}
+BASELINE = {"group": "", "kind": "Service", "name": f"{NAME}-baseline", "port": 80, "weight": 2, "filters": [{"type": "X"}]}
+
+
+class Crash(Exception):
+    """The operator is gone."""
+
+
+@dataclass
+class SimPod:
+    """A pod and its engine."""
+
+    name: str
+    switch: Switch
+    ready: bool = True
+    reachable: bool = True
+    deleting: bool = False
+    baseline: bool = True
+    canary: bool = False
+    admitted_baseline: int = 0
+    admitted_reuse: int = 0
+    contexts: int = 0
+    series: dict[tuple[int, int, Mode], Histogram] = field(default_factory=dict)
+    counted: int = 0
+
+    def measure(self, recall: float, sites: tuple[int, ...]) -> None:
+        if self.switch.series_number != self.counted:
+            self.series, self.counted = {}, self.switch.series_number
+        for site in sites:
+            key = (site, CONTEXT, self.switch.mode)
+            self.series[key] = self.series.get(key, Histogram()).plus(of([recall]))
+
+
+def spec(**changes: Any) -> Spec:
+    """A spec whose evidence comes quickly."""
+    base: dict[str, Any] = {
+        "engine": {"image": "engine:1", "model": "/model", "replicas": 3},
+        "indexCache": {"pattern": "FSFS", "minContextTokens": 0},
+        "strategy": {
+            "shadow": {"minRequests": 20, "timeout": "60s"},
+            "steps": [{"weight": 20}, {"weight": 50}],
+            "progressDeadline": "120s",
+        },
+        "traffic": {"httpRoute": {"name": "users", "rule": "generate"}},
+        "guardrails": {"recall": {"min": 0.5}},
+        "fallback": {"permit": {"canary": "5s", "promoted": "60s"}},
+    }
+    return Spec.model_validate({**base, **changes})
+
+
+@dataclass
+class World:
+    """Everything that is there but the operator."""
+
+    spec: Spec | None = field(default_factory=spec)
+    recall: Callable[[World, Mode], float] = lambda world, mode: 0.9
+    quality_drop: float = 0.0
+    rate: int = 20
+    """Users' requests a look."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.status = Status()
+        self.generation = 1
+        self.annotations: dict[str, str] = {}
+        self.deleting = False
+        self.workload_for = ""
+        self.pods: dict[str, SimPod] = {}
+        self.born = 0
+        self.backends: tuple[dict[str, Any], ...] = (dict(FOREIGN), dict(BASELINE))
+        self.original = self.backends
+        self.route_generation = 1
+        self.proxies = self.backends
+        self.cut_off = False
+        self.memory: Any = None
+        self.probe_results: tuple[ProbeResult, ...] = ()
+        self.probes: ProbeSet | None = None
+        self.crash_at: int | None = None
+        self.done: list[model.Action] = []
+        self.failed_requests = 0
+        self.writes = 0
+        self.released = self.deleted = self.gone = False
+        self.phases: list[Phase] = []
+        self.other = 0
+
+    # ---------------------------------------------------------------- what is there
+
+    def add_pod(self) -> SimPod:
+        self.born += 1
+        pod = SimPod(name=f"pod-{self.born}", switch=Switch(incarnation=f"life-{self.born}", domains=("d",) * 4))
+        self.pods[pod.name] = pod
+        return pod
+
+    def state(self, pod: SimPod) -> State:
+        s, now = pod.switch, self.now.timestamp()
+        s.advance(now)
+        return State(
+            supported=True,
+            sites=tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4)),
+            incarnation=s.incarnation,
+            epoch=s.epoch,
+            mode=s.mode,
+            reason=s.reason,
+            message=s.message,
+            desired=s.flags,
+            identity=s.identity,
+            thresholds=s.thresholds,
+            permit_remaining_seconds=s.remaining(now),
+            series_number=s.series_number,
+            series=tuple(
+                Series.model_validate({"site": site, "context": c, "mode": mode, "overlap": h, "recall": h})
+                for (site, c, mode), h in pod.series.items()
+                if s.series_number == pod.counted
+            ),
+            requests=Requests(
+                admitted_baseline=pod.admitted_baseline,
+                admitted_reuse=pod.admitted_reuse,
+                contexts=tuple(pod.contexts if i == CONTEXT else 0 for i in range(9)),
+            ),
+        )
+
+    def observe(self) -> Observation:
+        results, self.probe_results = self.probe_results, ()
+        return Observation(
+            now=self.now,
+            name=NAME,
+            namespace="ns",
+            uid="uid",
+            generation=self.generation,
+            annotations=dict(self.annotations),
+            deleting=self.deleting,
+            spec=self.spec,
+            spec_problem=None if self.spec else "unreadable",
+            status=self.status,
+            workload_current=self.spec is not None and self.workload_for == self._template(),
+            pods=tuple(
+                EnginePod(
+                    name=p.name,
+                    ip="10.0.0.1",
+                    ready=p.ready,
+                    deleting=p.deleting,
+                    baseline_label=p.baseline,
+                    canary_label=p.canary,
+                    state=self.state(p) if p.reachable and p.ready else None,
+                    error=None if p.reachable else "timeout",
+                )
+                for p in self.pods.values()
+            ),
+            route=Route(
+                found=True,
+                rule_index=0,
+                backends=self.backends,
+                generation=self.route_generation,
+                resource_version=str(self.route_generation),
+                accepted_generation=self.route_generation,
+            ),
+            probes=self.probes,
+            probe_results=results,
+        )
+
+    def _template(self) -> str:
+        assert self.spec is not None
+        return self.spec.engine.model_dump_json()
+
+    # ---------------------------------------------------------------- what happens
+
+    def users(self) -> None:
+        """One look's worth of requests, by the proxies' weights and the present labels."""
+        serving = [b for b in self.proxies if b["weight"] > 0]
+        if not self.pods:
+            return
+        for _ in range(self.rate):
+            service = self.random.choices(serving, [b["weight"] for b in serving])[0]["name"]
+            if service == "other":
+                self.other += 1
+                continue
+            label = "canary" if service.endswith("-canary") else "baseline"
+            behind = [p for p in self.pods.values() if p.ready and not p.deleting and getattr(p, label)]
+            if not behind:
+                self.failed_requests += 1
+                continue
+            self.serve(self.random.choice(behind))
+
+    def serve(self, pod: SimPod) -> None:
+        pod.switch.advance(self.now.timestamp())
+        pod.contexts += 1
+        mode = pod.switch.mode
+        if mode is Mode.ON:
+            pod.admitted_reuse += 1
+        else:
+            pod.admitted_baseline += 1
+        if mode in (Mode.ON, Mode.SHADOW) and pod.switch.pattern:
+            pod.measure(self.recall(self, mode), shared_sites(pod.switch.pattern))
+
+    def act(self, action: model.Action, wanted: Plan) -> None:
+        if self.crash_at is not None:
+            if self.crash_at == 0:
+                self.crash_at = None
+                raise Crash
+            self.crash_at -= 1
+        self.done.append(action)
+        pod = self.pods.get(getattr(action, "pod", ""))
+        match action:
+            case model.Kill():
+                if pod and pod.reachable and pod.ready:
+                    pod.switch.kill(action.reason)
+            case model.PersistStatus():
+                self.write(wanted.status)
+            case model.EnsureWorkload():
+                self.deploy()
+            case model.SetLabels():
+                if pod:
+                    pod.baseline, pod.canary = action.baseline, action.canary
+            case model.PutFlags():
+                if pod and pod.reachable:
+                    pod.switch.put(action.desired, self.now.timestamp())
+            case model.PatchRoute():
+                assert action.resource_version == str(self.route_generation)
+                self.set_route(action.backends)
+            case model.RunProbes():
+                canary = self.pods[action.canary_pod]
+                if canary.switch.mode is Mode.ON:
+                    self.probe_results = tuple(
+                        ProbeResult(
+                            revision=action.revision,
+                            context_tokens=p.context_tokens,
+                            baseline_logprob=-1.0,
+                            canary_logprob=-1.0 - self.quality_drop,
+                            canary_pod=canary.name,
+                            incarnation=canary.switch.incarnation,
+                        )
+                        for p in action.probes
+                    )
+            case model.DeleteWorkload():
+                self.deleted, self.pods = True, {}
+            case model.ReleaseWorkload():
+                self.released = True
+            case model.RemoveFinalizer():
+                self.gone = True
+
+    def write(self, status: Status) -> None:
+        if status != self.status:
+            self.writes += 1
+            self.status = Status.model_validate(status.model_dump(mode="json"))
+
+    def deploy(self) -> None:
+        assert self.spec is not None
+        if self.workload_for and _image(self.workload_for) != self.spec.engine.image:
+            self.pods = {}
+        self.workload_for = self._template()
+        while len(self.pods) < self.spec.engine.replicas:
+            self.add_pod()
+
+    def set_route(self, backends: tuple[dict[str, Any], ...]) -> None:
+        self.backends, self.route_generation = backends, self.route_generation + 1
+
+    def lose(self, name: str) -> None:
+        """A pod is gone, and its Deployment makes another."""
+        del self.pods[name]
+        self.add_pod()
+
+    def look(self, check: Callable[[World], None] | None = None) -> None:
+        """The operator looks and acts, then time passes and users come."""
+        observation = self.observe()
+        try:
+            wanted = plan(observation, self.memory)
+            for action in wanted.actions:
+                try:
+                    self.act(action, wanted)
+                except Refusal:
+                    break
+            else:
+                if not self.gone:
+                    self.write(wanted.status)
+            self.memory = wanted.memory
+        except Crash:
+            self.memory = None
+        if not self.phases or self.phases[-1] is not self.status.phase:
+            self.phases.append(self.status.phase)
+        self.pass_time(check)
+
+    def pass_time(self, check: Callable[[World], None] | None = None) -> None:
+        self.now += timedelta(seconds=0.5)
+        if not self.cut_off:
+            self.proxies = self.backends
+        self.users()
+        if check:
+            check(self)
+
+    def until(self, *phases: Phase, looks: int = 400, check: Callable[[World], None] | None = None) -> World:
+        """Looks until one of these phases is in the stored status."""
+        for _ in range(looks):
+            self.look(check)
+            if self.status.phase in phases:
+                return self
+        raise AssertionError(f"after {looks} looks: {self.status.phase}: {self.status.message} {self.status.reason}; {self.phases}")
+
+    def wait(self, condition: Callable[[World], bool], looks: int = 100) -> World:
+        """Looks until a condition holds."""
+        for _ in range(looks):
+            if condition(self):
+                return self
+            self.look()
+        raise AssertionError(f"after {looks} looks: {self.status.phase}: {self.status.message} {self.status.reason}; {self.phases}")
+
+    @property
+    def reuse_admitted(self) -> int:
+        return sum(p.admitted_reuse for p in self.pods.values())
+
+    def modes(self) -> set[Mode]:
+        for p in self.pods.values():
+            p.switch.advance(self.now.timestamp())
+        return {p.switch.mode for p in self.pods.values()}
+
+
+def _image(template: str) -> str:
+    return template.split('"image":"')[1].split('"')[0]
+
+
+def good(world: World, mode: Mode) -> float:
+    """A harmless pattern."""
+    return world.random.uniform(0.8, 1.0)
+
+
+def bad(world: World, mode: Mode) -> float:
+    """A harmful one."""
+    return world.random.uniform(0.0, 0.4)
+
+
+def probe_set() -> ProbeSet:
+    """Probes as long as the traffic's contexts."""
+    return ProbeSet(probes=tuple(Probe(prompt=f"p{i}", continuation="c", context_tokens=100) for i in range(3)))
