@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 MAX_TOKENS = 24
 K = random_model.CONFIG["index_topk"]
 LENGTHS = (40, 150, 300, 500, 777)
-TRAINED = Path(os.environ.get("TINY_DSA", Path(__file__).parents[2] / "testbed/models/tiny_dsa"))
+TRAINED = Path(__file__).parents[2] / "testbed/models/tiny_dsa"
 
 
 @dataclass(frozen=True)
