@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-ATTRIBUTE = "_indexcache_taint"
+ATTRIBUTE, CLASSED = "_indexcache_taint", "_indexcache_classed"
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Blocks:
         if self.current is None or request._block_hasher is None:
             return found
         base = request.block_hashes
-        classed = [salted(self.current, block) for block in base]
+        classed = self._classed(request, self.current, base)
         first = found[1] // self._size
         best, names = found, base[:first] + classed[first:]
         for candidate, start in ((names, first), (classed, 0)):
@@ -101,6 +101,17 @@ class Blocks:
         request.block_hashes = names
         setattr(request, ATTRIBUTE, Taint(self.current, self.current, base, first))
         return best
+
+    def _classed(self, request: Any, name: str, base: list[bytes]) -> list[bytes]:
+        """The names of `base` under a class. Kept: vLLM looks a waiting request up at every step, and a long prompt has thousands."""
+        kept: tuple[str, bytes, list[bytes]] | None = getattr(request, CLASSED, None)
+        # Names are chained: if the last one is as it was, so are all before it.
+        known = len(kept[2]) if kept else 0
+        same = kept is not None and kept[0] == name and known <= len(base) and (known == 0 or base[known - 1] == kept[1])
+        classed = kept[2] if kept is not None and same else []
+        classed = classed + [salted(name, block) for block in base[len(classed) :]]
+        setattr(request, CLASSED, (name, base[-1] if base else b"", classed))
+        return classed.copy()
 
     def reused_tokens(self, request: Any, hits: int) -> int:
         """How many of the tokens that an admitted request found in the cache lie in blocks with a class."""
