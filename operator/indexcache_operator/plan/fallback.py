@@ -24,7 +24,8 @@ from indexcache_operator.plan.retreat import canary_released, drained, restored,
 def kills(look: Look, status: Status, kinds: dict[str, str]) -> list[Kill]:
     """Every pod on which reuse may run and isn't wanted, those on their way out too."""
     intent = status.fallback
-    why = f"{intent.cause}: revision {status.revision}" if intent else "reuse isn't wanted here"
+    # Read again by triggers.py, should the operator crash before the intent is in the status.
+    why = f"{intent.cause}: revision {intent.revision}: {intent.message}"[:512] if intent else "reuse isn't wanted here"
     since = look.since(intent.since) if intent else 0.0
     return [
         Kill(pod=p.name, reason=why)

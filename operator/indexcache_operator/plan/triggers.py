@@ -69,8 +69,16 @@ def _tripped(c: Context) -> tuple[str, str] | None:
         if pod.state.reason is Reason.BREAKER:
             return "EngineBreaker", f"pod {pod.name}: {pod.state.message or 'its own breaker stopped reuse'}"
         if pod.state.reason is Reason.KILLED:
-            return "Killed", f"pod {pod.name}: {pod.state.message or 'stopped over its control port'}"
+            return _killed_for(c.status.revision, pod.name, pod.state.message)
     return None
+
+
+def _killed_for(revision_: str, pod: str, said: str) -> tuple[str, str]:
+    """Why an engine was killed. If the operator crashed between its kill and writing down the intent, the engine holds the cause."""
+    cause, _, rest = said.partition(f": revision {revision_}: ")
+    if rest and cause.isalpha():
+        return cause, rest
+    return "Killed", f"pod {pod}: {said or 'stopped over its control port'}"
 
 
 def breach_message(c: Context, answer: Answer, test: TestKey) -> str:

@@ -111,6 +111,7 @@ class World:
         self.released = self.deleted = self.gone = False
         self.phases: list[Phase] = []
         self.other = 0
+        self.exposed = False
 
     # ---------------------------------------------------------------- what is there
 

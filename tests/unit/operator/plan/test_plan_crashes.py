@@ -1,0 +1,153 @@
+"""The operator crashes before every single action of a rollout, and wherever hypothesis likes: what may never happen never does.
+
+A crash loses the memory and all that the plan hadn't done yet. After it a new operator sees nothing but what is there.
+"""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from indexcache_core.contract import Mode
+from indexcache_operator.api.status import Phase
+
+from tests.unit.operator.plan.world import World, bad, good
+
+
+def safe(world: World) -> None:
+    """What must hold after every look."""
+    assert world.failed_requests == 0
+    for name in {b["name"] for b in world.backends if world.pods} - {"other"}:
+        label = "canary" if name.endswith("-canary") else "baseline"
+        assert any(p.ready and getattr(p, label) for p in world.pods.values()), f"the route names {name}, and nobody is behind it"
+    if world.status.phase in (Phase.FELL_BACK, Phase.CHECKING, Phase.SHADOWING):
+        assert Mode.ON not in world.modes()
+
+
+def drifting(world: World, mode: Mode) -> float:
+    return bad(world, mode) if world.exposed and mode is Mode.ON else good(world, mode)
+
+
+def turned(world: World) -> World:
+    """From the second step on the pattern is harmful."""
+    world.exposed = False
+
+    def recall(w: World, mode: Mode) -> float:
+        w.exposed = w.exposed or (w.status.step is not None and w.status.step.index >= 1)
+        return drifting(w, mode)
+
+    world.recall = recall
+    return world
+
+
+def actions(make: World, end: Phase) -> int:
+    make.until(end, check=safe)
+    return len(make.done)
+
+
+def test_every_crash_point_of_a_good_rollout_ends_promoted() -> None:
+    for point in range(actions(World(recall=good), Phase.PROMOTED)):
+        world = World(recall=good)
+        world.crash_at = point
+        world.until(Phase.PROMOTED, Phase.FELL_BACK, check=safe)
+        assert world.status.phase is Phase.PROMOTED, f"crash before action {point}: {world.status.message}"
+        assert world.backends == world.original
+        assert all(p.baseline for p in world.pods.values())
+
+
+def test_every_crash_point_of_a_fallback_ends_at_the_baseline() -> None:
+    for point in range(actions(turned(World()), Phase.FELL_BACK)):
+        world = turned(World())
+        world.crash_at = point
+        world.until(Phase.FELL_BACK, check=safe)
+        admitted = world.reuse_admitted
+        for _ in range(6):
+            world.look(safe)
+        assert world.reuse_admitted == admitted, f"crash before action {point}"
+        assert world.backends == world.original
+        assert world.modes() == {Mode.OFF}
+        assert not any(p.canary for p in world.pods.values())
+        assert [r.reason for r in world.status.rejected] == ["RecallBelowThreshold"]
+
+
+FAULTS = st.lists(
+    st.tuples(
+        st.integers(0, 6),
+        st.sampled_from(
+            ["crash", "away", "kill", "restart", "unreachable", "reachable", "alert-old", "pause", "go", "cut", "uncut", "drift"]
+        ),
+        st.integers(0, 2),
+    ),
+    max_size=10,
+)
+
+
+@given(FAULTS, st.integers(0, 3))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(faults: list[tuple[int, str, int]], seed: int) -> None:
+    from indexcache_operator.api.status import FallbackStatus
+
+    from tests.unit.operator.plan.world import spec
+
+    world = World(recall=good, seed=seed)
+    for looks, fault, which in faults:
+        for _ in range(looks):
+            world.look()
+        pods = sorted(world.pods.values(), key=lambda p: p.name)
+        pod = pods[which % len(pods)] if pods else None
+        match fault:
+            case "crash":
+                world.crash_at = which
+            case "away":
+                for _ in range(12):
+                    world.pass_time()
+                world.memory = None
+            case "kill" if pod:
+                pod.switch.kill("by hand")
+            case "restart" if pod:
+                world.born += 1
+                pod.switch = type(pod.switch)(incarnation=f"life-{world.born}", domains=("d",) * 4)
+                pod.series, pod.admitted_baseline, pod.admitted_reuse, pod.contexts = {}, 0, 0, 0
+            case "unreachable" if pod:
+                pod.reachable = False
+            case "reachable":
+                for p in pods:
+                    p.reachable = True
+            case "alert-old":
+                old = FallbackStatus(cause="Alert", since="2026-01-01T00:00:00.000Z", revision="old")
+                if world.status.fallback is None:
+                    world.write(world.status.model_copy(update={"fallback": old}))
+            case "pause":
+                world.spec = spec(paused=True)
+            case "go":
+                world.spec = spec()
+            case "cut":
+                world.cut_off = True
+            case "uncut":
+                world.cut_off = False
+            case "drift":
+                world.recall = bad
+    world.cut_off, world.spec = False, spec()
+    for p in world.pods.values():
+        p.reachable = True
+    world.until(Phase.PROMOTED, Phase.FELL_BACK, looks=900)
+    if world.status.phase is Phase.PROMOTED and world.recall is bad:
+        world.until(Phase.FELL_BACK)
+    assert world.failed_requests == 0
+    assert world.backends == world.original
+    if world.status.phase is Phase.FELL_BACK:
+        admitted = world.reuse_admitted
+        for _ in range(10):
+            world.look(safe)
+        assert world.reuse_admitted == admitted
+        assert world.modes() == {Mode.OFF}
+
+
+@pytest.mark.parametrize("end", [Phase.PROMOTED, Phase.FELL_BACK])
+def test_a_crash_in_every_second_look_only_slows_things_down(end: Phase) -> None:
+    world = World(recall=good) if end is Phase.PROMOTED else turned(World())
+    for look in range(600):
+        if look % 2:
+            world.crash_at = look % 5
+        world.look(safe)
+        if world.status.phase is end:
+            break
+    assert world.status.phase is end
