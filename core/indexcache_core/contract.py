@@ -9,7 +9,8 @@ an *epoch*; another incarnation, an older epoch, or the same epoch with other co
 needs neither. After a kill, a lapsed permit or a breaker an engine is `tripped`: only a PUT with a newer epoch leads out of it.
 
 Counters are cumulative while an incarnation lives. Measurements belong to a *series*: they start from zero, under a new series number,
-whenever the flags that they speak of (pattern, protected) change.
+whenever the flags that they speak of (pattern, protected) change, and with the first flags after an `off` that was PUT: what was measured
+in one try is never evidence in another.
 """
 
 import hashlib

@@ -97,7 +97,9 @@ class Switch:
         self.mode, self.reason, self.message = Mode(desired.flags.mode), Reason.REQUESTED, ""
         self._permit(desired, now)
         measured = (self.pattern or "", repr(desired.flags.protected))
-        if self.pattern is not None and measured != self._measured:
+        if desired.flags.mode == Mode.OFF:
+            self._measured = ()  # what follows is another try, to be judged by its own measurements alone
+        elif measured != self._measured:
             self._measured = measured
             self.series_number += 1
 

@@ -132,6 +132,15 @@ def test_a_series_begins_where_what_is_measured_changes() -> None:
     assert s.series_number == 3
 
 
+def test_a_try_after_off_starts_a_series_of_its_own() -> None:
+    s = switch()
+    s.put(desired(1, mode=Mode.SHADOW), now=0.0)
+    s.kill("by hand")
+    s.put(desired(2, mode=Mode.OFF), now=0.0)
+    s.put(desired(3, mode=Mode.SHADOW), now=0.0)
+    assert s.series_number == 2
+
+
 calls = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.integers(1, 4), st.sampled_from([Mode.OFF, Mode.SHADOW, Mode.ON])),
