@@ -117,12 +117,17 @@ class RolloutLoop:
             metrics.LOOKS.labels("conflict").inc()
             logger.info("%s: somebody else wrote first, looking again: %s", self._who, error)
             return
-        metrics.LOOKS.labels("failed").inc()
-        known = isinstance(error, EXPECTED) or (isinstance(error, ExceptionGroup) and error.split(EXPECTED)[1] is None)
-        logger.error("%s: %s: %s", self._who, type(error).__name__, error, exc_info=None if known else error)
-        message = f"{type(error).__name__}: {error}"
-        if message != self._reported:
-            self._reported = message
+        message = f"{type(error).__name__}: {error}" if not isinstance(error, ExceptionGroup) else "; ".join(map(str, error.exceptions))
+        again, self._reported = message == self._reported, message
+        if _only(error, EngineError):
+            # An engine that is silent is a fact about the engine: the operator is well, and the next plan tells it again.
+            metrics.LOOKS.labels("engine_failed").inc()
+            self.last_success = time.monotonic()
+            logger.log(logging.DEBUG if again else logging.WARNING, "%s: %s", self._who, message)
+        else:
+            metrics.LOOKS.labels("failed").inc()
+            logger.error("%s: %s", self._who, message, exc_info=None if _only(error, EXPECTED) else error)
+        if not again:
             await self._report(message)
 
     async def _report(self, message: str) -> None:
@@ -151,3 +156,8 @@ class RolloutLoop:
             metrics.PHASE.remove(self.namespace, self.name, phase.value)
         metrics.WEIGHT.remove(self.namespace, self.name)
         metrics.LAST_LOOK.remove(self.namespace, self.name)
+
+
+def _only(error: Exception, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
+    """Whether an error is of these kinds, or a group of nothing else."""
+    return isinstance(error, kinds) or (isinstance(error, ExceptionGroup) and error.split(kinds)[1] is None)

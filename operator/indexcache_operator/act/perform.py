@@ -133,7 +133,7 @@ class _Turn:
             except EngineError as error:
                 if attempt == KILL_TRIES:
                     raise
-                logger.warning("%s/%s: kill of %s, try %d: %s", self._owner.namespace, self._owner.name, action.pod, attempt, error)
+                logger.debug("%s/%s: kill of %s, try %d: %s", self._owner.namespace, self._owner.name, action.pod, attempt, error)
             else:
                 return
 
