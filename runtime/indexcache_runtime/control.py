@@ -136,10 +136,10 @@ class Control:
 
     def _settle(self) -> None:
         s, flags = self._switch, self._switch.flags
+        self._measurements.begin(s.series_number)
         if s.mode not in (Mode.SHADOW, Mode.ON) or s.pattern is None:
             self._behaviour = BASELINE
             return
-        self._measurements.begin(s.series_number)
         taint = taint_class(s.pattern, flags.min_context_tokens) if s.mode is Mode.ON else None
         new = Behaviour(s.mode, s.pattern, flags.min_context_tokens, flags.sample_rows, s.series_number, taint)
         if new != self._behaviour:
