@@ -20,18 +20,38 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A verdict and its figures."""
+    """A verdict and its figures; those that cost something are worked out when asked for."""
 
     verdict: Verdict
-    mean: float | None
-    lower_bound: float | None
-    """The mean is above it with probability 1 - beta, at all times at once."""
-    samples: float
-    """In full observations (see betting.py on shares)."""
+    histogram: Histogram
+    """What the certificate may count."""
+    threshold: float | None
     log_e: float
     """log of the wealth of the bet against the pattern; it breaches at log(1 / alpha)."""
-    needed: int | None
-    """Observations that the certificate still wants, estimated."""
+    beta: float
+    share: float
+
+    @property
+    def mean(self) -> float | None:
+        """Of the observations; None without any."""
+        return self.histogram.mean
+
+    @property
+    def samples(self) -> float:
+        """In full observations (see betting.py on shares)."""
+        return self.histogram.count * self.share
+
+    @property
+    def lower_bound(self) -> float | None:
+        """The mean is above it with probability 1 - beta, at all times at once."""
+        return certificate.lower_bound(self.histogram, self.beta, self.share)
+
+    @property
+    def needed(self) -> int | None:
+        """Observations that the certificate still wants, estimated; 0 where it wants none."""
+        if self.threshold is None or self.verdict in (Verdict.CERTIFIED, Verdict.OBSERVING):
+            return 0
+        return certificate.still_needed(self.histogram, self.threshold, self.beta, self.share)
 
 
 def breached(log_e: float, alpha: float) -> bool:
@@ -47,24 +67,17 @@ def judge(
     `histogram`: all observations of the revision that the certificate may count; `log_e`: of the test's detectors; `alpha`: this test's
     part of the chance of a false rollback; `beta`: the chance of a wrong certificate; `acts`: False where the guardrail only observes.
     """
-    needed = None
     if threshold is None or not acts:
         verdict = Verdict.OBSERVING
     elif breached(log_e, alpha):
         verdict = Verdict.BREACHED
     elif not histogram.count:
         verdict = Verdict.NO_DATA
+    elif certificate.certified(histogram, threshold, beta, share):
+        verdict = Verdict.CERTIFIED
     else:
-        needed = certificate.still_needed(histogram, threshold, beta, share)
-        verdict = Verdict.CERTIFIED if needed == 0 else Verdict.HOLDING
-    return Judgement(
-        verdict=verdict,
-        mean=histogram.mean,
-        lower_bound=certificate.lower_bound(histogram, beta, share),
-        samples=histogram.count * share,
-        log_e=log_e,
-        needed=needed,
-    )
+        verdict = Verdict.HOLDING
+    return Judgement(verdict=verdict, histogram=histogram, threshold=threshold, log_e=log_e, beta=beta, share=share)
 
 
 def worst(verdicts: "list[Verdict]") -> Verdict:

@@ -77,8 +77,10 @@ def observe(look: Look, memory: Memory) -> Memory:
     seen, batches = {key: h for key, h in memory.seen.items() if key.pod in present}, _Batches()
     for pod in look.o.pods:
         for key, histogram in _series(pod, spec, status.revision):
-            last = memory.seen.get(key, Histogram())
-            new = histogram if key not in memory.seen else histogram.since(last)
+            last = memory.seen.get(key)
+            if last == histogram:
+                continue
+            new = histogram if last is None else histogram.since(last)
             # A counter that fell without a new series number: count it from zero, as a new life.
             batches.add(key, histogram if new is None else new)
             seen[key] = histogram

@@ -77,3 +77,5 @@ class Memory:
     """The phase and step that `requests_seen` belongs to."""
     published_at: str = ""
     """When live figures were last put into the status."""
+    published: tuple[tuple[str, str], ...] = ()
+    """The verdicts put into it."""

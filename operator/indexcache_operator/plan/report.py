@@ -27,13 +27,13 @@ def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]
     if not measured:
         status = status.model_copy(update={"reason": _reason(c), "step_summary": _step(c)})
         return status, memory
-    evidence = evidence_rows(c)
+    verdicts = tuple((a.guardrail.name, a.verdict.value) for a in c.evidence.answers)
     moved = (status.phase, status.step and status.step.index, status.revision) != (
         before.phase,
         before.step and before.step.index,
         before.revision,
     )
-    turned = [(e.guardrail, e.verdict) for e in evidence] != [(e.guardrail, e.verdict) for e in before.evidence]
+    turned = verdicts != memory.published
     every = EVERY.get(status.phase, 10.0)
     due = not memory.published_at or c.look.since(memory.published_at) >= every
     if not (moved or due or (turned and status.phase is not Phase.PROMOTED)):
@@ -47,7 +47,7 @@ def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]
     step = status.step and status.step.model_copy(update={"requests_seen": memory.requests_seen, "requests_needed": needed})
     status = status.model_copy(
         update={
-            "evidence": evidence,
+            "evidence": evidence_rows(c),
             "step": step,
             "requests_seen": memory.requests_seen if not moved else 0,
             "recall": _recall(c),
@@ -57,7 +57,7 @@ def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]
     )
     shown = replace(c, status=status)
     status = status.model_copy(update={"reason": _reason(shown), "step_summary": _step(shown)})
-    return status, replace(memory, published_at=clock.stamp(c.look.now))
+    return status, replace(memory, published_at=clock.stamp(c.look.now), published=verdicts)
 
 
 def evidence_rows(c: Context) -> list[EvidenceStatus]:

@@ -106,6 +106,13 @@ def test_a_rejected_revision_is_refused_until_retry_names_it_and_each_retry_work
     world.until(Phase.SHADOWING)
 
 
+def test_a_retry_is_judged_by_its_own_measurements() -> None:
+    world = World(recall=bad).until(Phase.FELL_BACK)
+    world.recall = good
+    world.annotations["indexcache.dev/retry"] = world.status.revision
+    world.until(Phase.PROMOTED)
+
+
 def test_a_spec_that_returns_to_a_rejected_revision_is_refused_by_name() -> None:
     world = World(recall=bad).until(Phase.FELL_BACK)
     bad_spec, revision = world.spec, world.status.revision
