@@ -35,7 +35,7 @@ async def operator() -> None:
         "alerts": {"window": ALERT_WINDOW, "minSamples": 10, "configMap": {"namespace": "monitoring"}},
     }
     await run(
-        *("helm", "upgrade", "--install", "indexcache", str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace"),
+        *("helm", "upgrade", "--install", OPERATOR, str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace"),
         *("--values", "-", "--wait", "--timeout", "120s"),
         stdin=json.dumps(values),
     )

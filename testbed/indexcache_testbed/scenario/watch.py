@@ -132,12 +132,8 @@ class Witness:
             )
             assert process.stdout is not None
             try:
-                text = ""
-                async for line in process.stdout:
-                    text += line.decode()
-                    if line != b"}\n":
-                        continue
-                    event, text = json.loads(text), ""
+                async for line in process.stdout:  # one event a line
+                    event = json.loads(line)
                     into.append(Seen(time.monotonic(), {} if event["type"] == "DELETED" else event["object"]))
                     await self._notify()
             finally:
