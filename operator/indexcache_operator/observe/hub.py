@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 10.0
 RETRY_SECONDS = 300.0
-_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 class Hub:

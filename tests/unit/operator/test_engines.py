@@ -1,0 +1,88 @@
+"""Calls to control ports that answer, refuse, misbehave, or are silent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from indexcache_core.contract import Refused, State
+from indexcache_operator.engines import MAX_ANSWER, EngineError, Engines
+
+TOKEN = "token"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def engines(handler: Handler) -> AsyncIterator[Engines]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        assert server.port is not None
+        yield Engines(session=session, token=TOKEN, port=server.port)
+
+
+async def test_a_state_is_read_and_a_kill_carries_its_reason() -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append((request.method, request.path, await request.text()))
+        assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+        return web.Response(text=State(supported=True, incarnation="i", epoch=4).model_dump_json())
+
+    async with engines(handler) as found:
+        assert (await found.state("127.0.0.1")).epoch == 4
+        await found.kill("127.0.0.1", "r" * 600)
+    assert seen[0][:2] == ("GET", "/v1/state")
+    assert seen[1] == ("POST", "/v1/kill", '{"reason":"' + "r" * 512 + '"}')
+
+
+async def test_a_refusal_is_told_in_the_engines_words() -> None:
+    refused = Refused(code="OldEpoch", message="epoch 3 is older than 5", field="epoch")
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=409, text=refused.model_dump_json())
+
+    async with engines(handler) as found:
+        with pytest.raises(EngineError, match="409 OldEpoch: epoch 3 is older than 5") as caught:
+            await found.state("127.0.0.1")
+    assert caught.value.refused == refused
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "words"),
+    [
+        (200, "{}", "outside the contract: supported"),
+        (200, "<html>", "outside the contract"),
+        (502, "bad gateway", "502 with an answer outside the contract"),
+        (200, " " * (MAX_ANSWER + 1), "over"),
+    ],
+)
+async def test_what_is_no_state_is_not_believed(status: int, text: str, words: str) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=status, text=text)
+
+    async with engines(handler) as found:
+        with pytest.raises(EngineError, match=words):
+            await found.state("127.0.0.1")
+
+
+async def test_silence_is_an_error_that_names_the_pod() -> None:
+    release = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response()
+
+    async with engines(handler) as found:
+        with pytest.raises(EngineError, match=r"GET 127\.0\.0\.1:\d+/v1/state"):
+            await found.state("127.0.0.1")
+        release.set()
+
+
+async def test_nobody_there_is_an_error() -> None:
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(EngineError, match=r"\[::1\]:1/v1/state"):
+            await Engines(session=session, token=TOKEN, port=1).state("::1")
