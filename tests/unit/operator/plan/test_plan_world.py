@@ -350,3 +350,84 @@ def test_foreign_backends_keep_their_share_and_come_back_untouched() -> None:
     assert (("other", 100), ("chat-baseline", 160), ("chat-canary", 40)) in seen
     assert (("other", 100), ("chat-baseline", 100), ("chat-canary", 100)) in seen
     assert world.backends == world.original
+
+
+def exposed(world: World) -> World:
+    """A canary under way, its backend in the route."""
+    return world.until(Phase.CANARY).wait(lambda w: any("-canary" in b["name"] for b in w.backends))
+
+
+def test_new_pods_of_a_rollout_that_falls_back_serve_the_baseline() -> None:
+    """I3: what is aborted never grows again."""
+    world = exposed(World(recall=good))
+    world.annotations["indexcache.dev/kill"] = world.status.revision
+    world.look()
+    world.spec = spec(engine={"image": "engine:1", "model": "/model", "replicas": 6})
+    world.deploy()
+    admitted = world.reuse_admitted
+    world.until(Phase.FELL_BACK)
+    for _ in range(5):
+        world.look()
+    assert len(world.pods) == 6
+    assert world.reuse_admitted == admitted
+    assert not any(p.canary for p in world.pods.values())
+
+
+def test_a_breach_while_promoting_takes_every_pod_back() -> None:
+    """I5: nobody is sent to what was just turned on."""
+    world = World(recall=good).until(Phase.PROMOTING)
+    world.recall = bad
+    world.until(Phase.FELL_BACK)
+    assert Phase.PROMOTED not in world.phases
+    assert world.failed_requests == 0
+    assert world.modes() == {Mode.OFF}
+
+
+def test_a_baseline_that_is_not_well_does_not_hold_a_fallback() -> None:
+    """I11: engines are off at once, and the canary's pods, at the baseline again, serve behind both Services."""
+    world = exposed(World(recall=good))
+    for pod in world.pods.values():
+        pod.ready = pod.name in world.status.canary_pods
+    world.failed_requests = 0
+    world.annotations["indexcache.dev/kill"] = world.status.revision
+    world.look()
+    assert not any(p.ready and p.switch.mode is Mode.ON for p in world.pods.values())
+    failed = world.failed_requests
+    world.until(Phase.FELL_BACK)
+    assert world.failed_requests <= failed + world.rate
+    assert world.backends == world.original
+
+
+def test_a_mode_that_reuses_is_never_wanted_before_shadow_was_certified() -> None:
+    wanted = []
+    world = World(recall=good)
+    world.until(Phase.CANARY, check=lambda w: wanted.extend(p.switch.mode for p in w.pods.values()))
+    assert Mode.ON not in wanted
+
+
+def test_each_put_has_an_epoch_persisted_before() -> None:
+    """An epoch that the status doesn't hold could be given twice, to other contents."""
+    world = World(recall=good)
+    for _ in range(200):
+        before = len(world.done)
+        world.look()
+        for action in world.done[before:]:
+            if type(action).__name__ == "PutFlags":
+                assert action.desired.epoch <= world.status.epoch
+        if world.status.phase is Phase.PROMOTED:
+            break
+    contents: dict[tuple[str, int], set[str]] = {}
+    for action in world.done:
+        if type(action).__name__ == "PutFlags":
+            key = (action.desired.incarnation, action.desired.epoch)
+            contents.setdefault(key, set()).add(action.desired.model_dump_json())
+    assert all(len(c) == 1 for c in contents.values())
+
+
+def test_the_users_edit_of_the_route_survives_a_rollout() -> None:
+    """I9: a list that somebody put back while the canary ran is the original from then on."""
+    world = exposed(World(recall=good))
+    edited = ({"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 5}, dict(world.original[1]))
+    world.set_route(edited)
+    world.until(Phase.PROMOTED)
+    assert world.backends == edited
