@@ -90,11 +90,12 @@ def test_measurements_are_of_the_current_series() -> None:
     assert (c.state().series, c.state().series_number) == ((), 2)
 
 
-def test_a_new_series_is_empty_in_every_mode() -> None:
+def test_measurements_outlive_a_fallback_and_end_with_the_next_try() -> None:
     c, _ = control()
     c.put(desired(c, 1))
     plan = StepPlan(Mode.ON, "FSFS", c.behaviour().series, (Row("a", 100),))
     c.measured(plan, Measured(overlap={1: [0.5]}, recall={1: [0.75]}))
     c.kill(Kill())
     assert len(c.state().series) == 1
-    assert c.put(desired(c, 2, mode=Mode.OFF, pattern="FFFS")).series == ()
+    assert len(c.put(desired(c, 2, mode=Mode.OFF)).series) == 1
+    assert c.put(desired(c, 3, mode=Mode.SHADOW)).series == ()
