@@ -3,6 +3,7 @@
 The engine first answers untouched; then the runtime takes charge of the same engine, so that "unpatched" and "off" differ in nothing else.
 """
 
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import torch
 from dsa_cpu.reference import Outcome, Reference
 from indexcache_core.contract import CONTEXT_ENDS_IN_K, Mode, Reason, context_bucket, probe_request_id
 from indexcache_core.pattern import leaders, shared_sites
+from indexcache_runtime.engine import Measured
 from indexcache_runtime.vllm import plugin
+from indexcache_runtime.vllm.steps import MEASURED
+from indexcache_runtime.vllm.worker import later
 
 from tests.engine.runtime_engine import TOKEN, TOKENS_A_STEP, Answer, Engine, start
 
@@ -315,3 +319,18 @@ def test_a_permit_that_lapses_under_load_ends_reuse(engine: Engine, untouched: t
     before = engine.state.steps
     assert [a.tokens for a in engine.ask(PROMPTS, 16)] == [a.tokens for a in untouched[1]]
     assert engine.state.steps.reuse == before.reuse
+
+
+def test_measurements_ride_on_asynchronous_outputs_too() -> None:
+    """No CPU engine schedules asynchronously, so this is the seam alone."""
+    from vllm.v1.outputs import AsyncModelRunnerOutput, ModelRunnerOutput
+
+    class Waiting(AsyncModelRunnerOutput):  # type: ignore[misc]
+        def get_output(self) -> ModelRunnerOutput:
+            return ModelRunnerOutput(req_ids=["a"], req_id_to_index={"a": 0})
+
+    measured = Measured(overlap={1: [0.5]}, recall={1: [0.25]})
+    wrapped = later(Waiting(), measured)
+    assert isinstance(wrapped, AsyncModelRunnerOutput)
+    out = pickle.loads(pickle.dumps(wrapped.get_output()))
+    assert (out.req_ids, getattr(out, MEASURED)) == (["a"], measured)
