@@ -6,11 +6,12 @@ So an image is built again exactly when something in it changed, and a change of
 """
 
 import hashlib
+import json
 from pathlib import Path
 
 from indexcache_testbed.cluster.buildah import archive_name
 from indexcache_testbed.cluster.handle import Cluster
-from indexcache_testbed.cluster.layout import DEFAULT_NAME
+from indexcache_testbed.cluster.layout import DEFAULT_NAME, Layout
 from indexcache_testbed.cluster.project_images import build_project_image, load
 from indexcache_testbed.cluster.report import Reporter
 
@@ -39,11 +40,17 @@ def tag(target: str, root: Path = ROOT) -> str:
     return digest.hexdigest()[:12]
 
 
+def loaded(layout: Layout) -> dict[str, str]:
+    """Tags of the images last put into a cluster, by target."""
+    found: dict[str, str] = json.loads((layout.artifacts / "project/tags.json").read_text())
+    return found
+
+
 def main() -> None:
     """Build what is missing and put it into the cluster."""
-    cluster, report = Cluster.named(DEFAULT_NAME), Reporter()
+    cluster, report, tags = Cluster.named(DEFAULT_NAME), Reporter(), {target: tag(target) for target in SOURCES}
     for target in SOURCES:
-        name = f"{repository(target)}:{tag(target)}"
+        name = f"{repository(target)}:{tags[target]}"
         archive = cluster.layout.artifacts / "project" / archive_name(name)
         with report.step(f"image {name}", about="" if archive.exists() else "about half a minute"):
             if not archive.exists():
@@ -51,6 +58,7 @@ def main() -> None:
                     old.unlink()
                 build_project_image(cluster.layout, name, ROOT, target=target)
             load(cluster, archive)
+    (cluster.layout.artifacts / "project/tags.json").write_text(json.dumps(tags))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from indexcache_testbed import product
+from indexcache_testbed.cluster.layout import Layout
 from indexcache_testbed.scenario import kubectl
 
 NAMESPACE, ROLLOUT, ROUTE, MODEL = "serving", "tiny", "tiny", "tiny"
@@ -46,7 +47,7 @@ async def operator() -> None:
 
 
 def _image(target: str) -> dict[str, str]:
-    return {"repository": product.repository(target), "tag": product.tag(target), "pullPolicy": "Never"}
+    return {"repository": product.repository(target), "tag": product.loaded(Layout.of())[target], "pullPolicy": "Never"}
 
 
 async def fresh() -> None:
