@@ -75,9 +75,13 @@ class Polling:
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        while self._may.wait():
-            self._poller.read()
-            time.sleep(self._interval)
+        # By the clock, whether or not it may: a poller that made up for its pauses would read too often while it may.
+        tick = time.monotonic()
+        while True:
+            tick += self._interval
+            time.sleep(max(tick - time.monotonic(), 0.0))
+            if self._may.is_set():
+                self._poller.read()
 
     @contextmanager
     def on(self) -> Iterator[None]:
