@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from indexcache_operator import names
+from indexcache_operator import metrics, names
 from indexcache_operator.act.status import dump
 from indexcache_operator.api.spec import OnFiring
 from indexcache_operator.api.status import FallbackStatus, Phase
@@ -76,6 +76,7 @@ class Receiver:
         status = rollout.status.model_copy(update={"fallback": intent})
         path = names.rollouts_path(rollout.namespace, rollout.name, "status")
         await self.kube.replace(path, {**rollout.raw, "status": dump(status)})
+        metrics.FALLBACKS.labels(rollout.namespace, rollout.name, CAUSE).inc()
 
 
 def judge(rollout: Rollout, labels: Mapping[str, str]) -> Outcome:

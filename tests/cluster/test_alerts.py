@@ -186,3 +186,10 @@ async def test_tells_its_health_and_its_numbers(edge: Edge, client: TestClient[A
     await post(client, edge.alert(revision="rev0"))
     async with client.get("/metrics") as answer:
         assert 'indexcache_operator_alerts_total{outcome="other_revision"}' in await answer.text()
+
+
+async def test_a_rollback_by_alert_is_counted_once(edge: Edge, client: TestClient[Any, Any]) -> None:
+    await post(client, edge.alert(), edge.alert())
+    async with client.get("/metrics") as answer:
+        expected = f'indexcache_operator_fallbacks_total{{cause="{CAUSE}",namespace="{edge.namespace}",rollout="r"}} 1.0'
+        assert expected in await answer.text()
