@@ -5,14 +5,15 @@
 One engine in one process, so that nothing differs but the runtime: before each request its hooks are put in or taken out, and the control
 port's poller (twice a second, as the API server does) goes on or pauses. Each pair is one prompt asked both ways, in random order; the
 prefix cache is off. The figure is the median of the pairs' ratios, time with over time without, with a bootstrap interval of 95 %: of
-wall time, and of the process's CPU time, which other work on the machine disturbs less. The poller here shares the engine's interpreter,
-in a server it doesn't: that errs against the runtime.
+wall time, and of the engine process's CPU time, which other work on the machine disturbs less. The poller is a
+process of its own, as in a server.
 
 Writes benchmarks/results/off_cost.json.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import random
@@ -20,7 +21,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,24 +64,12 @@ class Toggle:
 
 
 class Polling:
-    """Reads the state over the control port twice a second, while it may."""
+    """Reads the state over the control port twice a second, while it may, from another process."""
 
     def __init__(self, port: int, token: str) -> None:
-        from indexcache_runtime.vllm.metrics import POLL_SECONDS, Poller, StateCollector
-
-        self._poller = Poller(StateCollector(), port, token)
-        self._may = threading.Event()
-        self._interval = POLL_SECONDS
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        # By the clock, whether or not it may: a poller that made up for its pauses would read too often while it may.
-        tick = time.monotonic()
-        while True:
-            tick += self._interval
-            time.sleep(max(tick - time.monotonic(), 0.0))
-            if self._may.is_set():
-                self._poller.read()
+        context = multiprocessing.get_context("spawn")
+        self._may = context.Event()
+        context.Process(target=poll, args=(port, token, self._may), daemon=True).start()
 
     @contextmanager
     def on(self) -> Iterator[None]:
@@ -91,6 +79,20 @@ class Polling:
             yield
         finally:
             self._may.clear()
+
+
+def poll(port: int, token: str, may: Any) -> None:
+    """What the other process runs."""
+    from indexcache_runtime.vllm.metrics import POLL_SECONDS, Poller, StateCollector
+
+    poller = Poller(StateCollector(), port, token)
+    # By the clock, whether or not it may: a poller that made up for its pauses would read too often while it may.
+    tick = time.monotonic()
+    while True:
+        tick += POLL_SECONDS
+        time.sleep(max(tick - time.monotonic(), 0.0))
+        if may.is_set():
+            poller.read()
 
 
 def engine(folder: Path) -> Any:
