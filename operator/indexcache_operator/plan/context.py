@@ -59,10 +59,8 @@ def weighted(traffic: TrafficStatus, percent: int) -> TrafficStatus:
     """Traffic with another weight wanted. What the counters must refute is the nearest of what it may have been."""
     if traffic.desired == percent:
         return traffic
-    before = traffic.desired
-    if traffic.verified_generation is None:
-        before = min(before, traffic.previous) if percent < before else max(before, traffic.previous)
-    return TrafficStatus(desired=percent, previous=before)
+    possible = {traffic.desired} if traffic.verified_generation is not None else {traffic.desired, traffic.previous}
+    return TrafficStatus(desired=percent, previous=min(possible - {percent}, key=lambda before: abs(before - percent)))
 
 
 def remember(look: Look, status: Status, outcome: str, reason: str) -> list[HistoryEntry]:

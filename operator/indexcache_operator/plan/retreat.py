@@ -39,7 +39,8 @@ def drained(c: Context) -> bool:
         return False
     if c.seen.reached is Reached.NO:
         return False
-    quiet = c.seen.quiet_seconds >= (QUIET_SECONDS if c.seen.requests < FEW_REQUESTS else LONG_SECONDS)
+    little = c.seen.requests < FEW_REQUESTS and not c.seen.blind
+    quiet = c.seen.quiet_seconds >= (QUIET_SECONDS if little else LONG_SECONDS)
     return c.seen.reached is Reached.YES or quiet
 
 

@@ -27,6 +27,8 @@ class Seen:
     """Of the traffic that comes through the canary's Service, estimated."""
     quiet_seconds: float = 0.0
     """Since counting began."""
+    blind: bool = False
+    """A pod of the canary that serves can't be asked: what it gets is in no count."""
 
 
 def observe(look: Look, status: Status, memory: Memory) -> tuple[Seen, Memory]:
@@ -41,6 +43,8 @@ def observe(look: Look, status: Status, memory: Memory) -> tuple[Seen, Memory]:
     mark = memory.mark
     if mark is None or mark.setting != setting:
         return Seen(reached=Reached.UNKNOWN), replace(memory, mark=Mark(setting=setting, since=clock.stamp(look.now), admitted=now))
+    if any(p.state is None for p in look.ready if p.name in status.canary_pods):
+        return Seen(reached=Reached.UNKNOWN, quiet_seconds=look.since(mark.since), blind=True), memory
     canary = total = 0
     for life, count in now.items():
         new = max(count - mark.admitted.get(life, 0), 0)

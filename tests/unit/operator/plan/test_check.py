@@ -65,7 +65,7 @@ def test_a_refusal_names_what_is_wrong_and_exposes_nobody(
     changes: dict[str, Any], wrong: Callable[[Observation], Observation], word: str
 ) -> None:
     world = Changed(spec=spec(**changes), recall=good)
-    world.wrong = wrong  # type: ignore[method-assign]
+    world.wrong = wrong
     world.until(Phase.FAILED, looks=60)
     assert word in world.status.message
     stalled = next(c for c in world.status.conditions if c.type == "Stalled")
@@ -80,15 +80,15 @@ def test_a_refusal_names_what_is_wrong_and_exposes_nobody(
 
 def test_a_refusal_ends_when_its_reason_does() -> None:
     world = Changed(recall=good)
-    world.wrong = route(found=False, problem="HTTPRoute users not found")  # type: ignore[method-assign]
+    world.wrong = route(found=False, problem="HTTPRoute users not found")
     world.until(Phase.FAILED, looks=60)
-    world.wrong = lambda o: o  # type: ignore[method-assign]
+    world.wrong = lambda o: o
     world.until(Phase.PROMOTED)
 
 
 def test_nothing_is_deployed_for_a_model_that_cannot_do_it() -> None:
     world = Changed(recall=good)
-    world.wrong = lambda o: replace(o, model_config={"architectures": ["LlamaForCausalLM"]})  # type: ignore[method-assign]
+    world.wrong = lambda o: replace(o, model_config={"architectures": ["LlamaForCausalLM"]})
     for _ in range(10):
         world.look()
     assert not world.pods

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexcache_operator.api.status import Rejected
+from indexcache_operator.api.status import Rejected, TrafficStatus
 from indexcache_operator.plan import clock, guardrails, revision, route_math
+from indexcache_operator.plan.context import weighted
 from indexcache_operator.plan.exposure import canary_count
 
 from tests.unit.operator.plan.world import spec
@@ -119,3 +120,14 @@ def test_a_retry_is_used_up() -> None:
     again = rejected.model_copy(update={"retried": "abc"})
     assert not revision.retry_allowed({revision.RETRY: "abc"}, again)
     assert revision.retry_allowed({revision.RETRY: "abc/2"}, again)
+
+
+@pytest.mark.parametrize(
+    ("desired", "previous", "verified", "percent", "refute"),
+    [(20, 0, None, 0, 20), (50, 25, None, 0, 25), (50, 25, 7, 0, 50), (20, 0, None, 50, 20), (0, 0, 3, 5, 0)],
+)
+def test_what_the_counters_must_refute_is_the_nearest_that_the_weight_may_have_been(
+    desired: int, previous: int, verified: int | None, percent: int, refute: int
+) -> None:
+    before = TrafficStatus(desired=desired, previous=previous, verified_generation=verified)
+    assert weighted(before, percent) == TrafficStatus(desired=percent, previous=refute)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from indexcache_core.contract import Mode
-from indexcache_operator.api.status import Phase
+from indexcache_operator.api.status import FallbackStatus, Phase
 
-from tests.unit.operator.plan.world import World, bad, good
+from tests.unit.operator.plan.world import World, bad, good, spec
 
 
 def safe(world: World) -> None:
@@ -81,12 +81,8 @@ FAULTS = st.lists(
 
 
 @given(FAULTS, st.integers(0, 3))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(faults: list[tuple[int, str, int]], seed: int) -> None:
-    from indexcache_operator.api.status import FallbackStatus
-
-    from tests.unit.operator.plan.world import spec
-
     world = World(recall=good, seed=seed)
     for looks, fault, which in faults:
         for _ in range(looks):

@@ -2,7 +2,8 @@
 
 import pytest
 from indexcache_core.contract import Mode
-from indexcache_operator.api.status import Phase
+from indexcache_operator import model
+from indexcache_operator.api.status import FallbackStatus, Phase
 
 from tests.unit.operator.plan.world import World, bad, good, probe_set, spec
 
@@ -174,8 +175,6 @@ def test_kill_by_annotation_outranks_everything() -> None:
 
 @pytest.mark.parametrize("phase", [Phase.SHADOWING, Phase.CANARY, Phase.PROMOTED])
 def test_an_alert_of_this_revision_falls_back_and_one_of_another_is_cleared(phase: Phase) -> None:
-    from indexcache_operator.api.status import FallbackStatus
-
     world = World(recall=good).until(phase)
     old = FallbackStatus(cause="Alert", message="", since="2026-01-01T00:00:00.000Z", revision="other")
     world.write(world.status.model_copy(update={"fallback": old}))
@@ -288,7 +287,7 @@ def test_an_unreachable_engine_is_killed_until_its_permit_has_lapsed() -> None:
     lost.reachable = False
     world.annotations["indexcache.dev/kill"] = world.status.revision
     world.look()
-    assert any(a.pod == lost.name for a in world.done if type(a).__name__ == "Kill")
+    assert any(a.pod == lost.name for a in world.done if isinstance(a, model.Kill))
     world.look()
     assert "unreachable" in world.status.message
     world.until(Phase.FELL_BACK)
@@ -299,7 +298,7 @@ def test_without_a_route_the_weight_is_the_share_of_pods() -> None:
     world = World(spec=spec(traffic={}), recall=good).until(Phase.PROMOTED)
     assert world.failed_requests == 0
     assert world.backends == world.original
-    assert not any(type(a).__name__ == "PatchRoute" for a in world.done)
+    assert not any(isinstance(a, model.PatchRoute) for a in world.done)
 
 
 @pytest.mark.parametrize("policy", ["Delete", "Retain"])
@@ -339,7 +338,7 @@ def test_a_steady_state_writes_nothing_and_does_nothing_but_renew(phase: Phase) 
 def test_every_outcome_is_an_event() -> None:
     """I12."""
     world = World(recall=drifting).until(Phase.FELL_BACK)
-    reasons = [a.reason for a in world.done if type(a).__name__ == "Event"]
+    reasons = [a.reason for a in world.done if isinstance(a, model.Event)]
     assert reasons == ["Checking", "Shadowing", "Canary", "RecallBelowThreshold", "FellBack"]
 
 
@@ -399,7 +398,7 @@ def test_a_baseline_that_is_not_well_does_not_hold_a_fallback() -> None:
 
 
 def test_a_mode_that_reuses_is_never_wanted_before_shadow_was_certified() -> None:
-    wanted = []
+    wanted: list[Mode] = []
     world = World(recall=good)
     world.until(Phase.CANARY, check=lambda w: wanted.extend(p.switch.mode for p in w.pods.values()))
     assert Mode.ON not in wanted
@@ -412,13 +411,13 @@ def test_each_put_has_an_epoch_persisted_before() -> None:
         before = len(world.done)
         world.look()
         for action in world.done[before:]:
-            if type(action).__name__ == "PutFlags":
+            if isinstance(action, model.PutFlags):
                 assert action.desired.epoch <= world.status.epoch
         if world.status.phase is Phase.PROMOTED:
             break
     contents: dict[tuple[str, int], set[str]] = {}
     for action in world.done:
-        if type(action).__name__ == "PutFlags":
+        if isinstance(action, model.PutFlags):
             key = (action.desired.incarnation, action.desired.epoch)
             contents.setdefault(key, set()).add(action.desired.model_dump_json())
     assert all(len(c) == 1 for c in contents.values())

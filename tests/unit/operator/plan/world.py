@@ -99,7 +99,7 @@ class World:
         self.backends: tuple[dict[str, Any], ...] = (dict(FOREIGN), dict(BASELINE))
         self.original = self.backends
         self.route_generation = 1
-        self.proxies = self.backends
+        self.proxies: tuple[dict[str, Any], ...] = self.backends
         self.cut_off = False
         self.memory: Any = None
         self.probe_results: tuple[ProbeResult, ...] = ()
