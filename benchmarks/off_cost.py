@@ -1,12 +1,12 @@
 """What the runtime costs while it is off: the same engine with and without it, request by request in turn.
 
-    OMP_NUM_THREADS=1 python benchmarks/off_cost.py [--pairs 150]
+    OMP_NUM_THREADS=1 python benchmarks/off_cost.py [--samples 150]
 
 One engine in one process, so that nothing differs but the runtime: before each request its hooks are put in or taken out, and the control
-port's poller (twice a second, as the API server does) goes on or pauses. Each pair is one prompt asked both ways, in random order; the
-prefix cache is off. The figure is the median of the pairs' ratios, time with over time without, with a bootstrap interval of 95 %: of
-wall time, and of the engine process's CPU time, which other work on the machine disturbs less. The poller is a
-process of its own, as in a server.
+port's poller (another process, twice a second, as in a server) goes on or pauses. Each sample is one prompt asked four times, with, without,
+without and with the runtime or the reverse; the prefix cache is off. The figure is the median of the samples' ratios, time with over time
+without, with a bootstrap interval of 95 %: of wall time, and of the engine process's CPU time, which other work on the machine disturbs
+less.
 
 Writes benchmarks/results/off_cost.json.
 """
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import Any
 
 RESULT = Path(__file__).with_name("results") / "off_cost.json"
 CLOCKS = {"wall time": time.perf_counter, "CPU time": time.process_time}
-SHAPES = {"prefill 768 + 1 tokens": (768, 1, 1), "decode 128 + 48 tokens": (128, 48, 1), "4 at once, 256 + 24 tokens each": (256, 24, 4)}
+SHAPES = {"prefill 512 + 1 tokens": (512, 1, 1), "decode 96 + 20 tokens": (96, 20, 1), "4 at once, 96 + 12 tokens each": (96, 12, 4)}
 
 
 class Toggle:
@@ -123,7 +123,7 @@ def interval(ratios: list[float], rng: random.Random, draws: int = 4000) -> tupl
 
 
 def measure(
-    llm: Any, toggle: Toggle, polling: Polling, shape: tuple[int, int, int], pairs: int, rng: random.Random
+    llm: Any, toggle: Toggle, polling: Polling, shape: tuple[int, int, int], samples: int, rng: random.Random
 ) -> dict[str, list[float]]:
     """Ratios of time with the runtime (off) to time without it, by clock."""
     from vllm import SamplingParams
@@ -137,17 +137,19 @@ def measure(
         return {name: clock() - begun[name] for name, clock in CLOCKS.items()}
 
     ratios: dict[str, list[float]] = {name: [] for name in CLOCKS}
-    for i in range(pairs + 2):
+    for i in range(samples + 2):
         prompts = [{"prompt_token_ids": [rng.randrange(3, 256) for _ in range(prompt_tokens)]} for _ in range(at_once)]
-        seconds = {}
-        for with_runtime in rng.sample([False, True], 2):
+        seconds = {with_runtime: dict.fromkeys(CLOCKS, 0.0) for with_runtime in (False, True)}
+        first = rng.random() < 0.5
+        for with_runtime in (first, not first, not first, first):  # what drifts meanwhile falls on both alike
             if with_runtime:
                 toggle.put_in()
-                with polling.on():
-                    seconds[True] = timed(prompts)
+            with polling.on() if with_runtime else nullcontext():
+                took = timed(prompts)
+            if with_runtime:
                 toggle.take_out()
-            else:
-                seconds[False] = timed(prompts)
+            for name in CLOCKS:
+                seconds[with_runtime][name] += took[name]
         if i >= 2:  # the first two warm up
             for name in CLOCKS:
                 ratios[name].append(seconds[True][name] / seconds[False][name])
@@ -157,8 +159,8 @@ def measure(
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=150, help="pairs of each shape")
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--samples", type=int, default=150, help="samples of each shape")
+    samples = parser.parse_args().samples
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         llm = engine(Path(folder) / "model")
@@ -175,11 +177,11 @@ def main() -> None:
 
     rows = []
     for name, shape in SHAPES.items():
-        for clock, ratios in measure(llm, toggle, polling, shape, pairs, rng).items():
+        for clock, ratios in measure(llm, toggle, polling, shape, samples, rng).items():
             low, high = interval(ratios, rng)
             value = statistics.median(ratios)
-            print(f"{name}, {clock}: off / without {value:.4f}, 95 % interval {low:.4f} to {high:.4f}, {pairs} pairs", flush=True)
-            row = {"name": f"{name}, {clock}", "value": round(value, 5), "unit": "ratio", "samples": pairs}
+            print(f"{name}, {clock}: off / without {value:.4f}, 95 % interval {low:.4f} to {high:.4f}, {samples} samples", flush=True)
+            row = {"name": f"{name}, {clock}", "value": round(value, 5), "unit": "ratio", "samples": samples}
             rows.append({**row, "low": round(low, 5), "high": round(high, 5)})
     state = controls[0].state()
     assert state.steps.full > 0  # it did count, so it was in
