@@ -28,7 +28,7 @@ class Load:
     users: int = 3
     pairs: int = 16
     """Size of the tables asked about; may be changed at any time."""
-    pause: float = 0.0
+    pause: float = 0.3
     """Seconds each user thinks between an answer and the next question."""
     seed: int = 7
     timeout: float = 60.0
