@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/off_cost.py [--samples 150]
 
 One engine in one process, so that nothing differs but the runtime: before each request its hooks are put in or taken out, and the control
-port's poller (another process, twice a second, as in a server) goes on or pauses. Each sample is one prompt asked four times, with, without,
+port's poller (another process, twice a second, as in a server) runs or pauses. Each sample is one prompt asked four times: with, without,
 without and with the runtime or the reverse; the prefix cache is off. The figure is the median of the samples' ratios, time with over time
 without, with a bootstrap interval of 95 %: of wall time, and of the process's CPU time, which other work on the machine disturbs
 less.
