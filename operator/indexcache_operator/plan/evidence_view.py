@@ -168,6 +168,17 @@ def _quality(guardrail: Guardrail, memory: Memory, spec: Spec) -> Answer:
     return Answer(guardrail=guardrail, verdict=judgement.verdict, judgements={guardrail.tests[0]: judgement})
 
 
+def decisive(memory: Memory, guardrail: Guardrail, test: TestKey) -> tuple[TestKey, float | None]:
+    """Of the tests under a judgement the one that holds most against the pattern, and the mean of what it saw."""
+    under = [t for t in guardrail.tests if t.site == test.site and test.context in (None, t.context)]
+    found = max(under, key=lambda t: detector.log_e(_detectors(memory, t)), default=test)
+    histogram = Histogram()
+    for total, h in memory.totals.items():
+        if total.measure == guardrail.measure and total.context == found.context and found.site in (None, total.site):
+            histogram = histogram.plus(h)
+    return found, histogram.mean
+
+
 def _detectors(memory: Memory, test: TestKey) -> list[Detector]:
     return [memory.detectors[test, s] for s in STREAMS if (test, s) in memory.detectors]
 

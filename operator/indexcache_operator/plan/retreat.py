@@ -45,9 +45,21 @@ def drained(c: Context) -> bool:
 
 
 def returning_labels(c: Context) -> dict[str, tuple[bool, bool]]:
-    """All behind the baseline's Service; out of the canary's once it is drained."""
+    """All behind the baseline's Service; out of the canary's once it is drained.
+
+    One pod of the canary stays out of the baseline's Service until then, if others are there: what reaches it comes through the canary's, so
+    its counter tells soon and for certain whether anything still does.
+    """
     release = not route_has_canary(c.look) and drained(c)
-    return {p.name: (True, p.canary_label and not release) for p in c.look.pods}
+    witness = None if release else sentinel(c.look)
+    return {p.name: (p.name != witness, p.canary_label and not release) for p in c.look.pods}
+
+
+def sentinel(look: Look) -> str | None:
+    """The pod that is last to return; None where it is needed behind the baseline's Service, or none is behind the canary's alone."""
+    alone = [p.name for p in look.ready if p.canary_label and not p.baseline_label and p.state is not None]
+    others = [p for p in look.ready if p.baseline_label]
+    return alone[-1] if alone and others else None
 
 
 def returning_backends(c: Context) -> tuple[dict[str, object], ...] | None:

@@ -1,8 +1,9 @@
 """Whether traffic went where the route says, by the engines' own counters (indexcache_core/evidence/traffic.py says why and how).
 
 Counting begins when every gateway accepted the route's generation, and begins anew when the counters contradict it. Expected is the share
-of users' requests that pods of the canary get. Where some of them stand behind the baseline's Service too (on the way in and on the way
-back), their part of its requests is expected as well: for a weight w and a part q of the baseline's pods, w + (1 - w) q.
+of users' requests that pods of the canary get. If some of them stand behind the canary's Service alone, those are the ones that are
+counted: of a weight w they get the part that they are of that Service's pods, and nothing else. If all stand behind the baseline's
+Service too, their part of its requests is expected as well: for a part q of the baseline's pods, w + (1 - w) q.
 """
 
 from dataclasses import dataclass, replace
@@ -39,7 +40,8 @@ def observe(look: Look, status: Status, memory: Memory) -> tuple[Seen, Memory]:
     if not route_accepted(look) or look.o.route is None:
         return Seen(reached=Reached.UNKNOWN), replace(memory, mark=None)
     now = admitted(look)
-    setting = f"{status.traffic.desired}@{look.o.route.generation}/{sorted(status.canary_pods)}/{sorted(_behind_baseline(look))}"
+    counted, part, q = _counted(look, status)
+    setting = f"{status.traffic.desired}@{look.o.route.generation}/{sorted(counted)}/{part}/{sorted(_behind_baseline(look))}"
     mark = memory.mark
     if mark is None or mark.setting != setting:
         return Seen(reached=Reached.UNKNOWN), replace(memory, mark=Mark(setting=setting, since=clock.stamp(look.now), admitted=now))
@@ -49,13 +51,12 @@ def observe(look: Look, status: Status, memory: Memory) -> tuple[Seen, Memory]:
     for life, count in now.items():
         new = max(count - mark.admitted.get(life, 0), 0)
         total += new
-        canary += new if life[0] in status.canary_pods else 0
-    q = _part(look, status)
-    old, new_share = (w / 100 + (1 - w / 100) * q for w in (status.traffic.previous, status.traffic.desired))
+        canary += new if life[0] in counted else 0
+    old, new_share = (w / 100 * part + (1 - w / 100) * q for w in (status.traffic.previous, status.traffic.desired))
     reached = traffic.judge(canary, total, old=old, new=new_share)
     percent = None
-    if total:
-        percent = round(100 * min(max((canary / total - q) / (1 - q), 0.0), 1.0)) if q < 1 else None
+    if total and part > q:
+        percent = round(100 * min(max((canary / total - q) / (part - q), 0.0), 1.0))
     seen = Seen(reached=reached, requests=total, percent=percent, quiet_seconds=look.since(mark.since))
     if reached is Reached.NO:
         return seen, replace(memory, mark=Mark(setting=setting, since=clock.stamp(look.now), admitted=now))
@@ -75,6 +76,11 @@ def _behind_baseline(look: Look) -> set[str]:
     return {p.name for p in look.ready if p.baseline_label}
 
 
-def _part(look: Look, status: Status) -> float:
+def _counted(look: Look, status: Status) -> tuple[frozenset[str], float, float]:
+    """The pods whose requests are counted, and their part of the canary's Service and of the baseline's."""
+    canary = {p.name for p in look.ready if p.canary_label and p.name in status.canary_pods}
     behind = _behind_baseline(look)
-    return len(behind & set(status.canary_pods)) / len(behind) if behind else 0.0
+    if alone := canary - behind:
+        return frozenset(alone), len(alone) / len(canary), 0.0
+    chosen = frozenset(status.canary_pods)
+    return chosen, 1.0, len(behind & chosen) / len(behind) if behind else 0.0

@@ -2,11 +2,11 @@
 
 import math
 
-from indexcache_core.contract import Mode, Reason
+from indexcache_core.contract import Mode, Reason, context_label
 from indexcache_core.evidence import quality
 
 from indexcache_operator.api.status import Phase, Status
-from indexcache_operator.plan import revision
+from indexcache_operator.plan import evidence_view, quality_view, revision
 from indexcache_operator.plan.context import Context, fall_back
 from indexcache_operator.plan.evidence_view import Answer
 from indexcache_operator.plan.look import pod_status, wants_on
@@ -90,7 +90,11 @@ def breach_message(c: Context, answer: Answer, test: TestKey) -> str:
     if guardrail.name == "quality" and spec is not None and judgement.mean is not None:
         drop = quality.drop(judgement.mean, spec.max_logprob_drop)
         return f"log-probability drops by {drop:.4f} nat a token, at most {spec.max_logprob_drop:g} allowed; {evidence}"
+    decisive, found = evidence_view.decisive(c.memory, guardrail, test)
     where = f"indexer {test.site}" if test.site is not None else "the Shared indexers"
-    mean = f"{judgement.mean:.3f} in the mean" if judgement.mean is not None else "under the threshold"
+    k = quality_view.site_k(c.look)
+    if decisive.context is not None and k:
+        where += f" at contexts of {context_label(decisive.context, k)} tokens"
+    mean = f"{found:.3f} in the mean" if found is not None else "under the threshold"
     name = "overlap" if guardrail.measure == "overlap" else "recall"
     return f"{name} of {where} is {mean}, at least {guardrail.threshold:g} expected; {evidence}"

@@ -1,7 +1,10 @@
 """`python -m indexcache_testbed.model.probes`: examples/demo-probes.yaml, probes for the tiny model.
 
-Their contexts are as long as the demo's traffic, from just past 2k tokens to 8k, and no table of theirs is the traffic's or the
-measurement's.
+Their contexts are as long as the demo's traffic and have its shape, from small tables with a history just past 2k tokens to large ones at
+8k; no table of theirs is the traffic's or the measurement's.
+
+Trap: probes of another shape than the traffic's judge another thing. A table of 64 pairs makes as long a context as one of 16 with 32
+questions answered before, but a pattern can lose the first and keep the second.
 """
 
 import json
@@ -10,7 +13,7 @@ from pathlib import Path
 from indexcache_testbed.model.questions import ask
 
 SEED = 77_000
-SIZES = {16: 8, 64: 8, 128: 12, 256: 12}
+SIZES = {16: 16, 128: 12, 256: 12}
 """Probes by pairs in the table."""
 FILE = Path(__file__).resolve().parents[3] / "examples" / "demo-probes.yaml"
 HEADER = """\

@@ -67,7 +67,7 @@ async def gateway() -> str:
 
 
 async def engines_answer(url: str, within: float, say: Callable[[str], None]) -> None:
-    """Wait until all engines are there as wanted and the first answer comes through the gateway. Raises TimeoutError with what came last."""
+    """Wait until all engines are as wanted and an answer comes through the gateway. Raises TimeoutError with what came last."""
     start, last = time.monotonic(), ""
     await kubectl.kubectl("-n", NAMESPACE, "wait", "--for=create", f"deployment/{ROLLOUT}", "--timeout=60s")
     await kubectl.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{ROLLOUT}", f"--timeout={within:.0f}s", within=within + 5)

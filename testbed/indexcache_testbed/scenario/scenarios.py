@@ -37,7 +37,7 @@ async def good(stage: Stage) -> Outcome:
 async def harmful(stage: Stage) -> Outcome:
     """A pattern that ruins answers is seen in shadow: nobody is exposed."""
     stage.begin()
-    stage.load.pairs = MEDIUM
+    stage.load.pairs = LONG
     rollout = await stage.apply("demo-harmful")
     await stage.witness.until_phase("Shadowing", "FallingBack", "FellBack", within=60)
     shadowed = time.monotonic()
