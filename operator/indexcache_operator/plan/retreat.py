@@ -47,8 +47,8 @@ def drained(c: Context) -> bool:
 def returning_labels(c: Context) -> dict[str, tuple[bool, bool]]:
     """All behind the baseline's Service; out of the canary's once it is drained.
 
-    One pod of the canary stays out of the baseline's Service until then, if others are there: what reaches it comes through the canary's, so
-    its counter tells soon and for certain whether anything still does.
+    One pod of the canary stays out of the baseline's Service until then, if others are there: what reaches it comes through the canary's,
+    so its counter tells soon and for certain whether anything still does.
     """
     release = not route_has_canary(c.look) and drained(c)
     witness = None if release else sentinel(c.look)

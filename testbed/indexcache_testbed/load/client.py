@@ -28,6 +28,8 @@ class Load:
     users: int = 3
     pairs: int = 16
     """Size of the tables asked about; may be changed at any time."""
+    history: int | None = None
+    """Questions already answered before each; None: as many as bring the context past 2k tokens."""
     pause: float = 0.3
     """Seconds each user thinks between an answer and the next question."""
     seed: int = 7
@@ -53,9 +55,13 @@ class Load:
         """Answers to what was asked at or after this moment of time.monotonic()."""
         return [a for a in self.answers if a.asked_at >= moment]
 
+    def about(self, pairs: int, history: int | None = None) -> None:
+        """From now on users ask about tables of this size."""
+        self.pairs, self.history = pairs, history
+
     async def _user(self) -> None:
         while True:
-            self.answers.append(await self.ask(ask(self.pairs, seed=self.seed, index=next(self._numbers))))
+            self.answers.append(await self.ask(ask(self.pairs, seed=self.seed, index=next(self._numbers), history=self.history)))
             await asyncio.sleep(self.pause)
 
     async def ask(self, question: Question) -> Answer:

@@ -1,7 +1,7 @@
 """The five scenarios. Each plays on the stage as it finds it and leaves the engines at work for the next.
 
-Traffic never stops while they play: users ask, and every answer is checked. `pairs` is the size of the tables that users ask about: with
-16 pairs (and questions already answered before) contexts are 131 tokens, with 128 pairs 259, with 256 pairs 515; the model's k is 64.
+Traffic never stops while they play: users ask, and every answer is checked. Short tables have 16 pairs and come with 47 questions already
+answered (176 tokens), medium ones 128 pairs (259 tokens), long ones 256 (515 tokens); the model's k is 64.
 """
 
 import time
@@ -17,7 +17,8 @@ from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Witness, reusing
 
 OPERATOR_NAMESPACE, OPERATOR = "indexcache-system", "indexcache-operator"
-SHORT, MEDIUM, LONG = 16, 128, 256
+SHORT, MEDIUM, LONG = (16, 47), (128, 0), (256, 0)
+"""Pairs, and questions before."""
 
 Scenario = Callable[[Stage], Awaitable[Outcome]]
 
@@ -25,7 +26,7 @@ Scenario = Callable[[Stage], Awaitable[Outcome]]
 async def good(stage: Stage) -> Outcome:
     """A pattern that keeps the answers goes all the way."""
     stage.begin()
-    stage.load.pairs = MEDIUM
+    stage.load.about(*MEDIUM)
     rollout = await stage.apply("demo-good")
     stage.say("half the indexers share; the evidence must certify every step")
     await stage.witness.until_phase("Promoted", within=240)
@@ -37,7 +38,7 @@ async def good(stage: Stage) -> Outcome:
 async def harmful(stage: Stage) -> Outcome:
     """A pattern that ruins answers is seen in shadow: nobody is exposed."""
     stage.begin()
-    stage.load.pairs = LONG
+    stage.load.about(*LONG)
     rollout = await stage.apply("demo-harmful")
     await stage.witness.until_phase("Shadowing", "FallingBack", "FellBack", within=60)
     shadowed = time.monotonic()
@@ -51,12 +52,13 @@ async def harmful(stage: Stage) -> Outcome:
 async def drift(stage: Stage) -> Outcome:
     """A pattern that is harmless on short tables and ruinous on long ones: the users' tables grow while it is exposed."""
     stage.begin()
-    stage.load.pairs = SHORT
+    stage.load.about(*SHORT)
     rollout = await stage.apply("demo-drift")
     last = rollout["spec"]["strategy"]["steps"][-1]["weight"]
     await stage.until_exposed(last, within=180)
-    stage.say(f"{last} % of the traffic on the canary; now the users' tables grow from {SHORT} to {LONG} pairs")
-    stage.load.pairs, grown = LONG, time.monotonic()
+    stage.say(f"{last} % of the traffic on the canary; now the users' tables grow from {SHORT[0]} to {LONG[0]} pairs")
+    stage.load.about(*LONG)
+    grown = time.monotonic()
     await stage.witness.until_phase("FellBack", within=120)
     outcome = stage.outcome("c", "drift after exposure, stopped by evidence", _pattern(rollout), Mode.ON)
     outcome.trigger = "the engines' counters hold the evidence"
@@ -71,7 +73,7 @@ async def drift(stage: Stage) -> Outcome:
 async def operator_lost(stage: Stage) -> Outcome:
     """The operator is taken away in mid-canary: the engines return to the baseline by themselves when their permit lapses."""
     stage.begin()
-    stage.load.pairs = MEDIUM
+    stage.load.about(*MEDIUM)
     rollout = await stage.apply("demo-good", _hold_steps)
     await stage.until_exposed(rollout["spec"]["strategy"]["steps"][0]["weight"], within=180)
     step = stage.witness.now.status["step"]["index"]
@@ -97,7 +99,7 @@ async def operator_lost(stage: Stage) -> Outcome:
 async def alert(stage: Stage) -> Outcome:
     """All the operator's guardrails only observe; Prometheus sees recall fall, Alertmanager calls, the operator rolls back."""
     stage.begin()
-    stage.load.pairs = LONG
+    stage.load.about(*LONG)
     rollout = await stage.apply("demo-alert")
     await stage.witness.until_phase("Canary", within=180)
     exposed = await stage.witness.until("an engine reusing", lambda w: bool(w.looks and reusing(w.looks[-1])), within=60)
