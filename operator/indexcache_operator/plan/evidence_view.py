@@ -17,7 +17,7 @@ from indexcache_core.histogram import Histogram
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase
 from indexcache_operator.model import EnginePod
-from indexcache_operator.plan import clock, quality_view
+from indexcache_operator.plan import clock, contexts, quality_view
 from indexcache_operator.plan.guardrails import CARRIES, JUDGED, Guardrail, guardrails, question
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Measure, Memory, SeriesKey, Stream, TestKey, TotalKey
@@ -108,7 +108,7 @@ def judge(look: Look, memory: Memory) -> Evidence:
     """What the guardrails say now."""
     spec, phase = look.spec, look.o.status.phase
     stream: Stream = Mode.SHADOW if phase in (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING) else Mode.ON
-    shares = traffic_shares(look)
+    shares = contexts.shares(memory, JUDGED)
     answers = []
     for guardrail in guardrails(spec):
         if guardrail.measure is None:
@@ -181,13 +181,6 @@ def decisive(memory: Memory, guardrail: Guardrail, test: TestKey) -> tuple[TestK
 
 def _detectors(memory: Memory, test: TestKey) -> list[Detector]:
     return [memory.detectors[test, s] for s in STREAMS if (test, s) in memory.detectors]
-
-
-def traffic_shares(look: Look) -> dict[int, float]:
-    """Share of users' requests with judged prompt lengths, by bucket, as the engines count them."""
-    counts = {c: sum(p.state.requests.contexts[c] for p in look.o.pods if p.state) for c in JUDGED}
-    total = sum(counts.values())
-    return {c: n / total for c, n in counts.items() if n} if total else {}
 
 
 def speaks_of(state: State, spec: Spec, revision: str) -> bool:

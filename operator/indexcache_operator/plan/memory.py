@@ -72,6 +72,10 @@ class Memory:
     mark: Mark | None = None
     admitted: dict[tuple[str, str], int] | None = None
     """Users' requests at the last look, by pod and incarnation."""
+    context_counts: dict[tuple[str, str], tuple[int, ...]] | None = None
+    """Users' requests by context length at the last look, by pod and incarnation."""
+    contexts: tuple[float, ...] = ()
+    """Users' requests by context length, the older the lighter (contexts.py)."""
     requests_seen: int = 0
     counting: str = ""
     """The phase and step that `requests_seen` belongs to."""

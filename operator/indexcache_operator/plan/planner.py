@@ -12,6 +12,7 @@ from indexcache_operator.model import Action, EnsureWorkload, Event, Observation
 from indexcache_operator.plan import (
     clock,
     conditions,
+    contexts,
     deletion,
     evidence_view,
     exposure,
@@ -44,7 +45,7 @@ def plan(observation: Observation, memory: object = None) -> Plan:
     evidence = Evidence()
     measured = row.measures and observation.spec is not None and look.wanted_revision == status.revision
     if measured:
-        remembered = evidence_view.observe(look, remembered)
+        remembered = contexts.observe(look, evidence_view.observe(look, remembered))
         evidence = evidence_view.judge(look, remembered)
     remembered = _count(look, status, remembered)
     seen, remembered = traffic_view.observe(look, status, remembered)

@@ -4,10 +4,11 @@ By the deficit rule: of the buckets of context length that have probes, the next
 Probes go on after the certificate, more seldom: what was good may drift.
 """
 
-from indexcache_core.contract import CONTEXT_ENDS_IN_K, Mode, context_bucket
+from indexcache_core.contract import Mode, context_bucket
 
 from indexcache_operator.api.status import Phase
 from indexcache_operator.model import EnginePod, Probe, RunProbes
+from indexcache_operator.plan import contexts
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.look import pod_status
 from indexcache_operator.plan.memory import Memory
@@ -59,8 +60,8 @@ def _next(c: Context, k: int) -> list[Probe]:
     by_bucket: dict[int, list[Probe]] = {}
     for probe in c.look.o.probes.probes:
         by_bucket.setdefault(context_bucket(probe.context_tokens, k), []).append(probe)
-    traffic = _traffic(c)
-    weights = {b: traffic[b] for b in by_bucket if traffic[b] > 0} or dict.fromkeys(by_bucket, 1.0)
+    shares = contexts.shares(c.memory, range(contexts.BUCKETS))
+    weights = {b: shares[b] for b in by_bucket if b in shares} or dict.fromkeys(by_bucket, 1.0)
     total = sum(weights.values())
     done = {b: sum(c.memory.quality_counts.get(str(b), {}).values()) for b in by_bucket}
     out = []
@@ -70,11 +71,3 @@ def _next(c: Context, k: int) -> list[Probe]:
         out.append(by_bucket[b][done[b] % len(by_bucket[b])])
         done[b] += 1
     return out
-
-
-def _traffic(c: Context) -> list[float]:
-    counts = [0.0] * (len(CONTEXT_ENDS_IN_K) + 1)
-    for pod in c.look.o.pods:
-        for i, n in enumerate(pod.state.requests.contexts if pod.state else ()):
-            counts[i] += n
-    return counts
