@@ -1,12 +1,21 @@
 """How likely an engine holds a fixed continuation of a prompt: the mean log-probability of its tokens, in nats.
 
-Prompt and continuation are made into tokens apart, once, and asked of both pods as the same numbers, so that the pair differs in nothing
-but the engine. Log-probabilities are those of prompt tokens (`prompt_logprobs`), as vLLM then reads nothing from its prefix cache: keys
-made under the baseline before would hide what reuse does to a prefill. Costs: the answer has an entry for each prompt token, some 80
-bytes each.
+Each token of the continuation is a completion of one token after the prompt and the continuation so far, which asks for the
+log-probability of just that token (`logprob_token_ids`). So the engine computes the logits of one position, whatever the prompt's length,
+and the answer is a few hundred bytes. `prompt_logprobs` would make it compute those of the whole prompt.
+
+Invariants:
+* Both pods are asked the same token ids. They come from one engine's tokenizer, for prompt and continuation together.
+* No probe reads KV that somebody else computed, for keys made at the baseline before would hide what reuse does to a prefill. The prefix
+  cache is salted for each probe and pod; the tokens of one continuation share the salt, and so the first alone prefills the prompt.
+
+Trap: vLLM returns log-probabilities before any penalty or temperature, but only with the engine's argument `--logprobs-mode` as it is by
+default, `raw_logprobs`.
 """
 
+import asyncio
 import json
+import math
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +23,13 @@ from typing import Any
 import aiohttp
 from indexcache_core.contract import probe_request_id
 
+from indexcache_operator.model import Probe
+from indexcache_operator.observe.probes import MAX_CONTINUATION
+
 TIMEOUT_SECONDS = 300.0
 """A long prefill behind users' requests."""
-MAX_ANSWER = 64 * 1024 * 1024  # bytes
+MAX_ANSWER = 16 * 1024 * 1024
+"""Bytes. The largest is that of /tokenize, some 8 a token."""
 
 
 class ProbeError(Exception):
@@ -49,23 +62,36 @@ class Completions:
         except (KeyError, IndexError, TypeError):
             raise ProbeError(f"{ip}: /v1/models names no model") from None
 
-    async def tokens(self, ip: str, model: str, prompt: str, continuation: str) -> Tokens:
-        """Both in tokens, special tokens before the prompt alone. ProbeError if the continuation has none."""
+    async def tokens(self, ip: str, model: str, probe: Probe) -> Tokens:
+        """Prompt and continuation as this engine's tokenizer splits the whole. ProbeError, see `split`."""
 
-        async def of(text: str, special: bool) -> tuple[int, ...]:
-            answer = await self._call("POST", ip, "/tokenize", {"model": model, "prompt": text, "add_special_tokens": special})
-            return tuple(int(t) for t in answer.get("tokens", ()))
+        async def of(text: str) -> tuple[int, ...]:
+            answer = await self._call("POST", ip, "/tokenize", {"model": model, "prompt": text, "add_special_tokens": True})
+            try:
+                return tuple(int(token) for token in answer["tokens"])
+            except (KeyError, TypeError, ValueError):
+                raise ProbeError(f"{ip}: /tokenize returns no list of tokens") from None
 
-        found = Tokens(prompt=await of(prompt, True), continuation=await of(continuation, False))
-        if not found.prompt or not found.continuation:
-            raise ProbeError(f"{ip}: a probe's prompt or continuation has no tokens")
-        return found
+        prompt, whole = await asyncio.gather(of(probe.prompt), of(probe.prompt + probe.continuation))
+        return split(probe, prompt, whole)
 
     async def logprob(self, ip: str, model: str, tokens: Tokens) -> float:
-        """Mean log-probability of the continuation's tokens after the prompt, in nats. ProbeError."""
-        body = {"model": model, "prompt": [*tokens.prompt, *tokens.continuation], "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
-        answer = await self._call("POST", ip, "/v1/completions", body)
-        return mean_logprob(answer, tokens)
+        """Mean log-probability of the continuation's tokens after the prompt, in nats. One request for each, in turn. ProbeError."""
+        salt = secrets.token_urlsafe(32)  # 256 bits, as vLLM advises
+        found = []
+        for i, token in enumerate(tokens.continuation):
+            body = {
+                "model": model,
+                "prompt": [*tokens.prompt, *tokens.continuation[:i]],
+                "max_tokens": 1,
+                "temperature": 0,
+                "logprobs": 0,
+                "logprob_token_ids": [token],
+                "return_tokens_as_token_ids": True,
+                "cache_salt": salt,
+            }
+            found.append(token_logprob(await self._call("POST", ip, "/v1/completions", body), token))
+        return sum(found) / len(found)
 
     async def _call(self, method: str, ip: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         host = f"[{ip}]" if ":" in ip else ip
@@ -93,14 +119,32 @@ class Completions:
         return found
 
 
-def mean_logprob(answer: dict[str, Any], tokens: Tokens) -> float:
-    """The mean over the continuation's tokens in a completion's `prompt_logprobs`. ProbeError if they aren't there, one for each token."""
+def split(probe: Probe, prompt: tuple[int, ...], whole: tuple[int, ...]) -> Tokens:
+    """What the whole's tokens add to the prompt's.
+
+    ProbeError, naming the probe, if the prompt's tokens are no prefix of the whole's, or if the continuation has none or too many.
+    """
+    what = f"probe {probe.prompt[-40:]!r} + {probe.continuation!r}"
+    if not prompt or whole[: len(prompt)] != prompt:
+        raise ProbeError(
+            f"{what}: the prompt's {len(prompt)} tokens are not the first of the {len(whole)} of both texts together; expected a boundary "
+            "of tokens between the two; begin the continuation with a blank, or move the boundary"
+        )
+    continuation = whole[len(prompt) :]
+    if not 1 <= len(continuation) <= MAX_CONTINUATION:
+        raise ProbeError(f"{what}: a continuation of {len(continuation)} tokens; expected 1 to {MAX_CONTINUATION}; choose another")
+    return Tokens(prompt=prompt, continuation=continuation)
+
+
+def token_logprob(answer: dict[str, Any], token: int) -> float:
+    """This token's log-probability in a completion of one token, in nats. ProbeError if it is not there, or is none."""
     try:
-        entries = answer["choices"][0]["prompt_logprobs"]
-        if len(entries) != len(tokens.prompt) + len(tokens.continuation):
-            raise ProbeError(f"prompt_logprobs: {len(entries)} entries for {len(tokens.prompt) + len(tokens.continuation)} tokens")
-        tail = entries[len(tokens.prompt) :]
-        found = [float(entry[str(token)]["logprob"]) for entry, token in zip(tail, tokens.continuation, strict=True)]
+        found = float(answer["choices"][0]["logprobs"]["top_logprobs"][0][f"token_id:{token}"])
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ProbeError(f"prompt_logprobs: not as expected: {error!r}") from None
-    return sum(found) / len(found)
+        raise ProbeError(f"top_logprobs: not as expected: {error!r}; expected an entry token_id:{token}; needs vLLM 0.32") from None
+    if not math.isfinite(found) or found > 0:
+        raise ProbeError(
+            f"top_logprobs: found {found} for token {token}; expected a log-probability, finite and not over 0; run the engine with "
+            "--logprobs-mode=raw_logprobs, vLLM's default"
+        )
+    return found

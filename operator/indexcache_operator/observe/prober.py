@@ -64,16 +64,20 @@ async def ask(run: RunProbes, probe: Probe, engines: Engines, completions: Compl
     """One pair. ProbeError, EngineError."""
     before = await _pair(engines, baseline_ip, canary_ip)
     model = await completions.model(baseline_ip)
-    tokens = await completions.tokens(baseline_ip, model, probe.prompt, probe.continuation)
-    baseline, canary = await asyncio.gather(completions.logprob(baseline_ip, model, tokens), completions.logprob(canary_ip, model, tokens))
+    tokens = await completions.tokens(baseline_ip, model, probe)
+    try:
+        async with asyncio.TaskGroup() as both:  # not `gather`, which lets the other go on after one failed
+            baseline, canary = (both.create_task(completions.logprob(ip, model, tokens)) for ip in (baseline_ip, canary_ip))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     after = await _pair(engines, baseline_ip, canary_ip)
     _comparable(before[0], after[0], on=False, pod=run.baseline_pod)
     _comparable(before[1], after[1], on=True, pod=run.canary_pod)
     return ProbeResult(
         revision=run.revision,
         context_tokens=len(tokens.prompt),
-        baseline_logprob=baseline,
-        canary_logprob=canary,
+        baseline_logprob=baseline.result(),
+        canary_logprob=canary.result(),
         canary_pod=run.canary_pod,
         incarnation=after[1].incarnation,
     )

@@ -11,6 +11,9 @@ from indexcache_operator.model import Probe, ProbeSet
 from indexcache_operator.observe.rollout import words
 
 KEY = "probes.jsonl"
+MAX_CONTINUATION = 8
+"""Tokens: each is a request of its own to both engines. Only an engine can count them; here a continuation of more words is refused, as it
+has more tokens too."""
 Object = dict[str, Any]
 
 
@@ -41,6 +44,11 @@ def read(raw: Object | None, name: str, namespace: str) -> ProbeSet:
             return ProbeSet(
                 problem=f"{field}: {KEY} line {number} of ConfigMap {name}: {found}; expected an object with the texts prompt and "
                 "continuation and the number contextTokens; correct it"
+            )
+        if (length := len(item.continuation.split())) > MAX_CONTINUATION:
+            return ProbeSet(
+                problem=f"{field}: {KEY} line {number} of ConfigMap {name}: found a continuation of {length} words; expected at most "
+                f"{MAX_CONTINUATION} tokens; shorten it"
             )
         probes.append(Probe(prompt=item.prompt, continuation=item.continuation, context_tokens=item.contextTokens))
     if not probes:

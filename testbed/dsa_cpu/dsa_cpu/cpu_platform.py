@@ -41,6 +41,10 @@ def check_supported(vllm_config: Any) -> None:
 class DsaCpuPlatform(CpuPlatform):  # type: ignore[misc]
     """The CPU platform; for models with DSA, with the sparse attention of this package."""
 
+    simple_compile_backend = "eager"
+    """For vLLM's helpers outside the model, such as a token's rank among log-probabilities. Inductor, the default, calls a C++ compiler at
+    the first request that needs one of them, and without one the engine dies of that request."""
+
     @classmethod
     def get_attn_backend_cls(cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None) -> str:
         """The attention backend's class, as a dotted name."""

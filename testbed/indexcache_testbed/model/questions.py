@@ -70,7 +70,7 @@ class Question:
         return completion.split()[:1] == [self.answer]
 
     def probe(self) -> "Probe":
-        return Probe(self.prompt, self.answer, self.tokens)
+        return Probe(self.prompt, f" {self.answer}", self.tokens)
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,14 @@ class Probe:
 
     prompt: str
     continuation: str
+    """With the blank that separates it from the prompt."""
     tokens: int
     """The prompt's length in tokens."""
 
     @property
     def text(self) -> str:
-        """Prompt and continuation, for a server that returns log-probabilities of prompts."""
-        return f"{self.prompt} {self.continuation}"
+        """Prompt and continuation."""
+        return self.prompt + self.continuation
 
 
 @dataclass(frozen=True)

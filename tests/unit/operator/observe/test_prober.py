@@ -13,11 +13,11 @@ from aiohttp.test_utils import TestServer
 from indexcache_core.contract import Mode, State, is_probe
 from indexcache_operator.engines import Engines
 from indexcache_operator.model import Probe, RunProbes
-from indexcache_operator.observe.completions import Completions, ProbeError, Tokens, mean_logprob
+from indexcache_operator.observe.completions import Completions, ProbeError, Tokens, split, token_logprob
 from indexcache_operator.observe.prober import Prober, ask
 
 TOKEN = "secret"
-PROBE = Probe(prompt="a b c", continuation="d e", context_tokens=300)
+PROBE = Probe(prompt="a b c", continuation=" d e", context_tokens=300)
 RUN = RunProbes(revision="r1", baseline_pod="b", canary_pod="c", probes=(PROBE, PROBE))
 
 
@@ -28,6 +28,8 @@ class Pods:
     modes: dict[str, list[Mode]]
     """For each address the modes that its state shows, the last one for ever."""
     logprobs: dict[str, float]
+    """Of the token "d" at each address; each letter on is 0.1 less likely."""
+    broken: set[str] = field(default_factory=set)
     requests: list[web.Request] = field(default_factory=list)
 
     async def state(self, request: web.Request) -> web.Response:
@@ -41,18 +43,18 @@ class Pods:
 
     async def tokenize(self, request: web.Request) -> web.Response:
         body = await request.json()
-        words = [ord(word) for word in body["prompt"].split()]
-        return web.json_response({"tokens": [1, *words] if body["add_special_tokens"] else words})
+        return web.json_response({"tokens": [1, *(ord(word) for word in body["prompt"].split())]})
 
     async def complete(self, request: web.Request) -> web.Response:
         self.requests.append(request)
         body = await request.json()
-        value = self.logprobs[request.host.split(":")[0]]
-        entries = [None, *({str(t): {"logprob": value}} for t in body["prompt"][1:])]
-        return web.json_response({"choices": [{"text": "x", "prompt_logprobs": entries}]})
+        if (host := request.host.split(":")[0]) in self.broken:
+            return web.json_response({"choices": []})
+        entry = {f"token_id:{token}": self.logprobs[host] - 0.1 * (token - ord("d")) for token in body["logprob_token_ids"]}
+        return web.json_response({"choices": [{"text": "x", "logprobs": {"top_logprobs": [{"token_id:7": -0.1} | entry]}}]})
 
 
-BASELINE, CANARY = "127.0.0.1", "127.0.0.2"
+BASELINE, CANARY = HOSTS = "127.0.0.1", "127.0.0.2"
 
 
 @pytest.fixture
@@ -77,10 +79,17 @@ async def edges(pods: Pods) -> AsyncIterator[tuple[Engines, Completions]]:
 
 async def test_asks_both_pods_the_same_tokens_as_a_probe(pods: Pods, edges: tuple[Engines, Completions]) -> None:
     result = await ask(RUN, PROBE, *edges, BASELINE, CANARY)
-    assert (result.baseline_logprob, result.canary_logprob, result.incarnation, result.context_tokens) == (-0.5, -0.75, "i", 4)
+    assert (result.baseline_logprob, result.canary_logprob) == pytest.approx((-0.55, -0.8))
+    assert (result.incarnation, result.context_tokens) == ("i", 4)
     bodies = [await request.json() for request in pods.requests]
-    assert bodies[0] == bodies[1]
-    assert bodies[0]["prompt"] == [1, *map(ord, "abcde")]
+    asked = [(tuple(body["prompt"]), *body["logprob_token_ids"], body["max_tokens"]) for body in bodies]
+    a, b, c, d, e = map(ord, "abcde")
+    assert sorted(asked) == sorted([((1, a, b, c), d, 1), ((1, a, b, c, d), e, 1)] * 2)
+    salts = {
+        host: {body["cache_salt"] for request, body in zip(pods.requests, bodies, strict=True) if host in request.host} for host in HOSTS
+    }
+    assert all(len(of_pod) == 1 for of_pod in salts.values())
+    assert salts[BASELINE] != salts[CANARY]
     assert all(is_probe(request.headers["X-Request-Id"], TOKEN) for request in pods.requests)
     assert not is_probe(pods.requests[0].headers["X-Request-Id"], "another token")
 
@@ -109,15 +118,48 @@ async def test_results_come_in_the_background_and_are_handed_over_once(edges: tu
     await prober.stop()
 
 
+async def test_no_two_probes_share_a_salt(pods: Pods, edges: tuple[Engines, Completions]) -> None:
+    for _ in range(2):
+        await ask(RUN, PROBE, *edges, BASELINE, CANARY)
+    assert len({(await request.json())["cache_salt"] for request in pods.requests}) == 4
+
+
+async def test_an_answer_of_one_pod_alone_is_no_pair(pods: Pods, edges: tuple[Engines, Completions]) -> None:
+    pods.broken.add(CANARY)
+    with pytest.raises(ProbeError, match="top_logprobs"):
+        await ask(RUN, PROBE, *edges, BASELINE, CANARY)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         {},
-        {"choices": [{}]},
-        {"choices": [{"prompt_logprobs": [None, {"2": {"logprob": -1}}]}]},
-        {"choices": [{"prompt_logprobs": [None, {"2": {"logprob": -1}}, {"9": {"logprob": -1}}]}]},
+        {"choices": [{"logprobs": None}]},
+        {"choices": [{"logprobs": {"top_logprobs": []}}]},
+        {"choices": [{"logprobs": {"top_logprobs": [{"token_id:2": -1.0}]}}]},
+        {"choices": [{"logprobs": {"top_logprobs": [{"token_id:3": 1.5}]}}]},
+        {"choices": [{"logprobs": {"top_logprobs": [{"token_id:3": float("nan")}]}}]},
     ],
 )
-def test_an_answer_without_each_token_is_no_measurement(answer: dict[str, Any]) -> None:
-    with pytest.raises(ProbeError, match="prompt_logprobs"):
-        mean_logprob(answer, Tokens(prompt=(1, 2), continuation=(3,)))
+def test_an_answer_without_the_tokens_logprob_is_no_measurement(answer: dict[str, Any]) -> None:
+    with pytest.raises(ProbeError, match="top_logprobs"):
+        token_logprob(answer, 3)
+
+
+def test_the_continuation_is_what_the_whole_adds_to_the_prompt() -> None:
+    assert split(PROBE, (1, 2), (1, 2, 3, 4)) == Tokens(prompt=(1, 2), continuation=(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "whole", "words"),
+    [
+        ((1, 2), (1, 5), "not the first"),
+        ((1, 2, 3), (1, 2), "not the first"),
+        ((), (1, 2), "not the first"),
+        ((1, 2), (1, 2), "of 0 tokens"),
+        ((1, 2), (1, 2, *range(9)), "of 9 tokens; expected 1 to 8"),
+    ],
+)
+def test_a_probe_that_tokens_do_not_divide_is_named(prompt: tuple[int, ...], whole: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ProbeError, match=rf"^probe 'a b c' \+ ' d e': .*{words}"):
+        split(PROBE, prompt, whole)
