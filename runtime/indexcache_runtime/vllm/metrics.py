@@ -4,7 +4,7 @@ The API server and the engine core are two processes. A thread of the first poll
 last state; a collector renders what is kept. So a scrape never waits, the event loop never blocks, and when the engine hangs the numbers
 stay and their age, a metric, grows.
 
-Trap: vLLM loads endpoint plugins only if VLLM_PLUGINS names them.
+Trap: vLLM loads endpoint plugins only if VLLM_PLUGINS names them; where it is unset, `endpoints` has this one loaded.
 """
 
 import http.client
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from indexcache_runtime.exposition import families
 from indexcache_runtime.server import NoToken, port, read_token
+from indexcache_runtime.vllm.endpoints import NAME
 from indexcache_runtime.vllm.headers import Headers
 from indexcache_runtime.vllm.plugin import log_as_vllm_does
 
@@ -91,7 +92,7 @@ class Poller(threading.Thread):
 class Endpoint:
     """See vllm.plugins.endpoint_plugins.interface.EndpointPlugin."""
 
-    name = "indexcache"
+    name = NAME
     required_tasks = None
 
     def __init__(self) -> None:

@@ -1,8 +1,9 @@
 """vLLM's entry point of the plugin: `register`, in every process of a vLLM server that loads general plugins.
 
-It only makes hooks: a method that the engine core can call in its workers, and wrappers around the end of the engine core's
-construction and the beginning of its loop. What an engine is, and whether it is supported, is known once it stands: then either steps,
-blocks and workers are taken charge of, or nothing is touched and the control port says why. Without a token nothing is done at all.
+It only makes hooks: a method that the engine core can call in its workers, wrappers around the end of the engine core's construction and
+the beginning of its loop, and one around the API server's search for endpoint plugins. What an engine is, and whether it is supported, is
+known once it stands: then either steps, blocks and workers are taken charge of, or nothing is touched and the control port says why.
+Without a token nothing is done at all.
 
 Trap: in a process of its own an engine core loads plugins from inside its constructor, too late to wrap that; there its loop is the hook.
 """
@@ -18,7 +19,7 @@ from indexcache_core.contract import Site
 from indexcache_runtime.control import Control
 from indexcache_runtime.engine import Probe
 from indexcache_runtime.server import NoToken, port, read_token, serve
-from indexcache_runtime.vllm import refusals, worker
+from indexcache_runtime.vllm import endpoints, refusals, worker
 from indexcache_runtime.vllm.blocks import Blocks
 from indexcache_runtime.vllm.steps import Steps
 
@@ -40,6 +41,7 @@ def register() -> None:
     if hasattr(EngineCore, MARK):
         return
     setattr(EngineCore, MARK, True)
+    endpoints.load_unlisted()
     setattr(WorkerWrapperBase, worker.METHOD, worker.attach)
     construct = EngineCore.__init__
 
