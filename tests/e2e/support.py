@@ -1,0 +1,151 @@
+"""What the end-to-end tests share: a way to each engine's own ports, to Prometheus and the webhook, and rollouts that hold still."""
+
+import asyncio
+import base64
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import aiohttp
+from indexcache_core.contract import CONTROL_PORT, Desired, Flags, Mode, State
+from indexcache_testbed.scenario import install, kubectl
+from indexcache_testbed.scenario.stage import Stage
+from indexcache_testbed.scenario.watch import Look, backends, reusing
+
+USERS_PORT = 8000
+BASELINE, CANARY = f"{install.ROLLOUT}-baseline", f"{install.ROLLOUT}-canary"
+SELECTOR = f"indexcache.dev/rollout={install.ROLLOUT}"
+_variants = itertools.count(1)
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer, token by token."""
+
+    tokens: tuple[str, ...]
+    logprobs: tuple[float, ...]
+    mode: str
+    """The engine's mode by its own word."""
+
+
+@dataclass
+class Engines:
+    """The engines, each at its own address."""
+
+    session: aiohttp.ClientSession
+    _token: str = field(default="", repr=False)
+
+    async def pods(self) -> dict[str, str]:
+        """Addresses by name, of those that are not on their way out."""
+        found = await kubectl.items("pods", install.NAMESPACE, SELECTOR)
+        return {p["metadata"]["name"]: p["status"]["podIP"] for p in found if "deletionTimestamp" not in p["metadata"]}
+
+    async def token(self) -> str:
+        """The control port's token."""
+        if not self._token:
+            secret = await kubectl.get("secret", f"{install.ROLLOUT}-control", install.NAMESPACE)
+            self._token = base64.b64decode(secret["data"]["token"]).decode()
+        return self._token
+
+    async def call(self, method: str, ip: str, path: str, body: bytes | None = None, token: str | None = None) -> tuple[int, str]:
+        """Status and text of a call to a control port; with the engines' token unless another is given ("": none at all)."""
+        token = await self.token() if token is None else token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with self.session.request(method, f"http://{ip}:{CONTROL_PORT}{path}", data=body, headers=headers) as answer:
+            return answer.status, await answer.text()
+
+    async def state(self, ip: str) -> State:
+        """An engine's state."""
+        status, text = await self.call("GET", ip, "/v1/state")
+        assert status == 200, text
+        return State.model_validate_json(text)
+
+    async def put(self, ip: str, flags: Flags, permit: float | None = None) -> State:
+        """Set flags under the next epoch. Only while no rollout owns the engines."""
+        state = await self.state(ip)
+        wanted = Desired(incarnation=state.incarnation, epoch=state.epoch + 1, flags=flags, permit_seconds=permit)
+        status, text = await self.call("PUT", ip, "/v1/flags", wanted.model_dump_json().encode())
+        assert status == 200, text
+        return State.model_validate_json(text)
+
+    async def complete(self, ip: str, prompt: str, *, tokens: int) -> Completion:
+        """What one engine answers to a user."""
+        body = {"model": install.MODEL, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "logprobs": 1}
+        async with self.session.post(f"http://{ip}:{USERS_PORT}/v1/completions", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            choice = (await answer.json())["choices"][0]["logprobs"]
+            return Completion(tuple(choice["tokens"]), tuple(choice["token_logprobs"]), answer.headers["x-indexcache-state"])
+
+
+async def service(name: str, namespace: str) -> str:
+    """A Service's URL inside the testbed."""
+    spec = (await kubectl.get("service", name, namespace))["spec"]
+    return f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
+
+
+async def prometheus(session: aiohttp.ClientSession, path: str, **query: Any) -> Any:
+    """`data` of an answer of Prometheus' API."""
+    url = await service("prometheus", "monitoring")
+    async with session.get(f"{url}/api/v1/{path}", params={k: str(v) for k, v in query.items()}) as answer:
+        assert answer.status == 200, await answer.text()
+        return (await answer.json())["data"]
+
+
+async def annotate(key: str, value: str) -> None:
+    """kubectl annotate the rollout."""
+    await kubectl.kubectl("-n", install.NAMESPACE, "annotate", "icr", install.ROLLOUT, f"{key}={value}", "--overwrite")
+
+
+def held(weight: int, change: Callable[[Object], None] | None = None) -> Callable[[Object], None]:
+    """Makes a rollout of an example stay at its only step, under a revision that was never tried."""
+
+    def apply(rollout: Object) -> None:
+        rollout["spec"]["strategy"]["steps"] = [{"weight": weight, "minDuration": "10m"}]
+        # No context is so short: nothing but the revision's name changes.
+        rollout["spec"]["indexCache"]["minContextTokens"] = next(_variants)
+        if change:
+            change(rollout)
+
+    return apply
+
+
+async def exposed(stage: Stage, example: str, weight: int, change: Callable[[Object], None] | None = None) -> list[str]:
+    """Bring a rollout to its canary and hold it there; the canary's pods, once the engines' counters have shown the weight."""
+    await stage.apply(example, held(weight, change))
+    await stage.until_exposed(weight, within=180)
+    return list(stage.witness.now.status["canaryPods"])
+
+
+def restored(stage: Stage) -> bool:
+    """Whether the users' route is as they wrote it."""
+    return bool(stage.witness.routes) and set(backends(stage.witness.routes[-1])) == {BASELINE}
+
+
+def after(looks: Sequence[Look], moment: float) -> list[Look]:
+    """Looks that began after a moment: one takes a second at most."""
+    return [look for look in looks if look.at > moment + 1.0]
+
+
+def all_off(look: Look, engines: int = 3) -> bool:
+    """Whether that many engines answered, and none reuses."""
+    return len(look.states) == engines and not reusing(look)
+
+
+def modes(look: Look) -> set[Mode]:
+    """Of all engines."""
+    return {state.mode for state in look.states.values()}
+
+
+async def in_groups(size: int, calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Results of all calls in order, so many of them under way at a time."""
+    slots = asyncio.Semaphore(size)
+
+    async def one(call: Callable[[], Awaitable[T]]) -> T:
+        async with slots:
+            return await call()
+
+    return list(await asyncio.gather(*(one(call) for call in calls)))

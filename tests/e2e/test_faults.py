@@ -1,0 +1,88 @@
+"""A gateway that is cut off from its proxies: its status goes on to say that all is done, while traffic goes where it went before."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from indexcache_testbed.cluster import faults
+from indexcache_testbed.cluster.handle import Cluster
+from indexcache_testbed.scenario.stage import Stage
+from indexcache_testbed.scenario.watch import Seen, Witness, backends
+from support import CANARY, all_off, annotate, exposed, held, restored
+
+WEIGHT = 50
+
+
+async def cut() -> None:
+    """Cut the proxies off."""
+    await asyncio.to_thread(faults.cut_gateway, Cluster.named())
+    assert await asyncio.to_thread(faults.is_cut, Cluster.named())
+
+
+async def restore() -> None:
+    """Undo it."""
+    await asyncio.to_thread(faults.restore_gateway, Cluster.named())
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def whole() -> AsyncIterator[None]:
+    """Whatever a test did, the gateway is whole afterwards."""
+    yield
+    await restore()
+
+
+async def test_a_weight_that_no_proxy_knows_is_not_reached(stage: Stage) -> None:
+    stage.begin()
+    await stage.apply("demo-good", held(WEIGHT))
+    await stage.witness.until_phase("Shadowing", within=60)
+    await cut()
+    moment = time.monotonic()
+    await stage.witness.until("the gateway's word that the weight is in place", lambda w: CANARY in (accepted(w) or {}), within=120)
+    await stage.witness.until("the operator's word that it is not", lambda w: refuted(w.now), within=60)
+    assert not [s for s in stage.seen() if s.at >= moment and (s.status.get("step") or {}).get("reachedAt")]
+    assert stage.witness.now.phase == "Canary"
+    await restore()
+    await stage.until_exposed(WEIGHT, within=60)
+    assert not [a for a in stage.load.since(stage.started) if a.failed]
+
+
+async def test_a_fallback_past_the_gateway_is_total_all_the_same(stage: Stage) -> None:
+    stage.begin()
+    await exposed(stage, "demo-good", WEIGHT)
+    await cut()
+    moment = time.monotonic()
+    await annotate("indexcache.dev/kill", stage.witness.now.status["revision"])
+    await stage.witness.until("all engines at the baseline", lambda w: all_off(w.looks[-1]), within=10)
+    await stage.witness.until("the route as it was", lambda w: restored(stage) and accepted(w) is not None, within=30)
+    # Proxies still send to the canary's Service: its engines answer at the baseline, and the operator knows that it is not over.
+    await stage.witness.until("traffic seen on the canary", lambda w: "still show traffic on the canary" in _message(w), within=60)
+    assert stage.witness.now.phase == "FallingBack"
+    assert all_off(stage.witness.looks[-1])
+    await restore()
+    await stage.witness.until_phase("FellBack", within=90)
+    assert stage.witness.now.status["fallback"]["cause"] == "Killed"
+    off = stage.off_since(moment)
+    assert off is not None
+    assert stage.admitted_between(off, time.monotonic()) == 0
+    assert not [a for a in stage.load.since(stage.started) if a.failed]
+
+
+def accepted(witness: Witness) -> dict[str, int] | None:
+    """Backends of the route, once the gateway says that it has put this generation in place."""
+    route = witness.routes[-1]
+    parents = route.status.get("parents") or []
+    seen = [
+        c.get("observedGeneration") for p in parents for c in p.get("conditions", []) if c["type"] == "Accepted" and c["status"] == "True"
+    ]
+    return backends(route) if seen and all(g == route.object["metadata"]["generation"] for g in seen) else None
+
+
+def refuted(seen: Seen) -> bool:
+    """Whether the rollout says that its weight is not what the engines see."""
+    conditions = {c["type"]: c for c in seen.status.get("conditions", [])}
+    return bool(seen.status["traffic"]["desired"] == WEIGHT and conditions["TrafficVerified"]["status"] == "False")
+
+
+def _message(witness: Witness) -> str:
+    return str(witness.now.status.get("message", ""))
