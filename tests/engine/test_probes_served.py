@@ -117,7 +117,8 @@ async def test_a_continuation_that_changes_the_prompts_last_token_is_refused_by_
 def test_without_a_list_of_plugins_metrics_and_headers_are_there(server: Server) -> None:
     server.put("shadow", flags={"mode": "shadow", **HARMFUL})
     shown = until(lambda: r if (r := server.users.get("/v1/models")).headers["x-indexcache-state"] == "shadow" else None)
-    assert shown.headers["x-indexcache-pod"]
+    assert [len(shown.headers.get_list(f"x-indexcache-{name}")) for name in ("pod", "state")] == [1, 1]
+    assert "indexcache: VLLM_PLUGINS is not set" in server.log.read_text()
     assert {labels["mode"]: value for labels, value in server.metrics()["indexcache_mode"]}["shadow"] == 1
     assert server.users.get("/v1/state").status_code == 404
 

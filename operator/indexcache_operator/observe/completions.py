@@ -31,6 +31,9 @@ TIMEOUT_SECONDS = 300.0
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes. The largest is that of /tokenize, some 8 a token."""
 
+ROUNDING = 1e-3
+"""By how much a log-probability may exceed 0 in an engine's arithmetic."""
+
 
 class ProbeError(Exception):
     """A probe that could not be asked, or whose answer makes no sense."""
@@ -142,7 +145,7 @@ def token_logprob(answer: dict[str, Any], token: int) -> float:
         found = float(answer["choices"][0]["logprobs"]["top_logprobs"][0][f"token_id:{token}"])
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ProbeError(f"top_logprobs: not as expected: {error!r}; expected an entry token_id:{token}; needs vLLM 0.32") from None
-    if not math.isfinite(found) or found > 0:
+    if not math.isfinite(found) or found > ROUNDING:
         raise ProbeError(
             f"top_logprobs: found {found} for token {token}; expected a log-probability, finite and not over 0; run the engine with "
             "--logprobs-mode=raw_logprobs, vLLM's default"

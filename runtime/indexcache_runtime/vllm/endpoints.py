@@ -32,7 +32,9 @@ def load_unlisted() -> None:
         found: list[Any] = load(*args, **kwargs)
         if envs.VLLM_PLUGINS is None and all(plugin.name != NAME for plugin in found):
             from indexcache_runtime.vllm.metrics import endpoint
+            from indexcache_runtime.vllm.plugin import log_as_vllm_does
 
+            log_as_vllm_does()  # again: when plugins were registered, the server's logging was not set up yet
             found.append(endpoint())
             logger.info("indexcache: VLLM_PLUGINS is not set; metrics and headers are added, and no route")
         return found
