@@ -96,7 +96,7 @@ class Witness:
         """Wait for a condition; the moment at which it was seen. Raises TimeoutError saying what did not come, and what was there."""
         failed = next((t for t in self._tasks if t.done() and not t.cancelled() and t.exception()), None)
         if failed:
-            raise RuntimeError("the witness stopped watching") from failed.exception()
+            raise RuntimeError(f"the witness stopped watching: {failed.exception()!r}") from failed.exception()
         try:
             async with self.changed:
                 await asyncio.wait_for(self.changed.wait_for(lambda: holds(self)), within)
@@ -153,9 +153,9 @@ class Witness:
 
     async def _follow_engines(self) -> None:
         while True:
-            start = time.monotonic()
-            answers = await asyncio.gather(*(self.ask(ip) for ip in self._pods.values()))
-            self.looks.append(Look(time.monotonic(), {p: s for p, s in zip(self._pods, answers, strict=True) if s}))
+            start, pods = time.monotonic(), self._pods  # which may be another dictionary by the time that all have answered
+            answers = await asyncio.gather(*(self.ask(ip) for ip in pods.values()))
+            self.looks.append(Look(time.monotonic(), {p: s for p, s in zip(pods, answers, strict=True) if s}))
             await self._notify()
             await asyncio.sleep(max(0.0, start + self.interval - time.monotonic()))
 
