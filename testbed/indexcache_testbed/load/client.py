@@ -25,7 +25,7 @@ class Load:
     url: str
     """Where /v1/completions lies: the gateway."""
     model: str
-    users: int = 3
+    users: int = 5
     pairs: int = 16
     """Size of the tables asked about; may be changed at any time."""
     history: int | None = None

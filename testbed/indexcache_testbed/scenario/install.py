@@ -20,8 +20,8 @@ NAMESPACE, ROLLOUT, ROUTE, MODEL = "serving", "tiny", "tiny", "tiny"
 """As examples/demo-*.yaml name them."""
 OPERATOR_NAMESPACE, OPERATOR = "indexcache-system", "indexcache-operator"
 CHART, EXAMPLES = product.ROOT / "charts/indexcache-operator", product.ROOT / "examples"
-ALERT_WINDOW = "3s"
-"""Over which Prometheus averages; it scrapes and evaluates each second here."""
+ALERT_WINDOW, ALERT_SAMPLES = 3, 10
+"""Seconds over which Prometheus averages, and the samples that it wants in them; it scrapes and evaluates each second here."""
 
 
 async def operator() -> None:
@@ -33,7 +33,7 @@ async def operator() -> None:
         "runtime": _image("runtime"),
         "webhook": {"token": token},
         "networkPolicy": {"engineNamespaces": [NAMESPACE]},
-        "alerts": {"window": ALERT_WINDOW, "minSamples": 10, "configMap": {"namespace": "monitoring"}},
+        "alerts": {"window": f"{ALERT_WINDOW}s", "minSamples": ALERT_SAMPLES, "configMap": {"namespace": "monitoring"}},
     }
     await run(
         *("helm", "upgrade", "--install", OPERATOR, str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace"),

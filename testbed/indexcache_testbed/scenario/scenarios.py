@@ -10,15 +10,16 @@ from typing import Any
 
 from indexcache_core.contract import Mode, Reason
 
-from indexcache_testbed.scenario import kubectl
-from indexcache_testbed.scenario.evidence import first_breach
+from indexcache_testbed.scenario import install, kubectl
+from indexcache_testbed.scenario.evidence import first_breach, first_under, last_renewal
 from indexcache_testbed.scenario.outcome import Outcome
 from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Witness, reusing
 
-OPERATOR_NAMESPACE, OPERATOR = "indexcache-system", "indexcache-operator"
 SHORT, MEDIUM, LONG = (16, 47), (128, 0), (256, 0)
 """Pairs, and questions before."""
+PERMIT = 5.0
+"""Seconds, as the examples have it."""
 
 Scenario = Callable[[Stage], Awaitable[Outcome]]
 
@@ -79,13 +80,13 @@ async def operator_lost(stage: Stage) -> Outcome:
     step = stage.witness.now.status["step"]["index"]
     stage.say("the operator is scaled to 0, without grace")
     await scale_operator(0)
-    gone = time.monotonic()
     await stage.witness.until("all engines at the baseline", lambda w: bool(w.engines) and not reusing(w.looks[-1]), within=30)
     lapsed = [pod for pod, s in stage.witness.engines.items() if s.reason is Reason.PERMIT_LAPSED]
     outcome = stage.outcome("d", "operator lost in mid-canary", _pattern(rollout), Mode.ON)
-    outcome.trigger = "operator gone"
-    off = stage.off_since(gone)
-    outcome.breach_to_off = off - gone if off else None
+    outcome.trigger = "the permit's last renewal"
+    renewed = last_renewal(stage.looks(), PERMIT)
+    off = stage.off_since(renewed) if renewed else None
+    outcome.breach_to_off = off - renewed if off and renewed else None
     outcome.admitted_after = stage.admitted_between(off, time.monotonic()) if off else None
     outcome.ended = f"{', '.join(sorted(lapsed)) or 'no engine'}: {Reason.PERMIT_LAPSED.value}"
     stage.say("the operator comes back")
@@ -105,8 +106,12 @@ async def alert(stage: Stage) -> Outcome:
     exposed = await stage.witness.until("an engine reusing", lambda w: bool(w.looks and reusing(w.looks[-1])), within=60)
     await stage.witness.until_phase("FellBack", within=120)
     outcome = stage.outcome("e", "alert from Prometheus, guardrails only observing", _pattern(rollout), Mode.ON)
-    outcome.trigger = "alert"
-    _times(stage, outcome, exposed)
+    outcome.trigger = "an indexer's mean recall over the alert's window is under its threshold"
+    minimum = rollout["spec"]["guardrails"]["recall"]["perIndexerMin"]
+    under = first_under(stage.looks(), Mode.ON, minimum=minimum, window=install.ALERT_WINDOW, samples=install.ALERT_SAMPLES)
+    _times(stage, outcome, under if under is not None else exposed)
+    if under is None:
+        outcome.notes.append("the recomputed recall was never under the threshold: times are from the first exposure")
     return outcome
 
 
@@ -115,10 +120,12 @@ ALL: tuple[Scenario, ...] = (good, harmful, drift, operator_lost, alert)
 
 async def scale_operator(replicas: int) -> None:
     """Scale the operator; to 0 without grace, as if its node had died."""
-    await kubectl.kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment", OPERATOR, f"--replicas={replicas}")
+    await kubectl.kubectl("-n", install.OPERATOR_NAMESPACE, "scale", "deployment", install.OPERATOR, f"--replicas={replicas}")
     if not replicas:
         selector = ("-l", "app.kubernetes.io/name=indexcache-operator")
-        await kubectl.kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", *selector, "--grace-period=0", "--force", "--ignore-not-found")
+        await kubectl.kubectl(
+            "-n", install.OPERATOR_NAMESPACE, "delete", "pod", *selector, "--grace-period=0", "--force", "--ignore-not-found"
+        )
 
 
 def _times(stage: Stage, outcome: Outcome, trigger: float) -> None:
