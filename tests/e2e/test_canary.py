@@ -104,16 +104,21 @@ async def test_alerts_that_do_not_concern_the_revision_do_nothing(lost: Lost, en
 async def test_after_a_fallback_tokens_are_those_of_an_engine_that_never_reused(lost: Lost, engines: Engines) -> None:
     stage, tables = lost.stage, [table(PAIRS, seed=SEED, index=i) for i in range(PROMPTS)]
     [canary], addresses = stage.witness.now.status["canaryPods"], await engines.pods()
-    [never] = [pod for pod, state in stage.witness.engines.items() if pod in addresses and not state.steps.reuse]
+    # The lost pod's replacement is one at least.
+    never = next(pod for pod, state in stage.witness.engines.items() if pod in addresses and not state.steps.reuse)
     under_reuse = await _ask(engines, addresses[canary], tables, first=True)
     assert {a.mode for a in under_reuse} == {Mode.ON.value}
 
     token = await asyncio.to_thread(receiver_token, Cluster.named())
     assert await _post(engines, _alert(stage), token) == (200, ["rolled_back"])
     await stage.witness.until("all engines at the baseline", lambda w: all_off(w.looks[-1]), within=10)
+    before = await engines.state(addresses[canary])
     back = await _ask(engines, addresses[canary], tables, first=False)
     expected = await _ask(engines, addresses[never], tables, first=False)
-    assert {a.mode for a in expected + back} <= {Mode.OFF.value, Mode.TRIPPED.value, Mode.SHADOW.value}
+    # None ran under reuse, and what the canary had computed under it was there to be mistaken for the baseline's.
+    now, other = await engines.state(addresses[canary]), await engines.state(addresses[never])
+    assert now.requests.admitted_reuse == before.requests.admitted_reuse > other.requests.admitted_reuse == 0
+    assert now.steps.reuse == before.steps.reuse > other.steps.reuse == 0
     assert [a.tokens for a in back] == [a.tokens for a in expected]
     for mine, theirs in zip(back, expected, strict=True):
         assert mine.logprobs == pytest.approx(theirs.logprobs, abs=1e-3)
