@@ -30,6 +30,7 @@ test: lint unit engine cluster e2e ## All tests
 lint: env ## ruff, mypy (strict), and that what is generated is current
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	@for p in core kernels operator runtime testbed; do echo "mypy: $$p"; $(BIN)/mypy --no-error-summary $$p/indexcache_$$p || exit 1; done
+	@echo "mypy: dsa_cpu" && $(BIN)/mypy --no-error-summary testbed/dsa_cpu/dsa_cpu
 
 .PHONY: unit
 unit: env ## Unit tests: pure, a minute

@@ -63,6 +63,8 @@ def main() -> None:
     if unknown := sorted(set(letters) - set(LETTERS)):
         parser.error(f"--only: no scenario {', '.join(unknown)}; there are {', '.join(LETTERS)}")
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=150)
     try:
         asyncio.run(demo(letters, console))
     except (KubectlError, TimeoutError, RuntimeError) as error:

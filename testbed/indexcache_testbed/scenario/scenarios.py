@@ -18,6 +18,8 @@ from indexcache_testbed.scenario.watch import Witness, reusing
 
 SHORT, MEDIUM, LONG = (16, 47), (128, 0), (256, 0)
 """Pairs, and questions before."""
+SETTLED = 1.0
+"""Seconds after which answers name the mode that the engines are in now: they read it every half second."""
 PERMIT = 5.0
 """Seconds, as the examples have it."""
 
@@ -42,10 +44,10 @@ async def harmful(stage: Stage) -> Outcome:
     stage.load.about(*LONG)
     rollout = await stage.apply("demo-harmful")
     await stage.witness.until_phase("Shadowing", "FallingBack", "FellBack", within=60)
-    shadowed = time.monotonic()
+    shadowed = time.monotonic() + SETTLED
     await stage.witness.until_phase("FellBack", within=120)
-    outcome = stage.outcome("b", "harmful pattern, stopped in shadow", _pattern(rollout), Mode.SHADOW)
-    outcome.admitted_under_reuse = outcome.admitted_after = stage.admitted_between(shadowed, time.monotonic())
+    outcome = stage.outcome("b", "harmful pattern, stopped in shadow", _pattern(rollout), Mode.SHADOW, since=shadowed)
+    outcome.admitted_after = outcome.admitted_under_reuse
     outcome.trigger = "evidence in shadow"
     return outcome
 

@@ -91,9 +91,10 @@ class Stage:
         looks = [look for look in self.witness.looks if start <= look.at <= end]
         return max(0, admitted_reuse(looks[-1]) - admitted_reuse(looks[0])) if looks else 0
 
-    def outcome(self, letter: str, title: str, pattern: str, mode: Mode) -> Outcome:
-        """The figures that every scenario has."""
-        now, answers = time.monotonic(), self.load.since(self.started)
+    def outcome(self, letter: str, title: str, pattern: str, mode: Mode, *, since: float | None = None) -> Outcome:
+        """The figures that every scenario has; answers and admissions from this moment on, by default the scenario's beginning."""
+        now, begun = time.monotonic(), self.started if since is None else since
+        answers = self.load.since(begun)
         status = self.witness.now.status
         looks = self.looks()
         in_mode = [look for look in looks if any(s.mode is mode and s.series for s in look.states.values())]
@@ -108,5 +109,5 @@ class Stage:
             canary=tally(a for a in answers if a.state == REUSE_STATE),
             failed=sum(a.failed for a in answers),
             failures=dict(failures(answers)),
-            admitted_under_reuse=self.admitted_between(self.started, now),
+            admitted_under_reuse=self.admitted_between(begun, now),
         )
