@@ -1,0 +1,109 @@
+"""The plan where the world fails it: lost pods, a gateway cut off, silent engines, no route, a deletion."""
+
+import pytest
+from indexcache_core.contract import Mode
+from indexcache_operator import model
+from indexcache_operator.api.status import Phase
+
+from tests.unit.operator.plan.world import World, bad, good, spec
+
+
+def test_a_lost_canary_pod_gives_its_share_back_and_the_rollout_goes_on() -> None:
+    world = World(recall=good).until(Phase.CANARY)
+    world.wait(lambda w: any("-canary" in b["name"] for b in w.backends))
+    world.lose(world.status.canary_pods[0])
+    world.look()
+    assert world.backends == world.original
+    failed = world.failed_requests
+    world.until(Phase.PROMOTED)
+    assert world.failed_requests == failed
+
+
+def test_the_last_baseline_pod_lost_brings_the_canary_home() -> None:
+    world = World(recall=good).until(Phase.CANARY)
+    world.wait(lambda w: not (w.status.step is None or w.status.step.index < 1 or len(w.status.canary_pods) < 2))
+    for pod in world.pods.values():
+        if pod.name not in world.status.canary_pods:
+            pod.ready = False
+    for _ in range(3):
+        world.look()
+    failed = world.failed_requests
+    for _ in range(10):
+        world.look()
+    assert world.failed_requests == failed
+    for pod in world.pods.values():
+        pod.ready = True
+    world.until(Phase.PROMOTED)
+
+
+def test_a_gateway_cut_off_from_its_proxies_is_not_believed_on_the_way_up() -> None:
+    world = World(recall=good).until(Phase.SHADOWING)
+    world.cut_off = True
+    world.until(Phase.CANARY)
+    for _ in range(60):
+        world.look()
+    assert world.status.phase is Phase.CANARY
+    assert world.status.step is not None
+    assert world.status.step.reached_at is None
+    world.cut_off = False
+    world.until(Phase.PROMOTED)
+
+
+def test_a_gateway_cut_off_while_falling_back_is_seen_and_engines_are_off_all_the_same() -> None:
+    steps = {"strategy": {"shadow": {"minRequests": 20}, "steps": [{"weight": 20}, {"weight": 50, "minDuration": "60s"}]}}
+    world = World(spec=spec(**steps), recall=good).until(Phase.CANARY)
+    world.wait(lambda w: not (w.status.step is None or w.status.step.index < 1 or w.status.step.reached_at is None))
+    world.cut_off, world.recall = True, bad
+    world.until(Phase.FALLING_BACK)
+    admitted = world.reuse_admitted
+    for _ in range(80):
+        world.look()
+    assert world.status.phase is Phase.FALLING_BACK
+    assert world.reuse_admitted == admitted
+    assert world.failed_requests == 0
+    verified = next(c for c in world.status.conditions if c.type == "TrafficVerified")
+    assert verified.status == "False"
+    world.cut_off = False
+    world.until(Phase.FELL_BACK)
+    assert world.failed_requests == 0
+
+
+def test_an_unreachable_engine_is_killed_until_its_permit_has_lapsed() -> None:
+    world = World(recall=good).until(Phase.CANARY)
+    world.wait(lambda w: any("-canary" in b["name"] for b in w.backends))
+    lost = world.pods[world.status.canary_pods[0]]
+    lost.reachable = False
+    world.annotations["indexcache.dev/kill"] = world.status.revision
+    world.look()
+    assert any(a.pod == lost.name for a in world.done if isinstance(a, model.Kill))
+    world.look()
+    assert "unreachable" in world.status.message
+    world.until(Phase.FELL_BACK)
+    assert Mode.ON not in world.modes()
+
+
+def test_without_a_route_the_weight_is_the_share_of_pods() -> None:
+    world = World(spec=spec(traffic={}), recall=good).until(Phase.PROMOTED)
+    assert world.failed_requests == 0
+    assert world.backends == world.original
+    assert not any(isinstance(a, model.PatchRoute) for a in world.done)
+
+
+@pytest.mark.parametrize("policy", ["Delete", "Retain"])
+@pytest.mark.parametrize("phase", [Phase.CHECKING, Phase.SHADOWING, Phase.CANARY, Phase.PROMOTED])
+def test_deletion_turns_reuse_off_then_restores_the_route_then_lets_go(policy: str, phase: Phase) -> None:
+    world = World(spec=spec(deletionPolicy=policy), recall=good).until(phase)
+    for _ in range(6):
+        world.look()
+    world.deleting = True
+    for _ in range(300):
+        world.look()
+        if world.gone:
+            break
+    assert world.gone
+    assert world.deleted == (policy == "Delete")
+    assert world.released == (policy == "Retain")
+    assert world.backends == world.original
+    assert Mode.ON not in world.modes()
+    if policy == "Retain":
+        assert world.failed_requests == 0
