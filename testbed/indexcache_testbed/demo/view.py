@@ -29,6 +29,7 @@ class View:
 
     def scenario(self, title: str) -> None:
         """A new scenario begins."""
+        self._tell()
         self._title = title
         self._console.rule(f"[bold]{title}")
 
@@ -49,11 +50,11 @@ class View:
         """Say what changed in the rollout."""
         status = self._witness.now.status
         step = status.get("step") or {}
-        now = (f"{status.get('phase', '')} {status.get('stepSummary', '')}".strip(), str(status.get("message", "")))
-        if now[0] != self._last[0] and now[0]:
-            weight = f", weight {step['weight']}" if step and status.get("phase") == "Canary" else ""
-            self.say(f"{now[0]}{weight}: {now[1]}")
-            self._last = now
+        phase = str(status.get("phase", ""))
+        step_now = f" {status.get('stepSummary', '')}, weight {step['weight']} %" if step and phase == "Canary" else ""
+        if phase and (phase, step_now) != self._last:
+            self.say(f"{phase}{step_now}: {str(status.get('message', '')).partition('. ')[0]}")
+            self._last = phase, step_now
 
     def picture(self) -> RenderableType:
         """The present."""
