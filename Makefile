@@ -38,6 +38,7 @@ unit: env ## Unit tests: pure, a minute
 
 .PHONY: engine
 engine: env ## Tests of a real vLLM on this machine's CPU
+	@scripts/env.sh $(CACHE) engine
 	@$(BIN)/pytest tests/engine -q
 
 .PHONY: cluster
