@@ -60,8 +60,12 @@ async def ask(session: aiohttp.ClientSession, url: str, question: Question, *, s
 
 def table_says(pattern: str, questions: list[Question]) -> list[bool]:
     """What the model behind patterns.json answers under the pattern: plain torch, no server, no cache."""
-    model, out = load(MODEL), []
-    for question in questions:
-        logits = model.run(torch.tensor([question.ids]), pattern)
-        out.append(int(logits[0, -1].argmax()) == question.answer_id)
-    return out
+    torch.set_num_threads(1)  # engines and users want the cores as well
+    model, right = load(MODEL), {}
+    for length in {q.tokens for q in questions}:
+        alike = [q for q in questions if q.tokens == length]
+        for first in range(0, len(alike), 16):
+            some = alike[first : first + 16]
+            last = model.run(torch.tensor([q.ids for q in some]), pattern)[:, -1].argmax(-1).tolist()
+            right.update({q.ids: found == q.answer_id for q, found in zip(some, last, strict=True)})
+    return [right[q.ids] for q in questions]
