@@ -42,12 +42,15 @@ class Stage:
         await kubectl.apply(rollout)
         pattern = rollout["spec"]["indexCache"]["pattern"]
         self.say(f"kubectl apply -f examples/{example}.yaml   # pattern {pattern}")
-        await self.witness.until("the rollout as applied", lambda w: self._has(w, pattern), within=10)
+        stored = (await kubectl.get("icr", self.witness.rollout, self.witness.namespace))["metadata"]
+        await self.witness.until("the rollout as applied", lambda w: self._has(w, stored), within=10)
         return rollout
 
     @staticmethod
-    def _has(witness: Witness, pattern: str) -> bool:
-        return bool(witness.now.object.get("spec", {}).get("indexCache", {}).get("pattern") == pattern)
+    def _has(witness: Witness, stored: dict[str, Any]) -> bool:
+        """Whether the witness sees this object in this generation or a later one: until then it speaks of what was before."""
+        seen = witness.now.object.get("metadata", {})
+        return bool(seen.get("uid") == stored["uid"] and seen["generation"] >= stored["generation"])
 
     async def until_exposed(self, weight: int, within: float) -> float:
         """Wait until the engines' counters have shown at least this weight."""
@@ -77,13 +80,14 @@ class Stage:
         return after[last_on + 1].at if last_on + 1 < len(after) else None
 
     def zero_since(self, moment: float, canary: str) -> float | None:
-        """From when on the route has no canary backend and the gateway has accepted that."""
-        for seen in (s for s in self.witness.routes if s.at >= moment):
+        """From when on, at or after the moment, the route has no canary backend and the gateway has accepted that."""
+        earlier = [s for s in self.witness.routes if s.at < moment]
+        for seen in [*earlier[-1:], *(s for s in self.witness.routes if s.at >= moment)]:
             parents = seen.status.get("parents") or []
             generation = seen.object.get("metadata", {}).get("generation")
             current = parents and all(c.get("observedGeneration") == generation for p in parents for c in p.get("conditions", []))
             if canary not in backends(seen) and current:
-                return seen.at
+                return max(seen.at, moment)
         return None
 
     def admitted_between(self, start: float, end: float) -> int:
