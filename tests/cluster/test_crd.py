@@ -92,7 +92,7 @@ async def test_keeps_template_resources_and_backends_whole(kube: Kube, namespace
     made = await kube.create(names.rollouts_path(namespace), rollout(engine__template=template, engine__resources={"limits": {"cpu": 1}}))
     assert made["spec"]["engine"]["template"] == template
     backends = [{"name": "r-baseline", "port": 8000, "filters": [{"type": "X"}]}]
-    made["status"] = {"phase": "Canary", "route": {"originalBackends": backends}, "epoch": 3}
+    made["status"] = {"phase": "Canary", "route": {"name": "chat", "rule": "generate", "originalBackends": backends}, "epoch": 3}
     path = names.rollouts_path(namespace, "r", "status")
     stored = await kube.replace(path, made)
     assert stored["status"]["route"]["originalBackends"] == backends
