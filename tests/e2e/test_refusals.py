@@ -94,6 +94,7 @@ async def test_the_operator_refuses_what_the_api_server_cannot_by_field(stage: S
     # It is unharmed, and so are the engines: the next spec that can work is tried.
     await stage.apply("demo-good")
     await stage.witness.until_phase("Shadowing", within=60)
+    await kubectl.kubectl("-n", install.NAMESPACE, "delete", "configmap", "short-probes")
     assert not [a for a in stage.load.since(stage.started) if a.failed]
 
 
