@@ -75,9 +75,9 @@ def _message(c: Context, status: Status, step: StepStatus, justified: int, count
 
 def targets(c: Context) -> Targets:
     """The canary's pods under reuse, the others measure in shadow; the route as far as the confirmed pods justify."""
-    chosen = set(c.status.canary_pods)
+    leaving = {p.name for p in c.look.pods if p.name in c.status.canary_pods and exposure.left(c.look, c.status, c.memory, p)}
     return Targets(
-        kinds={p.name: flags.CANARY if p.name in chosen else flags.SHADOW for p in c.look.pods},
+        kinds={p.name: flags.CANARY if p.name in leaving else flags.SHADOW for p in c.look.pods},
         labels=exposure.entering_labels(c.look, c.status, c.memory),
         backends=exposure.backends(c.look, c.status, c.status.traffic.desired) if _safe(c) else None,
     )

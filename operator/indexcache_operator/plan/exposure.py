@@ -1,7 +1,8 @@
 """Who is exposed, and in which order: pods, their labels, and the route between them.
 
-On the way in: canary label on, flags on, the engine confirms, the canary's backend into the route, baseline label off. At no time is a
-Service without a ready pod while the route names it, as far as there are ready pods at all.
+On the way in: baseline label off, the pod's counter falls silent (silence.py), flags on, the engine confirms, canary label on, the canary's
+backend into the route. So nobody meets reuse but through the canary's Service, and a gateway whose proxies know nothing of the change is
+found out before a weight is given. At no time is a Service without a ready pod while the route names it, as far as there are ready pods.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from indexcache_core.contract import Mode
 from indexcache_operator.api.status import RouteStatus, Status
 from indexcache_operator.model import EnginePod, PatchRoute, SetLabels
 from indexcache_operator.plan import flags, route_math
-from indexcache_operator.plan.look import Look, pod_status, route_accepted, route_has_canary
+from indexcache_operator.plan.look import Look, pod_status, route_has_canary
 from indexcache_operator.plan.memory import Memory
 
 
@@ -48,6 +49,14 @@ def choose(look: Look, status: Status, count: int) -> list[str]:
     while chosen and spare and not others and not any(p.name not in chosen for p in look.ready):
         chosen.pop()
     return chosen
+
+
+def left(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
+    """Whether a pod of the canary may turn reuse on: no user comes to it through the baseline's Service any more."""
+    if not look.routed:
+        return True
+    life = (pod.name, pod.state.incarnation if pod.state else "")
+    return life in memory.silent or (pod.state is not None and pod_status(status, pod.name).confirmed == pod.state.incarnation)
 
 
 def confirmed(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
@@ -99,22 +108,18 @@ def backends(look: Look, status: Status, weight: int) -> tuple[dict[str, Any], .
 def entering_labels(look: Look, status: Status, memory: Memory) -> dict[str, tuple[bool, bool]]:
     """Labels of all pods while a canary runs. Without a route the canary's pods stay behind the baseline's Service."""
     out: dict[str, tuple[bool, bool]] = {}
-    in_route = route_has_canary(look) and route_accepted(look)
     staying = [p for p in look.ready if p.name not in status.canary_pods and p.baseline_label]
     for pod in look.pods:
+        # A pod leaves the canary's Service only when another is there, or the route names it no more.
+        alone = route_has_canary(look) and not any(
+            p.canary_label and p.ready and p.name != pod.name for p in look.pods if p.name in status.canary_pods
+        )
         if pod.name not in status.canary_pods:
-            # A pod given back leaves the canary's Service only when another is there, or the route names it no more.
-            alone = route_has_canary(look) and not any(p.canary_label and p.ready for p in look.pods if p.name in status.canary_pods)
             out[pod.name] = (True, pod.canary_label and alone)
         elif not look.routed:
             out[pod.name] = (True, True)
-        elif confirmed(look, status, memory, pod):
-            off = bool(staying) and (in_route or (route_has_canary(look) and not pod.baseline_label))
-            out[pod.name] = (not off, True)
         else:
-            # While reuse may still run on it, it isn't given the baseline's users back.
-            quiet = pod.state is not None and pod.state.mode is not Mode.ON
-            out[pod.name] = (pod.baseline_label or quiet or not staying, True)
+            out[pod.name] = (not staying, confirmed(look, status, memory, pod) or (pod.canary_label and alone))
     return out
 
 

@@ -70,6 +70,10 @@ class Memory:
     data_at: str = ""
     """When an observation last came."""
     mark: Mark | None = None
+    leaving: dict[tuple[str, str], Mark] = field(default_factory=dict)
+    """Pods and incarnations on their way out of the baseline's Service, with the counters since their last request."""
+    silent: frozenset[tuple[str, str]] = frozenset()
+    """Those that get no requests there any more."""
     admitted: dict[tuple[str, str], int] | None = None
     """Users' requests at the last look, by pod and incarnation."""
     context_counts: dict[tuple[str, str], tuple[int, ...]] | None = None

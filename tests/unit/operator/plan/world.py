@@ -100,6 +100,8 @@ class World:
         self.original = self.backends
         self.route_generation = 1
         self.proxies: tuple[dict[str, Any], ...] = self.backends
+        self.endpoints: dict[str, frozenset[str]] = {}
+        """Pods by Service, as the proxies have them."""
         self.cut_off = False
         self.memory: Any = None
         self.probe_results: tuple[ProbeResult, ...] = ()
@@ -195,7 +197,7 @@ class World:
     # ---------------------------------------------------------------- what happens
 
     def users(self) -> None:
-        """One look's worth of requests, by the proxies' weights and the present labels."""
+        """One look's worth of requests, by the weights and the endpoints that the proxies have."""
         serving = [b for b in self.proxies if b["weight"] > 0]
         if not self.pods:
             return
@@ -205,7 +207,7 @@ class World:
                 self.other += 1
                 continue
             label = "canary" if service.endswith("-canary") else "baseline"
-            behind = [p for p in self.pods.values() if p.ready and not p.deleting and getattr(p, label)]
+            behind = [p for p in self.pods.values() if p.ready and not p.deleting and p.name in self.endpoints.get(label, ())]
             if not behind:
                 self.failed_requests += 1
                 continue
@@ -313,6 +315,10 @@ class World:
         self.now += timedelta(seconds=0.5)
         if not self.cut_off:
             self.proxies = self.backends
+            self.endpoints = {
+                label: frozenset(p.name for p in self.pods.values() if p.ready and not p.deleting and getattr(p, label))
+                for label in ("baseline", "canary")
+            }
         self.users()
         if check:
             check(self)
