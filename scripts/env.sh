@@ -48,10 +48,10 @@ if [ "${2:-dev}" = dev ] && ! ready dev "$wanted"; then
 fi
 
 sources=$(find testbed/dsa_cpu testbed/vllm_name -name '*.py' -o -name '*.toml' | sort | xargs cat | sha256sum | cut -c1-16)
-wanted=$(stamp requirements/engine.txt <(echo "$sources"))
+wanted=$(stamp requirements/engine.txt scripts/env.sh <(echo "$sources"))
 if [ "${2:-engine}" = engine ] && ! ready engine "$wanted"; then
   say "engine: vLLM for CPUs, as pods mount it (6 GB, hard-linked)"
-  t=$SECONDS; rm -rf "$CACHE/env/engine"; "$UV" venv -q --python "$PYTHON" "$CACHE/env/engine"
+  t=$SECONDS; rm -rf "$CACHE/env/engine"; "$UV" venv -q --relocatable --python "$PYTHON" "$CACHE/env/engine"
   "$UV" pip install -q --python "$CACHE/env/engine/bin/python" --require-hashes --no-deps --compile-bytecode \
     -r requirements/engine.txt  # compiled once here: pods mount it read-only and would compile it at every start
   wheels=$(mktemp -d); trap 'rm -rf "$wheels"' EXIT

@@ -29,10 +29,14 @@ HOOKS = (
 BASE_DOCKERFILE = 'FROM scratch\nADD root.tar /\nENV LANG=C.UTF-8 PIP_NO_CACHE_DIR=1\nCMD ["python3"]\n'
 
 
-def engine_dockerfile(environment: Path) -> str:
-    """The engine's image: nothing but the base; its environment comes by a volume, mounted at the path given."""
-    path = f"{environment}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return f'FROM {PYTHON_BASE}\nENV PATH={path}\nENTRYPOINT ["vllm"]\nCMD []\n'
+ENGINE_MOUNT = "/opt/vllm"
+"""Where engine pods mount the engine's environment, wherever it lies on the node: it can be moved."""
+
+ENGINE_DOCKERFILE = (
+    f"FROM {PYTHON_BASE}\nENV PATH={ENGINE_MOUNT}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+    'ENTRYPOINT ["vllm"]\nCMD []\n'
+)
+"""The engine's image: nothing but the base; its environment comes by a volume."""
 
 
 def base_stamp(layout: Layout) -> Path:
@@ -42,7 +46,7 @@ def base_stamp(layout: Layout) -> Path:
 
 def engine_archive(layout: Layout) -> Path:
     """Where the engine's image lies."""
-    own = keys.key(base_stamp(layout).name, engine_dockerfile(layout.engine_environment))
+    own = keys.key(base_stamp(layout).name, ENGINE_DOCKERFILE)
     return layout.artifacts / f"image-{own}" / buildah.archive_name(ENGINE)
 
 
@@ -71,6 +75,6 @@ def build_engine(layout: Layout, report: Reporter) -> None:
     if path.exists():
         return
     with report.step(f"image {ENGINE}"), tempfile.TemporaryDirectory(dir=layout.artifacts) as scratch:
-        (Path(scratch) / "Dockerfile").write_text(engine_dockerfile(layout.engine_environment))
+        (Path(scratch) / "Dockerfile").write_text(ENGINE_DOCKERFILE)
         buildah.build(layout, ENGINE, Path(scratch), reproducible=True)
         buildah.export(layout, ENGINE, path)

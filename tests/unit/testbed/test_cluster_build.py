@@ -79,7 +79,11 @@ def test_a_recipe_gives_the_user_its_writable_directories(pins: Pins) -> None:
 
 
 def test_the_engine_finds_vllm_where_its_volume_is_mounted() -> None:
-    assert "ENV PATH=/cache/env/engine/bin:" in base_image.engine_dockerfile(Path("/cache/env/engine"))
+    assert "ENV PATH=/opt/vllm/bin:" in base_image.ENGINE_DOCKERFILE
+    texts = [path.read_text() for path in (Path(__file__).parents[3] / "examples").glob("demo-*.yaml")]
+    rollouts = [text for text in texts if "kind: IndexCacheRollout" in text]
+    assert rollouts
+    assert all(f"mountPath: {base_image.ENGINE_MOUNT}," in text for text in rollouts)
 
 
 def test_the_charts_values_name_the_image_that_is_there() -> None:
