@@ -35,6 +35,7 @@ PORT_ENV = "INDEXCACHE_CONTROL_PORT"
 # second is shown but never judged (recall says little there), the rest are judged.
 CONTEXT_ENDS_IN_K = (1, 2, 4, 8, 16, 32, 64, 128)
 JUDGED_FROM = 2  # index into the buckets
+JUDGED = tuple(range(JUDGED_FROM, len(CONTEXT_ENDS_IN_K) + 1))
 
 
 class Model(BaseModel):
@@ -62,6 +63,15 @@ class Reason(StrEnum):
     BREAKER = "Breaker"
 
 
+class InFlight(StrEnum):
+    """What becomes of requests in flight that were touched by reuse when an engine leaves mode `on`, for whatever reason."""
+
+    CONTINUE = "Continue"
+    """They go on: what they compute from then on is baseline work on KV that was made under reuse."""
+    RECOMPUTE = "Recompute"
+    """They are preempted and prefilled again at the baseline. The tokens they generated stay."""
+
+
 class Flags(Model):
     """The desired behaviour. `pattern` has one letter for each site; what is protected is Full whatever it says."""
 
@@ -72,6 +82,7 @@ class Flags(Model):
     """Steps whose longest context is under this run all Full."""
     sample_rows: Annotated[int, Field(ge=0, le=4096)] = 32
     """Query rows measured a step, at most."""
+    in_flight: InFlight = InFlight.CONTINUE
 
 
 class Identity(Model):
@@ -91,6 +102,19 @@ class Thresholds(Model):
     recall_per_indexer: float | None = None
 
 
+GuardrailName = Literal["overlap", "recall", "recall_per_indexer"]
+"""A guardrail that an engine can judge by itself: the name of its threshold in Thresholds."""
+
+
+class Breaker(Model):
+    """The engine's own guard: in mode `on` it trips by what this engine measured in this series, whether or not an operator watches."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    """The chance that one series of one engine ever trips although each of these guardrails holds (indexcache_core/evidence)."""
+    guardrails: Annotated[tuple[GuardrailName, ...], Field(min_length=1)]
+    """Those that may trip it. Each needs a threshold in (0, 1)."""
+
+
 class Desired(Model):
     """The body of a PUT."""
 
@@ -101,6 +125,8 @@ class Desired(Model):
     """How long `on` may go on without another PUT. Required for mode `on`. The time starts when the PUT arrives."""
     identity: Identity = Identity()
     thresholds: Thresholds = Thresholds()
+    breaker: Breaker | None = None
+    """None: the engine has none."""
 
 
 class Kill(Model):
@@ -146,6 +172,8 @@ class Requests(Model):
     admitted_reuse: int = 0
     touched_by_reuse: int = 0
     """Requests of which at least one step ran in mode `on`, whenever they were admitted."""
+    opted_out: int = 0
+    """Requests that asked never to be served under reuse, in whatever mode; in mode `on` they are admitted to the baseline."""
     finished: int = 0
     probes: int = 0
     running_baseline: int = 0
@@ -175,6 +203,23 @@ class Cache(Model):
     """Tokens served from blocks computed under reuse, to requests under the same reuse."""
     resalted_requests: int = 0
     """Requests whose not yet computed blocks moved to another chain at a flip."""
+    recomputed_requests: int = 0
+    """Requests that were preempted when reuse ended, to be prefilled again at the baseline: see InFlight."""
+
+
+class BreakerTest(Model):
+    """Of one guardrail that may trip the breaker, the test that is nearest to doing so."""
+
+    guardrail: GuardrailName
+    site: int | None = None
+    """None: the mean over the Shared sites."""
+    context: int | None = None
+    """Index of the bucket of context length; None before any observation."""
+    log_e: float = 0.0
+    """Evidence against the pattern, in nats; it trips at `log_limit`."""
+    log_limit: float
+    observations: float = 0.0
+    mean: float | None = None
 
 
 class State(Model):
@@ -205,6 +250,8 @@ class State(Model):
     requests: Requests = Requests()
     steps: Steps = Steps()
     cache: Cache = Cache()
+    breaker: tuple[BreakerTest, ...] = ()
+    """One for each guardrail that may trip; empty: no breaker."""
     step_seconds: float = 0.0
     """Age of the step now running; a hung engine shows here."""
 

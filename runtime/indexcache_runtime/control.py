@@ -1,6 +1,7 @@
 """Where the control port's thread and the engine's thread meet: one lock around switch, counts and measurements.
 
 The engine's thread asks once a step what to do (`behaviour`) and reports what it did; the port's thread reads and writes the switch.
+The breaker is judged where that question is asked: what it stops is already stopped for the step about to be scheduled.
 The lock is never held while a model runs, so a kill waits for nothing, and a hung step shows in `step_seconds` instead of hanging GET.
 """
 
@@ -13,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from indexcache_core.contract import Desired, Kill, Mode, Site, State, new_incarnation
+from indexcache_core.contract import Desired, InFlight, Kill, Mode, Site, State, new_incarnation
 
 from indexcache_runtime.engine import Measured, Probe, StepPlan
+from indexcache_runtime.guard import Guard
 from indexcache_runtime.ledger import Ledger
 from indexcache_runtime.sampling import Measurements
 from indexcache_runtime.switch import Switch
@@ -33,6 +35,8 @@ class Behaviour:
     series: int = 0
     taint: str | None = None
     """The class of KV computed now: None is the baseline's. Equal classes come from equal computations, whatever their epoch."""
+    in_flight: InFlight = InFlight.CONTINUE
+    """What becomes of requests touched by reuse when mode on ends."""
 
 
 BASELINE = Behaviour()
@@ -65,6 +69,7 @@ class Control:
         self.k = max((s.k for s in probe.sites), default=0)
         self._ledger = Ledger(self.k)
         self._measurements = Measurements(self.k)
+        self._guard = Guard(self._switch, self._measurements, probe.sites)
         self._behaviour = BASELINE
         self._started: deque[float] = deque()
 
@@ -92,7 +97,7 @@ class Control:
         with self._lock:
             now = self._clock()
             self._switch.put(desired, now)
-            self._settle()
+            self._settle(now)
         return self.state()
 
     def kill(self, kill: Kill) -> State:
@@ -101,7 +106,7 @@ class Control:
             now = self._clock()
             self._switch.advance(now)
             self._switch.kill(kill.reason)
-            self._settle()
+            self._settle(now)
         return self.state()
 
     # The engine's side.
@@ -109,9 +114,11 @@ class Control:
     def behaviour(self) -> Behaviour:
         """What the step about to be scheduled shall do."""
         with self._lock:
-            if self._behaviour.mode is Mode.ON:
-                self._switch.advance(self._clock())
-                self._settle()
+            if self._behaviour.mode is not Mode.OFF:
+                now = self._clock()
+                self._switch.advance(now)
+                self._guard.judge(now)
+                self._settle(now)
             return self._behaviour
 
     @contextmanager
@@ -134,21 +141,21 @@ class Control:
         with self._lock:
             self._measurements.add(plan, measured)
 
-    def _settle(self) -> None:
+    def _settle(self, now: float) -> None:
         s, flags = self._switch, self._switch.flags
-        self._measurements.begin(s.series_number)
+        self._guard.ask(now)
         if s.mode not in (Mode.SHADOW, Mode.ON) or s.pattern is None:
             self._behaviour = BASELINE
             return
         taint = taint_class(s.pattern, flags.min_context_tokens) if s.mode is Mode.ON else None
-        new = Behaviour(s.mode, s.pattern, flags.min_context_tokens, flags.sample_rows, s.series_number, taint)
+        new = Behaviour(s.mode, s.pattern, flags.min_context_tokens, flags.sample_rows, s.series_number, taint, flags.in_flight)
         if new != self._behaviour:
             self._behaviour = new
 
     def _state(self, now: float) -> State:
         s = self._switch
         s.advance(now)
-        self._settle()
+        self._settle(now)
         oldest = next(iter(self._started.copy()), None)
         return State(
             supported=not s.unsupported,
@@ -170,5 +177,6 @@ class Control:
             requests=self._ledger.requests(),
             steps=self._ledger.steps(),
             cache=self._ledger.cache(),
+            breaker=self._guard.standing(),
             step_seconds=now - oldest if oldest is not None else 0.0,
         )

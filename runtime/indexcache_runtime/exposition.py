@@ -7,7 +7,7 @@ Measurements are summaries without quantiles: `rate(_sum) / rate(_count)` is a m
 
 from collections.abc import Iterator
 
-from indexcache_core.contract import JUDGED_FROM, Mode, State, context_label
+from indexcache_core.contract import JUDGED_FROM, Mode, Reason, State, context_label
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 
@@ -39,6 +39,7 @@ def families(state: State | None, age_seconds: float | None) -> Iterator[Metric]
     yield _gauge("indexcache_step_age_seconds", "Age of the step now running", who, state.step_seconds)
     yield from _traffic(state, who)
     yield from _measurements(state, who)
+    yield from _breaker(state, who)
     thresholds: dict[str, float] = {name: value for name, value in state.thresholds.model_dump().items() if value is not None}
     yield _labelled("indexcache_guardrail_min", "Threshold of a guardrail", ("guardrail",), who, {(k,): v for k, v in thresholds.items()})
 
@@ -51,6 +52,7 @@ def _traffic(state: State, who: list[str]) -> Iterator[Metric]:
         "touched_by_reuse": r.touched_by_reuse,
         "finished": r.finished,
         "probes": r.probes,
+        "opted_out": r.opted_out,
     }
     yield _counter("indexcache_requests", "Users' requests (and probes, apart)", "kind", who, requests)
     running: dict[tuple[str, ...], float] = {("baseline",): float(r.running_baseline), ("reuse",): float(r.running_reuse)}
@@ -58,6 +60,13 @@ def _traffic(state: State, who: list[str]) -> Iterator[Metric]:
     yield _counter("indexcache_steps", "Engine steps", "kind", who, s.model_dump())
     yield _counter(
         "indexcache_cache_hit_tokens", "Tokens from the prefix cache", "computed", who, {"baseline": c.baseline_hits, "reuse": c.reuse_hits}
+    )
+    yield _counter(
+        "indexcache_recomputed_requests",
+        "Requests preempted when reuse ended, to be prefilled again at the baseline",
+        "",
+        who,
+        {"": c.recomputed_requests},
     )
     yield _counter(
         "indexcache_resalted_requests", "Requests in flight whose blocks changed names at a flip", "", who, {"": c.resalted_requests}
@@ -76,6 +85,16 @@ def _measurements(state: State, who: list[str]) -> Iterator[Metric]:
         recall.add_metric(values, series.recall.count, series.recall.sum)
     yield overlap
     yield recall
+
+
+def _breaker(state: State, who: list[str]) -> Iterator[Metric]:
+    tripped = float(state.mode is Mode.TRIPPED and state.reason is Reason.BREAKER)
+    yield _gauge("indexcache_breaker_tripped", "Whether the engine's own breaker ended reuse, and nobody led out of it", who, tripped)
+    evidence: dict[tuple[str, ...], float] = {(t.guardrail,): t.log_e for t in state.breaker}
+    limits: dict[tuple[str, ...], float] = {(t.guardrail,): t.log_limit for t in state.breaker}
+    about = "of the guardrail's test that is nearest to tripping the breaker, in nats"
+    yield _labelled("indexcache_breaker_log_evidence", f"Evidence against the pattern {about}", ("guardrail",), who, evidence)
+    yield _labelled("indexcache_breaker_log_limit", f"Limit {about}", ("guardrail",), who, limits)
 
 
 def _gauge(name: str, text: str, who: list[str], value: float) -> Metric:

@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import TypeVar
 
 from indexcache_core.contract import Mode, Series, context_bucket
@@ -17,6 +17,8 @@ from indexcache_core.histogram import BUCKETS, Histogram, bucket
 from indexcache_runtime.engine import Measured, Row, StepPlan
 
 _T = TypeVar("_T")
+Cell = tuple[int, int, Mode]
+"""Where measurements are kept: site, bucket of context length, shadow or on."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,11 @@ class Counts:
         """As it is now."""
         return Counts(self.counts.copy(), self.sum)
 
+    def since(self, earlier: "Counts") -> Histogram:
+        """What was counted after `earlier`, which was a copy of this."""
+        counts = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
+        return Histogram.model_construct(counts=counts, sum=self.sum - earlier.sum)
+
     def freeze(self) -> Histogram:
         """As it travels. Not validated again: a large model's state holds a thousand of these."""
         return Histogram.model_construct(counts=tuple(self.counts), sum=self.sum)
@@ -96,12 +103,31 @@ class Measurements:
     def __init__(self, k: int) -> None:
         self._k = k
         self._number = 0
-        self._cells: dict[tuple[int, int, Mode], tuple[Counts, Counts]] = {}
+        self._cells: dict[Cell, tuple[Counts, Counts]] = {}
+        self._taken: dict[Cell, tuple[Counts, Counts]] = {}
+        self._changed: dict[Cell, None] = {}
 
-    def begin(self, number: int) -> None:
-        """From now on this series is measured; another number than before starts from zero."""
-        if number != self._number:
-            self._number, self._cells = number, {}
+    def begin(self, number: int) -> bool:
+        """From now on this series is measured. Whether it is another than before, which starts from zero."""
+        if number == self._number:
+            return False
+        self._number, self._cells = number, {}
+        self.retake()
+        return True
+
+    def take(self, limit: int) -> list[tuple[Cell, Histogram, Histogram]]:
+        """Overlap and recall counted since they were last taken, of at most so many cells, the longest waiting first."""
+        out = []
+        for cell in list(islice(self._changed, limit)):
+            del self._changed[cell]
+            now, before = self._cells[cell], self._taken.get(cell, (Counts(), Counts()))
+            out.append((cell, now[0].since(before[0]), now[1].since(before[1])))
+            self._taken[cell] = now[0].copy(), now[1].copy()
+        return out
+
+    def retake(self) -> None:
+        """Let all of the series be taken again, from its beginning."""
+        self._taken, self._changed = {}, dict.fromkeys(self._cells)
 
     def add(self, plan: StepPlan, measured: Measured) -> None:
         """Count a step: one observation for each request and bucket, the mean over its rows. A step of another series is dropped."""
@@ -113,7 +139,9 @@ class Measurements:
         for site, overlaps in measured.overlap.items():
             recalls = measured.recall[site]
             for (_, context), rows in groups.items():
-                overlap, recall = self._cells.setdefault((site, context, plan.mode), (Counts(), Counts()))
+                cell = site, context, plan.mode
+                overlap, recall = self._cells.setdefault(cell, (Counts(), Counts()))
+                self._changed[cell] = None
                 overlap.add(sum(overlaps[i] for i in rows) / len(rows))
                 recall.add(sum(recalls[i] for i in rows) / len(rows))
 

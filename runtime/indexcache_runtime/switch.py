@@ -128,3 +128,8 @@ class Switch:
             raise refuse("DoesNotFit", "; ".join(reasons), field)
         if flags.mode == Mode.ON and desired.permit_seconds is None:
             raise refuse("Invalid", "missing; mode on runs only while a permit is renewed, give its seconds", "permit_seconds")
+        for name in desired.breaker.guardrails if desired.breaker else ():
+            threshold: float | None = getattr(desired.thresholds, name)
+            if threshold is None or not 0.0 < threshold < 1.0:
+                found = "missing" if threshold is None else f"{threshold:g}"
+                raise refuse("Invalid", f"{found}; the breaker judges {name}, give it a threshold in (0, 1)", f"thresholds.{name}")

@@ -1,7 +1,7 @@
 """Metrics of a state, as Prometheus reads them."""
 
 from indexcache_core import histogram
-from indexcache_core.contract import Cache, Identity, Mode, Requests, Series, Site, State, Steps, Thresholds
+from indexcache_core.contract import BreakerTest, Cache, Identity, Mode, Reason, Requests, Series, Site, State, Steps, Thresholds
 from indexcache_runtime.exposition import IDENTITY, families
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -44,7 +44,8 @@ STATE = State(
     ),
     requests=Requests(admitted_baseline=1, admitted_reuse=2, touched_by_reuse=3, finished=4, probes=5, running_baseline=6, running_reuse=7),
     steps=Steps(full=1, reuse=2, reuse_all_full=3),
-    cache=Cache(baseline_hits=10, reuse_hits=20, resalted_requests=30),
+    cache=Cache(baseline_hits=10, reuse_hits=20, resalted_requests=30, recomputed_requests=40),
+    breaker=(BreakerTest(guardrail="recall", context=2, log_e=3.5, log_limit=9.0, observations=6, mean=0.2),),
     step_seconds=0.25,
 )
 
@@ -68,6 +69,10 @@ def test_what_is_shown() -> None:
     assert value(s, "indexcache_steps_total", kind="reuse_all_full") == 3
     assert value(s, "indexcache_cache_hit_tokens_total", computed="reuse") == 20
     assert value(s, "indexcache_resalted_requests_total") == 30
+    assert value(s, "indexcache_recomputed_requests_total") == 40
+    assert value(s, "indexcache_breaker_log_evidence", guardrail="recall") == 3.5
+    assert value(s, "indexcache_breaker_log_limit", guardrail="recall") == 9.0
+    assert value(s, "indexcache_breaker_tripped") == 0
     assert value(s, "indexcache_step_age_seconds") == 0.25
     where = {"site": "1", "layer": "4", "context": "129-256", "judged": "true", "mode": "on"}
     assert (value(s, "indexcache_overlap_sum", **where), value(s, "indexcache_overlap_count", **where)) == (1.2, 2)
@@ -81,6 +86,12 @@ def test_what_is_shown() -> None:
 def test_no_permit_no_metric_of_it() -> None:
     s = scrape(STATE.model_copy(update={"permit_remaining_seconds": None}), 0.5)
     assert not [name for name, _ in s if name == "indexcache_permit_remaining_seconds"]
+
+
+def test_a_tripped_breaker_shows() -> None:
+    for reason in Reason:
+        state = STATE.model_copy(update={"mode": Mode.TRIPPED, "reason": reason})
+        assert value(scrape(state, 0.5), "indexcache_breaker_tripped") == float(reason is Reason.BREAKER)
 
 
 def test_before_the_first_answer_only_that_is_said() -> None:
