@@ -4,10 +4,13 @@ A status is no data plane: a gateway cut off from its proxies reports the new ge
 weight counts as reached only if the requests that engines admitted since the change *reject the old share* and *agree with the new*;
 zero counts as reached only if they bound the share from above. Without requests nothing is known.
 
-Binomial tails: exact up to EXACT_UP_TO requests, beyond that Chernoff's bound, which never understates them. Each look is a test at level
-`delta`. A caller that is told NO counts anew from there: a change takes a moment to reach every proxy, and what came before it would
-weigh on the count for ever. Requests that are assigned by anything but independent weighted choice (sessions that stick, a proxy that
-balances connections) scatter more than a binomial, hence `slack` around the new share.
+One looks again and again, so the old share is rejected by a likelihood ratio: over a whole count it exceeds 1 / delta with a chance of
+delta at most, however often one looks (Ville). A caller that is told NO counts anew from there, and spends less with each count (`spent`):
+a change takes a moment to reach every proxy, and what came before it would weigh on the count for ever. NO is a test at level DELTA at
+each look: being wrong, it costs a new count. Requests that are assigned by anything but independent weighted choice (sessions that stick,
+a proxy that balances connections) scatter more than a binomial, hence `slack` around the new share.
+
+Binomial tails: exact up to EXACT_UP_TO requests, beyond that Chernoff's bound, which never understates them.
 """
 
 import math
@@ -57,12 +60,23 @@ def consistent(canary: int, total: int, share: float, delta: float = DELTA) -> b
     return at_most(canary, total, share) > delta / 2 and at_least(canary, total, share) > delta / 2
 
 
+def spent(number: int, delta: float = DELTA) -> float:
+    """What the n-th of any number of counts may be wrong by, so that all of them together are by at most delta."""
+    return delta / (number * (number + 1))
+
+
+def likelihood_ratio(canary: int, total: int, *, old: float, new: float) -> float:
+    """Log of how much likelier `canary` of `total` requests are under the new share than under the old; both in (0, 1)."""
+    return canary * math.log(new / old) + (total - canary) * math.log((1 - new) / (1 - old))
+
+
 def judge(canary: int, total: int, *, old: float, new: float, delta: float = DELTA, slack: float = SLACK) -> Reached:
     """Whether the canary's share of traffic is `new`, where before the change it was `old` (both in [0, 1]).
 
     `canary` of `total` requests were admitted by canary pods since the change was accepted. YES: some share within `slack` of the new one
-    agrees with them, and every share from the old one on, away from the new, is rejected (the chance of a false YES while the traffic is
-    still split the old way is at most `delta`). NO: the new share, slack included, is rejected. A share of zero must be seen as zero.
+    agrees with them, and every share from the old one on, away from the new, is rejected (the chance that one count ever says a false YES
+    while the traffic is still split the old way is at most `delta`). NO: the new share, slack included, is rejected. A share of zero must
+    be seen as zero.
     """
     if total <= 0:
         return Reached.UNKNOWN
@@ -73,15 +87,15 @@ def judge(canary: int, total: int, *, old: float, new: float, delta: float = DEL
     observed = canary / total
     slack = min(slack, abs(new - old) / 3) if new != old else slack
     low, high = max(new - slack, 0.0), min(new + slack, 1.0)
-    agrees = low <= observed <= high or consistent(canary, total, low, delta) or consistent(canary, total, high, delta)
+    agrees = low <= observed <= high or consistent(canary, total, low) or consistent(canary, total, high)
     if not agrees:
         return Reached.NO
-    if new > old:
-        moved = at_least(canary, total, old) <= delta if old > 0.0 else canary > 0
-    elif new < old:
-        moved = at_most(canary, total, old) <= delta
-    else:
+    if new == old:
         moved = True
+    elif old <= 0.0 or old >= 1.0:  # certain before, so one request tells
+        moved = canary > 0 if old <= 0.0 else canary < total
+    else:  # against the edge that is nearest to the old share: so it rises for every share within slack
+        moved = likelihood_ratio(canary, total, old=old, new=low if new > old else high) >= -math.log(delta)
     return Reached.YES if moved else Reached.UNKNOWN
 
 

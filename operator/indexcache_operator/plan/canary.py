@@ -67,7 +67,9 @@ def _message(c: Context, status: Status, step: StepStatus, justified: int, count
     if c.look.spec.paused:
         return f"{where}: paused by spec.paused"
     if justified < step.weight:
-        return f"{where}: {len(status.canary_pods)} of {count} pods chosen, waiting until all confirm reuse; {justified} % for now"
+        busy = [p.name for p in c.look.pods if p.name in status.canary_pods and not exposure.left(c.look, status, c.memory, p)]
+        waiting = f"waiting until no user's request comes to {', '.join(busy)} any more" if busy else "waiting until all confirm reuse"
+        return f"{where}: {len(status.canary_pods)} of {count} pods chosen, {waiting}; {justified} % for now"
     if step.reached_at is None:
         return f"{where}: waiting until the engines' counters show it"
     return f"{where}: collecting evidence"

@@ -1,6 +1,6 @@
 """Who is exposed, and in which order: pods, their labels, and the route between them.
 
-On the way in: baseline label off, the pod's counter falls silent (silence.py), flags on, the engine confirms, canary label on, the canary's
+On the way in: baseline label off, the pod falls silent (silence.py), flags on, the engine confirms, canary label on, the canary's
 backend into the route. So nobody meets reuse but through the canary's Service, and a gateway whose proxies know nothing of the change is
 found out before a weight is given. At no time is a Service without a ready pod while the route names it, as far as there are ready pods.
 """
@@ -65,7 +65,8 @@ def confirmed(look: Look, status: Status, memory: Memory, pod: EnginePod) -> boo
         return False
     if pod_status(status, pod.name).confirmed == pod.state.incarnation:
         return True
-    return look.spec.guardrails.quality is None or (pod.name, pod.state.incarnation) in memory.answered
+    answered = look.spec.guardrails.quality is None or (pod.name, pod.state.incarnation) in memory.answered
+    return answered and left(look, status, memory, pod)
 
 
 def confirm(look: Look, status: Status, memory: Memory) -> Status:

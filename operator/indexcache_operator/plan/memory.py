@@ -40,15 +40,21 @@ class TestKey(NamedTuple):
     context: int | None = None
 
 
+Life = tuple[str, str]
+"""A pod and its engine's incarnation."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """Where counting of traffic for one setting of the route began."""
+    """Where counting of users' requests began (counting.py)."""
 
     setting: str
-    """Which weight, under which generation of the route."""
+    """What they are counted for."""
     since: str
-    admitted: dict[tuple[str, str], int]
-    """By pod and incarnation, users' requests admitted until then."""
+    admitted: dict[Life, int]
+    """Requests admitted until then."""
+    number: int = 1
+    """How often counting for this setting has begun: what each beginning may be wrong by depends on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,18 +71,18 @@ class Memory:
     drop_sum: float = 0.0
     quality_detector: Detector | None = None
     probed_at: str = ""
-    answered: frozenset[tuple[str, str]] = frozenset()
+    answered: frozenset[Life] = frozenset()
     """Pods and incarnations that answered a probe under reuse."""
     data_at: str = ""
     """When an observation last came."""
     mark: Mark | None = None
-    leaving: dict[tuple[str, str], Mark] = field(default_factory=dict)
-    """Pods and incarnations on their way out of the baseline's Service, with the counters since their last request."""
-    silent: frozenset[tuple[str, str]] = frozenset()
+    leaving: dict[Life, Mark] = field(default_factory=dict)
+    """Those behind neither Service on their way to the canary's, with the counters since their last request."""
+    silent: frozenset[Life] = frozenset()
     """Those that get no requests there any more."""
-    admitted: dict[tuple[str, str], int] | None = None
+    admitted: dict[Life, int] | None = None
     """Users' requests at the last look, by pod and incarnation."""
-    context_counts: dict[tuple[str, str], tuple[int, ...]] | None = None
+    context_counts: dict[Life, tuple[int, ...]] | None = None
     """Users' requests by context length at the last look, by pod and incarnation."""
     contexts: tuple[float, ...] = ()
     """Users' requests by context length, the older the lighter (contexts.py)."""

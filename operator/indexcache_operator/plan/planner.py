@@ -135,7 +135,7 @@ def _count(look: Look, status: Status, memory: Memory) -> Memory:
     counting = f"{status.phase}/{status.step.index if status.step else ''}"
     if memory.admitted is None or memory.counting != counting:
         return replace(memory, counting=counting, admitted=now, requests_seen=status.requests_seen)
-    new = sum(max(n - memory.admitted.get(life, 0), 0) for life, n in now.items())
+    new = sum(max(n - memory.admitted.get(life, n), 0) for life, n in now.items())
     return replace(memory, admitted={**memory.admitted, **now}, requests_seen=memory.requests_seen + new)
 
 

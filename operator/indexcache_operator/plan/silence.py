@@ -1,45 +1,66 @@
 """When a pod that left the baseline's Service gets no requests any more, by its own counter.
 
 A label is taken off at once; proxies learn of it a moment later, and a gateway that is cut off from them never tells. What counts is
-silence: none of so many requests came to the pod that, had it still had half of an even share of all pods, that would have had a chance of
-DELTA at most. Half, because counting begins anew with each request that comes: a pod with its whole share never is silent for so long.
-Where there is hardly any traffic, QUIET_SECONDS of silence are enough.
+silence, which is three things together:
+* None of so many requests came to the pod as would have brought one with certainty, but for a chance of DELTA, had it still had half of an
+  even share. Half, as gateways don't draw lots: they spare who is slow. Counting begins anew with each request that comes, and the n-th
+  beginning may spend DELTA / n (n + 1): so DELTA bounds the chance of ever being wrong, however long a gateway stays cut off. With no
+  traffic nothing is ever known.
+* Nothing runs on it. A counter moves when the engine schedules a request, and a long prefill holds up all that come after it, unseen.
+* SETTLE_SECONDS have passed: a request may still be on its way to the engine's scheduler.
+
+A request that comes to a silent pod while it is behind no Service shows that it isn't. After a restart of the operator a pod of which the
+status wants reuse is known to have been silent: nothing else leads there.
 """
 
 from dataclasses import replace
 
-from indexcache_core.evidence.traffic import DELTA, at_most
+from indexcache_core.evidence.traffic import at_most, spent
 
 from indexcache_operator.api.status import Status
-from indexcache_operator.plan import clock, traffic_view
-from indexcache_operator.plan.look import Look
-from indexcache_operator.plan.memory import Mark, Memory
+from indexcache_operator.model import EnginePod
+from indexcache_operator.plan import counting
+from indexcache_operator.plan.look import Look, pod_status, wants_on
+from indexcache_operator.plan.memory import Life, Mark, Memory
 
-QUIET_SECONDS, FEW_REQUESTS = 10.0, 10
+SETTLE_SECONDS = 2.0
 
 
 def observe(look: Look, status: Status, memory: Memory) -> Memory:
-    """Memory with the pods of the canary that fell silent; those that are behind a Service again are forgotten."""
-    now = traffic_view.admitted(look)
-    behind = any(p.baseline_label for p in look.ready)
-    leaving: dict[tuple[str, str], Mark] = {}
-    silent = set()
+    """Memory with the pods of the canary that fell silent; those that are behind the baseline's Service again are forgotten."""
+    leaving: dict[Life, Mark] = {}
+    silent: set[Life] = set()
     for pod in look.pods:
-        if pod.name not in status.canary_pods or pod.state is None or pod.baseline_label:
+        if pod.name not in status.canary_pods or pod.baseline_label:
+            continue
+        if pod.state is None:  # its counter will tell when it answers again
+            leaving |= {life: mark for life, mark in memory.leaving.items() if life[0] == pod.name}
+            silent |= {life for life in memory.silent if life[0] == pod.name}
             continue
         life = (pod.name, pod.state.incarnation)
-        if life in memory.silent:
-            silent.add(life)
-            continue
         if pod.canary_label:
+            silent |= memory.silent & {life}
             continue
-        mark = memory.leaving.get(life)
-        if mark is None or now[life] > mark.admitted.get(life, 0):
-            mark = Mark(setting="leaving", since=clock.stamp(look.now), admitted=now)
-        others = sum(max(n - mark.admitted.get(other, 0), 0) for other, n in now.items())
-        enough = behind and at_most(0, others, 0.5 / max(len(look.ready), 1)) <= DELTA
-        if enough or (others < FEW_REQUESTS and look.since(mark.since) >= QUIET_SECONDS):
+        before = memory.leaving.get(life)
+        leaving[life], others, came = _count(look, life, before)
+        known = life in memory.silent or (before is None and wants_on(pod_status(status, pod.name).desired))
+        if not came and (known or _silent(look, pod, leaving[life], others)):
             silent.add(life)
-        else:
-            leaving[life] = mark
     return replace(memory, leaving=leaving, silent=frozenset(silent))
+
+
+def _count(look: Look, life: Life, mark: Mark | None) -> tuple[Mark, int, bool]:
+    """The mark of a pod's last request, the requests that others got since, and whether one came to it just now."""
+    if mark is None:
+        return counting.begin(look, "leaving"), 0, False
+    new, mark = counting.since(look, mark)
+    if new[life]:
+        return counting.begin(look, "leaving", mark.number + 1), 0, True
+    return mark, sum(new.values()), False
+
+
+def _silent(look: Look, pod: EnginePod, mark: Mark, others: int) -> bool:
+    idle = pod.state is not None and pod.state.requests.running_baseline + pod.state.requests.running_reuse == 0
+    behind = any(p.baseline_label for p in look.ready)
+    enough = at_most(0, others, 0.5 / max(len(look.ready), 1)) <= spent(mark.number)
+    return idle and behind and enough and look.since(mark.since) >= SETTLE_SECONDS

@@ -12,9 +12,9 @@ from indexcache_core.evidence import traffic
 from indexcache_core.evidence.traffic import Reached
 
 from indexcache_operator.api.status import Status
-from indexcache_operator.plan import clock
+from indexcache_operator.plan import counting
 from indexcache_operator.plan.look import Look, route_accepted
-from indexcache_operator.plan.memory import Mark, Memory
+from indexcache_operator.plan.memory import Memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,37 +39,24 @@ def observe(look: Look, status: Status, memory: Memory) -> tuple[Seen, Memory]:
     """
     if not route_accepted(look) or look.o.route is None:
         return Seen(reached=Reached.UNKNOWN), replace(memory, mark=None)
-    now = admitted(look)
     counted, part, q = _counted(look, status)
     setting = f"{status.traffic.desired}@{look.o.route.generation}/{sorted(counted)}/{part}/{sorted(_behind_baseline(look))}"
     mark = memory.mark
     if mark is None or mark.setting != setting:
-        return Seen(reached=Reached.UNKNOWN), replace(memory, mark=Mark(setting=setting, since=clock.stamp(look.now), admitted=now))
+        return Seen(reached=Reached.UNKNOWN), replace(memory, mark=counting.begin(look, setting))
     if any(p.state is None for p in look.ready if p.name in status.canary_pods):
         return Seen(reached=Reached.UNKNOWN, quiet_seconds=look.since(mark.since), blind=True), memory
-    canary = total = 0
-    for life, count in now.items():
-        new = max(count - mark.admitted.get(life, 0), 0)
-        total += new
-        canary += new if life[0] in counted else 0
+    new, mark = counting.since(look, mark)
+    total, canary = sum(new.values()), sum(n for life, n in new.items() if life[0] in counted)
     old, new_share = (w / 100 * part + (1 - w / 100) * q for w in (status.traffic.previous, status.traffic.desired))
-    reached = traffic.judge(canary, total, old=old, new=new_share)
+    reached = traffic.judge(canary, total, old=old, new=new_share, delta=traffic.spent(mark.number))
     percent = None
     if total and part > q:
         percent = round(100 * min(max((canary / total - q) / (part - q), 0.0), 1.0))
     seen = Seen(reached=reached, requests=total, percent=percent, quiet_seconds=look.since(mark.since))
     if reached is Reached.NO:
-        return seen, replace(memory, mark=Mark(setting=setting, since=clock.stamp(look.now), admitted=now))
-    return seen, memory
-
-
-def admitted(look: Look) -> dict[tuple[str, str], int]:
-    """Users' requests admitted, by pod and incarnation."""
-    return {
-        (p.name, p.state.incarnation): p.state.requests.admitted_baseline + p.state.requests.admitted_reuse
-        for p in look.o.pods
-        if p.state is not None
-    }
+        mark = counting.begin(look, setting, mark.number + 1)
+    return seen, replace(memory, mark=mark)
 
 
 def _behind_baseline(look: Look) -> set[str]:

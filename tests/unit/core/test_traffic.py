@@ -48,6 +48,23 @@ def test_the_old_share_is_rarely_taken_for_the_new(old: float, new: float) -> No
     assert wrong / 1200 <= 0.004
 
 
+@pytest.mark.parametrize(("old", "new"), [(0.05, 0.25), (0.25, 0.5), (0.5, 0.1), (0.05, 0.0)])
+def test_the_old_share_is_rarely_taken_for_the_new_however_often_one_looks(old: float, new: float) -> None:
+    """A look after each request, and a new count after each NO, as the operator does it: wrong in at most DELTA of all runs."""
+    rng = random.Random(14)
+    wrong = 0
+    for _ in range(30):
+        canary = total = 0
+        number = 1
+        for _ in range(1000):
+            canary, total = canary + (rng.random() < old), total + 1
+            reached = traffic.judge(canary, total, old=old, new=new, delta=traffic.spent(number))
+            if reached is Reached.NO:
+                canary, total, number = 0, 0, number + 1
+            wrong += reached is Reached.YES
+    assert wrong == 0
+
+
 @pytest.mark.parametrize(("old", "new"), [(0.05, 0.25), (0.25, 0.5), (0.0, 0.05), (0.5, 0.0)])
 def test_the_new_share_is_seen_with_enough_requests(old: float, new: float) -> None:
     rng = random.Random(13)

@@ -42,6 +42,10 @@ class SimPod:
     ready: bool = True
     reachable: bool = True
     deleting: bool = False
+    busy: bool = False
+    """With one long prefill: what comes waits, and no counter moves."""
+    waiting: list[str] = field(default_factory=list)
+    """The Services that it came through."""
     baseline: bool = True
     canary: bool = False
     admitted_baseline: int = 0
@@ -109,6 +113,8 @@ class World:
         self.crash_at: int | None = None
         self.done: list[model.Action] = []
         self.failed_requests = 0
+        self.strays = 0
+        """Requests that came through the baseline's Service in a canary, and met reuse."""
         self.writes = 0
         self.released = self.deleted = self.gone = False
         self.phases: list[Phase] = []
@@ -147,6 +153,7 @@ class World:
             requests=Requests(
                 admitted_baseline=pod.admitted_baseline,
                 admitted_reuse=pod.admitted_reuse,
+                running_baseline=int(pod.busy),
                 contexts=tuple(pod.contexts if i == CONTEXT else 0 for i in range(9)),
             ),
         )
@@ -211,18 +218,28 @@ class World:
             if not behind:
                 self.failed_requests += 1
                 continue
-            self.serve(self.random.choice(behind))
+            self.serve(self.random.choice(behind), label)
 
-    def serve(self, pod: SimPod) -> None:
+    def serve(self, pod: SimPod, label: str) -> None:
+        if pod.busy:
+            pod.waiting.append(label)
+            return
         pod.switch.advance(self.now.timestamp())
         pod.contexts += 1
         mode = pod.switch.mode
         if mode is Mode.ON:
             pod.admitted_reuse += 1
+            self.strays += label == "baseline" and self.status.phase is Phase.CANARY
         else:
             pod.admitted_baseline += 1
         if mode in (Mode.ON, Mode.SHADOW) and pod.switch.pattern:
             pod.measure(self.recall(self, mode), shared_sites(pod.switch.pattern))
+
+    def end_prefill(self, pod: SimPod) -> None:
+        """What waited is scheduled in the very step in which the long prefill counts as finished."""
+        pod.busy, waiting, pod.waiting = False, pod.waiting, []
+        for label in waiting:
+            self.serve(pod, label)
 
     def act(self, action: model.Action, wanted: Plan) -> None:
         if self.crash_at is not None:

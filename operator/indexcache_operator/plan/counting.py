@@ -1,0 +1,31 @@
+"""Users' requests since a mark, by the engines' own counters: what tells where traffic goes.
+
+Counters are as old as their engines. An engine that did not answer when the mark was made, or started since, counts from what it shows
+first: its past says nothing of the traffic since the mark.
+"""
+
+from dataclasses import replace
+
+from indexcache_operator.plan import clock
+from indexcache_operator.plan.look import Look
+from indexcache_operator.plan.memory import Life, Mark
+
+
+def begin(look: Look, setting: str, number: int = 1) -> Mark:
+    """A mark at this look."""
+    return Mark(setting=setting, since=clock.stamp(look.now), admitted=_admitted(look), number=number)
+
+
+def since(look: Look, mark: Mark) -> tuple[dict[Life, int], Mark]:
+    """Requests admitted since the mark by every engine that answers, and the mark with those that it did not know."""
+    now = _admitted(look)
+    mark = replace(mark, admitted={**now, **mark.admitted})
+    return {life: max(n - mark.admitted[life], 0) for life, n in now.items()}, mark
+
+
+def _admitted(look: Look) -> dict[Life, int]:
+    return {
+        (p.name, p.state.incarnation): p.state.requests.admitted_baseline + p.state.requests.admitted_reuse
+        for p in look.o.pods
+        if p.state is not None
+    }
