@@ -8,6 +8,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Any, Self
 
+from indexcache_core.contract import InFlight
 from indexcache_core.pattern import Pattern
 from pydantic import Field, model_validator
 
@@ -146,7 +147,7 @@ class Confidence(ApiModel):
     """Bounds on being wrong, over the whole life of a revision."""
 
     false_rollback: Share = 0.01
-    """alpha: the chance that a pattern whose guardrails all hold is ever rolled back by evidence."""
+    """alpha: the chance that a pattern whose guardrails all hold is ever rolled back by evidence, the engines' own breakers included."""
     bad_promotion: Share = 0.05
     """beta: the chance that a pattern under a threshold ever passes a step."""
 
@@ -175,6 +176,8 @@ class Fallback(ApiModel):
     """The way back."""
 
     permit: Permit = Permit()
+    in_flight: InFlight = InFlight.CONTINUE
+    """Requests that were touched by reuse when it ends: they go on as they are, or are prefilled again at the baseline."""
 
 
 class DeletionPolicy(StrEnum):

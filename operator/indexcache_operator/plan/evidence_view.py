@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from indexcache_core.contract import Mode, State
+from indexcache_core.contract import JUDGED, Mode, State
 from indexcache_core.evidence import detector, verdict
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.evidence.verdict import Judgement, Verdict
@@ -18,7 +18,7 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan import clock, contexts, quality_view
-from indexcache_operator.plan.guardrails import CARRIES, JUDGED, Guardrail, guardrails, question
+from indexcache_operator.plan.guardrails import CARRIES, Guardrail, guardrails, question
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Measure, Memory, SeriesKey, Stream, TestKey, TotalKey
 

@@ -14,7 +14,7 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import PodStatus, Status
 from indexcache_operator.model import EnginePod, PutFlags
 from indexcache_operator.plan import clock
-from indexcache_operator.plan.guardrails import thresholds
+from indexcache_operator.plan.guardrails import breaker, thresholds
 from indexcache_operator.plan.look import OFF, Look, pod_status
 
 SHADOW, CANARY, PROMOTED = "shadow", "on-canary", "on-promoted"
@@ -40,10 +40,12 @@ def content(look: Look, status: Status, kind: str) -> Desired:
             protected=tuple(cache.protected),
             min_context_tokens=cache.min_context_tokens,
             sample_rows=cache.sample_rows,
+            in_flight=spec.fallback.in_flight,
         ),
         permit_seconds=permit_seconds(spec, kind) if on else None,
         identity=who.model_copy(update={"revision": status.revision}),
         thresholds=thresholds(spec),
+        breaker=breaker(spec),
     )
 
 

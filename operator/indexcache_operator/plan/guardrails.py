@@ -1,6 +1,7 @@
 """Which tests a spec asks for, and each one's part of alpha.
 
-A guardrail with a threshold that isn't `observeOnly` *acts*. alpha (confidence.falseRollback) is split by Bonferroni, evenly over the
+A guardrail with a threshold that isn't `observeOnly` *acts*. alpha (confidence.falseRollback) is split by Bonferroni. The engines' breakers
+together get BREAKERS of it if there is anything that they can judge, each engine an even part. The rest is the operator's, evenly over the
 guardrails that act, and within each evenly over its tests:
 
     overlap, recall         one test a judged bucket of context length, on the mean over the Shared indexers
@@ -19,7 +20,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from indexcache_core.contract import CONTEXT_ENDS_IN_K, JUDGED_FROM, Thresholds
+from indexcache_core.contract import JUDGED, Breaker, GuardrailName, Thresholds
 from indexcache_core.evidence import quality
 from indexcache_core.pattern import protect, shared_sites
 
@@ -27,7 +28,8 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.plan.memory import Measure, TestKey
 
 CARRIES = 0.05
-JUDGED = tuple(range(JUDGED_FROM, len(CONTEXT_ENDS_IN_K) + 1))
+BREAKERS = 0.1
+"""The breakers' part of alpha: a tenth, since they only have to act where nobody else does. It costs the operator 0.1 nat, and them 2.3."""
 Name = Literal["overlap", "recall", "recallPerIndexer", "quality"]
 
 
@@ -78,6 +80,7 @@ def guardrails(spec: Spec) -> tuple[Guardrail, ...]:
     if g.quality is not None:
         rows.append(("quality", None, quality.THRESHOLD, g.quality.observe_only, (TestKey("quality"),), 1.0))
     acting = sum(1 for row in rows if row[2] is not None and not row[3] and row[4])
+    mine = spec.confidence.false_rollback * (1.0 - BREAKERS if _judged_by_engines(spec) else 1.0)
     return tuple(
         Guardrail(
             name=name,
@@ -85,11 +88,32 @@ def guardrails(spec: Spec) -> tuple[Guardrail, ...]:
             threshold=threshold,
             acts=threshold is not None and not observes and bool(tests),
             tests=tests,
-            alpha=spec.confidence.false_rollback / max(acting, 1) / max(len(tests), 1),
+            alpha=mine / max(acting, 1) / max(len(tests), 1),
             share=part,
         )
         for name, measure, threshold, observes, tests, part in rows
     )
+
+
+def breaker(spec: Spec) -> Breaker | None:
+    """What each engine judges by itself; None where no guardrail of a measure acts.
+
+    The bound is for as many lives of engines as there are replicas; one that restarts begins another.
+    """
+    judged = _judged_by_engines(spec)
+    if not judged:
+        return None
+    return Breaker(alpha=spec.confidence.false_rollback * BREAKERS / spec.engine.replicas, guardrails=judged)
+
+
+def _judged_by_engines(spec: Spec) -> tuple[GuardrailName, ...]:
+    g = spec.guardrails
+    acting: dict[GuardrailName, bool] = {
+        "overlap": g.overlap.min is not None and not g.overlap.observe_only,
+        "recall": g.recall.min is not None and not g.recall.observe_only,
+        "recall_per_indexer": g.recall.per_indexer_min is not None and not g.recall.observe_only,
+    }
+    return tuple(name for name, acts in acting.items() if acts) if shared_sites(effective_pattern(spec)) else ()
 
 
 def question(spec: Spec) -> str:

@@ -84,11 +84,15 @@ def test_how_many_pods_a_weight_exposes(weight: int, replicas: int, routed: bool
 def test_alpha_is_split_over_what_acts_and_never_overspent() -> None:
     g = {"overlap": {"min": 0.3}, "recall": {"min": 0.5, "perIndexerMin": 0.3}, "quality": {"probes": {"configMap": "p"}}}
     rows = guardrails.guardrails(spec(guardrails=g))
-    assert sum(row.alpha * len(row.tests) for row in rows if row.acts) == pytest.approx(0.01)
+    breaker = guardrails.breaker(spec(guardrails=g))
+    assert breaker is not None
+    assert breaker.guardrails == ("overlap", "recall", "recall_per_indexer")
+    operators, engines = sum(row.alpha * len(row.tests) for row in rows if row.acts), 3 * breaker.alpha
+    assert (operators, engines) == (pytest.approx(0.009), pytest.approx(0.001))
     by_name = {row.name: row for row in rows}
-    assert by_name["quality"].alpha == pytest.approx(0.01 / 4)
-    assert by_name["recall"].alpha == pytest.approx(0.01 / 4 / 7)
-    assert by_name["recallPerIndexer"].alpha == pytest.approx(0.01 / 4 / 14)
+    assert by_name["quality"].alpha == pytest.approx(0.009 / 4)
+    assert by_name["recall"].alpha == pytest.approx(0.009 / 4 / 7)
+    assert by_name["recallPerIndexer"].alpha == pytest.approx(0.009 / 4 / 14)
     assert by_name["recall"].share == 0.5
 
 
@@ -96,7 +100,24 @@ def test_what_only_observes_takes_no_part_of_alpha() -> None:
     rows = guardrails.guardrails(spec(guardrails={"overlap": {"min": 0.3, "observeOnly": True}, "recall": {"min": 0.5}}))
     by_name = {row.name: row for row in rows}
     assert [row.name for row in rows if row.acts] == ["recall"]
-    assert by_name["recall"].alpha == pytest.approx(0.01 / 7)
+    assert by_name["recall"].alpha == pytest.approx(0.009 / 7)
+
+
+@pytest.mark.parametrize(
+    ("recall", "expected"),
+    [
+        ({"min": 0.5}, ("recall",)),
+        ({"perIndexerMin": 0.3}, ("recall_per_indexer",)),
+        ({"min": 0.5, "perIndexerMin": 0.3, "observeOnly": True}, None),
+        ({}, None),
+    ],
+)
+def test_breakers_judge_what_acts_and_can_be_measured(recall: dict[str, object], expected: tuple[str, ...] | None) -> None:
+    judged = spec(guardrails={"recall": recall, "quality": {"probes": {"configMap": "p"}}})
+    breaker = guardrails.breaker(judged)
+    assert (breaker and breaker.guardrails) == expected
+    if expected is None:  # then all of alpha is the operator's
+        assert sum(row.alpha * len(row.tests) for row in guardrails.guardrails(judged) if row.acts) == pytest.approx(0.01)
 
 
 def test_protected_indexers_are_no_tests() -> None:
