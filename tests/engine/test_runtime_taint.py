@@ -4,6 +4,7 @@ A build that forgets the salt must fail here, in each of the ways that it can fo
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from indexcache_core.contract import Mode
 from indexcache_runtime.vllm.blocks import Blocks
 
-from tests.engine.runtime_engine import Answer, Engine, start
+from tests.conformance.engine import Answer, Engine
 
 pytestmark = pytest.mark.engine
 
@@ -32,20 +33,10 @@ PROMPTS = prompts(5, bases=10, each=5)
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, list[Answer]]:
-    """An engine, and what it answered before it ever reused."""
-    engine = start(tmp_path_factory.mktemp("taint") / "model")
-    engine.adopt()
-    answers = engine.ask(PROMPTS, 12)
-    return engine, answers
-
-
-@pytest.fixture
-def engine(clean: tuple[Engine, list[Answer]]) -> Engine:
-    engine = clean[0]
-    engine.kill()
-    engine.forget()
-    return engine
+def clean(cpu_engine: tuple[Engine, Path]) -> list[Answer]:
+    """What the engine answers at the baseline, with nothing in its cache."""
+    cpu_engine[0].reset()
+    return cpu_engine[0].ask(PROMPTS, 12)
 
 
 def tokens(answers: list[Answer]) -> list[tuple[int, ...]]:
@@ -71,13 +62,13 @@ def after_flips_in_mid_request(engine: Engine) -> list[Answer]:
     return engine.ask(PROMPTS, 12)
 
 
-def test_fifty_prompts_after_a_fallback(engine: Engine, clean: tuple[Engine, list[Answer]]) -> None:
-    assert tokens(after_traffic(engine)) == tokens(clean[1])
+def test_fifty_prompts_after_a_fallback(engine: Engine, clean: list[Answer]) -> None:
+    assert tokens(after_traffic(engine)) == tokens(clean)
 
 
-def test_fifty_prompts_after_flips_in_mid_request(engine: Engine, clean: tuple[Engine, list[Answer]]) -> None:
+def test_fifty_prompts_after_flips_in_mid_request(engine: Engine, clean: list[Answer]) -> None:
     before = engine.state.cache
-    assert tokens(after_flips_in_mid_request(engine)) == tokens(clean[1])
+    assert tokens(after_flips_in_mid_request(engine)) == tokens(clean)
     assert engine.state.cache.resalted_requests > before.resalted_requests
     assert engine.state.mode is Mode.TRIPPED
 
@@ -97,16 +88,16 @@ def enter_without_renaming(blocks: Blocks, behaviour: str | None) -> int:
 )
 def test_a_build_without_the_salt_fails(
     engine: Engine,
-    clean: tuple[Engine, list[Answer]],
+    clean: list[Answer],
     monkeypatch: pytest.MonkeyPatch,
     scenario: Callable[[Engine], list[Answer]],
     mutant: Any,
 ) -> None:
     monkeypatch.setattr(Blocks, "enter", mutant)
-    assert tokens(scenario(engine)) != tokens(clean[1])
+    assert tokens(scenario(engine)) != tokens(clean)
 
 
-def test_warm_baseline_blocks_survive_a_canary_and_are_read_by_it(engine: Engine, clean: tuple[Engine, list[Answer]]) -> None:
+def test_warm_baseline_blocks_survive_a_canary_and_are_read_by_it(engine: Engine, clean: list[Answer]) -> None:
     first = engine.ask(PROMPTS[:5], 4)
     assert max(a.cached for a in first) >= 256
     before = engine.state.cache
@@ -118,7 +109,7 @@ def test_warm_baseline_blocks_survive_a_canary_and_are_read_by_it(engine: Engine
     engine.kill()
     back = engine.ask_each(PROMPTS[:5], 12)
     assert all(a.cached >= 288 for a in back)
-    assert tokens(back) == tokens(clean[1][:5])
+    assert tokens(back) == tokens(clean[:5])
 
 
 def test_requests_under_the_same_reuse_share_its_blocks_and_other_flags_do_not(engine: Engine) -> None:
@@ -138,13 +129,13 @@ def test_requests_under_the_same_reuse_share_its_blocks_and_other_flags_do_not(e
     assert engine.ask(PROMPTS[:1], 4)[0].cached == 0
 
 
-def test_a_request_preempted_after_the_kill_is_clean(engine: Engine, clean: tuple[Engine, list[Answer]]) -> None:
+def test_a_request_preempted_after_the_kill_is_clean(engine: Engine, clean: list[Answer]) -> None:
     engine.put(Mode.ON, PATTERN)
     names = [engine.start(p, 12) for p in PROMPTS[:3]]
     engine.step()
     engine.kill()
     assert engine.core.scheduler.reset_prefix_cache(reset_running_requests=True)
-    assert tokens(engine.finish(names)) == tokens(clean[1][:3])
+    assert tokens(engine.finish(names)) == tokens(clean[:3])
     again = engine.ask_each(PROMPTS[:3], 12)
-    assert tokens(again) == tokens(clean[1][:3])
+    assert tokens(again) == tokens(clean[:3])
     assert all(a.cached >= 288 for a in again)

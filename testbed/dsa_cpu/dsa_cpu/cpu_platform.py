@@ -2,6 +2,9 @@
 
 Trap: for every MLA model the built-in platform turns off chunked prefill and prefix caching and widens the token budget, since its own
 MLA can't do them. This one can, so it puts back what was asked for; vLLM's log still says they were turned off.
+
+Tensor parallel: each rank has some of the attention's heads, and the whole of every indexer, so all ranks choose the same positions from
+the same hidden states. On a machine with fewer NUMA nodes than ranks vLLM wants VLLM_CPU_OMP_THREADS_BIND=nobind, or a list of cores.
 """
 
 from typing import Any
@@ -23,15 +26,9 @@ def check_supported(vllm_config: Any) -> None:
     """Raises guard.Unsupported, naming the setting, for what was never written or tried here."""
     guard.check_version()
     parallel, cache = vllm_config.parallel_config, vllm_config.cache_config
-    for name in (
-        "tensor_parallel_size",
-        "pipeline_parallel_size",
-        "data_parallel_size",
-        "decode_context_parallel_size",
-        "prefill_context_parallel_size",
-    ):
+    for name in ("pipeline_parallel_size", "data_parallel_size", "decode_context_parallel_size", "prefill_context_parallel_size"):
         if (found := getattr(parallel, name)) != 1:
-            raise guard.Unsupported(f"{name}: {found}; DSA on a CPU runs in one process, set it to 1")
+            raise guard.Unsupported(f"{name}: {found}; DSA on a CPU is split by heads alone, set it to 1 and use tensor_parallel_size")
     if cache.cache_dtype not in ("auto", "float32", "bfloat16"):
         raise guard.Unsupported(f"kv_cache_dtype: {cache.cache_dtype}; keys are kept in the model's own dtype, set it to auto")
     if vllm_config.speculative_config is not None:

@@ -1,0 +1,248 @@
+"""What every adapter must keep, each as a function that raises AssertionError where an engine doesn't.
+
+They take an engine that has been reset, and leave it in any mode. The first Shared site of a pattern is the best witness: all that it is
+computed from is as at the baseline, whatever the sites after it do, so there sets can be compared between runs.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from indexcache_core.contract import Mode
+from indexcache_core.pattern import leaders, shared_sites
+
+from tests.conformance.engine import ALL, Answer, Engine, Reads
+
+
+def alternating(engine: Engine) -> str:
+    """FSFS..."""
+    return ("FS" * len(engine.control.sites))[: len(engine.control.sites)]
+
+
+def patterns(engine: Engine) -> list[str]:
+    """Alternating; a run of Shared sites at the end; all but the first Shared."""
+    n = len(engine.control.sites)
+    return [alternating(engine), "F" * (n // 2) + "S" * (n - n // 2), "F" + "S" * (n - 1)]
+
+
+def agree(a: Sequence[Answer], b: Sequence[Answer], tolerance: float) -> None:
+    """The same tokens with the same log-probabilities; with a tolerance, up to a token that two nearly equal ones compete for."""
+    assert len(a) == len(b)
+    if tolerance == 0:
+        assert list(a) == list(b)
+    for one, other in zip(a, b, strict=True):
+        assert len(one.tokens) == len(other.tokens)
+        for i in range(len(one.tokens)):
+            assert abs(one.logprobs[i] - other.logprobs[i]) <= tolerance, (i, one, other)
+            if one.tokens[i] != other.tokens[i]:
+                break
+
+
+def same_sets(a: torch.Tensor, b: torch.Tensor, strays: float) -> bool:
+    """Whether two tensors (rows, k) of sorted sets are the same but for a share of their members."""
+    if a.shape != b.shape:
+        return False
+    if torch.equal(a, b):
+        return True
+    missing = sum(len(set(x) - set(y)) for x, y in zip(a.tolist(), b.tolist(), strict=True))
+    return missing <= strays * a.numel()
+
+
+def same_reads(a: Reads, b: Reads, strays: float, sites: Sequence[int]) -> None:
+    """These sites read the same in both runs."""
+    assert len(a) == len(b) > 0
+    for one, other in zip(a, b, strict=True):
+        assert one.keys() == other.keys()
+        for site in one.keys() & set(sites):
+            assert same_sets(one[site], other[site], strays), site
+
+
+def off_equals_unpatched(engine: Engine) -> None:
+    """And it does so after reuse, too."""
+    for _ in range(2):
+        agree(engine.ask(engine.prompts, 16), engine.untouched, engine.binding.repeats)
+        engine.put(Mode.ON, patterns(engine)[-1])
+        engine.ask(engine.prompts[2:4], 4)
+        engine.reset()
+
+
+def shadow_changes_nothing(engine: Engine) -> None:
+    """However much it measures."""
+    engine.put(Mode.SHADOW, alternating(engine), sample_rows=ALL)
+    agree(engine.ask(engine.prompts, 16), engine.untouched, engine.binding.repeats)
+    assert {s.site for s in engine.state.series if s.overlap.count} == set(shared_sites(alternating(engine)))
+
+
+def shared_reads_its_leaders_set(engine: Engine, pattern: str) -> None:
+    """Prefills in chunks, decodes and both together, of several requests; and the first Shared site would have chosen otherwise."""
+    with engine.reads() as baseline:
+        engine.ask(engine.prompts, 4)
+    engine.reset()
+    engine.put(Mode.ON, pattern, sample_rows=0)
+    with engine.reads() as steps:
+        engine.ask(engine.prompts, 4)
+    with_sets = [step for step in steps if step]
+    assert len(with_sets) > 5  # the longest prompt's chunks
+    for step in with_sets:
+        assert sorted(step) == list(range(len(pattern)))
+        for site, leader in enumerate(leaders(pattern)):
+            assert torch.equal(step[site], step[leader])
+    first = pattern.index("S")
+    chunks = slice(0, 4)  # of the longest prompt, alone: tokens are the same in both runs
+    same_reads(steps[chunks], baseline[chunks], engine.binding.strays, range(first))
+    assert not same_sets(steps[3][first], baseline[3][first], 0.01)
+
+
+def measuring_changes_nothing(engine: Engine) -> None:
+    """FULL_TO_SCRATCH against SHARED: the same answers, the same sets."""
+    pattern = alternating(engine)
+    engine.put(Mode.ON, pattern, sample_rows=0)
+    with engine.reads() as shared:
+        plain = engine.ask(engine.prompts, 16)
+    engine.reset()
+    engine.put(Mode.ON, pattern, sample_rows=ALL)
+    with engine.reads() as measured:
+        agree(engine.ask(engine.prompts, 16), plain, engine.binding.repeats)
+    same_reads(measured, shared, engine.binding.strays, range(len(pattern)))
+    assert {s.site for s in engine.state.series if s.overlap.count} == set(shared_sites(pattern))
+
+
+def _flipped(engine: Engine, sample_rows: int) -> tuple[Answer, Reads]:
+    """The longest prompt: its first step at the baseline, two under reuse, the rest at the baseline."""
+    engine.reset()
+    with engine.reads() as steps:
+        name = engine.start(engine.prompts[0], 16)
+        engine.step()
+        engine.put(Mode.ON, alternating(engine), sample_rows=sample_rows)
+        engine.step()
+        engine.step()
+        engine.kill()
+        (answer,) = engine.finish([name])
+    return answer, steps
+
+
+def keys_stay_warm(engine: Engine) -> None:
+    """After a flip back the first Shared site chooses as if it had never been Shared, and what SHARED leaves behind is what
+    FULL_TO_SCRATCH leaves behind."""
+    engine.reset()
+    with engine.reads() as baseline:
+        engine.ask([engine.prompts[0]], 16)
+    witness = alternating(engine).index("S")
+    chunks = slice(3, 5)  # the rest of the prompt: the tokens after it may differ
+    shared, reads = _flipped(engine, 0)
+    assert not same_sets(reads[2][witness], baseline[2][witness], 0.01)  # it did reuse
+    same_reads(reads[chunks], baseline[chunks], engine.binding.strays, [witness])
+    scratch, reads = _flipped(engine, ALL)
+    same_reads(reads[chunks], baseline[chunks], engine.binding.strays, [witness])
+    agree([shared], [scratch], engine.binding.repeats)
+
+
+def keys_stay_warm_in_decode(engine: Engine) -> None:
+    """The same for a flip while tokens are generated."""
+    answers = []
+    for sample_rows in (0, ALL):
+        engine.reset()
+        name = engine.start(engine.prompts[2], 20)
+        while engine.scheduled(name).num_output_tokens < 4:
+            engine.step()
+        engine.put(Mode.ON, alternating(engine), sample_rows=sample_rows)
+        while engine.scheduled(name).num_output_tokens < 12:
+            engine.step()
+        engine.kill()
+        answers.append(engine.finish([name])[0])
+    agree(answers[:1], answers[1:], engine.binding.repeats)
+
+
+def measurements_are_of_what_was_read(engine: Engine, mode: Mode) -> None:
+    """The overlap of each measured row, against the sets that attention read: in shadow at every Shared site; under reuse at the first
+    one, whose fresh choice is what the baseline read there."""
+    pattern, k, prompt = alternating(engine), engine.k, engine.prompts[0]
+    with engine.reads() as baseline:
+        engine.ask([prompt], 4)
+    engine.reset()
+    engine.put(mode, pattern, sample_rows=64)
+    with engine.measurements() as counted, engine.reads() as reads:
+        engine.ask([prompt], 4)
+    reused, fresh = _by_position(reads), _by_position(reads if mode is Mode.SHADOW else baseline)
+    known = shared_sites(pattern) if mode is Mode.SHADOW else shared_sites(pattern)[:1]
+    compared = dict.fromkeys(known, 0)
+    for plan, measured in counted:
+        assert measured.overlap.keys() == measured.recall.keys() <= set(shared_sites(pattern))
+        for j, row in enumerate(plan.rows):
+            assert row.position >= k
+            if mode is Mode.ON and row.position >= len(prompt):
+                continue  # the tokens before it may differ from the baseline's
+            for site in measured.overlap.keys() & set(known):
+                common = reused[leaders(pattern)[site]][row.position] & fresh[site][row.position]
+                assert abs(measured.overlap[site][j] - len(common) / k) <= 1e-5 + engine.binding.strays
+                assert 0 <= measured.recall[site][j] <= 1 + 1e-5
+                compared[site] += 1
+    assert min(compared.values()) > 50
+
+
+def _by_position(steps: Reads) -> dict[int, list[set[int]]]:
+    """For each site, the sets that one request's tokens read, by position."""
+    out: dict[int, list[set[int]]] = {}
+    for step in steps:
+        for site, rows in step.items():
+            out.setdefault(site, []).extend(set(row) - {-1} for row in rows.tolist())
+    return out
+
+
+def contexts_up_to_k(engine: Engine) -> None:
+    """Where everything is chosen reuse changes nothing, but for the order of a sum, and nothing is measured, up to a context of k."""
+    crossing, short = engine.prompts[-2:]
+    plain = engine.ask([short], 16)
+    engine.reset()
+    engine.put(Mode.ON, patterns(engine)[-1], sample_rows=ALL)
+    agree(engine.ask([short], 16), plain, engine.binding.rounding)
+    assert engine.state.series == ()
+    engine.forget()
+    with engine.measurements() as counted:
+        engine.ask([crossing], 12)
+    assert [row.position for plan, _ in counted for row in plan.rows] == list(range(engine.k, len(crossing) + 11))
+
+
+def several_at_once_as_alone(engine: Engine) -> None:
+    """In chunks of other sizes, beside each other."""
+    engine.put(Mode.ON, alternating(engine))
+    together = engine.ask(engine.prompts, 12)
+    alone = []
+    for prompt in engine.prompts:
+        engine.forget()
+        alone += engine.ask([prompt], 12)
+    agree(together, alone, engine.binding.rounding)
+
+
+def preempted_as_not(engine: Engine) -> None:
+    """Requests that lose their blocks for want of memory, under reuse, and are computed again."""
+    tokens = 2 * engine.core.scheduler.hash_block_size + 8
+    engine.put(Mode.ON, alternating(engine))
+    asked = engine.prompts[1:4]
+    expected = engine.ask(asked, tokens)
+    engine.forget()
+    names = [engine.start(prompt, tokens) for prompt in asked]
+    while any(engine.scheduled(name).num_output_tokens < 1 for name in names):
+        engine.step()
+    requests = [engine.scheduled(name) for name in names]
+    with engine.scarce(blocks=1):
+        agree(engine.finish(names), expected, engine.binding.rounding)
+    assert any(request.num_preemptions > 0 for request in requests)
+
+
+def reuse_is_cached_for_reuse(engine: Engine) -> None:
+    """What was computed under reuse is read again under the same reuse, and counted as such."""
+    engine.put(Mode.ON, alternating(engine))
+    first = engine.ask_each(engine.prompts, 16)
+    before = engine.state.cache.reuse_hits
+    again = engine.ask_each(engine.prompts, 16)
+    assert all(a.cached > len(p) // 2 for a, p in zip(again, engine.prompts, strict=True) if len(p) > engine.k)
+    assert engine.state.cache.reuse_hits - before == sum(a.cached for a in again)
+    agree(again, first, engine.binding.rounding)
+
+
+def reuse_is_never_served_to_the_baseline(engine: Engine) -> None:
+    """Traffic under reuse fills the prefix cache, then a kill: the same prompts get the answers of an engine that never reused."""
+    engine.put(Mode.ON, alternating(engine))
+    engine.ask(engine.prompts, 16)
+    engine.kill()
+    agree(engine.ask(engine.prompts, 16), engine.untouched, engine.binding.rounding)
