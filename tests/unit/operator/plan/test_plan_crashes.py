@@ -4,7 +4,7 @@ A crash loses the memory and all that the plan hadn't done yet. After it a new o
 """
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from indexcache_core.contract import Mode
 from indexcache_operator.api.status import FallbackStatus, Phase
@@ -72,7 +72,10 @@ FAULTS = st.lists(
     st.tuples(
         st.integers(0, 6),
         st.sampled_from(
-            ["crash", "away", "kill", "restart", "unreachable", "reachable", "alert-old", "pause", "go", "cut", "uncut", "drift"]
+            [
+                *("crash", "away", "kill", "restart", "unreachable", "reachable", "alert-old", "pause", "go", "cut", "uncut", "drift"),
+                *("busy", "idle"),
+            ]
         ),
         st.integers(0, 2),
     ),
@@ -81,9 +84,16 @@ FAULTS = st.lists(
 
 
 @given(FAULTS, st.integers(0, 3))
+@example([(3, "away", 0), (6, "crash", 0), (6, "cut", 0), (6, "restart", 0), (1, "crash", 0)], 0)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(faults: list[tuple[int, str, int]], seed: int) -> None:
+    """And no request fails, and none meets reuse past the canary's Service.
+
+    Left out is what no plan can help: that a pod dies with what it serves, or while a gateway that is cut off, or has no operator, still
+    sends to it. A pod that is lost with both there is in test_plan_faults.py.
+    """
     world = World(recall=good, seed=seed)
+    world.look()  # a gateway cut off before it knew of any engine could send nobody anywhere
     for looks, fault, which in faults:
         for _ in range(looks):
             world.look()
@@ -121,15 +131,20 @@ def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(fau
                 world.cut_off = False
             case "drift":
                 world.recall = bad
+            case "busy" if pod:
+                pod.busy = True
+            case "idle":
+                for p in pods:
+                    world.end_prefill(p)
     world.cut_off, world.spec = False, spec()
     for p in world.pods.values():
         p.reachable = True
+        world.end_prefill(p)
     world.until(Phase.PROMOTED, Phase.FELL_BACK, looks=900)
     if world.status.phase is Phase.PROMOTED and world.recall is bad:
         world.until(Phase.FELL_BACK)
-    # Known gap: a gateway cut off from its proxies, together with restarts and crashes, has been seen to cost a few requests.
-    if not any(fault == "cut" for _, fault, _ in faults):
-        assert world.failed_requests == 0
+    assert world.failed_requests == 0
+    assert world.strays == 0
     assert world.backends == world.original
     if world.status.phase is Phase.FELL_BACK:
         world.failed_requests = 0
