@@ -76,14 +76,14 @@ def _arguments(args: Sequence[str]) -> dict[str, str | None]:
 
 
 def argument_reasons(args: Sequence[str]) -> list[str]:
-    """Reasons against the arguments of the engine's server; none if they can go with IndexCache."""
+    """Reasons against arguments of the engine's server, without the field that they come from; none if they can go with IndexCache."""
     given = _arguments(args)
     reasons = []
     for flag in FLAGS:
         name = next((n for n in flag.names if n in given), None)
         if name is not None and (given[name] not in flag.allowed):
             shown = name if given[name] is None else f"{name} {given[name]}"
-            reasons.append(f"engine arguments: {shown}: {flag.why}; remove it")
+            reasons.append(f"{shown}: {flag.why}; remove it")
     return reasons
 
 

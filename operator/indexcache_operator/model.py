@@ -46,6 +46,7 @@ class Route:
     """Highest generation that every parent reports as Accepted with ResolvedRefs."""
     problem: str | None = None
     request_timeout_seconds: float | None = None
+    """After which a request ends, by the rule or its gateways' defaults. None: no bound is known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,9 @@ Object = dict[str, Any]
 PATH = "apis/gateway.networking.k8s.io/v1"
 PLURAL = "httproutes"
 
+DEFAULT_TIMEOUTS = {"gateway.envoyproxy.io/gatewayclass-controller": 15.0}
+"""Seconds after which a gateway ends a request where the rule says nothing, by its controller. Of others no bound is known."""
+
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -47,13 +50,13 @@ def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:
             "name a rule of it so",
             **common,
         )
-    rule = rules[places[0]]
+    rule, parents = rules[places[0]], (raw.get("status") or {}).get("parents") or []
     return Route(
         found=True,
         rule_index=places[0],
         backends=tuple(rule.get("backendRefs") or ()),
-        accepted_generation=_accepted((raw.get("status") or {}).get("parents") or []),
-        request_timeout_seconds=_timeout((rule.get("timeouts") or {}).get("request")),
+        accepted_generation=_accepted(parents),
+        request_timeout_seconds=_timeout(rule.get("timeouts") or {}, parents),
         **common,
     )
 
@@ -70,9 +73,14 @@ def _accepted(parents: list[Object]) -> int | None:
     return min(seen, default=None)
 
 
-def _timeout(text: str | None) -> float | None:
-    """Seconds in a Gateway API duration. None: the gateway's own default holds; zero means no timeout at all."""
-    if text is None:
-        return None
+def _timeout(timeouts: Object, parents: list[Object]) -> float | None:
+    """Seconds after which a request ends: the shortest of the rule's timeouts; where it has none, of its gateways' known defaults."""
+    given = [_seconds(timeouts[name]) for name in ("request", "backendRequest") if name in timeouts]
+    known = (DEFAULT_TIMEOUTS.get(parent.get("controllerName", "")) for parent in parents)
+    return min(given or (seconds for seconds in known if seconds is not None), default=None)
+
+
+def _seconds(text: str) -> float:
+    """Of a Gateway API duration; zero means no timeout at all."""
     seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([0-9]+)(ms|h|m|s)", text))
     return seconds or math.inf

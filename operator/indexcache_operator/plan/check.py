@@ -80,7 +80,8 @@ def impossible(look: Look, status: Status) -> list[str]:
         ]
     if revision.killed(look.o.annotations, status.revision):
         return [f"annotation {revision.KILL} names this revision; remove it to try {status.revision}"]
-    reasons = compat.argument_reasons([*spec.engine.command, *spec.engine.args])
+    given = (("command", spec.engine.command), ("args", spec.engine.args))
+    reasons = [f"spec.engine.{field}: {reason}" for field, args in given for reason in compat.argument_reasons(args)]
     if look.routed and spec.engine.replicas < 2:
         reasons.append(
             "spec.engine.replicas: 1, expected at least 2 with spec.traffic.httpRoute: one pod stays at the baseline while one is exposed"
@@ -136,8 +137,8 @@ def companions(look: Look) -> list[str]:
         )
     elif route.request_timeout_seconds is not None and route.request_timeout_seconds < SHORTEST_TIMEOUT:
         reasons.append(
-            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} ends requests after {route.request_timeout_seconds:g} s, expected "
-            f"timeouts.request of at least {SHORTEST_TIMEOUT:g} s: a long prefill takes longer than that"
+            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} ends requests after {route.request_timeout_seconds:g} s, by its "
+            f"timeouts or its gateway's default; give it timeouts.request of at least {SHORTEST_TIMEOUT:g} s, as a long prefill takes long"
         )
     elif route.problem:
         reasons.append(f"spec.traffic.httpRoute: {route.problem}")

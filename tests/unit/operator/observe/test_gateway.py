@@ -67,3 +67,25 @@ def test_a_generation_counts_when_every_parent_took_it(parents: list[dict[str, A
 def test_reads_the_request_timeout(text: str | None, seconds: float | None) -> None:
     rule: dict[str, Any] = {"name": "generate"} if text is None else {"name": "generate", "timeouts": {"request": text}}
     assert gateway.read(route(rule), WANTED, "n").request_timeout_seconds == seconds
+
+
+ENVOY, OTHER = ({"controllerName": name} for name in ("gateway.envoyproxy.io/gatewayclass-controller", "example.com/gateway"))
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "parents", "seconds"),
+    [
+        ({}, [ENVOY], 15.0),
+        ({}, [OTHER, ENVOY], 15.0),
+        ({}, [OTHER], None),
+        ({"backendRequest": "60s"}, [ENVOY], 60.0),
+        ({"request": "60s"}, [ENVOY], 60.0),
+        ({"request": "60s", "backendRequest": "20s"}, [ENVOY], 20.0),
+        ({"request": "0s"}, [ENVOY], math.inf),
+    ],
+)
+def test_without_a_timeout_the_gateways_default_holds_where_it_is_known(
+    timeouts: dict[str, str], parents: list[dict[str, Any]], seconds: float | None
+) -> None:
+    found = gateway.read(route({"name": "generate", "timeouts": timeouts}, parents=parents), WANTED, "n")
+    assert found.request_timeout_seconds == seconds
