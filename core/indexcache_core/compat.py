@@ -36,7 +36,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 VERSIONS: dict[str, tuple[Version, ...]] = {
-    "vllm": (Version(series=(0, 32), platforms=("cpu",)),),
+    "vllm": (Version(series=(0, 32), platforms=("cpu", "cuda")), Version(series=(0, 33), platforms=("cuda",))),
 }
 
 

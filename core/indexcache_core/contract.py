@@ -222,6 +222,30 @@ class BreakerTest(Model):
     mean: float | None = None
 
 
+class StepTime(Model):
+    """Where the time of prefill steps went on the device, in seconds, cumulative over the steps that were timed (a few of them)."""
+
+    steps: int = 0
+    indexer_seconds: float = 0.0
+    """Scores and top-k."""
+    attention_seconds: float = 0.0
+    """Core attention over the chosen tokens."""
+    rest_seconds: float = 0.0
+
+
+class DeviceUse(Model):
+    """What switching holds on each device, beside what the engine holds without it."""
+
+    graph_bytes: int = 0
+    """CUDA graphs of the pattern in force or last in force."""
+    scratch_bytes: int = 0
+    """Measurement, at its peak."""
+    graphs: int = 0
+    """Captured graphs of full decode steps under the pattern."""
+    graphs_wanted: int = 0
+    """How many there are to capture; 0 where the engine runs no graphs, or no pattern is in force. Until then a step waits for its own."""
+
+
 class State(Model):
     """What an engine says of itself."""
 
@@ -254,6 +278,11 @@ class State(Model):
     """One for each guardrail that may trip; empty: no breaker."""
     step_seconds: float = 0.0
     """Age of the step now running; a hung engine shows here."""
+    prefill_full: StepTime = StepTime()
+    """Steps that ran all Full, in whatever mode."""
+    prefill_reuse: StepTime = StepTime()
+    """Steps with Shared sites."""
+    device: DeviceUse = DeviceUse()
 
 
 class Refused(Model):

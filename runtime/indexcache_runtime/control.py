@@ -16,9 +16,11 @@ from dataclasses import dataclass
 
 from indexcache_core.contract import Desired, InFlight, Kill, Mode, Site, State, new_incarnation
 
+from indexcache_runtime.devicelog import DeviceLog
 from indexcache_runtime.engine import Measured, Probe, StepPlan
 from indexcache_runtime.guard import Guard
 from indexcache_runtime.ledger import Ledger
+from indexcache_runtime.pace import Pace
 from indexcache_runtime.sampling import Measurements
 from indexcache_runtime.switch import Switch
 
@@ -72,6 +74,7 @@ class Control:
         self._guard = Guard(self._switch, self._measurements, probe.sites)
         self._behaviour = BASELINE
         self._started: deque[float] = deque()
+        self._device = DeviceLog()
 
     @property
     def incarnation(self) -> str:
@@ -82,6 +85,10 @@ class Control:
     def sites(self) -> tuple[Site, ...]:
         """The model's sites."""
         return self._probe.sites
+
+    def pace(self) -> Pace:
+        """Which steps are to be measured and timed, for who schedules them."""
+        return Pace(self._probe.graphed_tokens, self._probe.timed)
 
     # The port's side.
 
@@ -140,6 +147,7 @@ class Control:
         """Count what a step measured."""
         with self._lock:
             self._measurements.add(plan, measured)
+            self._device.add(measured, reuse=plan.mode is Mode.ON)
 
     def _settle(self, now: float) -> None:
         s, flags = self._switch, self._switch.flags
@@ -179,4 +187,7 @@ class Control:
             cache=self._ledger.cache(),
             breaker=self._guard.standing(),
             step_seconds=now - oldest if oldest is not None else 0.0,
+            prefill_full=self._device.times(reuse=False),
+            prefill_reuse=self._device.times(reuse=True),
+            device=self._device.use(),
         )

@@ -8,7 +8,7 @@ What a step does is settled once, in the engine core, when the step is scheduled
 the hashes of the step's blocks and the work done agree on every rank, whatever is in flight.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -33,6 +33,8 @@ class Row:
 
     request: str
     position: int
+    offset: int = 0
+    """Which of the request's tokens in this step it is, from 0 on."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,51 @@ class StepPlan:
     """What the workers do in a step other than running all Full with nothing measured, which needs no plan."""
 
     mode: Mode
-    """shadow or on"""
-    pattern: str
+    """shadow or on; off where only the step's time is taken"""
+    pattern: str = ""
     """The pattern in force, protected sites Full."""
-    series: int
+    series: int = 0
     rows: tuple[Row, ...] = ()
+    timed: bool = False
+    """Take the time of the step's parts. Only where the adapter can, and for steps that no CUDA graph runs."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the time of a step went, in seconds of the device."""
+
+    indexer: float
+    """Scores and top-k of all indexers that ran."""
+    attention: float
+    """Core attention over the chosen tokens."""
+    rest: float
+    """All else between the first layer's start and the last one's end: projections, experts, norms, an indexer's keys."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What switching holds on a worker's device, in bytes, and how far the graphs of the pattern in force are captured."""
+
+    graph_bytes: int = 0
+    """Of the graphs of the pattern: the baseline's are vLLM's own."""
+    scratch_bytes: int = 0
+    """Of measurement, at its peak."""
+    graphs: int = 0
+    graphs_wanted: int = 0
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a worker measured in a step: for each Shared site of the pattern, by its index, a value in [0, 1] for each row of the plan."""
+    """What a worker measured in a step: for Shared sites of the pattern, by index, a value in [0, 1] for each row of the plan.
+
+    Not each step measures all sites.
+    """
 
     overlap: dict[int, list[float]] = field(default_factory=dict)
     recall: dict[int, list[float]] = field(default_factory=dict)
+    parts: Parts | None = None
+    device: Device | None = None
+    """Where it changed."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +96,14 @@ class Probe:
     architecture: str = ""
     sites: tuple[Site, ...] = ()
     reasons: tuple[str, ...] = ()
+    graphed_tokens: int = 0
+    """Steps of at most so many tokens may be replayed from CUDA graphs; to measure one, it must run without. 0: no step is."""
+    timed: bool = False
+    """Whether the time of a step's parts can be taken."""
+
+
+Pending = Callable[[], Measured]
+"""A measurement under way: called once the step's output was awaited, so that nothing waits for it."""
 
 
 class RequestOrder(Protocol):
@@ -82,6 +124,16 @@ class Adapter(Protocol):
         """Set every site for the next step; None: all Full, nothing measured, and the model as it was before."""
         ...
 
-    def take(self) -> Measured | None:
-        """What the step measured, once; None if nothing."""
+    @property
+    def graphed_tokens(self) -> int:
+        """See Probe."""
+        ...
+
+    @property
+    def timed(self) -> bool:
+        """See Probe."""
+        ...
+
+    def take(self) -> Pending | None:
+        """What the step measured, once; None if nothing. Called after the step's work was handed to the device."""
         ...

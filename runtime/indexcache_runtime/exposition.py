@@ -40,6 +40,7 @@ def families(state: State | None, age_seconds: float | None) -> Iterator[Metric]
     yield from _traffic(state, who)
     yield from _measurements(state, who)
     yield from _breaker(state, who)
+    yield from _device(state, who)
     thresholds: dict[str, float] = {name: value for name, value in state.thresholds.model_dump().items() if value is not None}
     yield _labelled("indexcache_guardrail_min", "Threshold of a guardrail", ("guardrail",), who, {(k,): v for k, v in thresholds.items()})
 
@@ -95,6 +96,28 @@ def _breaker(state: State, who: list[str]) -> Iterator[Metric]:
     about = "of the guardrail's test that is nearest to tripping the breaker, in nats"
     yield _labelled("indexcache_breaker_log_evidence", f"Evidence against the pattern {about}", ("guardrail",), who, evidence)
     yield _labelled("indexcache_breaker_log_limit", f"Limit {about}", ("guardrail",), who, limits)
+
+
+def _device(state: State, who: list[str]) -> Iterator[Metric]:
+    steps, seconds = [
+        CounterMetricFamily(name, text, labels=[*IDENTITY, "layers", *more])
+        for name, text, more in (
+            ("indexcache_timed_prefill_steps", "Prefill steps whose time was taken", ()),
+            ("indexcache_timed_prefill_seconds", "Where the time of these steps went on the device", ("part",)),
+        )
+    ]
+    for layers, t in (("all-full", state.prefill_full), ("reuse", state.prefill_reuse)):
+        if t.steps:
+            steps.add_metric([*who, layers], t.steps)
+            for part, value in (("indexer", t.indexer_seconds), ("attention", t.attention_seconds), ("rest", t.rest_seconds)):
+                seconds.add_metric([*who, layers, part], value)
+    yield steps
+    yield seconds
+    d = state.device
+    held: dict[tuple[str, ...], float] = {("graphs",): d.graph_bytes, ("scratch",): d.scratch_bytes}
+    yield _labelled("indexcache_device_bytes", "What switching holds on each device", ("what",), who, held)
+    captured: dict[tuple[str, ...], float] = {("captured",): d.graphs, ("wanted",): d.graphs_wanted}
+    yield _labelled("indexcache_graphs", "CUDA graphs of the pattern in force", ("state",), who, captured)
 
 
 def _gauge(name: str, text: str, who: list[str], value: float) -> Metric:

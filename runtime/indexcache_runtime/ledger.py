@@ -3,6 +3,7 @@
 These counts, not a gateway's status, tell how much traffic an engine had and under which behaviour. Probes are kept apart from users.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from indexcache_core.contract import CONTEXT_ENDS_IN_K, Cache, Requests, Steps, context_bucket
@@ -17,6 +18,7 @@ class Ledger:
     admitted_baseline: int = 0
     admitted_reuse: int = 0
     touched: int = 0
+    opted_out: int = 0
     finished: int = 0
     probes: int = 0
     contexts: list[int] = field(default_factory=lambda: [0] * (len(CONTEXT_ENDS_IN_K) + 1))
@@ -26,32 +28,40 @@ class Ledger:
     baseline_hits: int = 0
     reuse_hits: int = 0
     resalted: int = 0
+    recomputed: int = 0
     _users: dict[str, bool] = field(default_factory=dict)
     """Users' requests in flight: touched by reuse or not."""
     _probing: set[str] = field(default_factory=set)
+    _out: set[str] = field(default_factory=set)
+    """Requests in flight that opted out of reuse."""
 
-    def admit(self, request: str, *, prompt_tokens: int, reuse: bool, probe: bool) -> None:
-        """A request was scheduled; only its first time counts."""
+    def admit(self, request: str, *, prompt_tokens: int, reuse: bool, probe: bool, opted_out: bool = False) -> None:
+        """A request was scheduled; only its first time counts. `reuse`: in mode on; one that opted out is the baseline's even there."""
         if request in self._users or request in self._probing:
             return
+        if opted_out:
+            self._out.add(request)
+            reuse = False
         if probe:
             self._probing.add(request)
             self.probes += 1
             return
         self._users[request] = False
+        self.opted_out += opted_out
         self.admitted_reuse += reuse
         self.admitted_baseline += not reuse
         if self.k:
             self.contexts[context_bucket(prompt_tokens, self.k)] += 1
 
     def touch(self, request: str) -> None:
-        """A step of mode `on` holds this request."""
-        if self._users.get(request) is False:
+        """A step of mode `on` holds this request. If it opted out, such a step is all Full and its blocks are the baseline's."""
+        if request not in self._out and self._users.get(request) is False:
             self._users[request] = True
             self.touched += 1
 
     def finish(self, request: str) -> None:
         """A request ended, however; unknown ones (never scheduled) don't count."""
+        self._out.discard(request)
         if self._users.pop(request, None) is None:
             self._probing.discard(request)
         else:
@@ -61,6 +71,10 @@ class Ledger:
         """Whether a request in flight is a probe."""
         return request in self._probing
 
+    def out_of(self, requests: Iterable[str]) -> set[str]:
+        """Those that opted out."""
+        return self._out.intersection(requests) if self._out else set()
+
     def requests(self) -> Requests:
         """As it travels."""
         touched = sum(self._users.values())
@@ -68,6 +82,7 @@ class Ledger:
             admitted_baseline=self.admitted_baseline,
             admitted_reuse=self.admitted_reuse,
             touched_by_reuse=self.touched,
+            opted_out=self.opted_out,
             finished=self.finished,
             probes=self.probes,
             running_baseline=len(self._users) - touched,
@@ -81,4 +96,9 @@ class Ledger:
 
     def cache(self) -> Cache:
         """As it travels."""
-        return Cache(baseline_hits=self.baseline_hits, reuse_hits=self.reuse_hits, resalted_requests=self.resalted)
+        return Cache(
+            baseline_hits=self.baseline_hits,
+            reuse_hits=self.reuse_hits,
+            resalted_requests=self.resalted,
+            recomputed_requests=self.recomputed,
+        )

@@ -36,11 +36,11 @@ def choose(step: Iterable[Scheduled], k: int, limit: int, rng: random.Random) ->
     Every request gets one row before any gets a second, prefill and decode requests in turn, each kind in random order; what is left
     goes to prefills, evenly. Within a request rows are drawn without replacement.
     """
-    prefills: list[tuple[str, range]] = []
-    decodes: list[tuple[str, range]] = []
+    prefills: list[tuple[Scheduled, range]] = []
+    decodes: list[tuple[Scheduled, range]] = []
     for s in step:
         if eligible := range(max(s.start, k), s.end):  # context = position + 1 > k
-            (decodes if s.end - s.start == 1 else prefills).append((s.request, eligible))
+            (decodes if s.end - s.start == 1 else prefills).append((s, eligible))
     if limit <= 0 or not (prefills or decodes):
         return ()
     rng.shuffle(prefills)
@@ -58,8 +58,8 @@ def choose(step: Iterable[Scheduled], k: int, limit: int, rng: random.Random) ->
             counts[i] += more
             left -= more
     return tuple(
-        Row(request, position)
-        for (request, eligible), count in zip(turns, counts, strict=True)
+        Row(s.request, position, position - s.start)
+        for (s, eligible), count in zip(turns, counts, strict=True)
         for position in sorted(rng.sample(eligible, count))
     )
 

@@ -7,6 +7,7 @@ computed, in order: "3f2a..." one reuse, "3f2a...>off" a reuse that was killed h
 * at the baseline only names without a class are looked up: whatever is found was computed at the baseline, all of it;
 * under reuse a request may read baseline blocks, and blocks of its own class: the longer of baseline-then-class and class-alone wins,
   and what it computes itself has the class from there on;
+* a request that opted out of reuse is at the baseline always: each step that holds it runs all Full;
 * a block that lies across a flip has both behaviours in its class, and nobody else asks for that name.
 
 What counts is `request.block_hashes` when a block is full, for then vLLM enters it into the cache under that name. Names of tokens that
@@ -47,9 +48,11 @@ def salted(name: str, block: bytes) -> bytes:
 class Blocks:
     """The names of one engine core's blocks. Used by its thread alone, but for the hasher on new requests."""
 
-    def __init__(self, scheduler: Any, block_size: int) -> None:
+    def __init__(self, scheduler: Any, block_size: int, opted_out: Callable[[Any], bool] = lambda request: False) -> None:
+        """`opted_out`: whether a request never reuses; its answer for a request never changes."""
         self._scheduler = scheduler
         self._size = block_size
+        self._opted_out = opted_out
         self._lookup: Callable[[Any], tuple[Any, int, int]] = scheduler.kv_cache_manager.get_computed_blocks
         self.current: str | None = None
         """The class of what is computed from the next step on; None is the baseline."""
@@ -87,7 +90,7 @@ class Blocks:
             request.block_hashes = taint.base
             delattr(request, ATTRIBUTE)
         found = self._lookup(request)
-        if self.current is None or request._block_hasher is None:
+        if self.current is None or request._block_hasher is None or self._opted_out(request):
             return found
         base = request.block_hashes
         classed = self._classed(request, self.current, base)
@@ -119,7 +122,7 @@ class Blocks:
         return 0 if taint is None else max(hits - taint.first * self._size, 0)
 
     def _rename(self, request: Any, behaviour: str | None) -> bool:
-        if request._block_hasher is None:
+        if request._block_hasher is None or self._opted_out(request):
             return False
         taint: Taint | None = getattr(request, ATTRIBUTE, None)
         if (taint.last if taint else None) == behaviour:

@@ -1,5 +1,7 @@
 """vLLM's endpoint plugin: the engine's metrics on the server's own /metrics, and its name and mode on every answer. It adds no route.
 
+It also takes the header by which a request opts out of reuse (optout.py).
+
 The API server and the engine core are two processes. A thread of the first polls the second's control port over loopback and keeps the
 last state; a collector renders what is kept. So a scrape never waits, the event loop never blocks, and when the engine hangs the numbers
 stay and their age, a metric, grows.
@@ -23,6 +25,7 @@ from indexcache_runtime.exposition import families
 from indexcache_runtime.server import NoToken, port, read_token
 from indexcache_runtime.vllm.endpoints import NAME
 from indexcache_runtime.vllm.headers import Headers
+from indexcache_runtime.vllm.optout import OptOut
 from indexcache_runtime.vllm.plugin import log_as_vllm_does
 
 logger = logging.getLogger(__name__)
@@ -100,6 +103,7 @@ class Endpoint:
 
     def attach_router(self, app: Any) -> None:
         """Headers, and no routes: control is never on the users' port."""
+        app.add_middleware(OptOut)
         app.add_middleware(Headers, mode=lambda: self._collector.mode)
 
     async def init_state(self, engine_client: Any, state: Any, args: Any) -> None:

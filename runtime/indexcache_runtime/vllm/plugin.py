@@ -19,7 +19,7 @@ from indexcache_core.contract import Site
 from indexcache_runtime.control import Control
 from indexcache_runtime.engine import Probe
 from indexcache_runtime.server import NoToken, port, read_token, serve
-from indexcache_runtime.vllm import endpoints, refusals, worker
+from indexcache_runtime.vllm import endpoints, optout, refusals, worker
 from indexcache_runtime.vllm.blocks import Blocks
 from indexcache_runtime.vllm.steps import Steps
 
@@ -42,6 +42,7 @@ def register() -> None:
         return
     setattr(EngineCore, MARK, True)
     endpoints.load_unlisted()
+    optout.check_requests()
     setattr(WorkerWrapperBase, worker.METHOD, worker.attach)
     construct = EngineCore.__init__
 
@@ -103,7 +104,7 @@ def adopt(core: Any, token: str, *, seed: int | None = None) -> Control:
         logger.warning("indexcache: reuse is not supported here: %s", "; ".join(probe.reasons))
         return control
     scheduler = core.scheduler
-    blocks = Blocks(scheduler, scheduler.hash_block_size)
+    blocks = Blocks(scheduler, scheduler.hash_block_size, optout.opted_out)
     scheduler.kv_cache_manager.get_computed_blocks = blocks.lookup
     if core.request_block_hasher is not None:
         core.request_block_hasher = blocks.hasher(core.request_block_hasher)
@@ -117,10 +118,18 @@ def _probe(core: Any, found: str) -> Probe:
 
     config = core.vllm_config
     architecture = ", ".join(config.model_config.architectures)
-    if reasons := refusals.of_version(found):
-        return Probe(architecture, reasons=tuple(reasons))
-    if reasons := refusals.of_config(config, current_platform.device_type):
+    platform = current_platform.device_type
+    if reasons := refusals.of_version(found, platform) or refusals.of_config(config, platform):
         return Probe(architecture, reasons=tuple(reasons))
     answers = core.collective_rpc(worker.METHOD)
-    probes = [Probe(a["architecture"], tuple(Site.model_validate(s) for s in a["sites"]), tuple(a["reasons"])) for a in answers]
+    probes = [
+        Probe(
+            a["architecture"],
+            tuple(Site.model_validate(s) for s in a["sites"]),
+            tuple(a["reasons"]),
+            graphed_tokens=a["graphed_tokens"],
+            timed=a["timed"],
+        )
+        for a in answers
+    ]
     return next((p for p in probes if p.reasons), probes[0])

@@ -5,15 +5,18 @@ Each reason names the setting, what was found, what was expected and what to do.
 
 from typing import Any
 
-SERIES = "0.32"
-"""The vLLM releases whose scheduler, workers and block hashes were read and tested."""
+SERIES = {"cpu": ("0.32",), "cuda": ("0.32", "0.33")}
+"""By platform, the vLLM releases whose scheduler, workers, models and block hashes were read and tested."""
 
 
-def of_version(version: str) -> list[str]:
-    """Reasons against a vLLM version."""
-    if version == SERIES or version.startswith(SERIES + "."):
+def of_version(version: str, platform: str) -> list[str]:
+    """Reasons against a vLLM version on a platform ("cpu", "cuda", ...)."""
+    if platform not in SERIES:
+        return [f"platform: {platform}; only {', '.join(sorted(SERIES))} are supported"]
+    known = SERIES[platform]
+    if ".".join(version.split("+")[0].split(".")[:2]) in known:
         return []
-    return [f"vllm: version {version}; only {SERIES}.* is supported, use such an image"]
+    return [f"vllm: version {version}; on {platform} only {', '.join(s + '.*' for s in known)} is supported, use such an image"]
 
 
 def of_config(config: Any, platform: str) -> list[str]:
@@ -26,8 +29,6 @@ def of_config(config: Any, platform: str) -> list[str]:
         value = getattr(hf, field, None)
         if value not in (None, 1) and set(str(value)) != {"F"}:
             reasons.append(f"model: {field}={value!r}; layers without an indexer of their own can't become Full, remove the override")
-    if platform != "cpu":
-        reasons.append(f"platform: {platform}; only the generic classes on the CPU platform are supported")
     parallel = config.parallel_config
     for field, flag in (
         ("pipeline_parallel_size", "--pipeline-parallel-size"),
@@ -47,7 +48,13 @@ def of_config(config: Any, platform: str) -> list[str]:
         reasons.append("--ec-transfer-config: set; not supported, remove it")
     if getattr(config.model_config, "enable_sleep_mode", False):
         reasons.append("--enable-sleep-mode: set; waking up would lose the sites' state, remove it")
-    if (cache := str(config.cache_config.cache_dtype)).startswith("fp8"):
+    if getattr(parallel, "enable_dbo", False) or getattr(parallel, "use_ubatching", False):
+        reasons.append("--enable-dbo: set; micro-batches would read one another's chosen positions, remove it")
+    if getattr(getattr(config, "attention_config", None), "hisparse_config", None) is not None:
+        reasons.append("--attention-config hisparse_config: set; its caches are bound to leaders at start-up, remove it")
+    if platform == "cuda" and getattr(config, "lora_config", None) is not None:
+        reasons.append("--enable-lora: set; a pattern's CUDA graphs are captured without adapters, remove it")
+    if platform == "cpu" and (cache := str(config.cache_config.cache_dtype)).startswith("fp8"):
         reasons.append(f"--kv-cache-dtype: {cache}; only the model's own type is supported")
     if (executor := parallel.distributed_executor_backend) not in ("uni", "mp", None):
         reasons.append(f"--distributed-executor-backend: {executor}; only uni and mp are supported")

@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from indexcache_core.contract import Mode, is_probe
+from indexcache_core.contract import InFlight, Mode, is_probe
 
-from indexcache_runtime.control import Behaviour, Control
-from indexcache_runtime.engine import Measured, StepPlan
+from indexcache_runtime.control import BASELINE, Behaviour, Control
+from indexcache_runtime.engine import Measured, Row, StepPlan
 from indexcache_runtime.sampling import Scheduled, choose
 from indexcache_runtime.vllm.blocks import Blocks
+from indexcache_runtime.vllm.optout import opted_out
+from indexcache_runtime.vllm.recompute import recompute
 
 PLAN, MEASURED = "indexcache_plan", "indexcache_measured"
 """Attributes of vLLM's SchedulerOutput and ModelRunnerOutput; absent where there is nothing to say. Both are pickled with them."""
@@ -28,6 +30,10 @@ class Steps:
         self._schedule, self._update = scheduler.schedule, scheduler.update_from_output
         self._record_hits = scheduler.kv_cache_manager.record_prefix_cache_stats
         self._rng = random.Random(time.time_ns() if seed is None else seed)
+        self._last = BASELINE
+        self._reused: set[str] = set()
+        """Requests in flight whose KV holds what a step in mode on computed."""
+        self._pace = control.pace()
 
     def install(self) -> None:
         """Put this between vLLM's engine core and its scheduler."""
@@ -37,12 +43,17 @@ class Steps:
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """In place of Scheduler.schedule."""
         behaviour = self._control.behaviour()
+        recomputed = self._leave(behaviour)
         resalted = self._blocks.enter(behaviour.taint)
         output = self._schedule(*args, **kwargs)
+        out = self._admit(output, behaviour)
         scheduled = [] if behaviour.mode is Mode.OFF else list(self._scheduled(output))
         short = max((s.end for s in scheduled), default=0) < behaviour.min_context_tokens
-        self._count(output, behaviour, resalted, all_full=short or "S" not in behaviour.pattern)
-        if scheduled and not short and (plan := self._plan(scheduled, behaviour)) is not None:
+        all_full = short or (behaviour.mode is Mode.ON and bool(out)) or "S" not in behaviour.pattern
+        self._count(output, behaviour, out, resalted=resalted, recomputed=recomputed, all_full=all_full)
+        measurable = [] if all_full else scheduled
+        tokens = output.total_num_scheduled_tokens
+        if tokens and (plan := self._plan(measurable, behaviour, tokens)) is not None:
             setattr(output, PLAN, plan)
         if output.total_num_scheduled_tokens:
             self._control.started()
@@ -72,13 +83,37 @@ class Steps:
             end = requests[request].num_computed_tokens  # advanced by this step already
             yield Scheduled(request, end - tokens, end)
 
-    def _count(self, output: Any, behaviour: Behaviour, resalted: int, *, all_full: bool) -> None:
+    def _leave(self, behaviour: Behaviour) -> int:
+        """Where reuse ended, recompute what it touched, if its flags said so. Returns how many requests."""
+        last, self._last = self._last, behaviour
+        if last.mode is not Mode.ON or behaviour.mode is Mode.ON or last.in_flight is not InFlight.RECOMPUTE:
+            return 0
+        clean = recompute(self._scheduler, self._reused)
+        self._reused -= clean
+        return len(clean)
+
+    def _admit(self, output: Any, behaviour: Behaviour) -> set[str]:
+        """Count the requests that are new in a step. Returns those of the step that opted out."""
+        with self._control.ledger() as ledger:
+            for new in output.scheduled_new_reqs:
+                request = self._scheduler.requests[new.req_id]
+                ledger.admit(
+                    new.req_id,
+                    prompt_tokens=request.num_prompt_tokens,
+                    reuse=behaviour.mode is Mode.ON,
+                    probe=is_probe(new.req_id, self._token),
+                    opted_out=opted_out(request),
+                )
+            return ledger.out_of(output.num_scheduled_tokens)
+
+    def _count(self, output: Any, behaviour: Behaviour, out: set[str], *, resalted: int, recomputed: int, all_full: bool) -> None:
         on = behaviour.mode is Mode.ON
+        if on:
+            self._reused.update(request for request in output.num_scheduled_tokens if request not in out)
+        self._reused.difference_update(output.finished_req_ids)
         with self._control.ledger() as ledger:
             ledger.resalted += resalted
-            for new in output.scheduled_new_reqs:
-                prompt = self._scheduler.requests[new.req_id].num_prompt_tokens
-                ledger.admit(new.req_id, prompt_tokens=prompt, reuse=on, probe=is_probe(new.req_id, self._token))
+            ledger.recomputed += recomputed
             if on:
                 for request in output.num_scheduled_tokens:
                     ledger.touch(request)
@@ -92,12 +127,18 @@ class Steps:
                 else:
                     ledger.reuse += 1
 
-    def _plan(self, scheduled: list[Scheduled], behaviour: Behaviour) -> StepPlan | None:
-        if "S" not in behaviour.pattern:
-            return None
-        with self._control.ledger() as ledger:
-            users = [s for s in scheduled if not ledger.is_probe(s.request)]
-        rows = choose(users, self._control.k, behaviour.sample_rows, self._rng)
-        if behaviour.mode is Mode.SHADOW and not rows:
-            return None
-        return StepPlan(behaviour.mode, behaviour.pattern, behaviour.series, rows)
+    def _plan(self, scheduled: list[Scheduled], behaviour: Behaviour, tokens: int) -> StepPlan | None:
+        timed = self._pace.time(tokens)
+        shared = "S" in behaviour.pattern and bool(scheduled)
+        rows: tuple[Row, ...] = ()
+        if shared and not timed:
+            with self._control.ledger() as ledger:
+                users = [s for s in scheduled if not ledger.is_probe(s.request)]
+            rows = choose(users, self._control.k, behaviour.sample_rows, self._rng)
+            if rows and not self._pace.measure(tokens):
+                rows = ()
+        if shared and behaviour.mode is Mode.ON:
+            return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed)
+        if rows:
+            return StepPlan(Mode.SHADOW, behaviour.pattern, behaviour.series, rows)
+        return StepPlan(Mode.OFF, timed=True) if timed else None

@@ -5,17 +5,19 @@ are not supported, a worker is untouched. Measurements ride on vLLM's own ModelR
 the executor; ranks other than the one whose output is read drop theirs.
 """
 
+import contextlib
+import functools
 from dataclasses import asdict
 from typing import Any
 
-from indexcache_runtime.engine import Adapter, Probe
-from indexcache_runtime.vllm.architectures import deepseek_v32_generic
+from indexcache_runtime.engine import Adapter, Pending, Probe
+from indexcache_runtime.vllm.architectures import Unfit, deepseek_v32, deepseek_v32_generic
 from indexcache_runtime.vllm.steps import MEASURED, PLAN
 
 METHOD = "indexcache_attach"
 """The worker's method, by which the engine core calls `attach` in every worker."""
 
-ARCHITECTURES = (deepseek_v32_generic,)
+ARCHITECTURES = (deepseek_v32_generic, deepseek_v32)
 
 
 def attach(wrapper: Any) -> dict[str, Any]:
@@ -23,23 +25,28 @@ def attach(wrapper: Any) -> dict[str, Any]:
 
     Where the probe has reasons, nothing was changed.
     """
+    from vllm.platforms import current_platform
+
     runner = wrapper.worker.model_runner
     model = runner.get_model()
-    name = type(model).__name__
     declared = wrapper.vllm_config.model_config.architectures
-    architecture = next((a for a in ARCHITECTURES if set(a.NAMES) & {name, *declared}), None)
+    named = [a for a in ARCHITECTURES if set(a.NAMES) & {type(model).__name__, *declared}]
+    architecture = next((a for a in named if current_platform.device_type == a.PLATFORM), None)
     if architecture is None:
-        return asdict(Probe(", ".join(declared), reasons=(f"model: {', '.join(declared)} is not supported; {_known()} are",)))
+        return asdict(Probe(", ".join(declared), reasons=(_unknown(declared, current_platform.device_type, bool(named)),)))
     try:
-        adapter = architecture.build(model, lambda: runner.input_batch.req_ids)
-    except architecture.Unfit as e:
+        adapter: Adapter = architecture.build(model, runner)
+    except Unfit as e:
         return asdict(Probe(", ".join(declared), reasons=(str(e),)))
     Worker(wrapper, adapter).install()
-    return {**asdict(Probe(", ".join(declared))), "sites": [site.model_dump() for site in adapter.sites]}
+    probe = Probe(", ".join(declared), graphed_tokens=adapter.graphed_tokens, timed=adapter.timed)
+    return {**asdict(probe), "sites": [site.model_dump() for site in adapter.sites]}
 
 
-def _known() -> str:
-    return ", ".join(name for a in ARCHITECTURES for name in a.NAMES)
+def _unknown(declared: list[str], platform: str, named: bool) -> str:
+    if named:
+        return f"platform: {platform}; {', '.join(sorted({a.PLATFORM for a in ARCHITECTURES}))} are supported"
+    return f"model: {', '.join(declared)} is not supported; {', '.join(sorted({n for a in ARCHITECTURES for n in a.NAMES}))} are"
 
 
 class Worker:
@@ -48,6 +55,7 @@ class Worker:
     def __init__(self, wrapper: Any, adapter: Adapter) -> None:
         self._wrapper, self._adapter = wrapper, adapter
         self._execute, self._sample = wrapper.execute_model, wrapper.sample_tokens
+        self._lock = getattr(adapter, "lock", None)
         self._active = False
 
     def install(self) -> None:
@@ -61,31 +69,35 @@ class Worker:
             self._adapter.begin(plan)
             self._active = plan is not None
         output = self._execute(scheduler_output)
-        return self._with_measurements(output) if self._active and output is not None else output
+        return output if output is None else self._with_measurements(output)
 
     def sample_tokens(self, grammar_output: Any) -> Any:
         """In place of the worker's own: vLLM calls it after `execute_model` returned None."""
-        output = self._sample(grammar_output)
-        return self._with_measurements(output) if self._active else output
+        return self._with_measurements(self._sample(grammar_output))
 
     def _with_measurements(self, output: Any) -> Any:
-        measured = self._adapter.take()
-        if measured is None:
-            return output
+        pending = self._adapter.take() if self._active else None
         if hasattr(output, "get_output"):
-            return later(output, measured)
-        setattr(output, MEASURED, measured)
+            return output if pending is None and self._lock is None else _later()(output, pending, self._lock)
+        if pending is not None:
+            setattr(output, MEASURED, pending())
         return output
 
 
-def later(output: Any, measured: Any) -> Any:
-    """An AsyncModelRunnerOutput that carries what was measured with it."""
+@functools.cache
+def _later() -> Any:
+    """An AsyncModelRunnerOutput that carries what was measured with it, and is awaited under a lock where there is one."""
     from vllm.v1.outputs import AsyncModelRunnerOutput
 
     class Later(AsyncModelRunnerOutput):  # type: ignore[misc]
+        def __init__(self, output: Any, pending: Pending | None, lock: Any) -> None:
+            self._output, self._pending, self._lock = output, pending, lock
+
         def get_output(self) -> Any:
-            out = output.get_output()
-            setattr(out, MEASURED, measured)
+            with self._lock or contextlib.nullcontext():
+                out = self._output.get_output()
+                if self._pending is not None:
+                    setattr(out, MEASURED, self._pending())
             return out
 
-    return Later()
+    return Later

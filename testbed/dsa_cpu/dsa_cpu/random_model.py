@@ -52,9 +52,9 @@ KINDS: dict[str, dict[str, Any]] = {
 GAINS = {"q_b_proj": 1.5, "weights_proj": 3.0, "o_proj": 0.5, "down_proj": 0.5, "embed_tokens": 11.0, "lm_head": 3.0}
 
 
-def shapes() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all weights, as Hugging Face has them."""
-    c = CONFIG
+def shapes(config: dict[str, Any] = CONFIG) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all weights, as Hugging Face has them. All layers are dense."""
+    c = config
     hidden, heads, latent, wide = c["hidden_size"], c["num_attention_heads"], c["q_lora_rank"], c["intermediate_size"]
     nope, rope, v, dim = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["index_head_dim"]
     layer = {
@@ -82,11 +82,12 @@ def shapes() -> dict[str, tuple[int, ...]]:
     return out | {"model.norm.weight": (hidden,)}
 
 
-def write(folder: Path, architecture: str, seed: int) -> None:
-    """Writes config.json and model.safetensors, float32, of one of KINDS."""
+def write(folder: Path, architecture: str, seed: int, **changes: Any) -> None:
+    """Writes config.json and model.safetensors, float32, of one of KINDS. `changes`: fields of CONFIG with other values."""
+    config = CONFIG | changes
     g = torch.Generator().manual_seed(seed)
     weights = {}
-    for name, shape in shapes().items():
+    for name, shape in shapes(config).items():
         w = torch.randn(shape, generator=g)
         if len(shape) == 2:
             w *= GAINS.get(name.split(".")[-2], 1.0) * shape[1] ** -0.5
@@ -95,4 +96,4 @@ def write(folder: Path, architecture: str, seed: int) -> None:
         weights[name] = w
     folder.mkdir(parents=True)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(CONFIG | KINDS[architecture] | {"architectures": [architecture]}, indent=1))
+    (folder / "config.json").write_text(json.dumps(config | KINDS[architecture] | {"architectures": [architecture]}, indent=1))

@@ -66,13 +66,33 @@ def test_what_is_not_supported_is_named(change: dict[str, Any], named: str) -> N
     assert named in reason
 
 
-def test_platforms() -> None:
-    (reason,) = of_config(config(), "cuda")
-    assert reason.startswith("platform: cuda")
+def test_what_differs_by_platform() -> None:
+    fp8 = config(cache_config__cache_dtype="fp8_ds_mla")
+    assert of_config(fp8, "cuda") == []
+    (reason,) = of_config(fp8, "cpu")
+    assert "--kv-cache-dtype" in reason
+    adapters = config(lora_config=object())
+    assert of_config(adapters, "cpu") == []
+    (reason,) = of_config(adapters, "cuda")
+    assert "--enable-lora" in reason
+
+
+@pytest.mark.parametrize("platform", ["rocm", "xpu", "tpu"])
+def test_other_platforms(platform: str) -> None:
+    (reason,) = of_version("0.33.0", platform)
+    assert reason.startswith(f"platform: {platform}")
 
 
 def test_versions() -> None:
-    assert of_version("0.32.0") == of_version("0.32.1+cpu") == of_version("0.32") == []
-    for other in ("0.31.9", "0.33.0", "0.320.0", "1.0"):
-        (reason,) = of_version(other)
+    assert of_version("0.32.0", "cpu") == of_version("0.32.1+cpu", "cpu") == of_version("0.32", "cpu") == []
+    assert of_version("0.32.0", "cuda") == of_version("0.33.0+cu130", "cuda") == []
+    for other, platform in (
+        ("0.31.9", "cpu"),
+        ("0.33.0", "cpu"),
+        ("0.320.0", "cpu"),
+        ("1.0", "cuda"),
+        ("0.34.0", "cuda"),
+        ("0.31.0", "cuda"),
+    ):
+        (reason,) = of_version(other, platform)
         assert other in reason

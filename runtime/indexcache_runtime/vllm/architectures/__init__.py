@@ -1,1 +1,5 @@
-"""One file an architecture: `NAMES`, the classes of models it may serve, and `build`, which takes such a loaded model or raises `Unfit`."""
+"""One architecture a module: NAMES of the model classes, `build(model, runner)` -> an engine.Adapter, or Unfit."""
+
+
+class Unfit(Exception):
+    """The model or its runner is not as the architecture's module expects: says what was found and what was expected."""

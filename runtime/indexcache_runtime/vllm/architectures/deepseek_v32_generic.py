@@ -17,15 +17,13 @@ import torch
 from indexcache_core.contract import Mode, Site
 from indexcache_core.pattern import FULL, SHARED, leaders
 
-from indexcache_runtime.engine import Measured, RequestOrder, SiteMode, StepPlan
+from indexcache_runtime.engine import Measured, Pending, RequestOrder, SiteMode, StepPlan
 from indexcache_runtime.measure import compare, fresh_sets
+from indexcache_runtime.vllm.architectures import Unfit
 
 NAMES = ("DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM")
+PLATFORM = "cpu"
 SEAM = ("select", "row_scores", "topk_indices_buffer", "topk_tokens")
-
-
-class Unfit(Exception):
-    """The model is not as this module expects: says what was found and what was expected."""
 
 
 class GenericSite:
@@ -111,6 +109,9 @@ class Step:
 class Generic:
     """An engine.Adapter."""
 
+    graphed_tokens = 0
+    timed = False
+
     def __init__(self, found: list[tuple[int, Any]], order: RequestOrder) -> None:
         self._step = Step(order)
         self._sites = [
@@ -139,17 +140,18 @@ class Generic:
                 site.set(SiteMode.FULL, keep=letter == FULL, compare_with=leader if letter == SHARED else None)
         self._set = wanted
 
-    def take(self) -> Measured | None:
+    def take(self) -> Pending | None:
         """See engine.Adapter."""
-        return self._step.take()
+        measured = self._step.take()
+        return None if measured is None else lambda: measured
 
     def _letters(self, plan: StepPlan | None) -> list[tuple[GenericSite, str, int]]:
         pattern = FULL * len(self._sites) if plan is None else plan.pattern
         return list(zip(self._sites, pattern, leaders(pattern), strict=True))
 
 
-def build(model: Any, order: RequestOrder) -> Generic:
-    """The adapter of a loaded model. Raises Unfit."""
+def build(model: Any, runner: Any) -> Generic:
+    """The adapter of a loaded model and its runner. Raises Unfit."""
     found = []
     for name, module in model.named_modules():
         op = getattr(module, "indexer_op", None)
@@ -164,4 +166,4 @@ def build(model: Any, order: RequestOrder) -> Generic:
         raise Unfit(f"model: {type(model).__name__} has no indexers; reuse needs DeepSeek Sparse Attention")
     if len({op.topk_indices_buffer.data_ptr() for _, op in found}) != 1:
         raise Unfit("model: its layers don't share one buffer of chosen positions, as sites must for one to read another's choice")
-    return Generic(found, order)
+    return Generic(found, lambda: runner.input_batch.req_ids)

@@ -1,0 +1,36 @@
+"""What workers tell of their device: where the time of prefill steps went, and what switching holds. Pure, not thread-safe."""
+
+from dataclasses import asdict, dataclass, field
+
+from indexcache_core.contract import DeviceUse, StepTime
+
+from indexcache_runtime.engine import Device, Measured
+
+
+@dataclass
+class DeviceLog:
+    """One engine's: cumulative times of the steps that were timed, all Full and with reuse apart."""
+
+    device: Device = field(default_factory=Device)
+    _sums: dict[bool, StepTime] = field(default_factory=lambda: {False: StepTime(), True: StepTime()})
+
+    def add(self, measured: Measured, *, reuse: bool) -> None:
+        """Take up what a step told."""
+        if measured.device is not None:
+            self.device = measured.device
+        if (parts := measured.parts) is not None:
+            before = self._sums[reuse]
+            self._sums[reuse] = StepTime(
+                steps=before.steps + 1,
+                indexer_seconds=before.indexer_seconds + parts.indexer,
+                attention_seconds=before.attention_seconds + parts.attention,
+                rest_seconds=before.rest_seconds + parts.rest,
+            )
+
+    def times(self, *, reuse: bool) -> StepTime:
+        """As it travels."""
+        return self._sums[reuse]
+
+    def use(self) -> DeviceUse:
+        """As it travels."""
+        return DeviceUse(**asdict(self.device))

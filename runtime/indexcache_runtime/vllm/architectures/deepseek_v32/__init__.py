@@ -1,0 +1,170 @@
+"""DeepSeek-V3.2 and GLM-5 on CUDA (vllm.models.deepseek_v32), under vLLM's second model runner.
+
+The pieces: `seam`, what of vLLM is touched; `shared`, a Shared layer's forward; `site`, one indexer; `rows`, measuring; `timing`; and
+`indexcache_runtime.vllm.graphs`. At the baseline no attribute of the model and no function of vLLM is changed.
+
+Steps that measure or take time run without CUDA graphs: they need Python between the kernels. For a prefill that is how it runs anyway.
+"""
+
+import re
+from typing import Any
+
+import torch
+from indexcache_core.contract import Mode, Site
+from indexcache_core.pattern import FULL, SHARED, leaders
+
+from indexcache_runtime.engine import Device, Measured, Pending, StepPlan
+from indexcache_runtime.vllm.architectures import Unfit
+from indexcache_runtime.vllm.architectures.deepseek_v32 import seam
+from indexcache_runtime.vllm.architectures.deepseek_v32.rows import SITES_A_STEP, Rows
+from indexcache_runtime.vllm.architectures.deepseek_v32.shared import NORM_ROPE
+from indexcache_runtime.vllm.architectures.deepseek_v32.site import CudaSite
+from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Timer
+from indexcache_runtime.vllm.graphs import GraphSets
+
+NAMES = ("DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM")
+PLATFORM = "cuda"
+
+
+class Cuda:
+    """An engine.Adapter."""
+
+    timed = True
+
+    def __init__(self, found: list[tuple[int, Any]], runner: Any) -> None:
+        first = found[0][1]
+        buffer: torch.Tensor = first.topk_indices_buffer
+        nowhere = torch.empty((buffer.shape[0], 1), dtype=buffer.dtype, device=buffer.device)
+        side = torch.cuda.Stream(buffer.device)  # type: ignore[no-untyped-call]
+        k = first.indexer.topk_tokens
+        self._rows, self._timer, self._graphs = Rows(buffer.device, k), Timer(), GraphSets(runner)
+        self._sites = [
+            CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, nowhere, side)
+            for i, (number, layer) in enumerate(found)
+        ]
+        self._fixed_bytes = nowhere.numel() * nowhere.element_size()
+        self._pattern = FULL * len(found)
+        self._turn = 0
+        self._watching: list[CudaSite] = []
+        self._plan: StepPlan | None = None
+        self._told = Device()
+        self._prepare = runner.prepare_inputs
+        runner.prepare_inputs = self._prepared
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """In execution order."""
+        return tuple(s.site for s in self._sites)
+
+    @property
+    def graphed_tokens(self) -> int:
+        """See engine.Probe."""
+        return self._graphs.graphed_tokens
+
+    @property
+    def lock(self) -> Any:
+        """Whoever waits for a step's output holds it: see graphs."""
+        return self._graphs.lock
+
+    def begin(self, plan: StepPlan | None) -> None:
+        """See engine.Adapter."""
+        for site in self._watching:
+            site.watch()
+        self._watching, self._plan = [], plan
+        self._rows.begin(plan.rows if plan else ())
+        shared = plan is not None and plan.mode is Mode.ON
+        self._follow(plan.pattern if plan is not None and shared else FULL * len(self._sites))
+        self._graphs.use(plan.pattern if plan and shared else None, eager=plan is not None and bool(plan.rows or plan.timed))
+        self._graphs.more()
+        if plan is not None and plan.rows:
+            self._measure(plan)
+        elif plan is not None and plan.timed:
+            self._timer.begin()
+            self._watch({site.site.index: {"timed": True} for site in self._sites})
+
+    def take(self) -> Pending | None:
+        """See engine.Adapter."""
+        pending = [p for p in (self._rows.take(), self._timer.take()) if p is not None]
+        device = self._changed()
+        if not pending and device is None:
+            return None
+
+        def read() -> Measured:
+            found = [p() for p in pending]
+            return Measured(
+                overlap={site: values for m in found for site, values in m.overlap.items()},
+                recall={site: values for m in found for site, values in m.recall.items()},
+                parts=next((m.parts for m in found if m.parts is not None), None),
+                device=device,
+            )
+
+        return read
+
+    def _changed(self) -> Device | None:
+        device = self._graphs.device
+        scratch = self._fixed_bytes + self._rows.scratch_bytes
+        told = Device(device.graph_bytes, scratch, device.graphs, device.graphs_wanted)
+        if told == self._told:
+            return None
+        self._told = told
+        return told
+
+    def _follow(self, pattern: str) -> None:
+        if pattern == self._pattern:
+            return
+        self._pattern = pattern
+        leading = leaders(pattern)
+        for i, (site, letter, leader) in enumerate(zip(self._sites, pattern, leading, strict=True)):
+            if letter == FULL:
+                site.follow(None)
+                site.leads(leading.count(i))
+            else:
+                site.follow(self._sites[leader], i - leader)
+        NORM_ROPE.use(self, SHARED in pattern)
+
+    def _measure(self, plan: StepPlan) -> None:
+        """Sites take turns; in shadow the leaders of those measured keep their rows."""
+        shared = [i for i, letter in enumerate(plan.pattern) if letter == SHARED]
+        start = self._turn % len(shared)
+        turn = [shared[(start + n) % len(shared)] for n in range(min(SITES_A_STEP, len(shared)))]
+        self._turn = start + len(turn)
+        leading = leaders(plan.pattern)
+        how: dict[int, dict[str, Any]] = {i: {"compare_with": leading[i]} for i in turn}
+        if plan.mode is Mode.SHADOW:
+            how |= {leading[i]: {"keep": True} for i in turn}
+        self._watch(how)
+
+    def _watch(self, how: dict[int, dict[str, Any]]) -> None:
+        for i, options in how.items():
+            self._sites[i].watch(**options)
+            self._watching.append(self._sites[i])
+
+    def _prepared(self, *args: Any, **kwargs: Any) -> Any:
+        """In place of the runner's prepare_inputs: the batch's order is known."""
+        batch = self._prepare(*args, **kwargs)
+        self._rows.prepared(batch)
+        if self._plan is not None and self._plan.timed:
+            self._timer.mark("step")
+        return batch
+
+
+def build(model: Any, runner: Any) -> Cuda:
+    """The adapter of a loaded model and its runner. Raises Unfit."""
+    if reasons := seam.misfits(seam.imported):
+        raise Unfit("; ".join(reasons))
+    if not hasattr(runner, "cudagraph_manager"):
+        raise Unfit(
+            f"runner: {type(runner).__name__} is vLLM's first model runner; only the second is supported, unset VLLM_USE_V2_MODEL_RUNNER"
+        )
+    major, minor = torch.cuda.get_device_capability()
+    if major != 9:
+        raise Unfit(f"device: compute capability {major}.{minor}; only 9.0 (H100, H200) is supported")
+    layers = [(int(m[1]), layer) for name, layer in model.named_modules() if (m := re.search(r"layers\.(\d+)\.self_attn$", name))]
+    layers = [(number, layer) for number, layer in layers if getattr(layer, "indexer", None) is not None]
+    if not layers:
+        raise Unfit(f"model: {type(model).__name__} has no indexers; reuse needs DeepSeek Sparse Attention")
+    if strange := sorted({type(layer).__name__ for _, layer in layers} - {"DeepseekV32Attention"}):
+        raise Unfit(f"model: attention of class {', '.join(strange)}; only DeepseekV32Attention is supported")
+    if len({layer.topk_indices_buffer.data_ptr() for _, layer in layers}) != 1:
+        raise Unfit("model: its layers don't share one buffer of chosen positions, as sites must for one to read another's choice")
+    return Cuda(layers, runner)

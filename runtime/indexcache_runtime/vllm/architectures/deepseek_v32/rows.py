@@ -1,0 +1,123 @@
+"""Measuring a step's sampled rows on the device, without waiting for it.
+
+A row's index scores over its whole context come from the kernel that scores decode rows (DeepGEMM's paged logits, which needs no copy of
+the keys); where the indexer didn't run, its choice comes from the decode's top-k too. Rows of prefills are scored like that as well: each
+is one query over the keys up to its position. All sites of a step share one table of blocks and one schedule.
+
+Not each step measures all sites: they take turns, so that a step's share of work stays small whatever the number of layers.
+"""
+
+from typing import Any
+
+import torch
+from indexcache_kernels.reuse_overlap import reuse_overlap
+
+from indexcache_runtime.engine import Measured, Pending, Row
+
+SITES_A_STEP = 8
+"""Sites measured in a step at most: some tens of rows at each take well under a hundredth of a prefill step."""
+
+
+class Rows:
+    """What one step measures, in one worker. `batch`: the step's vLLM InputBatch, known once its inputs are prepared."""
+
+    def __init__(self, device: torch.device, k: int) -> None:
+        self._device, self._k = device, k
+        self._rows: tuple[Row, ...] = ()
+        self._batch: Any = None
+        self._requests: torch.Tensor | None = None
+        self._contexts: torch.Tensor | None = None
+        self._schedule: Any = None
+        self._table: tuple[int, torch.Tensor] | None = None
+        self.index: torch.Tensor | None = None
+        """(rows,) int64: their places in the step's batch."""
+        self.kept: dict[int, torch.Tensor] = {}
+        self._measured: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.scratch_bytes = 0
+        """The most that a step took."""
+
+    def begin(self, rows: tuple[Row, ...]) -> None:
+        """Forget the step before."""
+        self._rows, self._batch = rows, None
+        self.index = self._requests = self._contexts = self._schedule = self._table = None
+        self.kept.clear()
+        self._measured.clear()
+
+    def prepared(self, batch: Any) -> None:
+        """The step's inputs are prepared; its rows are sent to the device."""
+        if not self._rows:
+            return
+        request = {name: i for i, name in enumerate(batch.req_ids)}
+        requests = [request[row.request] for row in self._rows]
+        starts = batch.query_start_loc_np
+        index = [int(starts[r]) + row.offset for r, row in zip(requests, self._rows, strict=True)]
+        host = torch.tensor([index, requests, [row.position + 1 for row in self._rows]], dtype=torch.int64).pin_memory()
+        there = host.to(self._device, non_blocking=True)
+        self.index, self._requests = there[0], there[1]
+        self._contexts = there[2].to(torch.int32).unsqueeze(1)
+
+    def keep(self, site: int, buffer: torch.Tensor) -> None:
+        """Keep what a Full site chose for the sampled rows, for those that would follow it."""
+        assert self.index is not None
+        self.kept[site] = buffer.index_select(0, self.index)
+
+    def compare(self, site: int, indexer: Any, reused: torch.Tensor, fresh: torch.Tensor | None, q: torch.Tensor, w: torch.Tensor) -> None:
+        """Measure a site. reused, fresh: (rows, k) int32; fresh None: what the indexer would choose. Its inputs for the sampled rows:
+        q (rows, heads, dim) fp8, w (rows, heads) float32."""
+        from vllm.model_executor.layers.indexer_topk import get_indexer_topk
+
+        logits = self._logits(indexer, q, w)
+        if fresh is None:
+            fresh = torch.full((len(self._rows), self._k), -1, dtype=torch.int32, device=self._device)
+            longest = max(row.position + 1 for row in self._rows)
+            get_indexer_topk(indexer.indexer_op.topk_backend)(logits, self._contexts, 1, fresh, self._k, longest)
+        overlap, recall = reuse_overlap(reused, fresh, logits.gather(1, fresh.long().clamp_(min=0)))
+        assert recall is not None  # scores were given
+        self._measured[site] = overlap, recall
+        bytes_now = logits.numel() * 4 + (3 + len(self.kept)) * fresh.numel() * 4 + fresh.numel() * 8
+        self.scratch_bytes = max(self.scratch_bytes, bytes_now)
+
+    def _logits(self, indexer: Any, q: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """Index scores (rows, longest possible context) float32; what stands past a row's context is anything."""
+        from vllm.utils import deep_gemm
+
+        metadata = _forward_metadata(indexer.k_cache.prefix)
+        cache = indexer.k_cache.kv_cache.unsqueeze(-2)  # [blocks, block, 1, bytes]
+        assert self._requests is not None
+        if self._table is None or self._table[0] != metadata.block_table.data_ptr():
+            self._table = metadata.block_table.data_ptr(), metadata.block_table.index_select(0, self._requests)
+        if self._schedule is None:
+            sms = torch.cuda.get_device_properties(self._device).multi_processor_count
+            self._schedule = deep_gemm.get_paged_mqa_logits_metadata(self._contexts, cache.shape[1], sms)
+        logits: torch.Tensor = deep_gemm.fp8_fp4_paged_mqa_logits(
+            (q.unsqueeze(1), None), cache, w, self._contexts, self._table[1], self._schedule, max_model_len=indexer.max_model_len
+        )
+        return logits
+
+    def take(self) -> Pending | None:
+        """Send home what was measured; to be read once the step's output was awaited."""
+        if not self._measured:
+            return None
+        sites = list(self._measured)
+        stacked = torch.stack([x for site in sites for x in self._measured[site]])  # [2 sites, rows]
+        home = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
+        home.copy_(stacked, non_blocking=True)
+        done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record()
+        self._measured.clear()
+
+        def read() -> Measured:
+            done.synchronize()
+            values = home.tolist()
+            return Measured(
+                overlap={site: values[2 * i] for i, site in enumerate(sites)},
+                recall={site: values[2 * i + 1] for i, site in enumerate(sites)},
+            )
+
+        return read
+
+
+def _forward_metadata(prefix: str) -> Any:
+    from vllm.forward_context import get_forward_context
+
+    return get_forward_context().attn_metadata[prefix]

@@ -1,0 +1,124 @@
+"""What of vLLM's CUDA classes this architecture touches: names that must be there, and module functions that it wraps.
+
+A Shared layer runs vLLM's own forward of a layer that has no indexer (`skip_topk`), with one difference: the kernel that norms and rotates
+also makes and writes the indexer's key, as it does in a Full layer. That kernel is called through a name of the attention module, and so
+is the indexer; both names are wrapped while a model of the process has a use for it, and put back after.
+
+The signatures were read in vLLM 0.32.0 and 0.33.0; what a later one moves or renames is refused, not guessed.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+ATTENTION = "vllm.models.deepseek_v32.attention"
+RUNNER = "vllm.v1.worker.gpu.model_runner"
+
+SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
+    ATTENTION: {
+        "DeepseekV32Attention.forward": ("self", "positions", "hidden_states"),
+        "DeepseekV32Attention._sparse_indexer_and_attn": (
+            "self", "positions", "q_c", "q_nope", "q_pe", "index_q_fp8", "index_k", "index_weights_out",
+            "kv_c", "k_pe", "ql_nope", "mqa_q", "output",
+        ),
+    },
+    "vllm.models.deepseek_v32.common.kernels": {
+        "fused_norm_rope": (
+            "index_k", "index_k_layer_norm_w", "index_k_layer_norm_bias", "index_k_layer_norm_eps", "index_k_rope_cos_sin_cache",
+            "topk_indices_buffer", "slot_mapping", "indexer_slot_mapping", "indexer_k_cache", "indexer_cache_shuffled", "has_indexer",
+        ),
+        "fused_q": (
+            "positions", "q_pe", "q_pe_cos_sin_cache", "index_q", "index_q_cos_sin_cache", "ql_nope", "q_scale", "index_weights",
+            "index_weights_softmax_scale", "index_weights_head_scale", "has_indexer", "index_rope_interleave", "quantize_mqa",
+        ),
+    },
+    "vllm.utils.deep_gemm": {
+        "fp8_fp4_paged_mqa_logits": (
+            "q", "kv_cache", "weights", "context_lens", "block_tables", "schedule_metadata", "max_model_len",
+        ),
+        "get_paged_mqa_logits_metadata": ("context_lens", "block_size", "num_sms"),
+    },
+    "vllm.model_executor.layers.indexer_topk": {"get_indexer_topk": ("backend",)},
+    "vllm.v1.worker.gpu.cudagraph_utils": {
+        "ModelCudaGraphManager.capture": (
+            "self", "model", "model_state", "input_buffers", "intermediate_tensors", "block_tables", "attn_groups", "kv_cache_config",
+            "has_lora", "use_aux_hidden_state_outputs", "lora_capture_hook",
+        ),
+        "CudaGraphManager.run_fullgraph": ("self", "desc"),
+    },
+    RUNNER: {"GPUModelRunner.prepare_inputs": ("self", "scheduler_output", "batch_req_state", "batch_desc")},
+    "vllm.v1.worker.gpu.dp_utils": {"dispatch_cg_and_sync_dp": ("cudagraph_manager", "need_eager")},
+}  # fmt: skip
+"""By module and qualified name, parameters that must be there, in this order, others between them or not."""
+
+
+def misfits(found: Callable[[str, str], list[str] | None]) -> list[str]:
+    """What of SIGNATURES isn't so. `found`: a module's function and its parameters' names, or None where there is none."""
+    reasons = []
+    for module, functions in SIGNATURES.items():
+        for name, wanted in functions.items():
+            parameters = found(module, name)
+            if parameters is None:
+                reasons.append(f"vllm: {module} has no {name}; use a vLLM release that this runtime knows")
+            elif missing := [w for w in wanted if w not in parameters]:
+                reasons.append(f"vllm: {module}.{name} has no parameter {', '.join(missing)}; use a vLLM release that this runtime knows")
+            elif [p for p in parameters if p in wanted] != list(wanted):
+                reasons.append(f"vllm: {module}.{name}: its parameters' order is {', '.join(parameters)}; expected {', '.join(wanted)}")
+    return reasons
+
+
+def imported(module: str, name: str) -> list[str] | None:
+    """Parameters of a function of the vLLM in this process."""
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    return list(inspect.signature(found).parameters)
+
+
+class Hook:
+    """A module's function, wrapped while anybody uses it."""
+
+    def __init__(self, module: str, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        self._module, self._name, self._wrap = module, name, wrap
+        self._users: set[int] = set()
+        self.original: Callable[..., Any] | None = None
+
+    def use(self, user: object, wanted: bool) -> None:
+        """Whether this user wants the function wrapped. Between steps only."""
+        (self._users.add if wanted else self._users.discard)(id(user))
+        if bool(self._users) == (self.original is not None):
+            return
+        module = importlib.import_module(self._module)
+        if self.original is None:
+            self.original = getattr(module, self._name)
+            setattr(module, self._name, self._wrap(self.original))
+        else:
+            setattr(module, self._name, self.original)
+            self.original = None
+
+
+class Arguments:
+    """Sets arguments of a call by name, however the caller passed them."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._places = {name: i for i, name in enumerate(inspect.signature(function).parameters)}
+
+    def get(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The argument passed, None if none was."""
+        place = self._places[name]
+        return args[place] if place < len(args) else kwargs.get(name)
+
+    def put(self, new: Iterable[tuple[str, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """Positional arguments with `new` among them; what wasn't passed by position goes into `kwargs`."""
+        out = list(args)
+        for name, value in new:
+            place = self._places[name]
+            if place < len(out):
+                out[place] = value
+            else:
+                kwargs[name] = value
+        return out

@@ -1,0 +1,104 @@
+"""One indexer of a CUDA model, and what it does in a step: attributes of the layer's instance, set between steps, gone at the baseline.
+
+Layers that consume one indexer's choice also share its conversion to places in the cache, as vLLM's static Shared layers do: a Shared
+site joins its leader's index group.
+"""
+
+from typing import Any
+
+import torch
+from indexcache_core.contract import Site
+
+from indexcache_runtime.engine import SiteMode
+from indexcache_runtime.vllm.architectures.deepseek_v32.rows import Rows
+from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Shared
+from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Timer
+
+CHOOSE = "_sparse_indexer_and_attn"
+
+
+class CudaSite:
+    """One layer with an indexer."""
+
+    def __init__(self, layer: Any, site: Site, rows: Rows, timer: Timer, nowhere: torch.Tensor, side: Any) -> None:
+        self.layer, self.site, self._rows, self._timer = layer, site, rows, timer
+        self._shared = Shared(layer, nowhere, side)
+        self._choose = getattr(type(layer), CHOOSE).__get__(layer)
+        self._group, self._group_index = layer.impl.index_group, layer.impl.index_group_index
+        self.mode = SiteMode.FULL
+        self._keep = False
+        self._compare_with: int | None = None
+        self._timed = False
+
+    def follow(self, leader: "CudaSite | None", place: int = 0) -> None:
+        """Shared after this leader, as the so-manieth layer of its group; None: Full."""
+        if leader is None:
+            self.mode = SiteMode.FULL
+            self.layer.skip_topk = False
+            self.layer.__dict__.pop("forward", None)
+            self._join(self._group, self._group_index)
+        else:
+            self.mode = SiteMode.SHARED
+            self.layer.skip_topk = True
+            self.layer.__dict__["forward"] = self._shared
+            self._join(leader._group, place)
+
+    def leads(self, layers: int) -> None:
+        """So many layers, itself among them, consume its choice."""
+        if self._group is not None:
+            self._group.num_layers = layers
+
+    def _join(self, group: Any, index: int) -> None:
+        self.layer.impl.index_group, self.layer.impl.index_group_index = group, index
+
+    def watch(self, *, keep: bool = False, compare_with: int | None = None, timed: bool = False) -> None:
+        """In the next step keep the sampled rows for followers, or compare with the rows of the site of that index, or take its time."""
+        self._keep, self._compare_with, self._timed = keep, compare_with, timed
+        if keep or compare_with is not None or timed:
+            self.layer.__dict__[CHOOSE] = self._watched
+        else:
+            self.layer.__dict__.pop(CHOOSE, None)
+
+    def _watched(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
+        if self._timed:
+            self._timer.mark("layer")
+        if self._compare_with is not None and self.mode is SiteMode.SHARED:
+            self._to_scratch(positions, q_c, q_pe, ql_nope=rest[2])
+        self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
+        index = self._rows.index
+        if self._keep:
+            self._rows.keep(self.site.index, self.layer.topk_indices_buffer)
+        if self._compare_with is not None and self.mode is SiteMode.FULL:
+            assert index is not None
+            fresh = self.layer.topk_indices_buffer.index_select(0, index)
+            picked = q.view(torch.uint8).index_select(0, index).view(q.dtype)
+            self._rows.compare(
+                self.site.index, self.layer.indexer, self._rows.kept[self._compare_with], fresh, picked, weights.index_select(0, index)
+            )
+        if self._timed:
+            self._timer.mark("layer")
+
+    def _to_scratch(self, positions: torch.Tensor, q_c: torch.Tensor, q_pe: torch.Tensor, ql_nope: torch.Tensor) -> None:
+        """Score the sampled rows as the indexer would, and compare its choice with the one that is read."""
+        from vllm.models.deepseek_v32.common.kernels import fused_q
+
+        layer, indexer, index = self.layer, self.layer.indexer, self._rows.index
+        assert index is not None
+        reused = layer.topk_indices_buffer.index_select(0, index)
+        q = indexer.wq_b(q_c.index_select(0, index))[0].view(-1, indexer.n_head, indexer.head_dim)
+        quantised, weights, _ = fused_q(
+            positions.index_select(0, index),
+            q_pe.index_select(0, index),
+            layer.rotary_emb.cos_sin_cache,
+            q,
+            layer.indexer_rope_emb.cos_sin_cache,
+            ql_nope.index_select(0, index),
+            layer._q_scale,
+            self._shared.weights.index_select(0, index),
+            indexer.softmax_scale,
+            indexer.n_head**-0.5,
+            has_indexer=True,
+            index_rope_interleave=layer._index_rope_interleave,
+            quantize_mqa=False,
+        )
+        self._rows.compare(self.site.index, indexer, reused, None, quantised, weights)

@@ -1,0 +1,179 @@
+"""CUDA graphs by pattern: the baseline's, which vLLM captured at its start, and those of the pattern in force.
+
+A graph replays what the sites did when it was captured, so each pattern has its own, and a switch is the exchange of two dictionaries. A
+new pattern's graphs are captured as they are needed: the one that a step would replay right before it, and one more at every step, largest
+first; so a step waits for a graph or two, never for all of them. Each is captured by vLLM's own manager, for dummy rows that write nothing.
+All share vLLM's memory pool, since no two run at once; a replaced pattern's graphs are dropped with their dictionary.
+
+Traps. While a graph is captured no other thread may call CUDA; the threads that wait for steps' outputs are kept out by `lock`. All ranks
+must capture the same graphs at the same step: what decides is counted, not timed, and memory is asked of all ranks at once.
+"""
+
+import contextlib
+import gc
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from indexcache_runtime.engine import Device
+from indexcache_runtime.vllm.architectures.deepseek_v32.seam import RUNNER, Hook
+
+logger = logging.getLogger(__name__)
+
+SPARE_BYTES = 2 << 30
+"""Free device memory without which a new pattern's graphs are not captured: steps under it then run without graphs."""
+
+_sets: dict[int, "GraphSets"] = {}
+"""By the id of vLLM's graph manager."""
+
+
+def _dispatched(original: Callable[..., Any]) -> Callable[..., Any]:
+    def dispatch(manager: Any, *args: Any, **kwargs: Any) -> Any:
+        sets = _sets.get(id(manager))
+        if sets is None:
+            return original(manager, *args, **kwargs)
+        kwargs["need_eager"] = kwargs.get("need_eager", False) or sets.eager
+        found = original(manager, *args, **kwargs)
+        if sets.pattern is None or sets.captured(found[0]):
+            return found
+        kwargs["need_eager"] = not sets.capture(found[0])
+        return original(manager, *args, **kwargs)
+
+    return dispatch
+
+
+DISPATCH = Hook(RUNNER, "dispatch_cg_and_sync_dp", _dispatched)
+
+
+class GraphSets:
+    """One worker's graphs."""
+
+    def __init__(self, runner: Any) -> None:
+        from vllm.config import CUDAGraphMode
+
+        self._runner, self._modes = runner, CUDAGraphMode
+        self._manager = runner.cudagraph_manager
+        self.lock = threading.Lock()
+        """Held while a graph is captured, and by whoever waits for a step's output."""
+        self.pattern: str | None = None
+        """Whose graphs are in force; None: the baseline's."""
+        self.eager = False
+        """The next step runs without graphs."""
+        self._kept: str | None = None
+        self._graphs: dict[Any, Any] = {}
+        self._entries: dict[Any, Any] = {}
+        self._captured: set[Any] = set()
+        self._refused = False
+        self._bytes = 0
+        breakable = self._manager.breakable_cg_runner if self._manager else None
+        self._baseline = (self._manager.graphs, breakable.entries if breakable else {}) if self._manager else ({}, {})
+        self._wanted = list(self._manager._capture_descs.get(CUDAGraphMode.FULL, [])) if self._manager else []
+        if self._manager is not None:
+            _sets[id(self._manager)] = self
+
+    @property
+    def graphed_tokens(self) -> int:
+        """Steps of more tokens than this run without graphs."""
+        if self._manager is None:
+            return 0
+        return max((d.num_tokens for descs in self._manager._capture_descs.values() for d in descs), default=0)
+
+    @property
+    def device(self) -> Device:
+        """How far they are captured."""
+        wanted = 0 if self.pattern is None else len(self._wanted)
+        return Device(graph_bytes=self._bytes, graphs=len(self._graphs), graphs_wanted=wanted)
+
+    def use(self, pattern: str | None, *, eager: bool) -> None:
+        """In the next step the sites follow this pattern; None: all Full."""
+        self.eager = eager
+        DISPATCH.use(self, pattern is not None or eager)
+        if pattern == self.pattern or self._manager is None:
+            self.pattern = pattern
+            return
+        if pattern is not None and pattern != self._kept:
+            self._graphs, self._entries, self._captured, self._bytes = {}, {}, set(), 0
+            self._kept, self._refused = pattern, not self._room()
+        self.pattern = pattern
+        graphs, entries = self._baseline if pattern is None else (self._graphs, self._entries)
+        self._manager.graphs = graphs
+        if self._manager.breakable_cg_runner is not None:
+            self._manager.breakable_cg_runner.entries = entries
+
+    def captured(self, desc: Any) -> bool:
+        """Whether a step of this shape can run as it is under the pattern in force."""
+        return desc.cg_mode == self._modes.NONE or desc in self._captured
+
+    def more(self) -> None:
+        """Capture one more graph of the pattern in force, if any is left."""
+        if self.pattern is not None and not self._refused:
+            left = next((desc for desc in self._wanted if desc not in self._captured), None)
+            if left is not None:
+                self.capture(left)
+
+    def capture(self, desc: Any) -> bool:
+        """Capture a graph of the pattern in force. The sites are as the pattern says. False: there is no room for it."""
+        import torch
+
+        if self._refused:
+            return False
+        runner, manager = self._runner, self._manager
+        wanted = manager._capture_descs
+        with self.lock, _quietly():
+            torch.cuda.synchronize()
+            before = torch.cuda.mem_get_info()[0]
+            manager._capture_descs = {desc.cg_mode: [desc]}
+            try:
+                manager.capture(
+                    runner.model,
+                    runner.model_state,
+                    runner.input_buffers,
+                    runner.intermediate_tensors,
+                    runner.block_tables,
+                    runner.attn_groups,
+                    runner.kv_cache_config,
+                    has_lora=False,
+                    use_aux_hidden_state_outputs=runner.use_aux_hidden_state_outputs,
+                    lora_capture_hook=None,
+                )
+            finally:
+                manager._capture_descs = wanted
+            torch.cuda.synchronize()
+            self._bytes += max(before - torch.cuda.mem_get_info()[0], 0)
+        self._captured.add(desc)
+        return True
+
+    def _room(self) -> bool:
+        """Whether every rank has memory to spare."""
+        import torch
+        from vllm.distributed.parallel_state import get_tp_group
+
+        free = torch.tensor([torch.cuda.mem_get_info()[0]], dtype=torch.int64)
+        if (group := get_tp_group()).world_size > 1:
+            torch.distributed.all_reduce(free, op=torch.distributed.ReduceOp.MIN, group=group.cpu_group)
+        if free.item() < SPARE_BYTES:
+            logger.warning(
+                "indexcache: %.1f GiB of device memory free, %.1f needed for a pattern's CUDA graphs: steps under it run without; "
+                "lower --gpu-memory-utilization",
+                free.item() / 2**30,
+                SPARE_BYTES / 2**30,
+            )
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without a progress bar for each graph, and without collecting garbage meanwhile: a kernel finalised then would spoil the graph."""
+    from vllm.v1.worker.gpu import cudagraph_utils
+
+    bar, collecting = cudagraph_utils.tqdm, gc.isenabled()
+    cudagraph_utils.tqdm = lambda descs, **_: descs
+    gc.disable()
+    try:
+        yield
+    finally:
+        cudagraph_utils.tqdm = bar
+        if collecting:
+            gc.enable()
