@@ -31,9 +31,8 @@ class Cpu:
         random_model.write(folder, "DeepseekV32ForCausalLM", seed=0)
         from vllm import LLM
 
-        torch.set_num_threads(
-            1
-        )  # torch was loaded before OMP_NUM_THREADS was set; two spinning threads are ten times slower on a busy machine
+        # torch was loaded before OMP_NUM_THREADS was set; two spinning threads are ten times slower on a busy machine.
+        torch.set_num_threads(1)
         return LLM(
             str(folder),
             dtype="float32",
