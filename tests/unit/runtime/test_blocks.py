@@ -30,6 +30,7 @@ class FakeRequest:
     num_computed_tokens: int = 0
     under: list[Behaviours] = field(default_factory=list)
     """Of each computed token: the behaviours that its KV owes to."""
+    opted_out: bool = False
 
     def update(self) -> None:
         if self._block_hasher is not None:
@@ -58,7 +59,8 @@ class World:
         self.requests: dict[str, FakeRequest] = {}
         self.cache: dict[bytes, list[Behaviours]] = {}
         manager = SimpleNamespace(get_computed_blocks=self._find)
-        self.blocks = blocks(SimpleNamespace(requests=self.requests, kv_cache_manager=manager), SIZE)
+        scheduler = SimpleNamespace(requests=self.requests, kv_cache_manager=manager)
+        self.blocks = blocks(scheduler, SIZE, lambda request: request.opted_out)
         self.hasher = self.blocks.hasher(names)
         self.behaviour: str | None = None
 
@@ -70,8 +72,8 @@ class World:
             found.append(name)
         return found, len(found) * SIZE, 0
 
-    def add(self, tokens: list[int]) -> FakeRequest:
-        request = FakeRequest(f"r{len(self.requests)}-{random.random()}", list(tokens), self.hasher)
+    def add(self, tokens: list[int], *, opted_out: bool = False) -> FakeRequest:
+        request = FakeRequest(f"r{len(self.requests)}-{random.random()}", list(tokens), self.hasher, opted_out=opted_out)
         request.update()
         self.requests[request.request_id] = request
         return request
@@ -82,17 +84,18 @@ class World:
         ahead: how far past the known tokens, as vLLM's asynchronous scheduling goes: what is computed there is known only later.
         """
         self.blocks.enter(self.behaviour)
+        computed = None if request.opted_out else self.behaviour  # a step that holds such a request runs all Full
         if request.num_computed_tokens == 0:
             found, hits, _ = self.blocks.lookup(request)
             request.under = [u for name in found for u in self.cache[name]]
             assert len(request.under) == hits
             for u in request.under:  # the promise
-                assert u <= {None, self.behaviour}
+                assert u <= {None, computed}
             request.num_computed_tokens = hits
         end = max(min(request.num_computed_tokens + tokens, len(request.tokens) + ahead), request.num_computed_tokens)
         for _ in range(request.num_computed_tokens, end):
             before = request.under[-1] if request.under else frozenset[str | None]()
-            request.under.append(before | {self.behaviour})
+            request.under.append(before | {computed})
         request.num_computed_tokens = end
         self.register(request)
 
@@ -127,7 +130,7 @@ def play(world: World, script: list[tuple[str, int, int]]) -> None:
         live = list(world.requests.values())
         request = live[which % len(live)] if live else None
         if action == "add":
-            world.add([which % 2] * number + [7] * (number % 3))
+            world.add([which % 2] * number + [7] * (number % 3), opted_out=which == 5)
         elif action == "flip":
             world.behaviour = [None, None, None, "x", "x", "y"][which]
         elif request is None:
@@ -171,7 +174,14 @@ class NotRenamed(Blocks):
         return 0
 
 
-@pytest.mark.parametrize("mutant", [Unsalted, NotRenamed])
+class OptOutForgotten(Blocks):
+    """A build whose blocks know nothing of opting out."""
+
+    def __init__(self, scheduler: object, block_size: int, opted_out: object) -> None:
+        super().__init__(scheduler, block_size)
+
+
+@pytest.mark.parametrize("mutant", [Unsalted, NotRenamed, OptOutForgotten])
 def test_the_property_is_broken_by_builds_that_forget(mutant: type[Blocks]) -> None:
     rng = random.Random(0)
     kinds = ["add", "step", "step", "step", "ahead", "append", "append", "flip", "finish"]
@@ -234,6 +244,21 @@ def test_a_preempted_request_starts_clean() -> None:
     assert r.under == [frozenset({None})] * 22
     clean = w.add(PROMPT)
     assert clean.block_hashes == r.block_hashes
+
+
+def test_who_opted_out_has_the_baselines_names() -> None:
+    w = World()
+    clean = w.run(PROMPT)
+    w.cache.clear()
+    w.behaviour = "x"
+    w.run(PROMPT)
+    r = w.add(PROMPT, opted_out=True)
+    w.step(r, 10)
+    assert (r.num_computed_tokens, w.blocks.reused_tokens(r, 0)) == (10, 0)
+    w.behaviour = None
+    assert w.blocks.enter(None) == 0
+    w.step(r, 12)
+    assert r.block_hashes == clean.block_hashes
 
 
 def test_no_prefix_cache_no_names() -> None:
