@@ -57,9 +57,7 @@ class RolloutLoop:
         self._prober = Prober(self._who, self.wake)
         self._sight = Sight()
         self._writer = StatusWriter()
-        self._performer = Performer(
-            kube=self.kube, session=self.session, runtime=self.observer.runtime, writer=self._writer, prober=self._prober
-        )
+        self._performer = Performer(kube=self.kube, session=self.session, writer=self._writer, prober=self._prober)
         self._reported: str | None = None
 
     def wake(self) -> None:

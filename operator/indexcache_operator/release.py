@@ -54,7 +54,6 @@ class Releaser:
         performer = Performer(
             kube=self.kube,
             session=self.session,
-            runtime=self.observer.runtime,
             writer=StatusWriter(),
             prober=Prober(f"{namespace}/{name}", lambda: None),
         )

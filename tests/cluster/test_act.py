@@ -16,7 +16,7 @@ from indexcache_operator.model import PatchRoute, SetLabels
 from indexcache_operator.observe import gateway
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.look import Look, Observer, Sight
-from indexcache_operator.workload.render import Owner, Runtime, render
+from indexcache_operator.workload.render import Owner, Runtime
 
 ROLLOUT: dict[str, Any] = {
     "apiVersion": "indexcache.dev/v1alpha1",
@@ -125,12 +125,29 @@ async def test_deletes_all_of_its_own(world: World) -> None:
 
 
 async def test_releases_its_own_to_nobody(world: World) -> None:
-    look = await world.ensure()
-    assert look.rollout.spec is not None
-    nobody = Owner(name="r", namespace=world.namespace, uid=None)
-    await workload.release(world.kube, render(look.rollout.spec, nobody, RUNTIME), nobody)
-    for path in workload.paths(nobody):
-        assert not (await world.kube.get(path))["metadata"].get("ownerReferences"), path
+    owner = world.owner(await world.ensure())
+    await workload.release(world.kube, owner)
+    released = [await world.kube.get(path) for path in workload.paths(owner)]
+    assert not [found["metadata"]["name"] for found in released if found["metadata"].get("ownerReferences")]
+    await workload.release(world.kube, owner)
+    for path, before in zip(workload.paths(owner), released, strict=True):
+        assert (await world.kube.get(path))["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"], path
+    # A later rollout of the name takes them over.
+    await world.ensure()
+    for path in workload.paths(owner)[:-1]:
+        assert [o["uid"] for o in (await world.kube.get(path))["metadata"]["ownerReferences"]] == [owner.uid]
+
+
+async def test_releases_no_other_owners_and_nothing_foreign(world: World) -> None:
+    owner = world.owner(await world.ensure())
+    services = [world.path("services", name) for name in ("r-baseline", "r-canary")]
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "0c0ffee0-0000-0000-0000-000000000000"}
+    ours = (await world.kube.get(services[0]))["metadata"]["ownerReferences"]
+    await world.kube.patch(services[0], {"metadata": {"ownerReferences": [*ours, other]}})
+    await world.kube.patch(services[1], {"metadata": {"labels": {names.ROLLOUT_LABEL: "else"}}})
+    await workload.release(world.kube, owner)
+    assert [o["uid"] for o in (await world.kube.get(services[0]))["metadata"]["ownerReferences"]] == [other["uid"]]
+    assert (await world.kube.get(services[1]))["metadata"]["ownerReferences"] == ours
 
 
 async def test_labels_move_a_pod_between_services(world: World) -> None:

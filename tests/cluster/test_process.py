@@ -87,18 +87,26 @@ async def started(env: dict[str, str], tmp_path: Path) -> AsyncIterator[Operator
         await process.wait()
 
 
-async def test_takes_up_a_rollout_and_lets_it_go(kube: Kube, namespace: str, server: apiserver.ApiServer, tmp_path: Path) -> None:
-    path = names.rollouts_path(namespace, "r")
-    async with started(environment(server, namespace, tmp_path), tmp_path) as operator:
+@asynccontextmanager
+async def at_work(kube: Kube, namespace: str, env: dict[str, str], tmp_path: Path) -> AsyncIterator[Operator]:
+    """An operator that has taken up ROLLOUT: its Deployment is there."""
+    async with started(env, tmp_path) as operator:
         await kube.create(names.rollouts_path(namespace), ROLLOUT)
 
-        async def checking() -> bool:
-            return (await kube.get(path)).get("status", {}).get("phase") == "Checking"
+        async def applied() -> bool:
+            return bool(await kube.select(names.object_path("apis/apps/v1", "deployments", namespace)))
 
-        await eventually(checking)
+        await eventually(applied)
+        yield operator
+
+
+async def test_takes_up_a_rollout_and_lets_it_go(kube: Kube, namespace: str, server: apiserver.ApiServer, tmp_path: Path) -> None:
+    path = names.rollouts_path(namespace, "r")
+    async with at_work(kube, namespace, environment(server, namespace, tmp_path), tmp_path) as operator:
         deployment = await kube.get(names.object_path("apis/apps/v1", "deployments", namespace, "r"))
         assert deployment["spec"]["replicas"] == 1
         raw = await kube.get(path)
+        assert raw["status"]["phase"] == "Checking"
         assert raw["metadata"]["finalizers"] == [names.FINALIZER]
         assert not raw["metadata"].get("annotations")
         async with aiohttp.ClientSession() as session, session.get(f"{operator.url}/metrics") as answer:
@@ -127,13 +135,8 @@ async def test_deleted_while_no_operator_was_there_is_cleaned_up_by_the_next(
     kube: Kube, namespace: str, server: apiserver.ApiServer, tmp_path: Path
 ) -> None:
     path, env = names.rollouts_path(namespace, "r"), environment(server, namespace, tmp_path)
-    async with started(env, tmp_path):
-        await kube.create(names.rollouts_path(namespace), ROLLOUT)
-
-        async def applied() -> bool:
-            return bool(await kube.select(names.object_path("apis/apps/v1", "deployments", namespace)))
-
-        await eventually(applied)
+    async with at_work(kube, namespace, env, tmp_path):
+        pass
     await kube.delete(path)
     assert (await kube.get(path))["metadata"]["deletionTimestamp"]
     async with started(env, tmp_path):
@@ -150,13 +153,8 @@ async def test_release_frees_rollouts_and_keeps_their_engines(
     kube: Kube, namespace: str, server: apiserver.ApiServer, tmp_path: Path
 ) -> None:
     path, env = names.rollouts_path(namespace, "r"), environment(server, namespace, tmp_path)
-    async with started(env, tmp_path):
-        await kube.create(names.rollouts_path(namespace), ROLLOUT)
-
-        async def applied() -> bool:
-            return bool(await kube.select(names.object_path("apis/apps/v1", "deployments", namespace)))
-
-        await eventually(applied)
+    async with at_work(kube, namespace, env, tmp_path):
+        pass
     release = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "indexcache_operator", "release", "--timeout", "60", "--stop", f"{namespace}/no-such-operator"),
         env=env,

@@ -23,7 +23,7 @@ from indexcache_operator.observe import gateway
 from indexcache_operator.observe.completions import Completions
 from indexcache_operator.observe.look import Look, completions_key
 from indexcache_operator.observe.prober import Prober
-from indexcache_operator.workload.render import Owner, Runtime, render
+from indexcache_operator.workload.render import Owner
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ class Performer:
 
     kube: Kube
     session: aiohttp.ClientSession
-    runtime: Runtime
     writer: StatusWriter
     prober: Prober
 
@@ -143,11 +142,7 @@ class _Turn:
         await workload.ensure(self._p.kube, self._look.workload, self._owner, has_token=self._look.token is not None)
 
     async def _release(self) -> None:
-        spec = self._look.rollout.spec
-        if spec is None:
-            raise ActionError("engines can't be released: the spec can't be read")
-        nobody = Owner(name=self._owner.name, namespace=self._owner.namespace, uid=None)
-        await workload.release(self._p.kube, render(spec, nobody, self._p.runtime), nobody)
+        await workload.release(self._p.kube, self._owner)
 
     def _probe(self, action: RunProbes) -> None:
         spec, token = self._look.rollout.spec, self._look.token

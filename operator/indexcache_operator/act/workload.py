@@ -28,19 +28,9 @@ async def ensure(kube: Kube, workload: Workload, owner: Owner, *, has_token: boo
         await kube.apply(path, body)
 
 
-async def release(kube: Kube, workload: Workload, owner: Owner) -> None:
-    """Without an owner, so that the end of the rollout isn't theirs. KubeError.
-
-    `workload` and `owner` are those of no uid: what an apply leaves out is taken away.
-    """
-    for path, body in objects(workload, owner.namespace):
-        await kube.apply(path, body)
-    path = names.object_path("api/v1", "secrets", owner.namespace, names.secret(owner.name))
-    # Created, not applied: its owners belong to no field manager that an apply could leave them out of.
-    try:
-        await kube.patch(path, {"metadata": {"ownerReferences": None}})
-    except NotFound:
-        return
+async def release(kube: Kube, owner: Owner) -> None:
+    """No longer the rollout's, so that its end isn't theirs; else as they are, whatever its spec says by now. KubeError."""
+    await asyncio.gather(*(_release_ours(kube, path, owner) for path in paths(owner)))
 
 
 async def delete(kube: Kube, owner: Owner) -> None:
@@ -91,6 +81,17 @@ async def _ours(kube: Kube, path: str, kind: str, rollout: str) -> Object | None
             "rename the rollout, or delete that object"
         )
     return found
+
+
+async def _release_ours(kube: Kube, path: str, owner: Owner) -> None:
+    try:
+        found = await _ours(kube, path, "", owner.name)
+    except ForeignObject:
+        return  # not ours to release
+    owners = found["metadata"].get("ownerReferences") or [] if found else []
+    kept = [reference for reference in owners if reference["uid"] != owner.uid]
+    if kept != owners:
+        await kube.patch(path, {"metadata": {"ownerReferences": kept or None}})
 
 
 async def _delete_ours(kube: Kube, path: str, rollout: str) -> None:

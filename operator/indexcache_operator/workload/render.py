@@ -19,11 +19,11 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """The rollout that owns the objects. Without a uid they are nobody's: what Retain leaves behind."""
+    """The rollout that owns the objects."""
 
     name: str
     namespace: str
-    uid: str | None
+    uid: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +98,9 @@ def _service(owner: Owner, name: str, label: str, port: int) -> Object:
 
 def _metadata(owner: Owner, name: str) -> Object:
     labels = {names.ROLLOUT_LABEL: owner.name, "app.kubernetes.io/managed-by": names.FIELD_MANAGER}
-    metadata: Object = {"name": name, "namespace": owner.namespace, "labels": labels}
-    if owner.uid:
-        reference = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": owner.name, "uid": owner.uid}
-        metadata["ownerReferences"] = [{**reference, "controller": True, "blockOwnerDeletion": True}]
-    return metadata
+    reference = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": owner.name, "uid": owner.uid}
+    owners = [{**reference, "controller": True, "blockOwnerDeletion": True}]
+    return {"name": name, "namespace": owner.namespace, "labels": labels, "ownerReferences": owners}
 
 
 def _digest(value: Any) -> str:
