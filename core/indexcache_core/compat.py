@@ -57,7 +57,14 @@ FLAGS = (
     Flag(("--speculative-config", "-sc", "--speculative_config"), "a draft model's indexers aren't known"),
     Flag(("--kv-transfer-config",), "KV made under reuse must not reach other engines"),
     Flag(("--decode-context-parallel-size", "-dcp"), "an index set split over ranks isn't supported", ("1",)),
+    Flag(("--prefill-context-parallel-size", "-pcp"), "an index set split over ranks isn't supported", ("1",)),
+    Flag(("--nnodes", "-n"), "workers of other nodes were never tried", ("1",)),
     Flag(("--enable-dbo",), "micro-batches share one buffer of index sets"),
+    Flag(("--ubatch-size",), "micro-batches share one buffer of index sets", ("0", "1")),
+    Flag(("--kv-offloading-size",), "KV made under reuse must not leave the engine"),
+    Flag(("--ec-transfer-config",), "an engine that shares its encoder's work was never tried"),
+    Flag(("--enable-sleep-mode",), "waking up would lose the sites' state"),
+    Flag(("--enable-lora",), "what was measured and probed on one adapter says nothing of another"),
 )
 
 

@@ -1,6 +1,7 @@
 """The runtime on a live engine: what is refused, counted, sampled and protected."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.engine
 
 PATTERN = "FSFS"
 K = 64
+OTHER = SimpleNamespace(NAMES=("OtherForCausalLM",), PLATFORM="cpu")
 PROMPTS = prompts(1, 40, 150, 300, 500, 777)
 
 
@@ -24,7 +26,7 @@ PROMPTS = prompts(1, 40, 150, 300, 500, 777)
         (lambda m, core: m.setattr(core.vllm_config, "speculative_config", object()), "--speculative-config"),
         (lambda m, core: m.setattr(core.vllm_config.model_config.hf_text_config, "index_topk_freq", 4, raising=False), "index_topk_freq"),
         (lambda m, core: m.setattr("indexcache_runtime.vllm.architectures.deepseek_v32_generic.SEAM", ("absent",)), "absent"),
-        (lambda m, core: m.setattr("indexcache_runtime.vllm.architectures.deepseek_v32_generic.NAMES", ()), "DeepseekV32ForCausalLM"),
+        (lambda m, core: m.setattr("indexcache_runtime.vllm.worker.ARCHITECTURES", (OTHER,)), "DeepseekV32ForCausalLM is not supported"),
     ],
     ids=["version", "setting", "override", "seam", "architecture"],
 )

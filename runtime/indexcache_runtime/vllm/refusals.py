@@ -3,10 +3,24 @@
 Each reason names the setting, what was found, what was expected and what to do.
 """
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 SERIES = {"cpu": ("0.32",), "cuda": ("0.32", "0.33")}
 """By platform, the vLLM releases whose scheduler, workers, models and block hashes were read and tested."""
+
+
+SINGLE = (
+    ("pipeline_parallel_size", "--pipeline-parallel-size", "each stage has sets of its own, which its first indexer must choose"),
+    ("data_parallel_size", "--data-parallel-size", "control reaches one engine core"),
+    ("decode_context_parallel_size", "--decode-context-parallel-size", "a set is split over ranks"),
+    ("prefill_context_parallel_size", "--prefill-context-parallel-size", "a set is split over ranks"),
+    ("nnodes", "--nnodes", "workers of other nodes were never tried"),
+    ("_api_process_count", "--api-server-count", "metrics are those of the server that is asked"),
+)
+"""Fields of a ParallelConfig, their flags, and why they must be 1."""
+RUST_FRONTEND = "VLLM_USE_RUST_FRONTEND"
 
 
 def of_version(version: str, platform: str) -> list[str]:
@@ -19,8 +33,8 @@ def of_version(version: str, platform: str) -> list[str]:
     return [f"vllm: version {version}; on {platform} only {', '.join(s + '.*' for s in known)} is supported, use such an image"]
 
 
-def of_config(config: Any, platform: str) -> list[str]:
-    """Reasons against a VllmConfig on a platform ("cpu", "cuda", ...)."""
+def of_config(config: Any, platform: str, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Reasons against a VllmConfig on a platform ("cpu", "cuda", ...), in a process with this environment."""
     reasons = []
     hf = config.model_config.hf_text_config
     if not hasattr(hf, "index_topk"):
@@ -30,16 +44,9 @@ def of_config(config: Any, platform: str) -> list[str]:
         if value not in (None, 1) and set(str(value)) != {"F"}:
             reasons.append(f"model: {field}={value!r}; layers without an indexer of their own can't become Full, remove the override")
     parallel = config.parallel_config
-    for field, flag in (
-        ("pipeline_parallel_size", "--pipeline-parallel-size"),
-        ("data_parallel_size", "--data-parallel-size"),
-        ("decode_context_parallel_size", "--decode-context-parallel-size"),
-        ("prefill_context_parallel_size", "--prefill-context-parallel-size"),
-        ("_api_process_count", "--api-server-count"),
-    ):
-        found = getattr(parallel, field, 1)
-        if found > 1:
-            reasons.append(f"{flag}: {found}; only 1 is supported")
+    for field, flag, why in SINGLE:
+        if (found := getattr(parallel, field, 1)) > 1:
+            reasons.append(f"{flag}: {found}; only 1 is supported: {why}")
     if config.speculative_config is not None:
         reasons.append("--speculative-config: set; draft tokens and MTP layers are not supported, remove it")
     if config.kv_transfer_config is not None:
@@ -52,10 +59,12 @@ def of_config(config: Any, platform: str) -> list[str]:
         reasons.append("--enable-dbo: set; micro-batches would read one another's chosen positions, remove it")
     if getattr(getattr(config, "attention_config", None), "hisparse_config", None) is not None:
         reasons.append("--attention-config hisparse_config: set; its caches are bound to leaders at start-up, remove it")
-    if platform == "cuda" and getattr(config, "lora_config", None) is not None:
-        reasons.append("--enable-lora: set; a pattern's CUDA graphs are captured without adapters, remove it")
+    if getattr(config, "lora_config", None) is not None:
+        reasons.append("--enable-lora: set; what was measured and probed on one adapter says nothing of another, remove it")
     if platform == "cpu" and (cache := str(config.cache_config.cache_dtype)).startswith("fp8"):
         reasons.append(f"--kv-cache-dtype: {cache}; only the model's own type is supported")
     if (executor := parallel.distributed_executor_backend) not in ("uni", "mp", None):
         reasons.append(f"--distributed-executor-backend: {executor}; only uni and mp are supported")
+    if environment.get(RUST_FRONTEND, "0") not in ("", "0"):
+        reasons.append(f"{RUST_FRONTEND}: set; that server loads no Python plugins and so shows no metrics of reuse, remove it")
     return reasons

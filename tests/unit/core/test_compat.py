@@ -60,6 +60,13 @@ def test_other_versions_are_refused(engine: str, version: str) -> None:
         ["--speculative-config.method=mtp"],
         ["--kv-transfer-config={}"],
         ["--enable-dbo", "--max-model-len=10"],
+        ["--ubatch-size=2"],
+        ["-pcp", "2"],
+        ["--nnodes=2"],
+        ["--kv-offloading-size", "8"],
+        ["--ec-transfer-config={}"],
+        ["--enable-sleep-mode"],
+        ["--enable-lora", "--max-loras=2"],
     ],
 )
 def test_arguments_that_are_refused(args: list[str]) -> None:

@@ -23,6 +23,7 @@ def config(**changes: Any) -> Any:
             distributed_executor_backend="uni",
         ),
         cache_config=SimpleNamespace(cache_dtype="auto"),
+        attention_config=SimpleNamespace(hisparse_config=None),
         speculative_config=None,
         kv_transfer_config=None,
         ec_transfer_config=None,
@@ -54,6 +55,11 @@ def test_a_plain_dsa_engine_is_supported() -> None:
         ({"parallel_config__prefill_context_parallel_size": 2}, "--prefill-context-parallel-size"),
         ({"parallel_config___api_process_count": 2}, "--api-server-count"),
         ({"parallel_config__distributed_executor_backend": "ray"}, "--distributed-executor-backend"),
+        ({"parallel_config__nnodes": 2}, "--nnodes"),
+        ({"parallel_config__enable_dbo": True}, "--enable-dbo"),
+        ({"parallel_config__use_ubatching": True}, "--enable-dbo"),
+        ({"attention_config__hisparse_config": object()}, "hisparse_config"),
+        ({"lora_config": object()}, "--enable-lora"),
         ({"speculative_config": object()}, "--speculative-config"),
         ({"kv_transfer_config": object()}, "--kv-transfer-config"),
         ({"ec_transfer_config": object()}, "--ec-transfer-config"),
@@ -71,10 +77,12 @@ def test_what_differs_by_platform() -> None:
     assert of_config(fp8, "cuda") == []
     (reason,) = of_config(fp8, "cpu")
     assert "--kv-cache-dtype" in reason
-    adapters = config(lora_config=object())
-    assert of_config(adapters, "cpu") == []
-    (reason,) = of_config(adapters, "cuda")
-    assert "--enable-lora" in reason
+
+
+@pytest.mark.parametrize(("value", "refused"), [("1", True), ("0", False), ("", False)])
+def test_the_server_that_loads_no_plugins(value: str, refused: bool) -> None:
+    reasons = of_config(config(), "cuda", {"VLLM_USE_RUST_FRONTEND": value})
+    assert [r.split(":")[0] for r in reasons] == ["VLLM_USE_RUST_FRONTEND"] * refused
 
 
 @pytest.mark.parametrize("platform", ["rocm", "xpu", "tpu"])
