@@ -1,10 +1,11 @@
 """The runtime in `vllm serve`, delivered as a pod gets it.
 
-One server for the whole file, with a worker process of its own (executor mp), so that plans and measurements cross processes.
+One server for the whole file, with two ranks, each a process of its own, so that plans and measurements cross processes.
 """
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -23,8 +24,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
     folder = tmp_path_factory.mktemp("served")
     random_model.write(folder / "model", "DeepseekV32ForCausalLM", seed=0)
-    args = ["--skip-tokenizer-init", "--distributed-executor-backend", "mp"]
-    with serving(folder, folder / "model", args, {"VLLM_PLUGINS": "dsa_cpu,indexcache"}) as server:
+    args = ["--skip-tokenizer-init", "--distributed-executor-backend", "mp", "--tensor-parallel-size", "2"]
+    env = {"VLLM_PLUGINS": "dsa_cpu,indexcache", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # two ranks on one NUMA node
+    with serving(folder, folder / "model", args, env) as server:
         yield server
 
 
@@ -52,6 +54,20 @@ def test_put_measures_and_kill_ends_it(server: Server) -> None:
     killed = server.kill()
     assert (killed.mode, killed.reason, killed.message) == (Mode.TRIPPED, Reason.KILLED, "test")
     assert server.ask(prompt(1)) == before
+
+
+def test_a_kill_under_load(server: Server) -> None:
+    """From the step after it on nothing is reused, and the requests in flight go on to their end."""
+    server.put("on")
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(server.ask, prompt(10 + i), tokens=200) for i in range(4)]
+        until(lambda: True if server.state().requests.running_reuse == 4 else None)
+        killed = server.kill()
+        until(lambda: True if server.state().steps.full > killed.steps.full + 2 else None)
+        after = server.state()
+        assert after.steps.reuse <= killed.steps.reuse + 1  # the one whose flags were settled when the kill came
+        assert all(len(a.result()) == 200 for a in answers)
+    assert server.state().steps.reuse == after.steps.reuse
 
 
 def test_a_permit_lapses_in_an_idle_engine(server: Server) -> None:
@@ -132,3 +148,29 @@ def test_metrics_on_the_servers_own_page(server: Server) -> None:
     assert server.users.get("/v1/models").headers.get_list("x-indexcache-state") == ["on"]  # once: the plugin was loaded once
     server.kill()
     until(lambda: True if ({**WHO, "mode": "tripped"}, 1.0) in server.metrics()["indexcache_mode"] else None)
+
+
+def test_requests_opt_out_by_body_or_header_and_hear_of_mistakes(server: Server) -> None:
+    body: dict[str, Any] = {"model": "m", "prompt": prompt(9), "max_tokens": 8, "temperature": 0, "ignore_eos": True}
+    expected = server.ask(prompt(9))
+    server.put("on")
+    before = until(lambda: r if (r := server.state().requests).running_baseline == r.running_reuse == 0 else None)
+
+    def ask(extra: dict[str, Any] | None = None, headers: dict[str, str] | None = None, path: str = "completions") -> httpx.Response:
+        return server.users.post(f"/v1/{path}", json={**body, "return_token_ids": True, **(extra or {})}, headers=headers)
+
+    for answer in (ask({"vllm_xargs": {"indexcache": "off"}}), ask(headers={"x-indexcache": "off", "x-request-id": "mine"})):
+        assert answer.raise_for_status().json()["choices"][0]["token_ids"] == expected
+    after = server.state().requests
+    assert (after.opted_out, after.admitted_baseline) == (before.opted_out + 2, before.admitted_baseline + 2)
+    assert after.touched_by_reuse == before.touched_by_reuse
+
+    wrong = ask({"vllm_xargs": {"indexcache": "maybe"}})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "vllm_xargs.indexcache")
+    assert "vllm_xargs.indexcache: 'maybe'; expected \"off\"" in wrong.json()["error"]["message"]
+    for headers, path in (({"x-indexcache": "maybe"}, "completions"), ({"x-indexcache": "off"}, "responses")):
+        wrong = ask(headers=headers, path=path)
+        assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "x-indexcache")
+        assert len(wrong.headers.get_list("x-indexcache-state")) == 1
+    until(lambda: True if ({**WHO, "kind": "opted_out"}, float(after.opted_out)) in server.metrics()["indexcache_requests_total"] else None)
+    server.kill()
