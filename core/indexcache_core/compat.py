@@ -53,7 +53,7 @@ class Flag:
 FLAGS = (
     Flag(("--pipeline-parallel-size", "-pp"), "a pattern across pipeline stages isn't supported", ("1",)),
     Flag(("--data-parallel-size", "-dp"), "several engine cores behind one server aren't supported", ("1",)),
-    Flag(("--api-server-count", "-asc"), "control belongs to one server process", ("1",)),
+    Flag(("--api-server-count", "-asc"), "vLLM merges the metrics of several servers without those of reuse", ("1",)),
     Flag(("--speculative-config", "-sc", "--speculative_config"), "a draft model's indexers aren't known"),
     Flag(("--kv-transfer-config",), "KV made under reuse must not reach other engines"),
     Flag(("--decode-context-parallel-size", "-dcp"), "an index set split over ranks isn't supported", ("1",)),

@@ -17,7 +17,7 @@ SINGLE = (
     ("decode_context_parallel_size", "--decode-context-parallel-size", "a set is split over ranks"),
     ("prefill_context_parallel_size", "--prefill-context-parallel-size", "a set is split over ranks"),
     ("nnodes", "--nnodes", "workers of other nodes were never tried"),
-    ("_api_process_count", "--api-server-count", "metrics are those of the server that is asked"),
+    ("_api_process_count", "--api-server-count", "vLLM merges the metrics of several servers without those of reuse"),
 )
 """Fields of a ParallelConfig, their flags, and why they must be 1."""
 RUST_FRONTEND = "VLLM_USE_RUST_FRONTEND"
