@@ -45,7 +45,8 @@ def _generation(stage: Stage) -> int:
 
 async def test_c_drift_is_stopped_within_two_seconds(stage: Stage) -> None:
     outcome = await scenarios.drift(stage)
-    assert outcome.ended == "FellBack: RecallBelowThreshold"
+    # Whoever looks first: the operator, who sees all engines, or the breaker of one, which looks more often.
+    assert outcome.ended in ("FellBack: RecallBelowThreshold", "FellBack: EngineBreaker")
     assert not outcome.notes, "the evidence recomputed from the engines' counters must have breached too"
     assert outcome.breach_to_off is not None
     assert outcome.breach_to_off <= 2.0
