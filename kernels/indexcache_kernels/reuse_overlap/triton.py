@@ -37,13 +37,12 @@ def reuse_overlap_kernel(  # type: ignore[no-untyped-def]
     o_f = i_block * BF + tl.arange(0, BF)
     b_fresh = tl.load(p_fresh + o_row + o_f, mask=o_f < k, other=-1)  # [BF]
     m_valid = b_fresh >= 0
-    b_found = tl.zeros([BF], dtype=tl.int32)
+    b_found = tl.zeros([BF, BR], dtype=tl.int32)
     for i_r in range(0, k, BR):
         o_r = i_r + tl.arange(0, BR)
         b_reused = tl.load(p_reused + o_row + o_r, mask=o_r < k, other=-1)  # [BR]
-        b_same = (b_fresh[:, None] == b_reused[None, :]).to(tl.int32)  # [BF, BR]
-        b_found = tl.maximum(b_found, tl.max(b_same, axis=1))
-    m_member = (b_found > 0) & m_valid
+        b_found |= (b_fresh[:, None] == b_reused[None, :]).to(tl.int32)  # one reduction, after the loop
+    m_member = (tl.max(b_found, axis=1) > 0) & m_valid
 
     nan = float("nan")
     members = tl.sum(m_member.to(tl.float32), axis=0)
@@ -83,7 +82,7 @@ def reuse_overlap_triton(
         HAS_SCORES=scores is not None,
         ROW=row,
         BF=block,
-        BR=block,
+        BR=min(block, 32),
     )
     overlap, recall = parts.sum(-1) if scores is not None else (parts[0].sum(-1), None)
     return overlap, recall

@@ -53,7 +53,7 @@ class Blocks:
         self._scheduler = scheduler
         self._size = block_size
         self._opted_out = opted_out
-        self._lookup: Callable[[Any], tuple[Any, int, int]] = scheduler.kv_cache_manager.get_computed_blocks
+        self._lookup: Callable[..., tuple[Any, int, int]] = scheduler.kv_cache_manager.get_computed_blocks
         self.current: str | None = None
         """The class of what is computed from the next step on; None is the baseline."""
 
@@ -83,13 +83,15 @@ class Blocks:
         self.current = behaviour
         return sum(self._rename(request, behaviour) for request in self._scheduler.requests.values() if request.num_computed_tokens)
 
-    def lookup(self, request: Any) -> tuple[Any, int, int]:
-        """In place of KVCacheManager.get_computed_blocks: what of a request is cached, and from where on it has a class."""
+    def lookup(self, request: Any, *limit: Any) -> tuple[Any, int, int]:
+        """In place of KVCacheManager.get_computed_blocks: what of a request is cached, and from where on it has a class.
+
+        limit: what newer releases of vLLM ask with, passed on."""
         taint: Taint | None = getattr(request, ATTRIBUTE, None)
         if taint is not None:  # admitted before and not allocated, or preempted: nothing of it is computed any more
             request.block_hashes = taint.base
             delattr(request, ATTRIBUTE)
-        found = self._lookup(request)
+        found = self._lookup(request, *limit)
         if self.current is None or request._block_hasher is None or self._opted_out(request):
             return found
         base = request.block_hashes
@@ -98,7 +100,7 @@ class Blocks:
         best, names = found, base[:first] + classed[first:]
         for candidate, start in ((names, first), (classed, 0)):
             request.block_hashes = candidate
-            again = self._lookup(request)
+            again = self._lookup(request, *limit)
             if again[1] > best[1]:
                 best, names, first = again, candidate, start
         request.block_hashes = names

@@ -1,0 +1,327 @@
+"""One arm of benchmarks/cuda_runtime.py: a vLLM engine in a process of its own, which does what it is told, one thing at a time.
+
+Arms share one GPU and run in turns. `unpatched` and `static` are vLLM without our runtime, all Full and under its own static pattern;
+`ours` is all Full with the runtime, controlled over its real HTTP port.
+"""
+
+import http.client
+import json
+import multiprocessing
+import os
+import random
+import tempfile
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+SHAPE: dict[str, Any] = {
+    "architectures": ["DeepseekV32ForCausalLM"], "model_type": "deepseek_v32", "hidden_size": 2048, "intermediate_size": 10240,
+    "moe_intermediate_size": 1536, "num_attention_heads": 16, "num_key_value_heads": 16, "n_routed_experts": 64, "n_shared_experts": 1,
+    "num_experts_per_tok": 4, "first_k_dense_replace": 1, "moe_layer_freq": 1, "q_lora_rank": 768, "kv_lora_rank": 512,
+    "qk_nope_head_dim": 192, "qk_rope_head_dim": 64, "v_head_dim": 256, "vocab_size": 32768, "routed_scaling_factor": 1.8,
+    "norm_topk_prob": True, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "n_group": 1, "topk_group": 1,
+    "max_position_embeddings": 262144, "rope_theta": 1000000.0, "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
+    "rms_norm_eps": 1e-5, "hidden_act": "silu", "dtype": "bfloat16", "tie_word_embeddings": False, "index_topk": 2048,
+    "index_n_heads": 32, "index_head_dim": 128, "attention_bias": False, "bos_token_id": 0, "eos_token_id": 1,
+}  # fmt: skip
+"""GLM-4.7-Flash's shape with DeepSeek-V3.2's indexers, 30 billion parameters in 47 layers."""
+
+TOKEN = "benchmark"
+
+
+class Arm:
+    """A handle on the process. Calls return what the method of Engine of that name returns."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.name = name
+        self._here, there = context.Pipe()
+        self._process = context.Process(target=serve, args=(there, name, options), daemon=True)
+        self._process.start()
+        there.close()
+
+    def __getattr__(self, method: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._here.send((method, args, kwargs))
+            failed, answer = self._here.recv()
+            if failed:
+                raise RuntimeError(f"{self.name}.{method}: {answer}")
+            return answer
+
+        return call
+
+    def close(self) -> None:
+        """End the process."""
+        self._here.close()
+        self._process.join(30)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def serve(connection: Connection, name: str, options: dict[str, Any]) -> None:
+    """The process."""
+    engine = Engine(name, **options)
+    while True:
+        try:
+            method, args, kwargs = connection.recv()
+        except EOFError:
+            os._exit(0)
+        try:
+            connection.send((False, getattr(engine, method)(*args, **kwargs)))
+        except Exception as e:  # noqa: BLE001  # whatever it was, the caller raises it
+            connection.send((True, f"{type(e).__name__}: {e}"))
+
+
+class Engine:
+    """A vLLM engine, in this process."""
+
+    def __init__(self, name: str, *, layers: int, pattern: str | None, tokens: int, kv_bytes: int, port: int = 0) -> None:
+        self.ours = name == "ours"
+        os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1"}
+        os.environ |= {"VLLM_DEEP_GEMM_WARMUP": "skip", "VLLM_USE_FLASHINFER_SAMPLER": "0", "VLLM_PLUGINS": ""}
+        os.environ.pop("INDEXCACHE_TOKEN_FILE", None)
+        folder = Path(tempfile.mkdtemp())
+        (folder / "config.json").write_text(json.dumps(SHAPE | {"num_hidden_layers": layers}))
+        if self.ours:
+            from indexcache_runtime.vllm import plugin
+
+            plugin.register()
+        from vllm import LLM
+
+        self.llm = LLM(
+            str(folder),
+            skip_tokenizer_init=True,
+            load_format="dummy",
+            hf_overrides={"index_topk_pattern": pattern} if name == "static" else {},
+            max_model_len=tokens + 2048,
+            max_num_batched_tokens=16384,
+            max_num_seqs=64,
+            kv_cache_memory_bytes=kv_bytes,
+            gpu_memory_utilization=0.2,
+            enable_prefix_caching=True,
+            disable_log_stats=False,
+            moe_backend="triton",
+            attention_backend="FLASHMLA_SPARSE",
+            seed=0,
+        )
+        self.core = self.llm.llm_engine.engine_core.engine_core
+        self.random = random.Random(name)
+        self.port = port
+        if self.ours:
+            from indexcache_runtime.server import serve as control
+            from indexcache_runtime.vllm import plugin
+
+            self.control = plugin.adopt(self.core, TOKEN, seed=1)
+            assert self.control.state().supported, self.control.state().reasons
+            control(self.control, TOKEN, port)
+
+    def ready(self) -> dict[str, str]:
+        """Versions, once it stands."""
+        import torch
+        import triton
+        import vllm
+
+        return {
+            "vllm": vllm.__version__,
+            "torch": torch.__version__,
+            "triton": triton.__version__,
+            "gpu": torch.cuda.get_device_name(),
+            "cuda": str(torch.version.cuda),
+        }
+
+    def run(self, length: int, tokens: int) -> tuple[float, float]:
+        """A fresh prompt of so many tokens: seconds to the first token, and seconds for each one after it."""
+        (output,) = self._generate([self._prompt(length)], tokens)
+        m = output.metrics
+        return m.first_token_latency, (m.last_token_ts - m.first_token_ts) / max(tokens - 1, 1)
+
+    def full_cache(self, contexts: int, length: int, tokens: int, *, seed: int) -> float:
+        """Decoded tokens a second, of so many contexts at once. The same seed again: the prompts are in the cache."""
+        source = random.Random(seed)
+        asked = [[source.randrange(2, 32000) for _ in range(length)] for _ in range(contexts)]
+        outputs = self._generate(asked, tokens)
+        begin = max(o.metrics.first_token_ts for o in outputs)
+        end = max(o.metrics.last_token_ts for o in outputs)
+        done = sum((tokens - 1) * (end - begin) / (o.metrics.last_token_ts - o.metrics.first_token_ts) for o in outputs)
+        return done / (end - begin)
+
+    def answers(self, prompts: list[list[int]], tokens: int) -> list[list[int]]:
+        """Greedy answers, all at once."""
+        return [list(o.outputs[0].token_ids) for o in self._generate(prompts, tokens)]
+
+    def put(self, mode: str, pattern: str, rows: int | None = None) -> None:
+        """Set flags over the control port."""
+        state = self._call("GET", "/v1/state")
+        flags = {"mode": mode, "pattern": pattern} | ({} if rows is None else {"sample_rows": rows})
+        body = {"incarnation": state["incarnation"], "epoch": state["epoch"] + 1, "flags": flags, "permit_seconds": 3600}
+        self._call("PUT", "/v1/flags", body)
+
+    def state(self) -> dict[str, Any]:
+        """What GET answers."""
+        return self._call("GET", "/v1/state")
+
+    def kills(self, pattern: str, times: int, requests: int, length: int) -> list[float]:
+        """Seconds from the POST of a kill to the start of the first all-Full step, while so many requests decode."""
+        self.put("on", pattern, 0)
+        started = self._watch_steps()
+        self._start(requests, length, 8 * times + 400)
+        took = []
+        for _ in range(times):
+            self.put("on", pattern, 0)
+            self._steps(4)
+            assert started[-1][1]
+            poster = _Poster(self)
+            poster.start()
+            while not poster.posted or started[-1][1] or started[-1][0] < poster.posted:
+                self.llm.llm_engine.step()
+            poster.join()
+            took.append(next(at for at, reuse in started if at > poster.posted and not reuse) - poster.posted)
+        self._abort()
+        return took
+
+    def kill_in_prefill(self, pattern: str, length: int) -> tuple[float, float]:
+        """The same in the middle of a long prefill: seconds, and how long the step under way took."""
+        self.put("on", pattern, 0)
+        started = self._watch_steps()
+        self._start(1, length, 2)
+        self._steps(4)
+        before = time.monotonic()
+        self._steps(1)
+        step = time.monotonic() - before
+        poster = _Poster(self)
+        poster.start()
+        while not poster.posted or started[-1][1] or started[-1][0] < poster.posted:
+            self.llm.llm_engine.step()
+        poster.join()
+        self._abort()
+        return next(at for at, reuse in started if at > poster.posted and not reuse) - poster.posted, step
+
+    def new_pattern(self, pattern: str, requests: int, length: int) -> tuple[float, float, float]:
+        """Seconds from the PUT of a pattern never seen to its full graphs, the longest step meanwhile, and a usual step's, under load."""
+        self.put("off", pattern)
+        self._start(requests, length, 600)
+        self._steps(requests + 20)
+        usual = self._steps(50) / 50
+        self.put("on", pattern, 0)
+        began, longest = time.monotonic(), 0.0
+        while True:
+            longest = max(longest, self._steps(1))
+            device = self.control.state().device
+            if device.graphs == device.graphs_wanted > 0:
+                break
+        took = time.monotonic() - began
+        self._abort()
+        return took, longest, usual
+
+    def tainted(self, pattern: str, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
+        """Reuse traffic over the prompts' prefixes, a kill, then the prompts: how many cached blocks computed under reuse they were served,
+        by a record of our own of which step computed which block, and their answers. Baseline blocks are in the cache from before."""
+        self.put("off", pattern)
+        warm = [p[: len(p) // 2] for p in prompts[::2]]
+        self._generate(warm, 1)
+        record = _Provenance(self.core, lambda: self.control.behaviour().mode.value == "on")
+        self.put("on", pattern, 0)
+        self._generate([[*p, 7, 8, 9] for p in prompts], 4)
+        self._call("POST", "/v1/kill", {"reason": "benchmark"})
+        record.count = True
+        answers = self.answers(prompts, tokens)
+        served = record.clean + record.tainted
+        return {"tainted": record.tainted, "served": served, "made_under_reuse": len(record.reuse), "answers": answers}
+
+    def _prompt(self, length: int) -> list[int]:
+        return [self.random.randrange(2, 32000) for _ in range(length)]
+
+    def _generate(self, prompts: list[list[int]], tokens: int) -> Any:
+        from vllm import SamplingParams
+
+        params = SamplingParams(max_tokens=tokens, ignore_eos=True, temperature=0, detokenize=False)
+        return self.llm.generate([{"prompt_token_ids": p} for p in prompts], params, use_tqdm=False)
+
+    def _start(self, requests: int, length: int, tokens: int) -> None:
+        from vllm import SamplingParams
+
+        params = SamplingParams(max_tokens=tokens, ignore_eos=True, temperature=0, detokenize=False)
+        for i in range(requests):
+            self.llm.llm_engine.add_request(f"r{time.monotonic_ns()}-{i}", {"prompt_token_ids": self._prompt(length)}, params)
+        self._steps(requests * length // 16384 + 3)
+
+    def _steps(self, n: int) -> float:
+        began = time.monotonic()
+        for _ in range(n):
+            self.llm.llm_engine.step()
+        return time.monotonic() - began
+
+    def _abort(self) -> None:
+        self.llm.llm_engine.abort_request(list(self.llm.llm_engine.output_processor.request_states), internal=True)
+        while self.llm.llm_engine.has_unfinished_requests():
+            self.llm.llm_engine.step()
+
+    def _watch_steps(self) -> list[tuple[float, bool]]:
+        """When each step was handed to the worker, and whether it reuses."""
+        from indexcache_runtime.vllm.steps import PLAN
+
+        wrapper = self.core.model_executor.driver_worker
+        steps: list[tuple[float, bool]] = []
+        execute = getattr(wrapper.execute_model, "own", wrapper.execute_model)
+
+        def watched(scheduler_output: Any) -> Any:
+            if scheduler_output.total_num_scheduled_tokens:
+                plan = getattr(scheduler_output, PLAN, None)
+                steps.append((time.monotonic(), plan is not None and plan.mode.value == "on"))
+            return execute(scheduler_output)
+
+        watched.own = execute  # type: ignore[attr-defined]
+        wrapper.execute_model = watched
+        return steps
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        if response.status != 200:
+            raise RuntimeError(f"{method} {path}: {response.status} {answer}")
+        return answer
+
+
+class _Poster(threading.Thread):
+    """Posts a kill, and knows when it began to."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine, self.posted = engine, 0.0
+
+    def run(self) -> None:
+        self.posted = time.monotonic()
+        self._engine._call("POST", "/v1/kill", {"reason": "benchmark"})
+
+
+class _Provenance:
+    """Which blocks of the KV cache were last written under reuse, by what each step computes; and which are served from the cache."""
+
+    def __init__(self, core: Any, reusing: Any) -> None:
+        self.reuse: set[int] = set()
+        self.count, self.tainted, self.clean = False, 0, 0
+        scheduler = core.scheduler
+        size, schedule, manager = scheduler.block_size, scheduler.schedule, scheduler.kv_cache_manager
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            output = schedule(*args, **kwargs)
+            on = reusing()
+            for new in output.scheduled_new_reqs:
+                hit = scheduler.requests[new.req_id].num_computed_tokens - output.num_scheduled_tokens[new.req_id]
+                if self.count:
+                    served = manager.get_block_ids(new.req_id)[0][: hit // size]
+                    self.tainted += sum(block in self.reuse for block in served)
+                    self.clean += sum(block not in self.reuse for block in served)
+            for request, tokens in output.num_scheduled_tokens.items():
+                end = scheduler.requests[request].num_computed_tokens
+                blocks = manager.get_block_ids(request)[0][(end - tokens) // size : -(-end // size)]
+                (self.reuse.update if on else self.reuse.difference_update)(blocks)
+            return output
+
+        scheduler.schedule = watched

@@ -1,0 +1,206 @@
+"""The runtime on CUDA beside vLLM alone: what switching costs, what reuse gains, how fast it ends.
+
+    python -m benchmarks.cuda_runtime [--stages ratios,switching,speedups] [--out benchmarks/results/cuda_runtime.json]
+
+All arms stand on one GPU at once and run in turns, round after round, so that a ratio compares neighbours in time; each ratio is that of
+medians, the worst over contexts and over prefill or decode as its name says. Ratios near 1 are taken on a model cut to the layers of which
+three fit beside each other; speedups on all layers, one arm after another. Weights are random: time doesn't depend on them.
+
+What was measured before is kept in the file, by the name of the row; each row says on how many layers, and when.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cuda_engine import Arm
+
+LAYERS, CUT = 47, 18
+CONTEXTS = {10_240: 6, 61_440: 4, 122_880: 3, 200_000: 3}
+"""Tokens, and rounds in turns."""
+DECODED = 192
+KV_TOKEN = 576 * 2 + 132
+"""Bytes of a token's keys and values in one layer, its index key included."""
+
+
+def pattern(layers: int) -> str:
+    """13 of 47 Full: vLLM's own arithmetic for a frequency of 4."""
+    return "".join("F" if max(i - 1, 0) % 4 == 0 else "S" for i in range(layers))
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+class Report:
+    """The file of results: rows by name."""
+
+    def __init__(self, path: Path, command: str) -> None:
+        self.path, self.command = path, command
+        self.data: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": []}
+
+    def versions(self, found: dict[str, str]) -> None:
+        """Hardware and versions of this run."""
+        hardware = found.pop("gpu")
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+        self.data |= {"hardware": hardware, "versions": found, "commit": commit or "unknown", "command": self.command}
+        self.data["date"] = datetime.now(UTC).strftime("%Y-%m-%d")
+
+    def row(self, name: str, value: float, unit: str, samples: Any) -> None:
+        """Put a row into the file at once, so that an interrupted run loses nothing."""
+        rows = [r for r in self.data["rows"] if r["name"] != name]
+        self.data["rows"] = [*rows, {"name": name, "value": round(value, 5), "unit": unit, "samples": samples}]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.data, indent=1) + "\n")
+        say(f"{name:32} {value:10.4f} {unit}")
+
+
+def start(report: Report, layers: int, *names: str, kv_bytes: int = 0) -> dict[str, Arm]:
+    """Engines, one after another: each measures the memory that is left."""
+    arms: dict[str, Arm] = {}
+    kv = kv_bytes or int(1.15 * max(CONTEXTS) * KV_TOKEN * layers)
+    for name in names:
+        began = time.monotonic()
+        arms[name] = Arm(name, layers=layers, pattern=pattern(layers), tokens=max(CONTEXTS), kv_bytes=kv, port=9470)
+        report.versions(arms[name].ready())
+        say(f"{name}: {layers} layers, ready in {time.monotonic() - began:.0f} s")
+    return arms
+
+
+def medians(samples: dict[Any, list[tuple[float, float]]]) -> dict[Any, tuple[float, float]]:
+    """Of seconds to the first token, and of seconds for each after it."""
+    return {key: (statistics.median(a for a, _ in runs), statistics.median(b for _, b in runs)) for key, runs in samples.items()}
+
+
+def ratios(report: Report) -> None:
+    """Everything that should be 1."""
+    arms = start(report, CUT, "unpatched", "static", "ours")
+    ours, p = arms["ours"], pattern(CUT)
+    settings: dict[str, Callable[[], Any]] = {
+        "unpatched": lambda: None,
+        "off": lambda: ours.put("off", p),
+        "shadow": lambda: ours.put("shadow", p),
+        "static": lambda: None,
+        "on": lambda: ours.put("on", p, 0),
+        "on measured": lambda: ours.put("on", p),
+    }
+    runs: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    for length, rounds in CONTEXTS.items():
+        for turn in range(-1, rounds):  # the first one warms up
+            for name, setting in settings.items():
+                setting()
+                found = arms.get(name, ours).run(length if turn >= 0 else min(length, 10_240), DECODED)
+                if turn >= 0:
+                    runs[name, length].append(found)
+        m = medians(runs)
+        say(f"{length}: " + ", ".join(f"{name} {m[name, length][0]:.3f} s {1 / m[name, length][1]:.1f}/s" for name in settings))
+    m = medians(runs)
+    for name, over, under, which in (
+        ("prefill_on_over_native", "on", "static", (0,)),
+        ("decode_on_over_native", "on", "static", (1,)),
+        ("off_over_unpatched", "off", "unpatched", (0, 1)),
+        ("shadow_over_off", "shadow", "off", (0, 1)),
+        ("on_measured_over_on", "on measured", "on", (0, 1)),
+    ):
+        each = {f"{('prefill', 'decode')[i]} {c}": round(m[over, c][i] / m[under, c][i], 5) for c in CONTEXTS for i in which}
+        each_run = {f"{n} {c}": [[round(a, 5), round(b, 6)] for a, b in runs[n, c]] for n in (over, under) for c in CONTEXTS}
+        report.row(name, max(each.values()), f"ratio, {CUT} layers", {"worst_of": each, "seconds": each_run})
+    cache(report, arms, p)
+    for arm in arms.values():
+        arm.close()
+
+
+def cache(report: Report, arms: dict[str, Arm], p: str) -> None:
+    """After a kill no block computed under reuse is served to the baseline."""
+    import random
+
+    g = random.Random(1)
+    shared = [[g.randrange(2, 32000) for _ in range(6000)] for _ in range(5)]
+    prompts = [[*shared[i % 5][: 3000 + 60 * i], *(g.randrange(2, 32000) for _ in range(40))] for i in range(50)]
+    clean = arms["unpatched"].answers(prompts, 16)
+    control = arms["unpatched"].answers(prompts, 16)
+    found = arms["ours"].tainted(p, prompts, 16)
+    same = sum(a == b for a, b in zip(found["answers"], clean, strict=True))
+    alike = sum(a == b for a, b in zip(control, clean, strict=True))
+    detail = {
+        "prompts": len(prompts),
+        "answers_equal_to_a_clean_engine": same,
+        "a_clean_engine_equal_to_itself": alike,
+        "cached_blocks_served": found["served"],
+        "blocks_made_under_reuse": found["made_under_reuse"],
+    }
+    report.row("tainted_blocks", found["tainted"], f"blocks, {CUT} layers", detail)
+
+
+def switching(report: Report) -> None:
+    """How fast reuse ends, and a new pattern begins, under load; and what memory it takes."""
+    arms = start(report, CUT, "ours", kv_bytes=8 << 30)
+    ours, p = arms["ours"], pattern(CUT)
+    took = ours.kills(p, 100, 64, 1000)
+    milliseconds = sorted(round(1000 * t, 2) for t in took)
+    report.row("kill_p99_ms", milliseconds[98], f"ms, {CUT} layers, 64 requests", milliseconds)
+    kill, step = ours.kill_in_prefill(p, 120_000)
+    report.row("kill_in_prefill_ms", 1000 * kill, f"ms, {CUT} layers", {"step_under_way_ms": round(1000 * step, 1)})
+    other = "F" + "S" * (CUT - 1)
+    seconds, longest, usual = ours.new_pattern(other, 64, 1000)
+    gaps = {"longest_step_s": round(longest, 4), "usual_step_s": round(usual, 4)}
+    report.row("new_pattern_s", seconds, f"s, {CUT} layers, 64 requests", gaps)
+    ours.put("on", p)
+    ours.run(max(CONTEXTS), 8)
+    ours.run(1024, 600)
+    device = ours.state()["device"]
+    report.row("graphs_gib", device["graph_bytes"] / 2**30, f"GiB, {CUT} layers", device)
+    report.row("scratch_gib", device["scratch_bytes"] / 2**30, f"GiB, {CUT} layers", device)
+    arms["ours"].close()
+
+
+def speedups(report: Report) -> None:
+    """What reuse gains on all layers, and what vLLM's own static pattern does."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    long = max(CONTEXTS)
+    full: dict[str, float] = {}
+    for name in ("unpatched", "static", "ours"):
+        arm = start(report, LAYERS, name, kv_bytes=int(1.15 * 2 * long * KV_TOKEN * LAYERS))[name]
+        if name == "ours":
+            arm.put("on", pattern(LAYERS), 0)
+        arm.run(10_240, 16)
+        found[name] = [arm.run(long, DECODED) for _ in range(2)]
+        full[name] = arm.full_cache(2, long, DECODED, seed=5)
+        arm.close()
+        say(f"{name}: " + ", ".join(f"{a:.2f} s {1 / b:.1f}/s" for a, b in found[name]) + f"; two contexts {full[name]:.1f}/s")
+    m = medians(found)
+    seconds = {name: [[round(a, 4), round(b, 6)] for a, b in runs] for name, runs in found.items()}
+    for i, (name, native) in enumerate((("prefill_200k_speedup", "prefill"), ("decode_200k_speedup", "decode"))):
+        detail = {"seconds": seconds, "native": round(m["unpatched"][i] / m["static"][i], 4), "of": native}
+        report.row(name, m["unpatched"][i] / m["ours"][i], f"x, {LAYERS} layers", detail)
+    rates = {name: round(rate, 2) for name, rate in full.items()}
+    detail = {"tokens_a_second": rates, "native": round(full["static"] / full["unpatched"], 4), "contexts": 2}
+    report.row("decode_full_cache_speedup", full["ours"] / full["unpatched"], f"x, {LAYERS} layers", detail)
+
+
+STAGES: dict[str, Callable[[Report], None]] = {"ratios": ratios, "switching": switching, "speedups": speedups}
+
+
+def main() -> None:
+    """See above."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stages", default=",".join(STAGES))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cuda_runtime.json"))
+    arguments = parser.parse_args()
+    report = Report(arguments.out, "python -m benchmarks.cuda_runtime")
+    for stage in arguments.stages.split(","):
+        STAGES[stage](report)
+    for row in report.data["rows"]:
+        print(f"{row['name']:32} {row['value']:10.4f} {row['unit']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

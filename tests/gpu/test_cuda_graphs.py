@@ -1,0 +1,144 @@
+"""The runtime under CUDA graphs: the same tokens as vLLM's own static pattern, and switching while requests generate."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from indexcache_core.contract import Mode
+
+from tests.conformance.engine import Answer, Engine, prompts
+from tests.gpu.cuda_binding import Cuda, engine
+from tests.gpu.static_pattern import ANSWERS
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
+
+PATTERN = "FSSFS"
+ASKED = prompts(7, 4000, 2300, 1500, 900, 700, 520, 300)
+TOKENS = 48
+GRAPHS = {"compilation_config": {"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64]}, "gpu_memory_utilization": 0.4}
+
+
+def static_answers(folder: Path) -> list[list[int]]:
+    """What vLLM's own static pattern answers, in a process of its own."""
+    child = [sys.executable, "-m", "tests.gpu.static_pattern", str(folder), PATTERN, json.dumps(GRAPHS), json.dumps([ASKED, TOKENS])]
+    out = subprocess.run(child, check=True, capture_output=True, text=True, timeout=500).stdout
+    answers: list[list[int]] = json.loads(next(line for line in out.splitlines() if line.startswith(ANSWERS)).removeprefix(ANSWERS))
+    return answers
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("graphs") / "model"
+
+
+@pytest.fixture(scope="module")
+def native(folder: Path) -> list[list[int]]:
+    return static_answers(folder.with_name("static"))
+
+
+@pytest.fixture(scope="module")
+def launched(native: list[list[int]], folder: Path) -> Engine:
+    e = Engine(engine(folder, **GRAPHS), Cuda())
+    e.untouched = e.ask_each(ASKED, TOKENS)
+    e.adopt()
+    assert e.state.supported, e.state.reasons
+    return e
+
+
+@pytest.fixture
+def under(launched: Engine) -> Iterator[Engine]:
+    launched.reset()
+    yield launched
+    assert not launched.llm.llm_engine.has_unfinished_requests()
+
+
+def tokens(answers: list[Answer]) -> list[list[int]]:
+    return [list(a.tokens) for a in answers]
+
+
+def test_off_gives_the_tokens_of_an_unpatched_engine(under: Engine) -> None:
+    assert tokens(under.ask_each(ASKED, TOKENS)) == tokens(under.untouched)
+
+
+def test_on_gives_the_tokens_of_vllms_static_pattern(under: Engine, native: list[list[int]]) -> None:
+    assert native != tokens(under.untouched)  # the pattern shows
+    under.put(Mode.ON, PATTERN, sample_rows=0)
+    assert tokens(under.ask_each(ASKED, TOKENS)) == native
+    device = under.state.device
+    assert device.graphs == device.graphs_wanted > 0
+    assert device.graph_bytes < 1 << 30
+
+
+def test_measuring_under_graphs_changes_nothing(under: Engine, native: list[list[int]]) -> None:
+    under.put(Mode.ON, PATTERN)
+    assert tokens(under.ask_each(ASKED, TOKENS)) == native
+    assert {s.site for s in under.state.series if s.overlap.count} == {1, 2, 4}
+    assert 0 < under.state.device.scratch_bytes < 1 << 30
+
+
+def test_prefill_time_is_told_by_part(under: Engine) -> None:
+    before = under.state.prefill_full
+    for _ in range(20):
+        under.forget()
+        under.ask([ASKED[0]], 1)
+    now = under.state.prefill_full
+    assert now.steps > before.steps
+    assert now.indexer_seconds > before.indexer_seconds
+    assert now.attention_seconds > before.attention_seconds
+    assert now.rest_seconds > before.rest_seconds
+
+
+def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(under: Engine) -> None:
+    asked = prompts(11, *[600 + 40 * i for i in range(32)])
+    clean = under.ask(asked, 64)
+    under.forget()
+    again = under.ask(asked, 64)
+    under.forget()
+    names = [under.start(p, 64) for p in asked]
+    while min(under.scheduled(n).num_output_tokens for n in names) < 20:
+        under.step()
+    before = [list(under.scheduled(n).output_token_ids) for n in names]
+    under.put(Mode.ON, PATTERN)
+    while min(under.scheduled(n).num_output_tokens for n in names) < 40:
+        under.step()
+    under.kill()
+    answers = under.finish(names)
+    assert [len(a.tokens) for a in answers] == [64] * 32
+    for name, made, expected, control in zip(names, before, clean, again, strict=True):
+        agreed = next((i for i, (a, b) in enumerate(zip(expected.tokens, control.tokens, strict=True)) if a != b), 64)
+        sure = min(len(made), agreed)
+        assert made[:sure] == list(expected.tokens[:sure]), name
+
+
+def test_2000_switches_under_load_leave_memory_as_it_was(under: Engine) -> None:
+    asked = prompts(13, *[300 + 10 * i for i in range(32)])
+    names = [under.start(p, 2100) for p in asked]
+    flags: dict[str, Any] = {"sample_rows": 0}
+    free = 0
+    for i in range(2000):
+        if i % 2:
+            under.put(Mode.ON, PATTERN, **flags)
+        else:
+            under.put(Mode.OFF, PATTERN)
+        under.step()
+        if i == 200:
+            torch.cuda.synchronize()
+            free = torch.cuda.mem_get_info()[0]
+    torch.cuda.synchronize()
+    assert free - torch.cuda.mem_get_info()[0] < 64 << 20
+    assert [len(a.tokens) for a in under.finish(names)] == [2100] * 32
+
+
+def test_a_pattern_that_is_replaced_frees_its_graphs(under: Engine) -> None:
+    free = []
+    for pattern in ("FSSFS", "FFSSS", "FSFSF", "FSSSS") * 3:
+        under.put(Mode.ON, pattern, sample_rows=0)
+        under.ask([ASKED[5]], 16)
+        torch.cuda.synchronize()
+        free.append(torch.cuda.mem_get_info()[0])
+    assert free[3] - free[-1] < 128 << 20
