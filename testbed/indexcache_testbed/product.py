@@ -56,6 +56,7 @@ def main() -> None:
             if not archive.exists():
                 for old in archive.parent.glob(archive_name(f"{repository(target)}:*")):
                     old.unlink()
+                    old.with_suffix(".id").unlink(missing_ok=True)
                 build_project_image(cluster.layout, name, ROOT, target=target)
             load(cluster, archive)
     (cluster.layout.artifacts / "project/tags.json").write_text(json.dumps(tags))

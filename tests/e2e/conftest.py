@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -45,14 +46,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def installed() -> AsyncIterator[str]:
-    """The operator and what a rollout's user brings; the gateway's URL. Undoes what a failed test may have left."""
+    """The operator and what a rollout's user brings; the gateway's URL. Undoes what a failed test may have left, all of it, and none of it
+    without a deadline of its own."""
     await install.operator()
     await install.fresh()
     await install.companions()
-    yield await install.gateway()
-    await asyncio.to_thread(faults.restore_gateway, Cluster.named())
-    await scenarios.scale_operator(1)
-    await install.fresh()
+    async with AsyncExitStack() as undone:
+        undone.push_async_callback(install.fresh)
+        undone.push_async_callback(scenarios.scale_operator, 1)
+        undone.push_async_callback(asyncio.to_thread, faults.restore_gateway, Cluster.named())
+        yield await install.gateway()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

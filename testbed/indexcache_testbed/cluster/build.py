@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import base_image, chart, golang, images, prerequisites
+from . import base_image, chart, golang, images, prerequisites, prune
 from .layout import Layout
 from .pins import Pins
 from .report import Reporter
@@ -28,6 +28,10 @@ class Built:
     """Envoy Gateway's chart."""
     archives: tuple[Path, ...]
     """Images for containerd."""
+
+    def paths(self) -> tuple[Path, ...]:
+        """All of it."""
+        return (self.binaries, self.chart, *self.archives)
 
 
 @contextmanager
@@ -48,11 +52,11 @@ def artifacts(layout: Layout, pins: Pins) -> Built:
 
 def is_built(built: Built) -> bool:
     """Whether nothing is missing."""
-    return all(path.exists() for path in (built.binaries, built.chart, *built.archives))
+    return all(path.exists() for path in built.paths())
 
 
 def build(layout: Layout, report: Reporter) -> Built:
-    """Build what is missing.
+    """Build what is missing; if something was, drop what nobody needs any more.
 
     Raises:
         TestbedError: a prerequisite is missing, or a step failed.
@@ -61,6 +65,7 @@ def build(layout: Layout, report: Reporter) -> Built:
     built = artifacts(layout, pins)
     prerequisites.check(layout.cache, cold=not built.binaries.exists(), report=report)
     if is_built(built) and base_image.base_stamp(layout).exists():
+        prune.use(layout, built.paths())
         return built
     layout.artifacts.mkdir(parents=True, exist_ok=True)
     with locked(layout.artifacts / "lock"), ThreadPoolExecutor(max_workers=1) as beside:
@@ -70,6 +75,9 @@ def build(layout: Layout, report: Reporter) -> Built:
         chart.build_chart(layout, pins, go, report)
         fetched.result()
         images.build_go_images(layout, pins, built.binaries, report)
+        prune.use(layout, built.paths())
+        for place in prune.prune(layout):
+            report.note(f"removed {place}, of earlier sources")
     return built
 
 

@@ -13,6 +13,8 @@ from .handle import Cluster
 XDS_PORT = "18000"
 PROXIES = "app.kubernetes.io/component=proxy"
 COMMENT = "testbed-cut-gateway"
+WITHIN = 30.0
+"""Seconds for one command; a test that ends must not wait longer to see what is wrong."""
 
 
 def cut_rules(pod_ips: list[str]) -> list[list[str]]:
@@ -41,16 +43,16 @@ def cut_gateway(cluster: Cluster) -> None:
     if not addresses:
         raise TestbedError(f"no proxy with an address found in {ENVOY_NAMESPACE} ({PROXIES}); is the gateway programmed?")
     for rule in cut_rules(addresses):
-        cluster.run(["iptables", "-w", "-I", "FORWARD", "1", *rule])
+        cluster.run(["iptables", "-w", "-I", "FORWARD", "1", *rule], timeout=WITHIN)
 
 
 def restore_gateway(cluster: Cluster) -> None:
     """Undo `cut_gateway`; without effect if nothing is cut. Proxies connect again within seconds."""
-    for line in cluster.run(["iptables", "-w", "-S", "FORWARD"]).splitlines():
+    for line in cluster.run(["iptables", "-w", "-S", "FORWARD"], timeout=WITHIN).splitlines():
         if COMMENT in line:
-            cluster.run(["iptables", "-w", "-D", *line.split()[1:]])
+            cluster.run(["iptables", "-w", "-D", *line.split()[1:]], timeout=WITHIN)
 
 
 def is_cut(cluster: Cluster) -> bool:
     """Whether `cut_gateway` is in force."""
-    return COMMENT in cluster.run(["iptables", "-w", "-S", "FORWARD"])
+    return COMMENT in cluster.run(["iptables", "-w", "-S", "FORWARD"], timeout=WITHIN)

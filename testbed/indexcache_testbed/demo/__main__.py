@@ -10,11 +10,11 @@ import time
 
 from rich.console import Console
 
+from indexcache_testbed.background import Background
 from indexcache_testbed.demo.table import render
 from indexcache_testbed.demo.view import View
 from indexcache_testbed.load.client import Load
 from indexcache_testbed.scenario import install, scenarios
-from indexcache_testbed.scenario.kubectl import KubectlError
 from indexcache_testbed.scenario.outcome import Outcome
 from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Witness
@@ -40,15 +40,15 @@ async def demo(letters: str, console: Console) -> list[Outcome]:
         view.say("three engines: about a minute on two cores if they have to start")
         await install.engines_answer(url, 240, view.say)
         async with load:
-            watching = asyncio.create_task(view.run())
+            showing = Background("the view")
+            showing.begin(view.run())
             try:
                 for letter in letters:
                     play = LETTERS[letter]
                     view.scenario(f"({letter}) {(play.__doc__ or '').splitlines()[0]}")
                     outcomes.append(await play(stage))
             finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                await showing.end()
     console.print(render(outcomes))
     console.print(f"{time.monotonic() - start:.0f} s; the testbed goes on: make status, make shell, make down")
     return outcomes
@@ -67,7 +67,7 @@ def main() -> None:
         console = Console(width=150)
     try:
         asyncio.run(demo(letters, console))
-    except (KubectlError, TimeoutError, RuntimeError) as error:
+    except (TimeoutError, RuntimeError) as error:
         console.print(f"[red]demo:[/] {error}", markup=True)
         sys.exit(1)
 

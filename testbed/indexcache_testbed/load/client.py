@@ -12,6 +12,7 @@ from typing import Self
 
 import aiohttp
 
+from indexcache_testbed.background import Background
 from indexcache_testbed.load.answers import Answer
 from indexcache_testbed.model.questions import Question, ask
 
@@ -36,20 +37,20 @@ class Load:
     timeout: float = 60.0
     answers: list[Answer] = field(default_factory=list)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
-    _tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    _background: Background = field(default_factory=lambda: Background("the load"))
     _session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.timeout))
-        self._tasks = [asyncio.create_task(self._user()) for _ in range(self.users)]
+        self._background.begin(*(self._user() for _ in range(self.users)))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         assert self._session is not None
-        await self._session.close()
+        try:
+            await self._background.end()
+        finally:
+            await self._session.close()
 
     def since(self, moment: float) -> list[Answer]:
         """Answers to what was asked at or after this moment of time.monotonic()."""

@@ -14,7 +14,7 @@ import aiohttp
 
 from indexcache_testbed import product
 from indexcache_testbed.cluster.layout import Layout
-from indexcache_testbed.scenario import kubectl
+from indexcache_testbed.scenario import command, kubectl
 
 NAMESPACE, ROLLOUT, ROUTE, MODEL = "serving", "tiny", "tiny", "tiny"
 """As examples/demo-*.yaml name them."""
@@ -35,10 +35,11 @@ async def operator() -> None:
         "networkPolicy": {"engineNamespaces": [NAMESPACE]},
         "alerts": {"window": f"{ALERT_WINDOW}s", "minSamples": ALERT_SAMPLES, "configMap": {"namespace": "monitoring"}},
     }
-    await run(
+    await command.run(
         *("helm", "upgrade", "--install", OPERATOR, str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace"),
         *("--values", "-", "--wait", "--timeout", "120s"),
         stdin=json.dumps(values),
+        within=180,
     )
     after = await kubectl.get("configmap", "indexcache-rules", "monitoring")
     if before is None or before["data"] != after["data"]:
@@ -51,8 +52,16 @@ def _image(target: str) -> dict[str, str]:
 
 
 async def fresh() -> None:
-    """Without the rollout of an earlier run; its policy retains the engines, so they need not start again."""
-    await kubectl.kubectl("-n", NAMESPACE, "delete", "icr", ROLLOUT, "--ignore-not-found", "--timeout=60s")
+    """Without the rollout of an earlier run; its policy retains the engines, so they need not start again.
+
+    CommandError, with the rollout's own message, if it does not end: an engine that is gone for good holds it until its permit lapses.
+    """
+    try:
+        await kubectl.kubectl("-n", NAMESPACE, "delete", "icr", ROLLOUT, "--ignore-not-found", "--timeout=60s")
+    except command.CommandError as error:
+        left = await kubectl.find("icr", ROLLOUT, NAMESPACE)
+        said = (left or {}).get("status", {}).get("message", "nothing")
+        raise command.CommandError(f"{error}; the rollout says: {said}") from error
 
 
 async def companions() -> None:
@@ -83,14 +92,3 @@ async def engines_answer(url: str, within: float, say: Callable[[str], None]) ->
                 last = f"{type(e).__name__}: {e}"
             await asyncio.sleep(0.5)
     raise TimeoutError(f"no answer through the gateway in {within:.0f} s; last: {last}")
-
-
-async def run(*command: str, stdin: str = "") -> str:
-    """A command; its output. Raises RuntimeError with what it said."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await process.communicate(stdin.encode())
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {err.decode().strip()}")
-    return out.decode()

@@ -1,30 +1,16 @@
 """kubectl, as a person would use it: what it says is what the scenarios go by."""
 
-import asyncio
 import json
 from typing import Any
 
 import yaml
 
-
-class KubectlError(RuntimeError):
-    """kubectl ended with an error; the text is its own."""
+from indexcache_testbed.scenario.command import run
 
 
-async def kubectl(*args: str, stdin: str | None = None, within: float = 120) -> str:
-    """Run kubectl; its output. Raises KubectlError with what it said."""
-    process = await asyncio.create_subprocess_exec(
-        "kubectl", *args, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode() if stdin else b""), within)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise KubectlError(f"kubectl {' '.join(args)}: no answer in {within:.0f} s") from None
-    if process.returncode:
-        raise KubectlError(f"kubectl {' '.join(args)}: {err.decode().strip()}")
-    return out.decode()
+async def kubectl(*args: str, stdin: str = "", within: float = 120) -> str:
+    """Run kubectl; its output. CommandError with what it said."""
+    return await run("kubectl", *args, stdin=stdin, within=within)
 
 
 async def apply(*objects: dict[str, Any]) -> None:
@@ -33,7 +19,7 @@ async def apply(*objects: dict[str, Any]) -> None:
 
 
 async def get(kind: str, name: str, namespace: str) -> dict[str, Any]:
-    """One object. Raises KubectlError if it isn't there."""
+    """One object. CommandError if it isn't there."""
     found: dict[str, Any] = json.loads(await kubectl("-n", namespace, "get", kind, name, "-o", "json"))
     return found
 

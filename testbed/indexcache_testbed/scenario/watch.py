@@ -16,6 +16,7 @@ from typing import Any, Self
 import aiohttp
 from indexcache_core.contract import CONTROL_PORT, Mode, State
 
+from indexcache_testbed.background import Background
 from indexcache_testbed.scenario import kubectl
 
 
@@ -59,28 +60,27 @@ class Witness:
     """The rollout."""
     routes: list[Seen] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-    _tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    _background: Background = field(default_factory=lambda: Background("the witness"))
     _pods: dict[str, str] = field(default_factory=dict)
     _token: str = ""
     _session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1.0))
-        following = (
+        self._background.begin(
             self._follow("icr", self.rollout, self.seen),
             self._follow("httproute", self.route, self.routes),
             self._follow_pods(),
             self._follow_engines(),
         )
-        self._tasks = [asyncio.create_task(f) for f in following]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         assert self._session is not None
-        await self._session.close()
+        try:
+            await self._background.end()
+        finally:
+            await self._session.close()
 
     @property
     def engines(self) -> dict[str, State]:
@@ -94,9 +94,7 @@ class Witness:
 
     async def until(self, what: str, holds: Callable[["Witness"], bool], within: float) -> float:
         """Wait for a condition; the moment at which it was seen. Raises TimeoutError saying what did not come, and what was there."""
-        failed = next((t for t in self._tasks if t.done() and not t.cancelled() and t.exception()), None)
-        if failed:
-            raise RuntimeError(f"the witness stopped watching: {failed.exception()!r}") from failed.exception()
+        self._background.check()
         try:
             async with self.changed:
                 await asyncio.wait_for(self.changed.wait_for(lambda: holds(self)), within)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from indexcache_testbed.cluster import base_image, buildah, chart, golang, images, keys, prerequisites
 from indexcache_testbed.cluster.build import artifacts, is_built
 from indexcache_testbed.cluster.errors import TestbedError
@@ -130,3 +131,11 @@ def test_clusters_of_two_names_share_nothing_but_the_cache(tmp_path: Path) -> No
     assert one.artifacts == other.artifacts
     assert not {one.home, one.state, one.cgroup, one.containerd_socket} & {other.home, other.state, other.cgroup, other.containerd_socket}
     assert one.checkout == CHECKOUT
+
+
+def test_the_demos_rollouts_want_the_same_engine() -> None:
+    """Another image, argument or template would start the engines again between two scenarios."""
+    texts = [path.read_text() for path in sorted((CHECKOUT / "examples").glob("demo-*.yaml"))]
+    engines = [body["spec"]["engine"] for text in texts for body in yaml.safe_load_all(text) if body["kind"] == "IndexCacheRollout"]
+    assert len(engines) == 4
+    assert all(engine == engines[0] for engine in engines)
