@@ -161,33 +161,22 @@ class Control:
             self._behaviour = new
 
     def _state(self, now: float) -> State:
-        s = self._switch
-        s.advance(now)
+        state = self._switch.state(now)
         self._settle(now)
         oldest = next(iter(self._started.copy()), None)
-        return State(
-            supported=not s.unsupported,
-            reasons=s.unsupported,
-            engine_version=self._versions[0],
-            runtime_version=self._versions[1],
-            architecture=self._probe.architecture,
-            sites=self._probe.sites,
-            incarnation=s.incarnation,
-            epoch=s.epoch,
-            mode=s.mode,
-            reason=s.reason,
-            message=s.message,
-            desired=s.flags,
-            identity=s.identity,
-            thresholds=s.thresholds,
-            permit_remaining_seconds=s.remaining(now),
-            series_number=s.series_number,
-            requests=self._ledger.requests(),
-            steps=self._ledger.steps(),
-            cache=self._ledger.cache(),
-            breaker=self._guard.standing(),
-            step_seconds=now - oldest if oldest is not None else 0.0,
-            prefill_full=self._device.times(reuse=False),
-            prefill_reuse=self._device.times(reuse=True),
-            device=self._device.use(),
+        return state.model_copy(
+            update={
+                "engine_version": self._versions[0],
+                "runtime_version": self._versions[1],
+                "architecture": self._probe.architecture,
+                "sites": self._probe.sites,
+                "requests": self._ledger.requests(),
+                "steps": self._ledger.steps(),
+                "cache": self._ledger.cache(),
+                "breaker": self._guard.standing(),
+                "step_seconds": now - oldest if oldest is not None else 0.0,
+                "prefill_full": self._device.times(reuse=False),
+                "prefill_reuse": self._device.times(reuse=True),
+                "device": self._device.use(),
+            }
         )

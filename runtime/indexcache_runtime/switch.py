@@ -10,7 +10,7 @@ Invariants:
 from dataclasses import dataclass, field
 
 from indexcache_core import pattern as patterns
-from indexcache_core.contract import Desired, Flags, Identity, Mode, Reason, Refused, Thresholds
+from indexcache_core.contract import Desired, Flags, Identity, Mode, Reason, Refused, State, Thresholds
 
 
 class Refusal(Exception):
@@ -72,6 +72,24 @@ class Switch:
         if self.mode is Mode.ON and self.permit_until is not None and now >= self.permit_until:
             late = now - self.permit_until
             self.trip(Reason.PERMIT_LAPSED, f"epoch {self.epoch}: the permit ended {late:.1f} s before it was noticed; PUT a newer epoch")
+
+    def state(self, now: float) -> State:
+        """What of an engine's state is the switch's to tell; all else as if the engine had neither sites nor counts."""
+        self.advance(now)
+        return State(
+            supported=not self.unsupported,
+            reasons=self.unsupported,
+            incarnation=self.incarnation,
+            epoch=self.epoch,
+            mode=self.mode,
+            reason=self.reason,
+            message=self.message,
+            desired=self.flags,
+            identity=self.identity,
+            thresholds=self.thresholds,
+            permit_remaining_seconds=self.remaining(now),
+            series_number=self.series_number,
+        )
 
     def remaining(self, now: float) -> float | None:
         """Seconds of permit left; None when no permit runs."""

@@ -130,33 +130,19 @@ class World:
         return pod
 
     def state(self, pod: SimPod) -> State:
-        s, now = pod.switch, self.now.timestamp()
-        s.advance(now)
-        return State(
-            supported=True,
-            sites=tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4)),
-            incarnation=s.incarnation,
-            epoch=s.epoch,
-            mode=s.mode,
-            reason=s.reason,
-            message=s.message,
-            desired=s.flags,
-            identity=s.identity,
-            thresholds=s.thresholds,
-            permit_remaining_seconds=s.remaining(now),
-            series_number=s.series_number,
-            series=tuple(
-                Series.model_validate({"site": site, "context": c, "mode": mode, "overlap": h, "recall": h})
-                for (site, c, mode), h in pod.series.items()
-                if s.series_number == pod.counted
-            ),
-            requests=Requests(
-                admitted_baseline=pod.admitted_baseline,
-                admitted_reuse=pod.admitted_reuse,
-                running_baseline=int(pod.busy),
-                contexts=tuple(pod.contexts if i == CONTEXT else 0 for i in range(9)),
-            ),
+        series = tuple(
+            Series.model_validate({"site": site, "context": c, "mode": mode, "overlap": h, "recall": h})
+            for (site, c, mode), h in pod.series.items()
+            if pod.switch.series_number == pod.counted
         )
+        requests = Requests(
+            admitted_baseline=pod.admitted_baseline,
+            admitted_reuse=pod.admitted_reuse,
+            running_baseline=int(pod.busy),
+            contexts=tuple(pod.contexts if i == CONTEXT else 0 for i in range(9)),
+        )
+        sites = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))
+        return pod.switch.state(self.now.timestamp()).model_copy(update={"sites": sites, "series": series, "requests": requests})
 
     def observe(self) -> Observation:
         results, self.probe_results = self.probe_results, ()
