@@ -6,7 +6,7 @@ A crash loses the memory and all that the plan hadn't done yet. After it a new o
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Mode, Reason
 from indexcache_operator.api.status import FallbackStatus, Phase
 
 from tests.unit.operator.plan.world import World, bad, good, spec
@@ -74,7 +74,7 @@ FAULTS = st.lists(
         st.sampled_from(
             [
                 *("crash", "away", "kill", "restart", "unreachable", "reachable", "alert-old", "pause", "go", "cut", "uncut", "drift"),
-                *("busy", "idle"),
+                *("busy", "idle", "breaker"),
             ]
         ),
         st.integers(0, 2),
@@ -108,6 +108,8 @@ def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(fau
                 world.memory = None
             case "kill" if pod:
                 pod.switch.kill("by hand")
+            case "breaker" if pod and pod.switch.mode is Mode.ON:
+                pod.switch.trip(Reason.BREAKER, "by itself")
             case "restart" if pod:
                 world.born += 1
                 pod.switch = type(pod.switch)(incarnation=f"life-{world.born}", domains=("d",) * 4)
