@@ -44,6 +44,8 @@ async def test_a_weight_that_no_proxy_knows_is_not_reached(stage: Stage) -> None
     await stage.witness.until("requests enough to tell the split by", answered, within=120)
     assert not [s for s in stage.seen() if s.at >= moment and reached(s)]
     assert stage.witness.now.phase == "Canary"
+    # A pod whose way out of the baseline's Service came through before the cut may reuse, but nobody is sent to it.
+    assert stage.admitted_between(moment, time.monotonic()) == 0
     await restore()
     await stage.until_exposed(WEIGHT, within=60)
     assert not [a for a in stage.load.since(stage.started) if a.failed]

@@ -76,6 +76,8 @@ class Memory:
     data_at: str = ""
     """When an observation last came."""
     mark: Mark | None = None
+    contradicted_at: str = ""
+    """When the status last said what traffic was seen against the weight."""
     leaving: dict[Life, Mark] = field(default_factory=dict)
     """Those behind neither Service on their way to the canary's, with the counters since their last request."""
     silent: frozenset[Life] = frozenset()

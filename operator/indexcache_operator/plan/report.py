@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 from indexcache_core.contract import context_label
+from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Judgement, Verdict, worst
 
 from indexcache_operator.api.status import EvidenceStatus, Phase, Status, TrafficStatus
@@ -17,6 +18,7 @@ from indexcache_operator.plan.memory import Memory, TestKey
 from indexcache_operator.plan.quality_view import site_k
 
 EVERY = {Phase.SHADOWING: 10.0, Phase.CANARY: 10.0, Phase.PROMOTING: 10.0, Phase.PROMOTED: 600.0}
+CONTRADICTED = 10.0
 MOST_E = 1e12
 """What is shown of wealth beyond all need."""
 
@@ -138,14 +140,20 @@ def _reason(c: Context) -> str:
     return f"{needed} more observations needed" if needed else "certified"
 
 
-def traffic(c: Context) -> TrafficStatus:
-    """The traffic with what the counters show; the verified generation stays once it was seen."""
-    status, route = c.status, c.look.o.route
+def traffic(c: Context) -> tuple[TrafficStatus, Memory]:
+    """The traffic with what the counters show; the verified generation stays once it was seen.
+
+    What contradicts the weight is written when it begins, and then every CONTRADICTED seconds: it comes with every few requests.
+    """
+    status, route, memory = c.status, c.look.o.route, c.memory
     now = status.traffic
     if status.route is None or route is None or now.desired != c.look.o.status.traffic.desired:
-        return now
-    if c.seen.reached.value == "Yes" and now.verified_generation != route.generation:
-        return now.model_copy(update={"observed": now.desired, "verified_generation": route.generation})
-    if c.seen.reached.value == "No" and now.observed != c.seen.percent:
-        return now.model_copy(update={"observed": c.seen.percent, "verified_generation": None})
-    return now
+        return now, memory
+    if c.seen.reached is Reached.YES and now.verified_generation != route.generation:
+        return now.model_copy(update={"observed": now.desired, "verified_generation": route.generation}), memory
+    begins = now.verified_generation is not None or not memory.contradicted_at
+    due = begins or c.look.since(memory.contradicted_at) >= CONTRADICTED
+    if c.seen.reached is Reached.NO and due:
+        memory = replace(memory, contradicted_at=clock.stamp(c.look.now))
+        return now.model_copy(update={"observed": c.seen.percent, "verified_generation": None}), memory
+    return now, memory

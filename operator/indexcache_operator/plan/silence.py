@@ -22,6 +22,7 @@ from indexcache_operator.model import EnginePod
 from indexcache_operator.plan import counting
 from indexcache_operator.plan.look import Look, pod_status, wants_on
 from indexcache_operator.plan.memory import Life, Mark, Memory
+from indexcache_operator.plan.traffic_view import HALF_EVEN
 
 SETTLE_SECONDS = 2.0
 
@@ -62,5 +63,5 @@ def _count(look: Look, life: Life, mark: Mark | None) -> tuple[Mark, int, bool]:
 def _silent(look: Look, pod: EnginePod, mark: Mark, others: int) -> bool:
     idle = pod.state is not None and pod.state.requests.running_baseline + pod.state.requests.running_reuse == 0
     behind = any(p.baseline_label for p in look.ready)
-    enough = at_most(0, others, 0.5 / max(len(look.ready), 1)) <= spent(mark.number)
+    enough = at_most(0, others, HALF_EVEN / max(len(look.ready), 1)) <= spent(mark.number)
     return idle and behind and enough and look.since(mark.since) >= SETTLE_SECONDS

@@ -16,6 +16,9 @@ from indexcache_operator.plan import counting
 from indexcache_operator.plan.look import Look, route_accepted
 from indexcache_operator.plan.memory import Memory
 
+HALF_EVEN = 0.5
+"""Of an even share of all ready pods: what a pod would get at least, did a gateway still send to it as to the others."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
@@ -49,6 +52,8 @@ def observe(look: Look, status: Status, memory: Memory) -> tuple[Seen, Memory]:
     new, mark = counting.since(look, mark)
     total, canary = sum(new.values()), sum(n for life, n in new.items() if life[0] in counted)
     old, new_share = (w / 100 * part + (1 - w / 100) * q for w in (status.traffic.previous, status.traffic.desired))
+    if old == new_share == 0.0 and mark.number > 1:  # none was ever given, and yet some was seen: as much as silence.py wants refuted
+        old = HALF_EVEN / max(len(look.ready), 1)
     reached = traffic.judge(canary, total, old=old, new=new_share, delta=traffic.spent(mark.number))
     percent = None
     if total and part > q:

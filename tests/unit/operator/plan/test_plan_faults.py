@@ -49,6 +49,24 @@ def test_a_gateway_cut_off_from_its_proxies_is_not_believed_on_the_way_up() -> N
     world.until(Phase.PROMOTED)
 
 
+def test_a_cut_off_gateway_costs_few_writes_and_no_moment_of_false_trust() -> None:
+    """Each few requests contradict the weight: what is written of it is when it begins, and what is seen every ten seconds."""
+    world = World(recall=good).until(Phase.CANARY)
+    world.cut_off, world.rate = True, 4
+    world.wait(lambda w: not w.pods["pod-1"].baseline).wait(lambda w: not verified(w))
+    writes = world.writes
+    for _ in range(100):
+        world.look()
+        assert not verified(world)
+    assert world.writes - writes <= 2 * 100 * 0.5 / 10
+    world.cut_off, world.rate = False, 20
+    world.until(Phase.PROMOTED)
+
+
+def verified(world: World) -> bool:
+    return next(c for c in world.status.conditions if c.type == "TrafficVerified").status == "True"
+
+
 def test_a_gateway_cut_off_while_falling_back_is_seen_and_engines_are_off_all_the_same() -> None:
     steps = {"strategy": {"shadow": {"minRequests": 20}, "steps": [{"weight": 20}, {"weight": 50, "minDuration": "60s"}]}}
     world = World(spec=spec(**steps), recall=good).until(Phase.CANARY)
