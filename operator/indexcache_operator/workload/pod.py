@@ -20,6 +20,10 @@ from indexcache_operator.workload.merge import merge
 USER = 65532
 """Neither root nor anybody: images need no such account."""
 
+KEEP_ALIVE_SECONDS = "4000"
+"""How long an engine keeps an idle connection: longer than gateways do (Envoy an hour), so that it never closes one on which a request is
+just coming. vLLM's own default is 5 s, and a pod on its way from one Service to the other idles for as long."""
+
 Object = dict[str, Any]
 
 _CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
@@ -48,7 +52,7 @@ def _base(engine: Engine) -> Object:
         "command": list(engine.command),
         "args": [engine.model, *engine.args, *([] if ported else [f"--port={engine.port}"])],
         "ports": [{"name": "http", "containerPort": engine.port, "protocol": "TCP"}],
-        "env": [{"name": "HOME", "value": "/tmp"}],
+        "env": [{"name": "HOME", "value": "/tmp"}, {"name": "VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "value": KEEP_ALIVE_SECONDS}],
         "resources": dict(engine.resources),
         "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
         # New requests stop coming before the engine stops taking them: endpoints travel while it sleeps.

@@ -22,6 +22,11 @@ def container(pod: dict[str, Any]) -> dict[str, Any]:
     return next(c for c in pod["spec"]["containers"] if c["name"] == "engine")
 
 
+def test_an_engine_keeps_idle_connections_for_longer_than_a_gateway_does() -> None:
+    assert int(env()["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]["value"]) > 3600
+    assert env({"name": "VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "value": "7"})["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]["value"] == "7"
+
+
 def env(*entries: dict[str, Any]) -> dict[str, Any]:
     pod = template({"spec": {"containers": [{"name": "engine", "env": list(entries)}]}})
     return {entry["name"]: entry for entry in container(pod)["env"]}
