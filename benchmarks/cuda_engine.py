@@ -103,6 +103,7 @@ class Engine:
             gpu_memory_utilization=0.2,
             enable_prefix_caching=True,
             disable_log_stats=False,
+            compilation_config={"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64]},
             moe_backend="triton",
             attention_backend="FLASHMLA_SPARSE",
             seed=0,
@@ -186,8 +187,7 @@ class Engine:
         """The same in the middle of a long prefill: seconds, and how long the step under way took."""
         self.put("on", pattern, 0)
         started = self._watch_steps()
-        self._start(1, length, 2)
-        self._steps(4)
+        self._start(1, length, 2, steps=3)
         before = time.monotonic()
         self._steps(1)
         step = time.monotonic() - before
@@ -240,13 +240,14 @@ class Engine:
         params = SamplingParams(max_tokens=tokens, ignore_eos=True, temperature=0, detokenize=False)
         return self.llm.generate([{"prompt_token_ids": p} for p in prompts], params, use_tqdm=False)
 
-    def _start(self, requests: int, length: int, tokens: int) -> None:
+    def _start(self, requests: int, length: int, tokens: int, *, steps: int = 0) -> None:
+        """Add requests, and let so many steps run; 0: until all decode."""
         from vllm import SamplingParams
 
         params = SamplingParams(max_tokens=tokens, ignore_eos=True, temperature=0, detokenize=False)
         for i in range(requests):
             self.llm.llm_engine.add_request(f"r{time.monotonic_ns()}-{i}", {"prompt_token_ids": self._prompt(length)}, params)
-        self._steps(requests * length // 16384 + 3)
+        self._steps(steps or requests * length // 16384 + 3)
 
     def _steps(self, n: int) -> float:
         began = time.monotonic()

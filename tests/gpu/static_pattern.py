@@ -2,7 +2,7 @@
 
 python -m tests.gpu.static_pattern FOLDER PATTERN OPTIONS [[PROMPTS], TOKENS]
 
-prints the answers' tokens as JSON, on the line that begins with ANSWERS.
+prints the answers' tokens as JSON, twice asked, on the line that begins with ANSWERS.
 """
 
 import json
@@ -39,8 +39,12 @@ def main() -> None:
     from vllm import SamplingParams
 
     params = SamplingParams(max_tokens=work[1], temperature=0, ignore_eos=True, detokenize=False)
-    answers = [llm.generate([{"prompt_token_ids": p}], params, use_tqdm=False)[0].outputs[0].token_ids for p in work[0]]
-    print(ANSWERS + json.dumps([list(a) for a in answers]), flush=True)
+    answers = []
+    for _ in range(2):
+        assert llm.reset_prefix_cache()
+        outputs = [llm.generate([{"prompt_token_ids": p}], params, use_tqdm=False)[0].outputs[0] for p in work[0]]
+        answers.append([list(o.token_ids) for o in outputs])
+    print(ANSWERS + json.dumps(answers), flush=True)
 
 
 if __name__ == "__main__":

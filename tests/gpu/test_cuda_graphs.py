@@ -23,12 +23,26 @@ TOKENS = 48
 GRAPHS = {"compilation_config": {"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64]}, "gpu_memory_utilization": 0.4}
 
 
-def static_answers(folder: Path) -> list[list[int]]:
-    """What vLLM's own static pattern answers, in a process of its own."""
+Tokens = list[list[int]]
+
+
+def static_answers(folder: Path) -> tuple[Tokens, Tokens]:
+    """What vLLM's own static pattern answers, twice asked, in a process of its own."""
     child = [sys.executable, "-m", "tests.gpu.static_pattern", str(folder), PATTERN, json.dumps(GRAPHS), json.dumps([ASKED, TOKENS])]
     out = subprocess.run(child, check=True, capture_output=True, text=True, timeout=500).stdout
-    answers: list[list[int]] = json.loads(next(line for line in out.splitlines() if line.startswith(ANSWERS)).removeprefix(ANSWERS))
-    return answers
+    first, second = json.loads(next(line for line in out.splitlines() if line.startswith(ANSWERS)).removeprefix(ANSWERS))
+    return first, second
+
+
+def same(found: Tokens, clean: tuple[Tokens, Tokens]) -> None:
+    """The same tokens, as far as two clean runs agree with each other: on most tokens they must."""
+    sure = 0
+    for got, one, other in zip(found, *clean, strict=True):
+        n = next((i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), len(one))
+        n = min(n, len(got))
+        assert got[:n] == one[:n]
+        sure += n
+    assert sure > 0.6 * sum(len(got) for got in found)
 
 
 @pytest.fixture(scope="module")
@@ -37,46 +51,57 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def native(folder: Path) -> list[list[int]]:
+def native(folder: Path) -> tuple[Tokens, Tokens]:
     return static_answers(folder.with_name("static"))
 
 
 @pytest.fixture(scope="module")
-def launched(native: list[list[int]], folder: Path) -> Engine:
+def launched(native: tuple[Tokens, Tokens], folder: Path) -> tuple[Engine, tuple[Tokens, Tokens]]:
     e = Engine(engine(folder, **GRAPHS), Cuda())
-    e.untouched = e.ask_each(ASKED, TOKENS)
+    first = tokens(e.ask_each(ASKED, TOKENS))
+    e.forget()
+    second = tokens(e.ask_each(ASKED, TOKENS))
     e.adopt()
     assert e.state.supported, e.state.reasons
-    return e
+    return e, (first, second)
 
 
 @pytest.fixture
-def under(launched: Engine) -> Iterator[Engine]:
-    launched.reset()
-    yield launched
-    assert not launched.llm.llm_engine.has_unfinished_requests()
+def untouched(launched: tuple[Engine, tuple[Tokens, Tokens]]) -> tuple[Tokens, Tokens]:
+    """What the engine answered before the runtime took charge, twice asked."""
+    return launched[1]
 
 
-def tokens(answers: list[Answer]) -> list[list[int]]:
+@pytest.fixture
+def under(launched: tuple[Engine, tuple[Tokens, Tokens]]) -> Iterator[Engine]:
+    launched[0].reset()
+    yield launched[0]
+    assert not launched[0].llm.llm_engine.has_unfinished_requests()
+
+
+def tokens(answers: list[Answer]) -> Tokens:
     return [list(a.tokens) for a in answers]
 
 
-def test_off_gives_the_tokens_of_an_unpatched_engine(under: Engine) -> None:
-    assert tokens(under.ask_each(ASKED, TOKENS)) == tokens(under.untouched)
+def test_off_gives_the_tokens_of_an_unpatched_engine(under: Engine, untouched: tuple[Tokens, Tokens]) -> None:
+    same(tokens(under.ask_each(ASKED, TOKENS)), untouched)
 
 
-def test_on_gives_the_tokens_of_vllms_static_pattern(under: Engine, native: list[list[int]]) -> None:
-    assert native != tokens(under.untouched)  # the pattern shows
+def test_on_gives_the_tokens_of_vllms_static_pattern(
+    under: Engine, untouched: tuple[Tokens, Tokens], native: tuple[Tokens, Tokens]
+) -> None:
+    with pytest.raises(AssertionError):
+        same(native[0], untouched)  # the pattern shows
     under.put(Mode.ON, PATTERN, sample_rows=0)
-    assert tokens(under.ask_each(ASKED, TOKENS)) == native
+    same(tokens(under.ask_each(ASKED, TOKENS)), native)
     device = under.state.device
     assert device.graphs == device.graphs_wanted > 0
     assert device.graph_bytes < 1 << 30
 
 
-def test_measuring_under_graphs_changes_nothing(under: Engine, native: list[list[int]]) -> None:
+def test_measuring_under_graphs_changes_nothing(under: Engine, native: tuple[Tokens, Tokens]) -> None:
     under.put(Mode.ON, PATTERN)
-    assert tokens(under.ask_each(ASKED, TOKENS)) == native
+    same(tokens(under.ask_each(ASKED, TOKENS)), native)
     assert {s.site for s in under.state.series if s.overlap.count} == {1, 2, 4}
     assert 0 < under.state.device.scratch_bytes < 1 << 30
 
@@ -94,25 +119,24 @@ def test_prefill_time_is_told_by_part(under: Engine) -> None:
 
 
 def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(under: Engine) -> None:
-    asked = prompts(11, *[600 + 40 * i for i in range(32)])
-    clean = under.ask(asked, 64)
-    under.forget()
-    again = under.ask(asked, 64)
-    under.forget()
-    names = [under.start(p, 64) for p in asked]
+    asked = prompts(11, *[520 + 8 * i for i in range(32)])
+    clean = []
+    for _ in range(2):
+        clean.append(tokens(under.ask(asked, 128)))
+        under.forget()
+    names = [under.start(p, 128) for p in asked]
     while min(under.scheduled(n).num_output_tokens for n in names) < 20:
         under.step()
     before = [list(under.scheduled(n).output_token_ids) for n in names]
     under.put(Mode.ON, PATTERN)
-    while min(under.scheduled(n).num_output_tokens for n in names) < 40:
+    while min(under.scheduled(n).num_output_tokens for n in names) < 60:
         under.step()
     under.kill()
-    answers = under.finish(names)
-    assert [len(a.tokens) for a in answers] == [64] * 32
-    for name, made, expected, control in zip(names, before, clean, again, strict=True):
-        agreed = next((i for i, (a, b) in enumerate(zip(expected.tokens, control.tokens, strict=True)) if a != b), 64)
-        sure = min(len(made), agreed)
-        assert made[:sure] == list(expected.tokens[:sure]), name
+    answers = tokens(under.finish(names))
+    assert [len(a) for a in answers] == [128] * 32
+    same(before, (clean[0], clean[1]))
+    assert [a[: len(b)] for a, b in zip(answers, before, strict=True)] == before
+    assert under.state.requests.touched_by_reuse >= 32
 
 
 def test_2000_switches_under_load_leave_memory_as_it_was(under: Engine) -> None:

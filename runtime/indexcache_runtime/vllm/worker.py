@@ -7,6 +7,7 @@ the executor; ranks other than the one whose output is read drop theirs.
 
 import contextlib
 import functools
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -78,26 +79,17 @@ class Worker:
     def _with_measurements(self, output: Any) -> Any:
         pending = self._adapter.take() if self._active else None
         if hasattr(output, "get_output"):
-            return output if pending is None and self._lock is None else _later()(output, pending, self._lock)
-        if pending is not None:
+            if pending is not None or self._lock is not None:
+                output.get_output = functools.partial(_awaited, output.get_output, pending, self._lock)
+        elif pending is not None:
             setattr(output, MEASURED, pending())
         return output
 
 
-@functools.cache
-def _later() -> Any:
-    """An AsyncModelRunnerOutput that carries what was measured with it, and is awaited under a lock where there is one."""
-    from vllm.v1.outputs import AsyncModelRunnerOutput
-
-    class Later(AsyncModelRunnerOutput):  # type: ignore[misc]
-        def __init__(self, output: Any, pending: Pending | None, lock: Any) -> None:
-            self._output, self._pending, self._lock = output, pending, lock
-
-        def get_output(self) -> Any:
-            with self._lock or contextlib.nullcontext():
-                out = self._output.get_output()
-                if self._pending is not None:
-                    setattr(out, MEASURED, self._pending())
-            return out
-
-    return Later
+def _awaited(get_output: Callable[[], Any], pending: Pending | None, lock: Any) -> Any:
+    """In place of an asynchronous output's get_output: with what was measured, and under a lock where there is one."""
+    with lock or contextlib.nullcontext():
+        out = get_output()
+        if pending is not None:
+            setattr(out, MEASURED, pending())
+        return out
