@@ -32,7 +32,7 @@ def agree(a: Sequence[Answer], b: Sequence[Answer], tolerance: float) -> None:
     for one, other in zip(a, b, strict=True):
         assert len(one.tokens) == len(other.tokens)
         for i in range(len(one.tokens)):
-            assert abs(one.logprobs[i] - other.logprobs[i]) <= tolerance, (i, one, other)
+            assert abs(one.logprobs[i] - other.logprobs[i]) <= tolerance, f"other log-probability of token {i}: {one}, {other}"
             if one.tokens[i] != other.tokens[i]:
                 break
 
@@ -53,7 +53,7 @@ def same_reads(a: Reads, b: Reads, strays: float, sites: Sequence[int]) -> None:
     for one, other in zip(a, b, strict=True):
         assert one.keys() == other.keys()
         for site in one.keys() & set(sites):
-            assert same_sets(one[site], other[site], strays), site
+            assert same_sets(one[site], other[site], strays), f"other sets at site {site}"
 
 
 def off_equals_unpatched(engine: Engine) -> None:

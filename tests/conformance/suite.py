@@ -47,7 +47,7 @@ class Conformance:
         checks.keys_stay_warm_in_decode(engine)
 
     def test_a_build_that_skips_the_key_write_fails(self, engine: Engine) -> None:
-        with engine.skipped_key_writes(), pytest.raises(AssertionError):
+        with engine.skipped_key_writes(), pytest.raises(AssertionError, match="other sets at site"):
             checks.keys_stay_warm(engine)
 
     @pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.ON])
@@ -74,5 +74,5 @@ class Conformance:
             return 0
 
         monkeypatch.setattr(Blocks, "enter", no_enter)
-        with pytest.raises(AssertionError):
+        with pytest.raises(AssertionError, match="other log-probability"):
             checks.reuse_is_never_served_to_the_baseline(engine)
