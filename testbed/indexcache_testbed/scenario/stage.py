@@ -14,9 +14,11 @@ from indexcache_testbed.load.client import Load
 from indexcache_testbed.scenario import kubectl
 from indexcache_testbed.scenario.evidence import measured
 from indexcache_testbed.scenario.outcome import Outcome, phase_times
-from indexcache_testbed.scenario.watch import Look, Seen, Witness, admitted_reuse, backends, reusing
+from indexcache_testbed.scenario.watch import Look, Seen, Witness, backends, reusing
 
 Say = Callable[[str], None]
+Life = tuple[str, str]
+"""A pod and its engine's incarnation."""
 
 
 @dataclass
@@ -91,9 +93,20 @@ class Stage:
         return None
 
     def admitted_between(self, start: float, end: float) -> int:
-        """Requests admitted under reuse between two moments, by the engines' counters (an engine that restarts counts from 0 again)."""
-        looks = [look for look in self.witness.looks if start <= look.at <= end]
-        return max(0, admitted_reuse(looks[-1]) - admitted_reuse(looks[0])) if looks else 0
+        """Requests admitted under reuse between two moments, by each engine's own counter.
+
+        It begins with the first look from `start` on. An engine that did not answer then begins with what it last said before; one that
+        never did is new, and so is all that it admitted.
+        """
+        looks = [look for look in self.witness.looks if look.at <= end]
+        begun, last = dict[Life, int](), dict[Life, int]()
+        for before, look in zip([None, *looks], looks, strict=False):
+            counts = {(pod, state.incarnation): state.requests.admitted_reuse for pod, state in look.states.items()}
+            if before is None or before.at < start:
+                begun |= counts
+            if look.at >= start:
+                last |= counts
+        return sum(count - begun.get(life, 0) for life, count in last.items())
 
     def outcome(self, letter: str, title: str, pattern: str, mode: Mode, *, since: float | None = None) -> Outcome:
         """The figures that every scenario has; answers and admissions from this moment on, by default the scenario's beginning."""

@@ -177,8 +177,3 @@ def backends(route: Seen) -> dict[str, int]:
 def reusing(look: Look) -> list[str]:
     """Engines in mode `on`."""
     return sorted(pod for pod, state in look.states.items() if state.mode is Mode.ON)
-
-
-def admitted_reuse(look: Look) -> int:
-    """Requests that any engine ever admitted under reuse, by its own count."""
-    return sum(state.requests.admitted_reuse for state in look.states.values())
