@@ -133,11 +133,18 @@ class Engine:
             "cuda": str(torch.version.cuda),
         }
 
-    def run(self, length: int, tokens: int) -> tuple[float, float]:
-        """A fresh prompt of so many tokens: seconds to the first token, and seconds for each one after it."""
-        (output,) = self._generate([self._prompt(length)], tokens)
+    def prefill(self, length: int) -> float:
+        """Seconds to the first token of a fresh prompt of so many tokens, which `decode` goes on with."""
+        self.prompt = [self.random.randrange(2, 32000) for _ in range(length)]
+        (output,) = self._generate([self.prompt], 1)
+        seconds: float = output.metrics.first_token_latency
+        return seconds
+
+    def decode(self, tokens: int) -> float:
+        """Seconds for each further token of the last prompt, which is in the cache."""
+        (output,) = self._generate([self.prompt], tokens)
         m = output.metrics
-        return m.first_token_latency, (m.last_token_ts - m.first_token_ts) / max(tokens - 1, 1)
+        return (m.last_token_ts - m.first_token_ts) / (tokens - 1)
 
     def full_cache(self, contexts: int, length: int, tokens: int, *, seed: int) -> float:
         """Decoded tokens a second, of so many contexts at once. The same seed again: the prompts are in the cache."""
@@ -312,17 +319,16 @@ class _Provenance:
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             output = schedule(*args, **kwargs)
-            on = reusing()
-            for new in output.scheduled_new_reqs:
-                hit = scheduler.requests[new.req_id].num_computed_tokens - output.num_scheduled_tokens[new.req_id]
-                if self.count:
-                    served = manager.get_block_ids(new.req_id)[0][: hit // size]
-                    self.tainted += sum(block in self.reuse for block in served)
-                    self.clean += sum(block not in self.reuse for block in served)
-            for request, tokens in output.num_scheduled_tokens.items():
+            new, on = {request.req_id for request in output.scheduled_new_reqs}, reusing()
+            for request, tokens in output.num_scheduled_tokens.items():  # as scheduled: a request may be served what one before it computes
                 end = scheduler.requests[request].num_computed_tokens
-                blocks = manager.get_block_ids(request)[0][(end - tokens) // size : -(-end // size)]
-                (self.reuse.update if on else self.reuse.difference_update)(blocks)
+                blocks, first = manager.get_block_ids(request)[0], (end - tokens) // size
+                if self.count and request in new:
+                    self.tainted += sum(block in self.reuse for block in blocks[:first])
+                    self.clean += sum(block not in self.reuse for block in blocks[:first])
+                touched = blocks[first : -(-end // size)]
+                whole = touched[bool((end - tokens) % size) :]  # what was begun in another step stays what that step made it
+                self.reuse.update(touched) if on else self.reuse.difference_update(whole)
             return output
 
         scheduler.schedule = watched

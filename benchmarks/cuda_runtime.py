@@ -24,9 +24,10 @@ from typing import Any
 from benchmarks.cuda_engine import Arm
 
 LAYERS, CUT = 47, 18
-CONTEXTS = {10_240: 7, 61_440: 4, 122_880: 2, 200_000: 2}
+CONTEXTS = {10_240: 9, 61_440: 5, 122_880: 3, 200_000: 2}
 """Tokens, and rounds in turns."""
-DECODED = 192
+DECODED, DECODES = 256, 4
+"""Tokens generated at a time, and how often after each prefill: the prompt is in the cache."""
 KV_TOKEN = 576 * 2 + 132
 """Bytes of a token's keys and values in one layer, its index key included."""
 
@@ -74,9 +75,33 @@ def start(report: Report, layers: int, *names: str, kv_bytes: int = 0) -> dict[s
     return arms
 
 
-def medians(samples: dict[Any, list[tuple[float, float]]]) -> dict[Any, tuple[float, float]]:
-    """Of seconds to the first token, and of seconds for each after it."""
-    return {key: (statistics.median(a for a, _ in runs), statistics.median(b for _, b in runs)) for key, runs in samples.items()}
+class Runs:
+    """Seconds of prefills, and for each decoded token, by arm and context."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, dict[tuple[str, int], list[float]]] = {"prefill": defaultdict(list), "decode": defaultdict(list)}
+
+    def take(self, name: str, arm: Arm, length: int, decodes: int = DECODES) -> None:
+        """One prefill, and decodes after it."""
+        self.seconds["prefill"][name, length].append(arm.prefill(length))
+        self.seconds["decode"][name, length] += [arm.decode(DECODED) for _ in range(decodes)]
+
+    def median(self, what: str, name: str, length: int) -> float:
+        """Of one kind, arm and context."""
+        return statistics.median(self.seconds[what][name, length])
+
+    def told(self, name: str, length: int) -> str:
+        """For people."""
+        return f"{name} {self.median('prefill', name, length):.3f} s {1 / self.median('decode', name, length):.1f}/s"
+
+    def samples(self, *names: str) -> dict[str, list[float]]:
+        """For the file."""
+        return {
+            f"{what} {name} {length}": [round(x, 6) for x in xs]
+            for what, all_runs in self.seconds.items()
+            for (name, length), xs in all_runs.items()
+            if name in names
+        }
 
 
 def ratios(report: Report) -> None:
@@ -91,27 +116,27 @@ def ratios(report: Report) -> None:
         "on": lambda: ours.put("on", p, 0),
         "on measured": lambda: ours.put("on", p),
     }
-    runs: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    runs = Runs()
     for length, rounds in CONTEXTS.items():
         for turn in range(-1, rounds):  # the first one warms up
             for name, setting in settings.items():
                 setting()
-                found = arms.get(name, ours).run(length if turn >= 0 else min(length, 10_240), DECODED)
-                if turn >= 0:
-                    runs[name, length].append(found)
-        m = medians(runs)
-        say(f"{length}: " + ", ".join(f"{name} {m[name, length][0]:.3f} s {1 / m[name, length][1]:.1f}/s" for name in settings))
-    m = medians(runs)
+                arm = arms.get(name, ours)
+                if turn < 0:
+                    arm.prefill(min(length, 10_240))
+                    arm.decode(8)
+                else:
+                    runs.take(name, arm, length)
+        say(f"{length}: " + ", ".join(runs.told(name, length) for name in settings))
     for name, over, under, which in (
-        ("prefill_on_over_native", "on", "static", (0,)),
-        ("decode_on_over_native", "on", "static", (1,)),
-        ("off_over_unpatched", "off", "unpatched", (0, 1)),
-        ("shadow_over_off", "shadow", "off", (0, 1)),
-        ("on_measured_over_on", "on measured", "on", (0, 1)),
+        ("prefill_on_over_native", "on", "static", ("prefill",)),
+        ("decode_on_over_native", "on", "static", ("decode",)),
+        ("off_over_unpatched", "off", "unpatched", ("prefill", "decode")),
+        ("shadow_over_off", "shadow", "off", ("prefill", "decode")),
+        ("on_measured_over_on", "on measured", "on", ("prefill", "decode")),
     ):
-        each = {f"{('prefill', 'decode')[i]} {c}": round(m[over, c][i] / m[under, c][i], 5) for c in CONTEXTS for i in which}
-        each_run = {f"{n} {c}": [[round(a, 5), round(b, 6)] for a, b in runs[n, c]] for n in (over, under) for c in CONTEXTS}
-        report.row(name, max(each.values()), f"ratio, {CUT} layers", {"worst_of": each, "seconds": each_run})
+        each = {f"{what} {c}": round(runs.median(what, over, c) / runs.median(what, under, c), 5) for c in CONTEXTS for what in which}
+        report.row(name, max(each.values()), f"ratio, {CUT} layers", {"worst_of": each, "seconds": runs.samples(over, under)})
     cache(report, arms, p)
     for arm in arms.values():
         arm.close()
@@ -153,8 +178,8 @@ def switching(report: Report) -> None:
     gaps = {"longest_step_s": round(longest, 4), "usual_step_s": round(usual, 4)}
     report.row("new_pattern_s", seconds, f"s, {CUT} layers, 64 requests", gaps)
     ours.put("on", p)
-    ours.run(max(CONTEXTS), 8)
-    ours.run(1024, 600)
+    ours.prefill(max(CONTEXTS))
+    ours.decode(600)
     device = ours.state()["device"]
     report.row("graphs_gib", device["graph_bytes"] / 2**30, f"GiB, {CUT} layers", device)
     report.row("scratch_gib", device["scratch_bytes"] / 2**30, f"GiB, {CUT} layers", device)
@@ -163,20 +188,21 @@ def switching(report: Report) -> None:
 
 def speedups(report: Report) -> None:
     """What reuse gains on all layers, and what vLLM's own static pattern does."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    runs, long = Runs(), max(CONTEXTS)
     for name in ("unpatched", "static", "ours"):
         arm = start(report, LAYERS, name)[name]
         if name == "ours":
             arm.put("on", pattern(LAYERS), 0)
-        arm.run(10_240, 64)
-        found[name] = [arm.run(max(CONTEXTS), DECODED) for _ in range(2)]
+        arm.prefill(10_240)
+        arm.decode(64)
+        for _ in range(2):
+            runs.take(name, arm, long)
         arm.close()
-        say(f"{name}: " + ", ".join(f"{a:.2f} s {1 / b:.1f}/s" for a, b in found[name]))
-    m = medians(found)
-    seconds = {name: [[round(a, 4), round(b, 6)] for a, b in runs] for name, runs in found.items()}
-    for i, name in enumerate(("prefill_200k_speedup", "decode_200k_speedup")):
-        detail = {"seconds": seconds, "native": round(m["unpatched"][i] / m["static"][i], 4)}
-        report.row(name, m["unpatched"][i] / m["ours"][i], f"x, {LAYERS} layers", detail)
+        say(runs.told(name, long))
+    for name, what in (("prefill_200k_speedup", "prefill"), ("decode_200k_speedup", "decode")):
+        full, ours, static = (runs.median(what, arm, long) for arm in ("unpatched", "ours", "static"))
+        samples = {"native": round(full / static, 4), "seconds": runs.samples("unpatched", "static", "ours")}
+        report.row(name, full / ours, f"x, {LAYERS} layers", samples)
 
 
 def full_cache(report: Report) -> None:

@@ -74,6 +74,7 @@ class Control:
         self._guard = Guard(self._switch, self._measurements, probe.sites)
         self._behaviour = BASELINE
         self._started: deque[float] = deque()
+        self._ended = 0.0
         self._device = DeviceLog()
 
     @property
@@ -138,10 +139,12 @@ class Control:
         """A step was handed to the workers."""
         self._started.append(self._clock())
 
-    def ended(self) -> None:
-        """The oldest step in flight ended."""
-        if self._started:
-            self._started.popleft()
+    def ended(self) -> float:
+        """The oldest step in flight ended. Returns how long it ran by itself: seconds from its start, or from the end of the one before."""
+        now = self._clock()
+        began = max(self._started.popleft(), self._ended) if self._started else now
+        self._ended = now
+        return now - began
 
     def measured(self, plan: StepPlan, measured: Measured) -> None:
         """Count what a step measured."""

@@ -1,16 +1,25 @@
-"""Which steps are measured and which are timed, where that is not free. Pure; the engine core asks once a step.
+"""Which steps are measured and which are timed, where that is not free. Pure; the engine core asks once a step, and tells what steps took.
 
-A step that CUDA graphs would replay must run without them to be measured, which takes it two or three times as long: so one in
-GRAPHED_EVERY is, the first one among them. A step that runs without graphs anyway is measured whenever it has rows to measure.
+A step that CUDA graphs would replay must run without them to be measured, which takes several times as long. So such steps are measured
+as rarely as their price asks for: after one that took so much longer than its neighbours, replayed steps run until they have taken
+1 / MEASURED_SHARE of that. A step that runs without graphs anyway is measured whenever it has rows to measure.
 """
 
-from dataclasses import dataclass
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
 
-GRAPHED_EVERY = 512
-"""Of the steps that graphs would replay, one in so many is measured: at three times its length that costs 0.4 % of decoding time."""
+MEASURED_SHARE = 0.004
+"""Of the time of replayed steps, at most so much is spent on measuring."""
+
+FIRST_AFTER = 16
+"""Replayed steps before the first measured one: they tell what one takes."""
 
 TIMED_EVERY = 16
-"""Of the steps that no graph runs, one in so many is timed instead of measured."""
+"""Of prefill steps, one in so many is timed instead of measured."""
+
+PREFILL_TOKENS = 2048
+"""A step of at least so many tokens is a prefill step."""
 
 
 @dataclass
@@ -21,19 +30,30 @@ class Pace:
     """Steps of at most so many tokens are replayed from graphs; 0: none is."""
     timed: bool = False
     """Whether steps can be timed."""
-    _graphed: int = 0
-    _long: int = 0
+    _usual: deque[float] = field(default_factory=lambda: deque(maxlen=FIRST_AFTER))
+    _owed: float = 0.0
+    """Seconds of replayed steps before the next one is measured."""
+    _prefills: int = 0
 
     def measure(self, tokens: int) -> bool:
         """Whether a step of so many tokens, with something to measure, is measured."""
         if tokens > self.graphed_tokens:
             return True
-        self._graphed += 1
-        return self._graphed % GRAPHED_EVERY == 1
+        return len(self._usual) == FIRST_AFTER and self._owed <= 0
+
+    def took(self, tokens: int, seconds: float, *, measured: bool) -> None:
+        """A step of so many tokens took so long, from the end of the one before it."""
+        if tokens > self.graphed_tokens:
+            return
+        if measured and self._usual:
+            self._owed = max(seconds - statistics.median(self._usual), 0.0) / MEASURED_SHARE
+        elif not measured:
+            self._usual.append(seconds)
+            self._owed -= seconds
 
     def time(self, tokens: int) -> bool:
         """Whether a step of so many tokens is timed."""
-        if not self.timed or tokens <= self.graphed_tokens:
+        if not self.timed or tokens <= self.graphed_tokens or tokens < PREFILL_TOKENS:
             return False
-        self._long += 1
-        return self._long % TIMED_EVERY == 1
+        self._prefills += 1
+        return self._prefills % TIMED_EVERY == 1

@@ -2,7 +2,7 @@
 
 python -m tests.gpu.static_pattern FOLDER PATTERN OPTIONS [[PROMPTS], TOKENS]
 
-prints the answers' tokens as JSON, twice asked, on the line that begins with ANSWERS.
+prints tokens and log-probabilities of the answers as JSON, twice asked, on the line that begins with ANSWERS.
 """
 
 import json
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from tests.gpu.cuda_binding import WIDTHS, engine
+from tests.conformance.engine import Engine
+from tests.gpu.cuda_binding import WIDTHS, Cuda, engine
 
 ANSWERS = "answers: "
 
@@ -35,15 +36,11 @@ def main() -> None:
 
     random_model.write(folder, "DeepseekV32ForCausalLM", seed=0, **WIDTHS)
     strip(folder, pattern)
-    llm = engine(folder, hf_overrides={"index_topk_pattern": pattern}, **options)
-    from vllm import SamplingParams
-
-    params = SamplingParams(max_tokens=work[1], temperature=0, ignore_eos=True, detokenize=False)
+    e = Engine(engine(folder, hf_overrides={"index_topk_pattern": pattern}, **options), Cuda())
     answers = []
     for _ in range(2):
-        assert llm.reset_prefix_cache()
-        outputs = [llm.generate([{"prompt_token_ids": p}], params, use_tqdm=False)[0].outputs[0] for p in work[0]]
-        answers.append([list(o.token_ids) for o in outputs])
+        e.forget()
+        answers.append([[list(a.tokens), list(a.logprobs)] for a in e.ask_each(work[0], work[1])])
     print(ANSWERS + json.dumps(answers), flush=True)
 
 

@@ -20,29 +20,42 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 PATTERN = "FSSFS"
 ASKED = prompts(7, 4000, 2300, 1500, 900, 700, 520, 300)
 TOKENS = 48
-GRAPHS = {"compilation_config": {"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64]}, "gpu_memory_utilization": 0.4}
+GRAPHS = {
+    "compilation_config": {"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64]},
+    "gpu_memory_utilization": 0.4,
+    "max_num_batched_tokens": 4096,
+}
 
 
-Tokens = list[list[int]]
+Clean = tuple[list[Answer], list[Answer]]
+"""What a clean engine answers, twice asked: how far it agrees with itself."""
 
 
-def static_answers(folder: Path) -> tuple[Tokens, Tokens]:
-    """What vLLM's own static pattern answers, twice asked, in a process of its own."""
+def static_answers(folder: Path) -> Clean:
+    """What vLLM's own static pattern answers, in a process of its own."""
     child = [sys.executable, "-m", "tests.gpu.static_pattern", str(folder), PATTERN, json.dumps(GRAPHS), json.dumps([ASKED, TOKENS])]
     out = subprocess.run(child, check=True, capture_output=True, text=True, timeout=500).stdout
-    first, second = json.loads(next(line for line in out.splitlines() if line.startswith(ANSWERS)).removeprefix(ANSWERS))
+    twice = json.loads(next(line for line in out.splitlines() if line.startswith(ANSWERS)).removeprefix(ANSWERS))
+    first, second = ([Answer(tuple(tokens), tuple(logprobs), 0) for tokens, logprobs in answers] for answers in twice)
     return first, second
 
 
-def same(found: Tokens, clean: tuple[Tokens, Tokens]) -> None:
-    """The same tokens, as far as two clean runs agree with each other: on most tokens they must."""
-    sure = 0
-    for got, one, other in zip(found, *clean, strict=True):
-        n = next((i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), len(one))
-        n = min(n, len(got))
-        assert got[:n] == one[:n]
-        sure += n
-    assert sure > 0.6 * sum(len(got) for got in found)
+def difference(one: Answer, other: Answer) -> float:
+    """The largest in log-probability, up to the first other token: two nearly equal ones compete there, or the difference shows."""
+    largest = 0.0
+    for i in range(min(len(one.tokens), len(other.tokens))):
+        largest = max(largest, abs(one.logprobs[i] - other.logprobs[i]))
+        if one.tokens[i] != other.tokens[i]:
+            break
+    return largest
+
+
+def same(found: list[Answer], clean: Clean) -> None:
+    """As near to a clean run as clean runs are to each other: ties among chosen positions are broken by chance."""
+    noise = max(difference(a, b) for a, b in zip(*clean, strict=True))
+    assert noise < 0.1
+    for got, expected in zip(found, clean[0], strict=True):
+        assert difference(got, expected) <= 2 * noise + 0.05
 
 
 @pytest.fixture(scope="module")
@@ -51,57 +64,51 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def native(folder: Path) -> tuple[Tokens, Tokens]:
+def native(folder: Path) -> Clean:
     return static_answers(folder.with_name("static"))
 
 
 @pytest.fixture(scope="module")
-def launched(native: tuple[Tokens, Tokens], folder: Path) -> tuple[Engine, tuple[Tokens, Tokens]]:
+def launched(native: Clean, folder: Path) -> tuple[Engine, Clean]:
     e = Engine(engine(folder, **GRAPHS), Cuda())
-    first = tokens(e.ask_each(ASKED, TOKENS))
+    first = e.ask_each(ASKED, TOKENS)
     e.forget()
-    second = tokens(e.ask_each(ASKED, TOKENS))
+    second = e.ask_each(ASKED, TOKENS)
     e.adopt()
     assert e.state.supported, e.state.reasons
     return e, (first, second)
 
 
 @pytest.fixture
-def untouched(launched: tuple[Engine, tuple[Tokens, Tokens]]) -> tuple[Tokens, Tokens]:
+def untouched(launched: tuple[Engine, Clean]) -> Clean:
     """What the engine answered before the runtime took charge, twice asked."""
     return launched[1]
 
 
 @pytest.fixture
-def under(launched: tuple[Engine, tuple[Tokens, Tokens]]) -> Iterator[Engine]:
+def under(launched: tuple[Engine, Clean]) -> Iterator[Engine]:
     launched[0].reset()
     yield launched[0]
     assert not launched[0].llm.llm_engine.has_unfinished_requests()
 
 
-def tokens(answers: list[Answer]) -> Tokens:
-    return [list(a.tokens) for a in answers]
+def test_off_gives_the_tokens_of_an_unpatched_engine(under: Engine, untouched: Clean) -> None:
+    same(under.ask_each(ASKED, TOKENS), untouched)
 
 
-def test_off_gives_the_tokens_of_an_unpatched_engine(under: Engine, untouched: tuple[Tokens, Tokens]) -> None:
-    same(tokens(under.ask_each(ASKED, TOKENS)), untouched)
-
-
-def test_on_gives_the_tokens_of_vllms_static_pattern(
-    under: Engine, untouched: tuple[Tokens, Tokens], native: tuple[Tokens, Tokens]
-) -> None:
+def test_on_gives_the_tokens_of_vllms_static_pattern(under: Engine, untouched: Clean, native: Clean) -> None:
     with pytest.raises(AssertionError):
         same(native[0], untouched)  # the pattern shows
     under.put(Mode.ON, PATTERN, sample_rows=0)
-    same(tokens(under.ask_each(ASKED, TOKENS)), native)
+    same(under.ask_each(ASKED, TOKENS), native)
     device = under.state.device
     assert device.graphs == device.graphs_wanted > 0
     assert device.graph_bytes < 1 << 30
 
 
-def test_measuring_under_graphs_changes_nothing(under: Engine, native: tuple[Tokens, Tokens]) -> None:
+def test_measuring_under_graphs_changes_nothing(under: Engine, native: Clean) -> None:
     under.put(Mode.ON, PATTERN)
-    same(tokens(under.ask_each(ASKED, TOKENS)), native)
+    same(under.ask_each(ASKED, TOKENS), native)
     assert {s.site for s in under.state.series if s.overlap.count} == {1, 2, 4}
     assert 0 < under.state.device.scratch_bytes < 1 << 30
 
@@ -122,20 +129,20 @@ def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(under
     asked = prompts(11, *[520 + 8 * i for i in range(32)])
     clean = []
     for _ in range(2):
-        clean.append(tokens(under.ask(asked, 128)))
+        clean.append(under.ask(asked, 128))
         under.forget()
     names = [under.start(p, 128) for p in asked]
     while min(under.scheduled(n).num_output_tokens for n in names) < 20:
         under.step()
-    before = [list(under.scheduled(n).output_token_ids) for n in names]
+    before = [under.scheduled(n).num_output_tokens for n in names]
     under.put(Mode.ON, PATTERN)
     while min(under.scheduled(n).num_output_tokens for n in names) < 60:
         under.step()
     under.kill()
-    answers = tokens(under.finish(names))
-    assert [len(a) for a in answers] == [128] * 32
-    same(before, (clean[0], clean[1]))
-    assert [a[: len(b)] for a, b in zip(answers, before, strict=True)] == before
+    answers = under.finish(names)
+    assert [len(a.tokens) for a in answers] == [128] * 32
+    cut = [Answer(a.tokens[:n], a.logprobs[:n], 0) for a, n in zip(answers, before, strict=True)]
+    same(cut, (clean[0], clean[1]))
     assert under.state.requests.touched_by_reuse >= 32
 
 

@@ -3,7 +3,7 @@
 A graph replays what the sites did when it was captured, so each pattern has its own, and a switch is the exchange of two dictionaries. A
 new pattern's graphs are captured as they are needed: the one that a step would replay right before it, and one more at every step, largest
 first; so a step waits for a graph or two, never for all of them. Each is captured by vLLM's own manager, for dummy rows that write nothing.
-All share vLLM's memory pool, since no two run at once; a replaced pattern's graphs are dropped with their dictionary.
+A pattern's graphs have a memory pool of their own, which goes with them when the pattern is replaced.
 
 Traps. While a graph is captured no other thread may call CUDA; the threads that wait for steps' outputs are kept out by `lock`. All ranks
 must capture the same graphs at the same step: what decides is counted, not timed, and memory is asked of all ranks at once.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from indexcache_runtime.engine import Device
-from indexcache_runtime.vllm.architectures.deepseek_v32.seam import RUNNER, Hook
+from indexcache_runtime.vllm.hooks import Hook
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def _dispatched(original: Callable[..., Any]) -> Callable[..., Any]:
     return dispatch
 
 
-DISPATCH = Hook(RUNNER, "dispatch_cg_and_sync_dp", _dispatched)
+DISPATCH = Hook("vllm.v1.worker.gpu.model_runner", "dispatch_cg_and_sync_dp", _dispatched)
 
 
 class GraphSets:
@@ -66,6 +66,7 @@ class GraphSets:
         self._captured: set[Any] = set()
         self._refused = False
         self._bytes = 0
+        self._pool: Any = None
         breakable = self._manager.breakable_cg_runner if self._manager else None
         self._baseline = (self._manager.graphs, breakable.entries if breakable else {}) if self._manager else ({}, {})
         self._wanted = list(self._manager._capture_descs.get(CUDAGraphMode.FULL, [])) if self._manager else []
@@ -93,13 +94,22 @@ class GraphSets:
             self.pattern = pattern
             return
         if pattern is not None and pattern != self._kept:
-            self._graphs, self._entries, self._captured, self._bytes = {}, {}, set(), 0
-            self._kept, self._refused = pattern, not self._room()
+            self._replace(pattern)
         self.pattern = pattern
         graphs, entries = self._baseline if pattern is None else (self._graphs, self._entries)
         self._manager.graphs = graphs
         if self._manager.breakable_cg_runner is not None:
             self._manager.breakable_cg_runner.entries = entries
+
+    def _replace(self, pattern: str) -> None:
+        """Forget the graphs of the pattern before."""
+        import torch
+
+        self._graphs, self._entries, self._captured, self._bytes = {}, {}, set(), 0
+        self._kept, self._pool = pattern, torch.cuda.graph_pool_handle()
+        gc.collect()
+        torch.cuda.empty_cache()  # gives a pool without graphs back
+        self._refused = not self._room()
 
     def captured(self, desc: Any) -> bool:
         """Whether a step of this shape can run as it is under the pattern in force."""
@@ -118,12 +128,14 @@ class GraphSets:
 
         if self._refused:
             return False
-        runner, manager = self._runner, self._manager
-        wanted = manager._capture_descs
+        runner, manager, breakable = self._runner, self._manager, self._manager.breakable_cg_runner
+        wanted, pool = manager._capture_descs, manager.pool
         with self.lock, _quietly():
             torch.cuda.synchronize()
             before = torch.cuda.mem_get_info()[0]
-            manager._capture_descs = {desc.cg_mode: [desc]}
+            manager._capture_descs, manager.pool = {desc.cg_mode: [desc]}, self._pool
+            if breakable is not None:
+                breakable.graph_pool = self._pool
             try:
                 manager.capture(
                     runner.model,
@@ -138,7 +150,9 @@ class GraphSets:
                     lora_capture_hook=None,
                 )
             finally:
-                manager._capture_descs = wanted
+                manager._capture_descs, manager.pool = wanted, pool
+                if breakable is not None:
+                    breakable.graph_pool = pool
             torch.cuda.synchronize()
             self._bytes += max(before - torch.cuda.mem_get_info()[0], 0)
         self._captured.add(desc)

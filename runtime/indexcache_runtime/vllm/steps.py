@@ -61,11 +61,12 @@ class Steps:
 
     def update(self, scheduler_output: Any, model_runner_output: Any) -> Any:
         """In place of Scheduler.update_from_output."""
-        if scheduler_output.total_num_scheduled_tokens:
-            self._control.ended()
+        plan: StepPlan | None = getattr(scheduler_output, PLAN, None)
+        if tokens := scheduler_output.total_num_scheduled_tokens:
+            self._pace.took(tokens, self._control.ended(), measured=plan is not None and bool(plan.rows))
         measured: Measured | None = getattr(model_runner_output, MEASURED, None)
-        if measured is not None:
-            self._control.measured(getattr(scheduler_output, PLAN), measured)
+        if measured is not None and plan is not None:
+            self._control.measured(plan, measured)
         return self._update(scheduler_output, model_runner_output)
 
     def record_hits(self, request: Any, num_hits: int) -> None:

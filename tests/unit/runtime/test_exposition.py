@@ -96,3 +96,17 @@ def test_a_tripped_breaker_shows() -> None:
 
 def test_before_the_first_answer_only_that_is_said() -> None:
     assert scrape(None, None) == {("indexcache_control_up", frozenset()): 0.0}
+
+
+def test_the_device_is_told_where_there_is_one() -> None:
+    from indexcache_core.contract import DeviceUse, StepTime
+
+    timed = StepTime(steps=2, indexer_seconds=3.0, attention_seconds=1.0, rest_seconds=0.5)
+    device = DeviceUse(graph_bytes=7, scratch_bytes=5, graphs=3, graphs_wanted=11)
+    state = State(supported=True, incarnation="i", prefill_reuse=timed, device=device)
+    samples = {(s.name, *s.labels.values()): s.value for family in families(state, 0.0) for s in family.samples}
+    assert samples[("indexcache_timed_prefill_steps_total", "", "", "", "", "reuse")] == 2
+    assert samples[("indexcache_timed_prefill_seconds_total", "", "", "", "", "reuse", "indexer")] == 3.0
+    assert samples[("indexcache_device_bytes", "", "", "", "", "graphs")] == 7
+    assert samples[("indexcache_graphs", "", "", "", "", "captured")] == 3
+    assert not any(key[-1] == "all-full" for key in samples if key[0] == "indexcache_timed_prefill_steps_total")

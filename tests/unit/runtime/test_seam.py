@@ -3,7 +3,7 @@
 import ast
 import functools
 import importlib.util
-import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,34 +48,8 @@ def test_the_installed_release_has_them_all() -> None:
         (lambda m, n: list(reversed(parameters(m, n) or [])), "order"),
     ],
 )
-def test_what_differs_is_named(found: seam.Callable[[str, str], list[str] | None], said: str) -> None:
+def test_what_differs_is_named(found: Callable[[str, str], list[str] | None], said: str) -> None:
     reasons = seam.misfits(found)
     assert len(reasons) >= len(seam.SIGNATURES)
     assert all(reason.startswith("vllm: ") for reason in reasons)
     assert any(said in reason for reason in reasons)
-
-
-def test_a_hook_is_there_while_somebody_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("a_module")
-    module.f = original = lambda x: x  # type: ignore[attr-defined]
-    monkeypatch.setitem(__import__("sys").modules, "a_module", module)
-    hook = seam.Hook("a_module", "f", lambda f: lambda x: f(x) + 1)
-    one, other = object(), object()
-    hook.use(one, True)
-    hook.use(other, True)
-    assert module.f(1) == 2
-    hook.use(one, False)
-    assert module.f(1) == 2
-    hook.use(other, False)
-    assert module.f is original
-
-
-def test_arguments_are_set_however_they_are_passed() -> None:
-    def f(a: int, b: int, c: int = 0, d: int = 0) -> None: ...
-
-    arguments = seam.Arguments(f)
-    kwargs = {"d": 4}
-    assert arguments.put({"b": 20, "c": 30, "d": 40}.items(), (1, 2), kwargs) == [1, 20]
-    assert kwargs == {"c": 30, "d": 40}
-    assert arguments.get("a", (1, 2), {}) == 1
-    assert arguments.get("d", (1, 2), {}) is None

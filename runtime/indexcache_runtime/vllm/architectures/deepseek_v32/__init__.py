@@ -16,7 +16,7 @@ from indexcache_core.pattern import FULL, SHARED, leaders
 from indexcache_runtime.engine import Device, Measured, Pending, StepPlan
 from indexcache_runtime.vllm.architectures import Unfit
 from indexcache_runtime.vllm.architectures.deepseek_v32 import seam
-from indexcache_runtime.vllm.architectures.deepseek_v32.rows import SITES_A_STEP, Rows
+from indexcache_runtime.vllm.architectures.deepseek_v32.rows import TURNS, Rows
 from indexcache_runtime.vllm.architectures.deepseek_v32.shared import NORM_ROPE
 from indexcache_runtime.vllm.architectures.deepseek_v32.site import CudaSite
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Timer
@@ -126,7 +126,7 @@ class Cuda:
         """Sites take turns; in shadow the leaders of those measured keep their rows."""
         shared = [i for i, letter in enumerate(plan.pattern) if letter == SHARED]
         start = self._turn % len(shared)
-        turn = [shared[(start + n) % len(shared)] for n in range(min(SITES_A_STEP, len(shared)))]
+        turn = [shared[(start + n) % len(shared)] for n in range(-(-len(shared) // TURNS))]
         self._turn = start + len(turn)
         leading = leaders(plan.pattern)
         how: dict[int, dict[str, Any]] = {i: {"compare_with": leading[i]} for i in turn}

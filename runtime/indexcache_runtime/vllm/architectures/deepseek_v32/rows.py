@@ -14,8 +14,8 @@ from indexcache_kernels.reuse_overlap import reuse_overlap
 
 from indexcache_runtime.engine import Measured, Pending, Row
 
-SITES_A_STEP = 8
-"""Sites measured in a step at most: some tens of rows at each take well under a hundredth of a prefill step."""
+TURNS = 4
+"""Steps in which all Shared sites had their turn: measuring a quarter of them takes well under a hundredth of a prefill step."""
 
 
 class Rows:

@@ -1,4 +1,4 @@
-"""What of vLLM's CUDA classes this architecture touches: names that must be there, and module functions that it wraps.
+"""What of vLLM's CUDA classes this architecture touches: the names and parameters that must be there.
 
 A Shared layer runs vLLM's own forward of a layer that has no indexer (`skip_topk`), with one difference: the kernel that norms and rotates
 also makes and writes the indexer's key, as it does in a Full layer. That kernel is called through a name of the attention module, and so
@@ -9,11 +9,10 @@ The signatures were read in vLLM 0.32.0 and 0.33.0; what a later one moves or re
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 ATTENTION = "vllm.models.deepseek_v32.attention"
-RUNNER = "vllm.v1.worker.gpu.model_runner"
 
 SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
     ATTENTION: {
@@ -47,7 +46,7 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "CudaGraphManager.run_fullgraph": ("self", "desc"),
     },
-    RUNNER: {"GPUModelRunner.prepare_inputs": ("self", "scheduler_output", "batch_req_state", "batch_desc")},
+    "vllm.v1.worker.gpu.model_runner": {"GPUModelRunner.prepare_inputs": ("self", "scheduler_output", "batch_req_state", "batch_desc")},
     "vllm.v1.worker.gpu.dp_utils": {"dispatch_cg_and_sync_dp": ("cudagraph_manager", "need_eager")},
 }  # fmt: skip
 """By module and qualified name, parameters that must be there, in this order, others between them or not."""
@@ -77,48 +76,3 @@ def imported(module: str, name: str) -> list[str] | None:
     except (ImportError, AttributeError):
         return None
     return list(inspect.signature(found).parameters)
-
-
-class Hook:
-    """A module's function, wrapped while anybody uses it."""
-
-    def __init__(self, module: str, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        self._module, self._name, self._wrap = module, name, wrap
-        self._users: set[int] = set()
-        self.original: Callable[..., Any] | None = None
-
-    def use(self, user: object, wanted: bool) -> None:
-        """Whether this user wants the function wrapped. Between steps only."""
-        (self._users.add if wanted else self._users.discard)(id(user))
-        if bool(self._users) == (self.original is not None):
-            return
-        module = importlib.import_module(self._module)
-        if self.original is None:
-            self.original = getattr(module, self._name)
-            setattr(module, self._name, self._wrap(self.original))
-        else:
-            setattr(module, self._name, self.original)
-            self.original = None
-
-
-class Arguments:
-    """Sets arguments of a call by name, however the caller passed them."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._places = {name: i for i, name in enumerate(inspect.signature(function).parameters)}
-
-    def get(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The argument passed, None if none was."""
-        place = self._places[name]
-        return args[place] if place < len(args) else kwargs.get(name)
-
-    def put(self, new: Iterable[tuple[str, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """Positional arguments with `new` among them; what wasn't passed by position goes into `kwargs`."""
-        out = list(args)
-        for name, value in new:
-            place = self._places[name]
-            if place < len(out):
-                out[place] = value
-            else:
-                kwargs[name] = value
-        return out

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from indexcache_runtime.vllm.architectures.deepseek_v32.seam import ATTENTION, Arguments, Hook
+from indexcache_runtime.vllm.architectures.deepseek_v32.seam import ATTENTION
+from indexcache_runtime.vllm.hooks import Arguments, Hook
 
 FORKED = 256
 """Up to so many tokens the projection runs on a stream of its own; larger products fill the device anyway."""

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from indexcache_runtime.engine import Measured, Parts, Pending
-from indexcache_runtime.vllm.architectures.deepseek_v32.seam import ATTENTION, Hook
+from indexcache_runtime.vllm.architectures.deepseek_v32.seam import ATTENTION
+from indexcache_runtime.vllm.hooks import Hook
 
 _timing: list["Timer"] = []
 """The timer of the step under way, one at most."""

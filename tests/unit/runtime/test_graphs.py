@@ -1,0 +1,150 @@
+"""Sets of CUDA graphs by pattern, with a stand-in for vLLM's graph manager: what is captured when, and whose graphs are in force."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from indexcache_runtime.vllm import graphs
+from indexcache_runtime.vllm.graphs import GraphSets
+from vllm.config import CUDAGraphMode
+
+
+class Desc(NamedTuple):
+    """vLLM's descriptor of a graph, in what matters here."""
+
+    cg_mode: CUDAGraphMode
+    num_tokens: int
+
+
+FULL = [Desc(CUDAGraphMode.FULL, n) for n in (8, 4, 2, 1)]
+PIECEWISE = [Desc(CUDAGraphMode.PIECEWISE, n) for n in (16, 8)]
+
+
+class Manager:
+    """Captures what it is told to, into the dictionaries it has."""
+
+    def __init__(self) -> None:
+        self._capture_descs = {CUDAGraphMode.FULL: FULL, CUDAGraphMode.PIECEWISE: PIECEWISE}
+        self.graphs: dict[Desc, str] = dict.fromkeys(FULL, "baseline")
+        self.breakable_cg_runner = SimpleNamespace(entries=dict.fromkeys(PIECEWISE, "baseline"), graph_pool="pool")
+        self.pool = "pool"
+        self.captured: list[Desc] = []
+
+    def capture(self, *args: Any, **kwargs: Any) -> None:
+        for mode, descs in self._capture_descs.items():
+            for desc in descs:
+                assert self.pool == self.breakable_cg_runner.graph_pool != "pool"
+                into = self.graphs if mode == CUDAGraphMode.FULL else self.breakable_cg_runner.entries
+                assert desc not in into
+                into[desc] = "pattern"
+                self.captured.append(desc)
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of device memory that are free; a device that isn't there."""
+    memory = [64 << 30]
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (memory[0], 80 << 30))
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    monkeypatch.setattr("vllm.distributed.parallel_state.get_tp_group", lambda: SimpleNamespace(world_size=1))
+    monkeypatch.setattr(graphs.DISPATCH, "use", lambda user, wanted: None)
+    monkeypatch.setattr(graphs, "_quietly", graphs.contextlib.nullcontext)
+    return memory
+
+
+@pytest.fixture
+def sets(free: list[int]) -> GraphSets:
+    names = ("model", "model_state", "input_buffers", "intermediate_tensors", "block_tables", "attn_groups", "kv_cache_config")
+    runner = SimpleNamespace(cudagraph_manager=Manager(), use_aux_hidden_state_outputs=False, **dict.fromkeys(names))
+    return GraphSets(runner)
+
+
+def dispatch(sets: GraphSets, desc: Desc) -> tuple[Desc, bool]:
+    """What vLLM's dispatch gives for a step of this shape: the descriptor, and whether the step must run without graphs."""
+
+    def original(manager: Any, *, need_eager: bool = False) -> tuple[Desc, bool]:
+        return (Desc(CUDAGraphMode.NONE, desc.num_tokens) if need_eager else desc), need_eager
+
+    wrapped: Callable[..., tuple[Desc, bool]] = graphs._dispatched(original)
+    return wrapped(sets._manager)
+
+
+def test_the_baselines_graphs_come_back_as_they_were(sets: GraphSets) -> None:
+    manager = sets._manager
+    before = manager.graphs, manager.breakable_cg_runner.entries
+    sets.use("FS", eager=False)
+    assert manager.graphs == {}
+    assert manager.breakable_cg_runner.entries == {}
+    dispatch(sets, FULL[0])
+    sets.use(None, eager=False)
+    assert (manager.graphs, manager.breakable_cg_runner.entries) == before
+    assert manager.graphs is before[0]
+    assert manager.pool == manager.breakable_cg_runner.graph_pool == "pool"
+
+
+def test_a_step_waits_for_its_own_graph_and_each_step_captures_one_more(sets: GraphSets) -> None:
+    manager = sets._manager
+    sets.use("FS", eager=False)
+    assert dispatch(sets, FULL[2]) == (FULL[2], False)
+    assert manager.captured == [FULL[2]]
+    for _ in range(6):
+        sets.more()
+    assert manager.captured == [FULL[2], FULL[0], FULL[1], FULL[3]]
+    assert dispatch(sets, FULL[1]) == (FULL[1], False)
+    assert dispatch(sets, PIECEWISE[1]) == (PIECEWISE[1], False)
+    assert manager.captured[4:] == [PIECEWISE[1]]
+    assert (sets.device.graphs, sets.device.graphs_wanted) == (4, 4)
+
+
+def test_back_to_the_same_pattern_captures_nothing(sets: GraphSets) -> None:
+    for _ in range(3):
+        sets.use("FS", eager=False)
+        assert dispatch(sets, FULL[0]) == (FULL[0], False)
+        sets.use(None, eager=False)
+    assert sets._manager.captured == [FULL[0]]
+
+
+def test_another_pattern_starts_anew(sets: GraphSets) -> None:
+    sets.use("FS", eager=False)
+    dispatch(sets, FULL[0])
+    sets.use("FF", eager=False)
+    assert sets._manager.graphs == {}
+    dispatch(sets, FULL[0])
+    assert sets._manager.captured == [FULL[0], FULL[0]]
+
+
+def test_a_step_that_measures_runs_without_graphs(sets: GraphSets) -> None:
+    sets.use("FS", eager=True)
+    assert dispatch(sets, FULL[0]) == (Desc(CUDAGraphMode.NONE, 8), True)
+    sets.use(None, eager=True)
+    assert dispatch(sets, FULL[0]) == (Desc(CUDAGraphMode.NONE, 8), True)
+    sets.use(None, eager=False)
+    assert dispatch(sets, FULL[0]) == (FULL[0], False)
+    assert sets._manager.captured == []
+
+
+def test_without_memory_to_spare_a_pattern_runs_without_graphs(sets: GraphSets, free: list[int]) -> None:
+    free[0] = 1 << 30
+    sets.use("FS", eager=False)
+    assert dispatch(sets, FULL[0]) == (Desc(CUDAGraphMode.NONE, 8), True)
+    sets.more()
+    assert sets._manager.captured == []
+    sets.use(None, eager=False)
+    assert dispatch(sets, FULL[0]) == (FULL[0], False)
+
+
+def test_an_engine_without_graphs(free: list[int]) -> None:
+    sets = GraphSets(SimpleNamespace(cudagraph_manager=None))
+    assert sets.graphed_tokens == 0
+    sets.use("FS", eager=True)
+    sets.more()
+    sets.use(None, eager=False)
+    assert sets.device.graphs_wanted == 0
+
+
+def test_how_long_steps_are_replayed(sets: GraphSets) -> None:
+    assert sets.graphed_tokens == 16
