@@ -77,7 +77,9 @@ def assign(look: Look, status: Status, kinds: dict[str, str]) -> Status:
         permit = permit_seconds(look.spec, kind) if kind in (CANARY, PROMOTED) else old.permit_seconds
         if kind not in (CANARY, PROMOTED) and pod.state is not None and pod.state.mode is not Mode.ON and pod.state.epoch >= epoch:
             permit = 0.0
-        pods.append(old.model_copy(update={"desired": wanted, "epoch": epoch, "permit_seconds": permit}))
+        # What a try confirmed ends with it: in the next the same engine has to fall silent and answer anew.
+        kept = old.confirmed if kind in (CANARY, PROMOTED) else ""
+        pods.append(old.model_copy(update={"desired": wanted, "epoch": epoch, "permit_seconds": permit, "confirmed": kept}))
     return status.model_copy(update={"pods": pods, "epoch": new if used else status.epoch})
 
 

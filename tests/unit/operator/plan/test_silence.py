@@ -8,7 +8,7 @@ from indexcache_operator.plan import silence
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
 
-from tests.unit.operator.plan.world import World, good
+from tests.unit.operator.plan.world import World, good, spec
 
 POD = "pod-1"
 """The first that a canary takes."""
@@ -81,6 +81,22 @@ def test_a_request_to_a_silent_pod_takes_the_silence_back() -> None:
     world.look()
     assert world.modes() == {Mode.SHADOW}
     world.until(Phase.PROMOTED)
+
+
+@pytest.mark.parametrize("end", [Phase.PROMOTED, Phase.FELL_BACK])
+def test_a_pod_that_was_silent_in_an_earlier_try_is_not_therefore_silent_in_the_next(end: Phase) -> None:
+    world = World(recall=good).until(Phase.CANARY).wait(lambda w: w.status.traffic.desired > 0)
+    if end is Phase.FELL_BACK:
+        world.annotations["indexcache.dev/kill"] = world.status.revision
+    world.until(end)
+    world.spec = spec(indexCache={"pattern": "FFFS", "minContextTokens": 0})
+    world.until(Phase.CANARY)
+    reused = world.reuse_admitted
+    never_reuses(leaving(world), 60)
+    assert world.reuse_admitted == reused
+    world.cut_off = False
+    world.until(Phase.PROMOTED)
+    assert world.strays == 0
 
 
 def test_a_new_operator_knows_which_pod_was_silent() -> None:
