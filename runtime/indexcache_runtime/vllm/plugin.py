@@ -119,7 +119,7 @@ def _probe(core: Any, found: str) -> Probe:
     config = core.vllm_config
     architecture = ", ".join(config.model_config.architectures)
     platform = current_platform.device_type
-    if reasons := refusals.of_version(found, platform) or refusals.of_config(config, platform):
+    if reasons := refusals.of_version(found, platform) or refusals.of_config(config):
         return Probe(architecture, reasons=tuple(reasons))
     answers = core.collective_rpc(worker.METHOD)
     probes = [

@@ -33,8 +33,8 @@ def of_version(version: str, platform: str) -> list[str]:
     return [f"vllm: version {version}; on {platform} only {', '.join(s + '.*' for s in known)} is supported, use such an image"]
 
 
-def of_config(config: Any, platform: str, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Reasons against a VllmConfig on a platform ("cpu", "cuda", ...), in a process with this environment."""
+def of_config(config: Any, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Reasons against a VllmConfig in a process with this environment."""
     reasons = []
     hf = config.model_config.hf_text_config
     if not hasattr(hf, "index_topk"):
@@ -61,7 +61,7 @@ def of_config(config: Any, platform: str, environment: Mapping[str, str] = os.en
         reasons.append("--attention-config hisparse_config: set; its caches are bound to leaders at start-up, remove it")
     if getattr(config, "lora_config", None) is not None:
         reasons.append("--enable-lora: set; what was measured and probed on one adapter says nothing of another, remove it")
-    if platform == "cpu" and (cache := str(config.cache_config.cache_dtype)).startswith("fp8"):
+    if (cache := str(config.cache_config.cache_dtype)).startswith("fp8"):
         reasons.append(f"--kv-cache-dtype: {cache}; only the model's own type is supported")
     if (executor := parallel.distributed_executor_backend) not in ("uni", "mp", None):
         reasons.append(f"--distributed-executor-backend: {executor}; only uni and mp are supported")
