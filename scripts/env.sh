@@ -47,9 +47,21 @@ if [ "${2:-dev}" = dev ] && ! ready dev "$wanted"; then
   echo "$wanted" >"$CACHE/env/dev.stamp"; say "dev: ready in $((SECONDS - t)) s"
 fi
 
+user() {  # the name of a cluster that runs: its engine pods mount the environment
+  local file pid
+  for file in "$CACHE"/clusters/*/state/launcher; do
+    [ -s "$file" ] || continue
+    read -r pid _ <"$file"
+    if [ "$(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null)" = "$(cut -d' ' -f22 "$file")" ]; then basename "${file%/state/launcher}"; fi
+  done
+}
+
 sources=$(find testbed/dsa_cpu testbed/vllm_name -name '*.py' -o -name '*.toml' | sort | xargs cat | sha256sum | cut -c1-16)
 wanted=$(stamp requirements/engine.txt scripts/env.sh <(echo "$sources"))
 if [ "${2:-engine}" = engine ] && ! ready engine "$wanted"; then
+  for name in $(user); do
+    die "engine: to be made anew, but pods of the testbed $name mount it; end it first: make down, or testbed down --name $name"
+  done
   say "engine: vLLM for CPUs, as pods mount it (6 GB, hard-linked)"
   t=$SECONDS; rm -rf "$CACHE/env/engine"; "$UV" venv -q --relocatable --python "$PYTHON" "$CACHE/env/engine"
   "$UV" pip install -q --python "$CACHE/env/engine/bin/python" --require-hashes --no-deps --compile-bytecode \
