@@ -64,6 +64,7 @@ class GraphSets:
         self._graphs: dict[Any, Any] = {}
         self._entries: dict[Any, Any] = {}
         self._captured: set[Any] = set()
+        self._left: list[Any] = []
         self._refused = False
         self._bytes = 0
         self._pool: Any = None
@@ -106,6 +107,7 @@ class GraphSets:
         import torch
 
         self._graphs, self._entries, self._captured, self._bytes = {}, {}, set(), 0
+        self._left = self._wanted.copy()
         self._kept, self._pool = pattern, torch.cuda.graph_pool_handle()
         gc.collect()
         torch.cuda.empty_cache()  # gives a pool without graphs back
@@ -117,10 +119,12 @@ class GraphSets:
 
     def more(self) -> None:
         """Capture one more graph of the pattern in force, if any is left."""
-        if self.pattern is not None and not self._refused:
-            left = next((desc for desc in self._wanted if desc not in self._captured), None)
-            if left is not None:
-                self.capture(left)
+        if self.pattern is None or self._refused:
+            return
+        while self._left:
+            if (desc := self._left.pop(0)) not in self._captured:
+                self.capture(desc)
+                return
 
     def capture(self, desc: Any) -> bool:
         """Capture a graph of the pattern in force. The sites are as the pattern says. False: there is no room for it."""

@@ -132,12 +132,10 @@ class Steps:
         timed = self._pace.time(tokens)
         shared = "S" in behaviour.pattern and bool(scheduled)
         rows: tuple[Row, ...] = ()
-        if shared and not timed:
+        if shared and not timed and self._pace.measure(tokens):
             with self._control.ledger() as ledger:
                 users = [s for s in scheduled if not ledger.is_probe(s.request)]
             rows = choose(users, self._control.k, behaviour.sample_rows, self._rng)
-            if rows and not self._pace.measure(tokens):
-                rows = ()
         if shared and behaviour.mode is Mode.ON:
             return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed)
         if rows:
