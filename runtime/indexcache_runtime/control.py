@@ -180,6 +180,6 @@ class Control:
                 "step_seconds": now - oldest if oldest is not None else 0.0,
                 "prefill_full": self._device.times(reuse=False),
                 "prefill_reuse": self._device.times(reuse=True),
-                "device": self._device.use(),
+                "device": self._device.use,
             }
         )

@@ -1,23 +1,24 @@
 """What workers tell of their device: where the time of prefill steps went, and what switching holds. Pure, not thread-safe."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from indexcache_core.contract import DeviceUse, StepTime
 
-from indexcache_runtime.engine import Device, Measured
+from indexcache_runtime.engine import Measured
 
 
 @dataclass
 class DeviceLog:
     """One engine's: cumulative times of the steps that were timed, all Full and with reuse apart."""
 
-    device: Device = field(default_factory=Device)
+    use: DeviceUse = field(default_factory=DeviceUse)
+    """As last told."""
     _sums: dict[bool, StepTime] = field(default_factory=lambda: {False: StepTime(), True: StepTime()})
 
     def add(self, measured: Measured, *, reuse: bool) -> None:
         """Take up what a step told."""
         if measured.device is not None:
-            self.device = measured.device
+            self.use = measured.device
         if (parts := measured.parts) is not None:
             before = self._sums[reuse]
             self._sums[reuse] = StepTime(
@@ -30,7 +31,3 @@ class DeviceLog:
     def times(self, *, reuse: bool) -> StepTime:
         """As it travels."""
         return self._sums[reuse]
-
-    def use(self) -> DeviceUse:
-        """As it travels."""
-        return DeviceUse(**asdict(self.device))

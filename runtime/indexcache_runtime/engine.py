@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from indexcache_core.contract import Mode, Site
+from indexcache_core.contract import DeviceUse, Mode, Site
 
 
 class SiteMode(StrEnum):
@@ -64,18 +64,6 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Device:
-    """What switching holds on a worker's device, in bytes, and how far the graphs of the pattern in force are captured."""
-
-    graph_bytes: int = 0
-    """Of the graphs of the pattern: the baseline's are vLLM's own."""
-    scratch_bytes: int = 0
-    """Of measurement, at its peak."""
-    graphs: int = 0
-    graphs_wanted: int = 0
-
-
-@dataclass(frozen=True)
 class Measured:
     """What a worker measured in a step: for Shared sites of the pattern, by index, a value in [0, 1] for each row of the plan.
 
@@ -85,7 +73,7 @@ class Measured:
     overlap: dict[int, list[float]] = field(default_factory=dict)
     recall: dict[int, list[float]] = field(default_factory=dict)
     parts: Parts | None = None
-    device: Device | None = None
+    device: DeviceUse | None = None
     """Where it changed."""
 
 

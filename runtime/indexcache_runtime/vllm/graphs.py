@@ -16,7 +16,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from indexcache_runtime.engine import Device
+from indexcache_core.contract import DeviceUse
+
 from indexcache_runtime.vllm.hooks import Hook
 
 logger = logging.getLogger(__name__)
@@ -82,10 +83,10 @@ class GraphSets:
         return max((d.num_tokens for descs in self._manager._capture_descs.values() for d in descs), default=0)
 
     @property
-    def device(self) -> Device:
+    def device(self) -> DeviceUse:
         """How far they are captured."""
         wanted = 0 if self.pattern is None else len(self._wanted)
-        return Device(graph_bytes=self._bytes, graphs=len(self._graphs), graphs_wanted=wanted)
+        return DeviceUse(graph_bytes=self._bytes, graphs=len(self._graphs), graphs_wanted=wanted)
 
     def use(self, pattern: str | None, *, eager: bool) -> None:
         """In the next step the sites follow this pattern; None: all Full."""

@@ -55,7 +55,7 @@ class Steps:
         tokens = output.total_num_scheduled_tokens
         if tokens and (plan := self._plan(measurable, behaviour, tokens)) is not None:
             setattr(output, PLAN, plan)
-        if output.total_num_scheduled_tokens:
+        if tokens:
             self._control.started()
         return output
 

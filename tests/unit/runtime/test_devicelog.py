@@ -2,7 +2,7 @@
 
 from indexcache_core.contract import DeviceUse, StepTime
 from indexcache_runtime.devicelog import DeviceLog
-from indexcache_runtime.engine import Device, Measured, Parts
+from indexcache_runtime.engine import Measured, Parts
 
 
 def test_times_add_up_apart() -> None:
@@ -15,7 +15,7 @@ def test_times_add_up_apart() -> None:
 
 def test_the_last_word_on_the_device_counts() -> None:
     log = DeviceLog()
-    assert log.use() == DeviceUse()
-    log.add(Measured(device=Device(graph_bytes=5, scratch_bytes=7, graphs=1, graphs_wanted=51)), reuse=True)
+    assert log.use == DeviceUse()
+    log.add(Measured(device=DeviceUse(graph_bytes=5, scratch_bytes=7, graphs=1, graphs_wanted=51)), reuse=True)
     log.add(Measured(), reuse=True)
-    assert log.use() == DeviceUse(graph_bytes=5, scratch_bytes=7, graphs=1, graphs_wanted=51)
+    assert log.use == DeviceUse(graph_bytes=5, scratch_bytes=7, graphs=1, graphs_wanted=51)

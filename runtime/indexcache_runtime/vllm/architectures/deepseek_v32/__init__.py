@@ -10,10 +10,10 @@ import re
 from typing import Any
 
 import torch
-from indexcache_core.contract import Mode, Site
+from indexcache_core.contract import DeviceUse, Mode, Site
 from indexcache_core.pattern import FULL, SHARED, leaders
 
-from indexcache_runtime.engine import Device, Measured, Pending, StepPlan
+from indexcache_runtime.engine import Measured, Pending, StepPlan
 from indexcache_runtime.vllm.architectures import Unfit
 from indexcache_runtime.vllm.architectures.deepseek_v32 import seam
 from indexcache_runtime.vllm.architectures.deepseek_v32.rows import TURNS, Rows
@@ -47,7 +47,7 @@ class Cuda:
         self._turn = 0
         self._watching: list[CudaSite] = []
         self._plan: StepPlan | None = None
-        self._told = Device()
+        self._told = DeviceUse()
         self._prepare = runner.prepare_inputs
         runner.prepare_inputs = self._prepared
 
@@ -100,10 +100,9 @@ class Cuda:
 
         return read
 
-    def _changed(self) -> Device | None:
-        device = self._graphs.device
+    def _changed(self) -> DeviceUse | None:
         scratch = self._fixed_bytes + self._rows.scratch_bytes
-        told = Device(device.graph_bytes, scratch, device.graphs, device.graphs_wanted)
+        told = self._graphs.device.model_copy(update={"scratch_bytes": scratch})
         if told == self._told:
             return None
         self._told = told
