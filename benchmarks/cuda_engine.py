@@ -110,6 +110,7 @@ class Engine:
         )
         self.core = self.llm.llm_engine.engine_core.engine_core
         self.random = random.Random(name)
+        self.prompts: dict[str, list[int]] = {}
         self.port = port
         if self.ours:
             from indexcache_runtime.server import serve as control
@@ -133,28 +134,25 @@ class Engine:
             "cuda": str(torch.version.cuda),
         }
 
-    def prefill(self, length: int) -> float:
-        """Seconds to the first token of a fresh prompt of so many tokens, which `decode` goes on with."""
-        self.prompt = [self.random.randrange(2, 32000) for _ in range(length)]
-        (output,) = self._generate([self.prompt], 1)
+    def prefill(self, length: int, name: str = "") -> float:
+        """Seconds to the first token of a fresh prompt of so many tokens, which `decode` of that name goes on with."""
+        self.prompts[name] = self._prompt(length)
+        (output,) = self._generate([self.prompts[name]], 1)
         seconds: float = output.metrics.first_token_latency
         return seconds
 
-    def decode(self, tokens: int) -> float:
-        """Seconds for each further token of the last prompt, which is in the cache."""
-        (output,) = self._generate([self.prompt], tokens)
+    def decode(self, tokens: int, name: str = "") -> float:
+        """Seconds for each further token of the last prompt of that name, which is in the cache."""
+        (output,) = self._generate([self.prompts[name]], tokens)
         m = output.metrics
         return (m.last_token_ts - m.first_token_ts) / (tokens - 1)
 
-    def full_cache(self, contexts: int, length: int, tokens: int, *, seed: int) -> float:
-        """Decoded tokens a second, of so many contexts at once. The same seed again: the prompts are in the cache."""
-        source = random.Random(seed)
-        asked = [[source.randrange(2, 32000) for _ in range(length)] for _ in range(contexts)]
-        outputs = self._generate(asked, tokens)
-        begin = max(o.metrics.first_token_ts for o in outputs)
-        end = max(o.metrics.last_token_ts for o in outputs)
-        done = sum((tokens - 1) * (end - begin) / (o.metrics.last_token_ts - o.metrics.first_token_ts) for o in outputs)
-        return done / (end - begin)
+    def full_cache(self, contexts: int, length: int, tokens: int) -> float:
+        """Decoded tokens a second, of so many contexts at once, which are in the cache."""
+        asked = [self._prompt(length) for _ in range(contexts)]
+        self._generate(asked, 1)
+        decoded = [o.metrics for o in self._generate(asked, tokens)]
+        return sum((tokens - 1) / (m.last_token_ts - m.first_token_ts) for m in decoded)
 
     def answers(self, prompts: list[list[int]], tokens: int) -> list[list[int]]:
         """Greedy answers, all at once."""

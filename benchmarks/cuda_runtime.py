@@ -24,10 +24,12 @@ from typing import Any
 from benchmarks.cuda_engine import Arm
 
 LAYERS, CUT = 47, 18
-CONTEXTS = {10_240: 9, 61_440: 5, 122_880: 3, 200_000: 2}
-"""Tokens, and rounds in turns."""
-DECODED, DECODES = 256, 4
-"""Tokens generated at a time, and how often after each prefill: the prompt is in the cache."""
+CONTEXTS = {10_240: 8, 61_440: 5, 122_880: 3, 200_000: 3}
+"""Tokens, and rounds of prefills in turns."""
+DECODED, DECODES = 96, 16
+"""Tokens generated at a time, and rounds of it in turns: the prompts are in the cache."""
+MEASURED = ("shadow", "on measured")
+"""Arms that measure."""
 KV_TOKEN = 576 * 2 + 132
 """Bytes of a token's keys and values in one layer, its index key included."""
 
@@ -64,12 +66,13 @@ class Report:
         say(f"{name:32} {value:10.4f} {unit}")
 
 
-def start(report: Report, layers: int, *names: str, kv_bytes: int = 0) -> dict[str, Arm]:
-    """Engines, beside each other."""
-    kv = kv_bytes or int(1.15 * max(CONTEXTS) * KV_TOKEN * layers)
+def start(report: Report, layers: int, **contexts: int) -> dict[str, Arm]:
+    """Engines by name, beside each other; each has a cache for so many of the longest contexts."""
     began = time.monotonic()
-    arms = {name: Arm(name, layers=layers, pattern=pattern(layers), tokens=max(CONTEXTS), kv_bytes=kv, port=9470) for name in names}
-    for name in names:
+    kv = int(1.05 * max(CONTEXTS) * KV_TOKEN * layers)
+    shape: dict[str, Any] = {"layers": layers, "pattern": pattern(layers), "tokens": max(CONTEXTS), "port": 9470}
+    arms = {name: Arm(name, kv_bytes=n * kv, **shape) for name, n in contexts.items()}
+    for name in arms:
         report.versions(arms[name].ready())
         say(f"{name}: {layers} layers, ready after {time.monotonic() - began:.0f} s")
     return arms
@@ -81,18 +84,22 @@ class Runs:
     def __init__(self) -> None:
         self.seconds: dict[str, dict[tuple[str, int], list[float]]] = {"prefill": defaultdict(list), "decode": defaultdict(list)}
 
-    def take(self, name: str, arm: Arm, length: int, decodes: int = DECODES) -> None:
-        """One prefill, and decodes after it."""
-        self.seconds["prefill"][name, length].append(arm.prefill(length))
-        self.seconds["decode"][name, length] += [arm.decode(DECODED) for _ in range(decodes)]
+    def prefill(self, name: str, arm: Arm, length: int) -> None:
+        """A fresh prompt."""
+        self.seconds["prefill"][name, length].append(arm.prefill(length, name))
 
-    def median(self, what: str, name: str, length: int) -> float:
-        """Of one kind, arm and context."""
-        return statistics.median(self.seconds[what][name, length])
+    def decode(self, name: str, arm: Arm, length: int) -> None:
+        """Some tokens after it."""
+        self.seconds["decode"][name, length].append(arm.decode(DECODED, name))
+
+    def typical(self, what: str, name: str, length: int) -> float:
+        """Of one kind, arm and context: the median; the mean where few steps of many are measured, and their price is what is asked."""
+        of = statistics.fmean if what == "decode" and name in MEASURED else statistics.median
+        return of(self.seconds[what][name, length])
 
     def told(self, name: str, length: int) -> str:
         """For people."""
-        return f"{name} {self.median('prefill', name, length):.3f} s {1 / self.median('decode', name, length):.1f}/s"
+        return f"{name} {self.typical('prefill', name, length):.3f} s {1000 * self.typical('decode', name, length):.3f} ms"
 
     def samples(self, *names: str) -> dict[str, list[float]]:
         """For the file."""
@@ -106,7 +113,7 @@ class Runs:
 
 def ratios(report: Report) -> None:
     """Everything that should be 1."""
-    arms = start(report, CUT, "unpatched", "static", "ours")
+    arms = start(report, CUT, unpatched=1, static=1, ours=4)
     ours, p = arms["ours"], pattern(CUT)
     settings: dict[str, Callable[[], Any]] = {
         "unpatched": lambda: None,
@@ -117,16 +124,16 @@ def ratios(report: Report) -> None:
         "on measured": lambda: ours.put("on", p),
     }
     runs = Runs()
+    for name, setting in settings.items():  # to warm up
+        setting()
+        arms.get(name, ours).prefill(30_000)
+        arms.get(name, ours).decode(64)
     for length, rounds in CONTEXTS.items():
-        for turn in range(-1, rounds):  # the first one warms up
-            for name, setting in settings.items():
-                setting()
-                arm = arms.get(name, ours)
-                if turn < 0:
-                    arm.prefill(min(length, 10_240))
-                    arm.decode(8)
-                else:
-                    runs.take(name, arm, length)
+        for take, times in ((runs.prefill, rounds), (runs.decode, DECODES)):
+            for _ in range(times):
+                for name, setting in settings.items():
+                    setting()
+                    take(name, arms.get(name, ours), length)
         say(f"{length}: " + ", ".join(runs.told(name, length) for name in settings))
     for name, over, under, which in (
         ("prefill_on_over_native", "on", "static", ("prefill",)),
@@ -135,7 +142,7 @@ def ratios(report: Report) -> None:
         ("shadow_over_off", "shadow", "off", ("prefill", "decode")),
         ("on_measured_over_on", "on measured", "on", ("prefill", "decode")),
     ):
-        each = {f"{what} {c}": round(runs.median(what, over, c) / runs.median(what, under, c), 5) for c in CONTEXTS for what in which}
+        each = {f"{what} {c}": round(runs.typical(what, over, c) / runs.typical(what, under, c), 5) for c in CONTEXTS for what in which}
         report.row(name, max(each.values()), f"ratio, {CUT} layers", {"worst_of": each, "seconds": runs.samples(over, under)})
     cache(report, arms, p)
     for arm in arms.values():
@@ -166,7 +173,7 @@ def cache(report: Report, arms: dict[str, Arm], p: str) -> None:
 
 def switching(report: Report) -> None:
     """How fast reuse ends, and a new pattern begins, under load; and what memory it takes."""
-    arms = start(report, CUT, "ours", kv_bytes=8 << 30)
+    arms = start(report, CUT, ours=2)
     ours, p = arms["ours"], pattern(CUT)
     took = ours.kills(p, 100, 64, 1000)
     milliseconds = sorted(round(1000 * t, 2) for t in took)
@@ -190,30 +197,32 @@ def speedups(report: Report) -> None:
     """What reuse gains on all layers, and what vLLM's own static pattern does."""
     runs, long = Runs(), max(CONTEXTS)
     for name in ("unpatched", "static", "ours"):
-        arm = start(report, LAYERS, name)[name]
+        arm = start(report, LAYERS, **{name: 1})[name]
         if name == "ours":
             arm.put("on", pattern(LAYERS), 0)
         arm.prefill(10_240)
         arm.decode(64)
         for _ in range(2):
-            runs.take(name, arm, long)
+            runs.prefill(name, arm, long)
+        for _ in range(DECODES):
+            runs.decode(name, arm, long)
         arm.close()
         say(runs.told(name, long))
     for name, what in (("prefill_200k_speedup", "prefill"), ("decode_200k_speedup", "decode")):
-        full, ours, static = (runs.median(what, arm, long) for arm in ("unpatched", "ours", "static"))
+        full, ours, static = (runs.typical(what, arm, long) for arm in ("unpatched", "ours", "static"))
         samples = {"native": round(full / static, 4), "seconds": runs.samples("unpatched", "static", "ours")}
         report.row(name, full / ours, f"x, {LAYERS} layers", samples)
 
 
 def full_cache(report: Report) -> None:
     """Decoding with the cache full of long contexts: the more contexts, the more of a step is the indexers'."""
-    contexts, long = 6, max(CONTEXTS)
+    contexts, long = 5, max(CONTEXTS)
     rates: dict[str, float] = {}
     for name in ("unpatched", "static", "ours"):
-        arm = start(report, CUT, name, kv_bytes=int(1.05 * contexts * long * KV_TOKEN * CUT))[name]
+        arm = start(report, CUT, **{name: contexts})[name]
         if name == "ours":
             arm.put("on", pattern(CUT), 0)
-        rates[name] = round(arm.full_cache(contexts, long, DECODED, seed=5), 2)
+        rates[name] = round(arm.full_cache(contexts, long, 256), 2)
         arm.close()
     detail = {"tokens_a_second": rates, "native": round(rates["static"] / rates["unpatched"], 4), "contexts": contexts}
     report.row("decode_full_cache_speedup", rates["ours"] / rates["unpatched"], f"x, {CUT} layers", detail)

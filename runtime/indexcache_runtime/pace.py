@@ -1,8 +1,8 @@
 """Which steps are measured and which are timed, where that is not free. Pure; the engine core asks once a step, and tells what steps took.
 
 A step that CUDA graphs would replay must run without them to be measured, which takes several times as long. So such steps are measured
-as rarely as their price asks for: after one that took so much longer than its neighbours, replayed steps run until they have taken
-1 / MEASURED_SHARE of that. A step that runs without graphs anyway is measured whenever it has rows to measure.
+as rarely as their price asks for: after one that took so much longer than its neighbours, replayed steps that could have been measured
+run until they have taken 1 / MEASURED_SHARE of that. A step that runs without graphs anyway is measured whenever it has rows to measure.
 """
 
 import statistics
@@ -33,23 +33,33 @@ class Pace:
     _usual: deque[float] = field(default_factory=lambda: deque(maxlen=FIRST_AFTER))
     _owed: float = 0.0
     """Seconds of replayed steps before the next one is measured."""
+    _awaited: bool = False
+    """A replayed step's measurement is under way; what it costs isn't known yet."""
     _prefills: int = 0
 
     def measure(self, tokens: int) -> bool:
-        """Whether a step of so many tokens, with something to measure, is measured."""
+        """Whether a step of so many tokens, which would be measured were it free, is to be. If it is, tell `measuring`."""
         if tokens > self.graphed_tokens:
             return True
-        return len(self._usual) == FIRST_AFTER and self._owed <= 0
+        if len(self._usual) < FIRST_AFTER or self._awaited:
+            return False
+        if self._owed > 0:
+            self._owed -= statistics.median(self._usual)
+        return self._owed <= 0
+
+    def measuring(self, tokens: int) -> None:
+        """A step of so many tokens is measured."""
+        self._awaited = self._awaited or tokens <= self.graphed_tokens
 
     def took(self, tokens: int, seconds: float, *, measured: bool) -> None:
         """A step of so many tokens took so long, from the end of the one before it."""
         if tokens > self.graphed_tokens:
             return
-        if measured and self._usual:
+        if measured:
+            self._awaited = False
             self._owed = max(seconds - statistics.median(self._usual), 0.0) / MEASURED_SHARE
-        elif not measured:
+        else:
             self._usual.append(seconds)
-            self._owed -= seconds
 
     def time(self, tokens: int) -> bool:
         """Whether a step of so many tokens is timed."""

@@ -121,13 +121,13 @@ class Cuda:
     def skip_key_write(self, worker: Any, skip: bool) -> None:
         from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Shared
 
-        own = getattr(Shared.key_arguments, "own", Shared.key_arguments)
+        own = getattr(Shared.write_key, "own", Shared.write_key)
 
-        def unwritten(shared: Any, *, written: bool) -> dict[str, Any]:
-            return {**own(shared, written=written), "indexer_k_cache": None}
+        def unwritten(shared: Any, positions: torch.Tensor, key: torch.Tensor) -> None:
+            """Nothing."""
 
         unwritten.own = own  # type: ignore[attr-defined]
-        Shared.key_arguments = unwritten if skip else own  # type: ignore[method-assign]
+        Shared.write_key = unwritten if skip else own  # type: ignore[method-assign]
 
 
 def layers(worker: Any) -> Any:

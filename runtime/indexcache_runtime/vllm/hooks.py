@@ -1,8 +1,7 @@
-"""Changing vLLM's functions and their calls by name, and putting them back."""
+"""Changing vLLM's functions by name, and putting them back."""
 
 import importlib
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 
@@ -26,26 +25,3 @@ class Hook:
         else:
             setattr(module, self._name, self.original)
             self.original = None
-
-
-class Arguments:
-    """Sets arguments of a call by name, however the caller passed them."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._places = {name: i for i, name in enumerate(inspect.signature(function).parameters)}
-
-    def get(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The argument passed, None if none was."""
-        place = self._places[name]
-        return args[place] if place < len(args) else kwargs.get(name)
-
-    def put(self, new: Iterable[tuple[str, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """Positional arguments with `new` among them; what wasn't passed by position goes into `kwargs`."""
-        out = list(args)
-        for name, value in new:
-            place = self._places[name]
-            if place < len(out):
-                out[place] = value
-            else:
-                kwargs[name] = value
-        return out

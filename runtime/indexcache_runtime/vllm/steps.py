@@ -135,7 +135,8 @@ class Steps:
         if shared and not timed and self._pace.measure(tokens):
             with self._control.ledger() as ledger:
                 users = [s for s in scheduled if not ledger.is_probe(s.request)]
-            rows = choose(users, self._control.k, behaviour.sample_rows, self._rng)
+            if rows := choose(users, self._control.k, behaviour.sample_rows, self._rng):
+                self._pace.measuring(tokens)
         if shared and behaviour.mode is Mode.ON:
             return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed)
         if rows:

@@ -17,7 +17,7 @@ from indexcache_runtime.engine import Measured, Pending, StepPlan
 from indexcache_runtime.vllm.architectures import Unfit
 from indexcache_runtime.vllm.architectures.deepseek_v32 import seam
 from indexcache_runtime.vllm.architectures.deepseek_v32.rows import TURNS, Rows
-from indexcache_runtime.vllm.architectures.deepseek_v32.shared import NORM_ROPE
+from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Beside
 from indexcache_runtime.vllm.architectures.deepseek_v32.site import CudaSite
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Timer
 from indexcache_runtime.vllm.graphs import GraphSets
@@ -34,20 +34,20 @@ class Cuda:
     def __init__(self, found: list[tuple[int, Any]], runner: Any) -> None:
         first = found[0][1]
         buffer: torch.Tensor = first.topk_indices_buffer
-        nowhere = torch.empty((buffer.shape[0], 1), dtype=buffer.dtype, device=buffer.device)
-        side = torch.cuda.Stream(buffer.device)  # type: ignore[no-untyped-call]
+        beside = Beside.of(first)
         k = first.indexer.topk_tokens
         self._rows, self._timer, self._graphs = Rows(buffer.device, k), Timer(), GraphSets(runner)
         self._sites = [
-            CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, nowhere, side)
+            CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, beside)
             for i, (number, layer) in enumerate(found)
         ]
-        self._fixed_bytes = nowhere.numel() * nowhere.element_size()
+        self._fixed_bytes = beside.bytes
         self._pattern = FULL * len(found)
         self._turn = 0
         self._watching: list[CudaSite] = []
         self._plan: StepPlan | None = None
         self._told = DeviceUse()
+        self._sites[0].warm()
         self._prepare = runner.prepare_inputs
         runner.prepare_inputs = self._prepared
 
@@ -119,7 +119,6 @@ class Cuda:
                 site.leads(leading.count(i))
             else:
                 site.follow(self._sites[leader], i - leader)
-        NORM_ROPE.use(self, SHARED in pattern)
 
     def _measure(self, plan: StepPlan) -> None:
         """Sites take turns; in shadow the leaders of those measured keep their rows."""

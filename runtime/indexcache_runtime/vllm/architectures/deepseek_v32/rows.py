@@ -36,6 +36,11 @@ class Rows:
         self.scratch_bytes = 0
         """The most that a step took."""
 
+    def warm(self) -> None:
+        """Have the kernel compiled."""
+        nothing = torch.full((2, self._k), -1, dtype=torch.int32, device=self._device)
+        reuse_overlap(nothing, nothing.clone(), torch.zeros((2, self._k), device=self._device))
+
     def begin(self, rows: tuple[Row, ...]) -> None:
         """Forget the step before."""
         self._rows, self._batch = rows, None

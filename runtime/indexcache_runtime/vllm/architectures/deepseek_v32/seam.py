@@ -1,8 +1,8 @@
 """What of vLLM's CUDA classes this architecture touches: the names and parameters that must be there.
 
-A Shared layer runs vLLM's own forward of a layer that has no indexer (`skip_topk`), with one difference: the kernel that norms and rotates
-also makes and writes the indexer's key, as it does in a Full layer. That kernel is called through a name of the attention module, and so
-is the indexer; both names are wrapped while a model of the process has a use for it, and put back after.
+A Shared layer runs vLLM's own forward of a layer that has no indexer (`skip_topk`); beside it, vLLM's kernel that norms and rotates makes
+and writes the indexer's key, as it does in a Full layer. The indexer is called through a name of the attention module, which is wrapped
+while its time is taken, and put back after.
 
 The signatures were read in vLLM 0.32.0 and 0.33.0; what a later one moves or renames is refused, not guessed.
 """
@@ -24,8 +24,10 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "vllm.models.deepseek_v32.common.kernels": {
         "fused_norm_rope": (
+            "positions", "q_c", "q_rms_norm_w", "q_rms_eps", "kv_c", "kv_rms_norm_w", "kv_rms_eps", "k_pe", "k_rope_cos_sin_cache",
             "index_k", "index_k_layer_norm_w", "index_k_layer_norm_bias", "index_k_layer_norm_eps", "index_k_rope_cos_sin_cache",
             "topk_indices_buffer", "slot_mapping", "indexer_slot_mapping", "indexer_k_cache", "indexer_cache_shuffled", "has_indexer",
+            "index_rope_interleave", "q_c_out",
         ),
         "fused_q": (
             "positions", "q_pe", "q_pe_cos_sin_cache", "index_q", "index_q_cos_sin_cache", "ql_nope", "q_scale", "index_weights",

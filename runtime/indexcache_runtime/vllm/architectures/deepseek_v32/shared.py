@@ -1,89 +1,115 @@
-"""A Shared layer's forward: vLLM's for a layer without an indexer, and the indexer's key written all the same.
+"""A Shared layer's forward: vLLM's own for a layer without an indexer, and beside it the indexer's key.
 
-The key's projection is the only other index work of a Shared layer: no query projection, no quantisation, no scores, no top-k. It is the
-Full layer's own product (its columns for the weights of the heads ride along), so the same hidden state gives the same key to the bit.
-In small batches it runs on a stream of its own beside the projections of attention, where it takes no time of the step's.
+The key is the only index work of a Shared layer: no query projection, no quantisation, no scores, no top-k. It is the Full layer's own
+product (its columns for the weights of the heads ride along) and vLLM's own kernel that norms, rotates, quantises and writes it, so the
+same hidden state gives the same key to the bit. Both run on a stream of their own, from the start of the layer to its attention: what
+attention waits for takes longer, so the layer takes the time of one that has no indexer.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from indexcache_runtime.vllm.architectures.deepseek_v32.seam import ATTENTION
-from indexcache_runtime.vllm.hooks import Arguments, Hook
 
-FORKED = 256
-"""Up to so many tokens the projection runs on a stream of its own; larger products fill the device anyway."""
+@dataclass(frozen=True)
+class Beside:
+    """Where the Shared layers of a model make their keys."""
 
-_running: list["Shared"] = []
-"""The layer whose forward is under way and hasn't come to its kernel yet: one at most, as a process runs one model at a time."""
+    stream: Any
+    nowhere: torch.Tensor
+    """(tokens, 1) int32, cleared by the kernel in place of a choice."""
+    blank: torch.Tensor
+    """(tokens, rotated dimensions): stands for queries and values, which the layer makes itself."""
 
+    @classmethod
+    def of(cls, layer: Any) -> "Beside":
+        """For the model of this layer."""
+        buffer, rope = layer.topk_indices_buffer, layer.rotary_emb.cos_sin_cache
+        return cls(
+            torch.cuda.Stream(buffer.device),  # type: ignore[no-untyped-call]
+            torch.empty((buffer.shape[0], 1), dtype=buffer.dtype, device=buffer.device),
+            torch.zeros((buffer.shape[0], rope.shape[-1]), dtype=layer.q_a_layernorm.weight.dtype, device=buffer.device),
+        )
 
-def _with_key(original: Callable[..., Any]) -> Callable[..., Any]:
-    arguments = Arguments(original)
-
-    def fused_norm_rope(*args: Any, **kwargs: Any) -> Any:
-        if not _running:
-            return original(*args, **kwargs)
-        changed = _running.pop().key_arguments(written=arguments.get("slot_mapping", args, kwargs) is not None)
-        return original(*arguments.put(changed.items(), args, kwargs), **kwargs)
-
-    return fused_norm_rope
-
-
-NORM_ROPE = Hook(ATTENTION, "fused_norm_rope", _with_key)
+    @property
+    def bytes(self) -> int:
+        """Device memory taken."""
+        return sum(t.numel() * t.element_size() for t in (self.nowhere, self.blank))
 
 
 class Shared:
     """One layer's forward while it is Shared."""
 
-    def __init__(self, layer: Any, nowhere: torch.Tensor, side: Any) -> None:
-        self._layer, self._nowhere, self._side = layer, nowhere, side
+    def __init__(self, layer: Any, beside: Beside) -> None:
+        self._layer, self._beside = layer, beside
         self._forward = type(layer).forward.__get__(layer)
         self._projected: torch.Tensor | None = None
-        self._forked = False
-        self.hidden: torch.Tensor | None = None
-        """The hidden states of the step under way: (tokens, hidden)."""
 
     def __call__(self, positions: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
-        """In place of the layer's forward."""
-        self._forked = hidden_states.shape[0] <= FORKED
-        if self._forked:
-            self._side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._side):
-                self._projected = self._layer.indexer.wk_weights_proj(hidden_states)[0]
-        else:
+        """In place of the layer's forward. Its attention must call `join`."""
+        self._beside.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._beside.stream):
             self._projected = self._layer.indexer.wk_weights_proj(hidden_states)[0]
-        self.hidden = hidden_states
-        _running.append(self)
+            self.write_key(positions, self._projected[:, : self._layer.indexer.head_dim])
         try:
             out: torch.Tensor = self._forward(positions, hidden_states)
             return out
         finally:
-            self.hidden = self._projected = None
-            _running.clear()  # an error before the kernel
+            self._projected = None
+
+    def join(self) -> None:
+        """What was made beside is there for the work queued from here on; and what it read may be freed."""
+        torch.cuda.current_stream().wait_stream(self._beside.stream)
 
     @property
     def weights(self) -> torch.Tensor:
-        """Unscaled weights of the indexer's heads: (tokens, heads)."""
+        """Unscaled weights of the indexer's heads: (tokens, heads). After `join`."""
         assert self._projected is not None
         return self._projected[:, self._layer.indexer.head_dim :]
 
-    def key_arguments(self, *, written: bool) -> dict[str, Any]:
-        """What the kernel needs to make the key, and to write it where the step has slots. It clears nobody's choice."""
-        if self._forked:
-            torch.cuda.current_stream().wait_stream(self._side)
-        assert self._projected is not None
-        indexer = self._layer.indexer
-        return {
-            "index_k": self._projected[:, : indexer.head_dim],
-            "index_k_layer_norm_w": indexer.k_norm.weight,
-            "index_k_layer_norm_bias": indexer.k_norm.bias,
-            "index_k_layer_norm_eps": indexer.k_norm.eps,
-            "index_k_rope_cos_sin_cache": self._layer.indexer_rope_emb.cos_sin_cache,
-            "indexer_k_cache": indexer.k_cache.kv_cache if written else None,
-            "indexer_cache_shuffled": indexer.k_cache.uses_shuffled_layout,
-            "topk_indices_buffer": self._nowhere,
-            "has_indexer": True,
-        }
+    def warm(self) -> None:
+        """Have the kernel compiled, by tokens that have no slot."""
+        indexer, blank, tokens = self._layer.indexer, self._beside.blank, 16
+        key = blank.new_zeros((tokens, indexer.head_dim + indexer.n_head))[:, : indexer.head_dim]
+        slots = torch.full((tokens,), -1, dtype=torch.int64, device=blank.device)
+        self._write(torch.zeros_like(slots), key, slots, slots)
+
+    def write_key(self, positions: torch.Tensor, key: torch.Tensor) -> None:
+        """Norm, rotate, quantise and write (tokens, dim), in a step that has slots."""
+        from vllm.forward_context import get_forward_context
+
+        context = get_forward_context()
+        if context.attn_metadata is not None:
+            slots = context.slot_mapping
+            self._write(positions, key, slots[self._layer.layer_name], slots.get(self._layer.indexer.k_cache.prefix))
+
+    def _write(self, positions: torch.Tensor, key: torch.Tensor, slots: torch.Tensor, key_slots: torch.Tensor | None) -> None:
+        from vllm.models.deepseek_v32.common.kernels import fused_norm_rope
+
+        layer, indexer = self._layer, self._layer.indexer
+        blank = self._beside.blank[: positions.shape[0]]
+        fused_norm_rope(
+            positions,
+            q_c=blank,
+            q_rms_norm_w=blank[0],
+            q_rms_eps=indexer.k_norm.eps,
+            kv_c=blank,
+            kv_rms_norm_w=blank[0],
+            kv_rms_eps=indexer.k_norm.eps,
+            k_pe=blank,
+            k_rope_cos_sin_cache=layer.rotary_emb.cos_sin_cache,
+            index_k=key,
+            index_k_layer_norm_w=indexer.k_norm.weight,
+            index_k_layer_norm_bias=indexer.k_norm.bias,
+            index_k_layer_norm_eps=indexer.k_norm.eps,
+            index_k_rope_cos_sin_cache=layer.indexer_rope_emb.cos_sin_cache,
+            topk_indices_buffer=self._beside.nowhere,
+            slot_mapping=slots,
+            indexer_slot_mapping=key_slots,
+            indexer_k_cache=indexer.k_cache.kv_cache,
+            indexer_cache_shuffled=indexer.k_cache.uses_shuffled_layout,
+            has_indexer=True,
+            index_rope_interleave=layer._index_rope_interleave,
+            q_c_out=blank,
+        )

@@ -11,7 +11,7 @@ from indexcache_core.contract import Site
 
 from indexcache_runtime.engine import SiteMode
 from indexcache_runtime.vllm.architectures.deepseek_v32.rows import Rows
-from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Shared
+from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Beside, Shared
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Timer
 
 CHOOSE = "_sparse_indexer_and_attn"
@@ -20,9 +20,9 @@ CHOOSE = "_sparse_indexer_and_attn"
 class CudaSite:
     """One layer with an indexer."""
 
-    def __init__(self, layer: Any, site: Site, rows: Rows, timer: Timer, nowhere: torch.Tensor, side: Any) -> None:
+    def __init__(self, layer: Any, site: Site, rows: Rows, timer: Timer, beside: Beside) -> None:
         self.layer, self.site, self._rows, self._timer = layer, site, rows, timer
-        self._shared = Shared(layer, nowhere, side)
+        self._shared = Shared(layer, beside)
         self._choose = getattr(type(layer), CHOOSE).__get__(layer)
         self._group, self._group_index = layer.impl.index_group, layer.impl.index_group_index
         self.mode = SiteMode.FULL
@@ -36,30 +36,47 @@ class CudaSite:
             self.mode = SiteMode.FULL
             self.layer.skip_topk = False
             self.layer.__dict__.pop("forward", None)
-            self._join(self._group, self._group_index)
+            self._consume(self._group, self._group_index)
         else:
             self.mode = SiteMode.SHARED
             self.layer.skip_topk = True
             self.layer.__dict__["forward"] = self._shared
-            self._join(leader._group, place)
+            self._consume(leader._group, place)
+        self._set_choose()
+
+    def warm(self) -> None:
+        """Have what only Shared layers and measurements run compiled, so that no request waits for it."""
+        self._shared.warm()
+        self._rows.warm()
 
     def leads(self, layers: int) -> None:
         """So many layers, itself among them, consume its choice."""
         if self._group is not None:
             self._group.num_layers = layers
 
-    def _join(self, group: Any, index: int) -> None:
+    def _consume(self, group: Any, index: int) -> None:
         self.layer.impl.index_group, self.layer.impl.index_group_index = group, index
 
     def watch(self, *, keep: bool = False, compare_with: int | None = None, timed: bool = False) -> None:
         """In the next step keep the sampled rows for followers, or compare with the rows of the site of that index, or take its time."""
         self._keep, self._compare_with, self._timed = keep, compare_with, timed
-        if keep or compare_with is not None or timed:
+        self._set_choose()
+
+    def _set_choose(self) -> None:
+        if self._keep or self._compare_with is not None or self._timed:
             self.layer.__dict__[CHOOSE] = self._watched
+        elif self.mode is SiteMode.SHARED:
+            self.layer.__dict__[CHOOSE] = self._joined
         else:
             self.layer.__dict__.pop(CHOOSE, None)
 
+    def _joined(self, *args: Any) -> None:
+        self._shared.join()
+        self._choose(*args)
+
     def _watched(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
+        if self.mode is SiteMode.SHARED:
+            self._shared.join()
         if self._timed:
             self._timer.mark("layer")
         if self._compare_with is not None and self.mode is SiteMode.SHARED:
