@@ -134,6 +134,14 @@ class Engine:
             "cuda": str(torch.version.cuda),
         }
 
+    def clear(self) -> None:
+        """Empty the cache, and have it filled from its beginning again, so that contexts lie in every arm as in fresh engines."""
+        assert self.llm.reset_prefix_cache()
+        pool = self.core.scheduler.kv_cache_manager.block_pool
+        free = pool.get_num_free_blocks()
+        pool.free_blocks(sorted(pool.get_new_blocks(free), key=lambda block: block.block_id))
+        assert pool.get_num_free_blocks() == free
+
     def prefill(self, length: int, name: str = "") -> float:
         """Seconds to the first token of a fresh prompt of so many tokens, which `decode` of that name goes on with."""
         self.prompts[name] = self._prompt(length)

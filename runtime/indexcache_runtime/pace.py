@@ -15,6 +15,10 @@ MEASURED_SHARE = 0.004
 FIRST_AFTER = 16
 """Replayed steps before the first measured one: they tell what one takes."""
 
+AROUND = 4
+"""Steps that end after a measured one was scheduled, itself among them, which together hold its price: two may be under way then, and
+the engine hands a step over before it takes the results of the one before, which thus ends late."""
+
 TIMED_EVERY = 16
 """Of prefill steps, one in so many is timed instead of measured."""
 
@@ -33,15 +37,17 @@ class Pace:
     _usual: deque[float] = field(default_factory=lambda: deque(maxlen=FIRST_AFTER))
     _owed: float = 0.0
     """Seconds of replayed steps before the next one is measured."""
-    _awaited: bool = False
-    """A replayed step's measurement is under way; what it costs isn't known yet."""
+    _watched: int = 0
+    """Steps still to come whose time may hold what a measured one costs; 0: that is known."""
+    _excess: float = 0.0
+    """By how much those so far took longer than usual, in seconds."""
     _prefills: int = 0
 
     def measure(self, tokens: int) -> bool:
         """Whether a step of so many tokens, which would be measured were it free, is to be. If it is, tell `measuring`."""
         if tokens > self.graphed_tokens:
             return True
-        if len(self._usual) < FIRST_AFTER or self._awaited:
+        if len(self._usual) < FIRST_AFTER or self._watched:
             return False
         if self._owed > 0:
             self._owed -= statistics.median(self._usual)
@@ -49,17 +55,20 @@ class Pace:
 
     def measuring(self, tokens: int) -> None:
         """A step of so many tokens is measured."""
-        self._awaited = self._awaited or tokens <= self.graphed_tokens
+        if tokens <= self.graphed_tokens:
+            self._watched, self._excess = AROUND, 0.0
 
-    def took(self, tokens: int, seconds: float, *, measured: bool) -> None:
+    def took(self, tokens: int, seconds: float) -> None:
         """A step of so many tokens took so long, from the end of the one before it."""
         if tokens > self.graphed_tokens:
             return
-        if measured:
-            self._awaited = False
-            self._owed = max(seconds - statistics.median(self._usual), 0.0) / MEASURED_SHARE
-        else:
+        if not self._watched:
             self._usual.append(seconds)
+            return
+        self._watched -= 1
+        self._excess += seconds - statistics.median(self._usual)
+        if not self._watched:
+            self._owed = max(self._excess, 0.0) / MEASURED_SHARE
 
     def time(self, tokens: int) -> bool:
         """Whether a step of so many tokens is timed."""

@@ -5,12 +5,13 @@ computed from is as at the baseline, whatever the sites after it do, so there se
 """
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import torch
 from indexcache_core.contract import Mode
 from indexcache_core.pattern import leaders, shared_sites
 
-from tests.conformance.engine import ALL, Answer, Engine, Reads
+from tests.conformance.engine import ALL, Answer, Engine, Reads, Tolerance
 
 
 def alternating(engine: Engine) -> str:
@@ -24,17 +25,23 @@ def patterns(engine: Engine) -> list[str]:
     return [alternating(engine), "F" * (n // 2) + "S" * (n - n // 2), "F" + "S" * (n - 1)]
 
 
-def agree(a: Sequence[Answer], b: Sequence[Answer], tolerance: float) -> None:
+def differences(one: Answer, other: Answer) -> list[float]:
+    """In log-probability, up to the first other token: two nearly equal ones compete there, or the difference shows."""
+    assert len(one.tokens) == len(other.tokens)
+    same = takewhile(lambda i: one.tokens[i] == other.tokens[i], range(len(one.tokens)))
+    compared = min(len(list(same)) + 1, len(one.tokens))
+    return [abs(one.logprobs[i] - other.logprobs[i]) for i in range(compared)]
+
+
+def agree(a: Sequence[Answer], b: Sequence[Answer], tolerance: Tolerance) -> None:
     """The same tokens with the same log-probabilities; with a tolerance, up to a token that two nearly equal ones compete for."""
     assert len(a) == len(b)
-    if tolerance == 0:
+    if not any(tolerance):
         assert list(a) == list(b)
     for one, other in zip(a, b, strict=True):
-        assert len(one.tokens) == len(other.tokens)
-        for i in range(len(one.tokens)):
-            assert abs(one.logprobs[i] - other.logprobs[i]) <= tolerance, f"other log-probability of token {i}: {one}, {other}"
-            if one.tokens[i] != other.tokens[i]:
-                break
+        for i, difference in enumerate(differences(one, other)):
+            allowed = tolerance.later if i else tolerance.first
+            assert difference <= allowed, f"other log-probability of token {i}: {one}, {other}"
 
 
 def same_sets(a: torch.Tensor, b: torch.Tensor, strays: float) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from indexcache_core.contract import Desired, Flags, Kill, Mode, State
@@ -25,6 +25,14 @@ padding. A step in which attention read no sets, as in a dense prefill, has no s
 T = TypeVar("T")
 
 
+class Tolerance(NamedTuple):
+    """By how much a log-probability may differ."""
+
+    first: float
+    """Of the first token, which the prefill makes."""
+    later: float
+
+
 class Binding(Protocol):
     """A platform. The last three run in a worker, are pickled by value, and get vLLM's WorkerWrapperBase."""
 
@@ -34,13 +42,13 @@ class Binding(Protocol):
         ...
 
     @property
-    def repeats(self) -> float:
-        """By how much a log-probability may differ when the same step is done again: 0 on a platform whose kernels are deterministic."""
+    def repeats(self) -> Tolerance:
+        """When the same step is done again: zeros on a platform whose kernels are deterministic."""
         ...
 
     @property
-    def rounding(self) -> float:
-        """By how much a log-probability may differ when the same is computed in other steps."""
+    def rounding(self) -> Tolerance:
+        """When the same is computed in other steps."""
         ...
 
     @property

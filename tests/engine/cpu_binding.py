@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 
+from tests.conformance.engine import Tolerance
+
 TOKENS_A_STEP = 160
+
+
+EXACT, ROUNDING = Tolerance(0.0, 0.0), Tolerance(1e-4, 1e-4)
 
 
 @dataclass(frozen=True)
@@ -16,8 +21,8 @@ class Cpu:
 
     ranks: int = 1
     tokens_a_step: int = TOKENS_A_STEP
-    repeats: float = 0.0
-    rounding: float = 1e-4
+    repeats: Tolerance = EXACT
+    rounding: Tolerance = ROUNDING
     strays: float = 0.0
 
     def start(self, folder: Path) -> Any:

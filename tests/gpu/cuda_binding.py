@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from tests.conformance.engine import Tolerance
+
 WIDTHS: dict[str, Any] = {
     "vocab_size": 256,
     "hidden_size": 1024,
@@ -30,6 +32,10 @@ WIDTHS: dict[str, Any] = {
     "max_position_embeddings": 65536,
     "dtype": "bfloat16",
 }
+
+
+REPEATS, ROUNDING = Tolerance(0.001, 0.6), Tolerance(0.05, 0.6)
+"""What vLLM's top-k of decode steps chooses differs between runs of vLLM alone; prefills repeat to the bit."""
 
 
 def environment() -> None:
@@ -90,8 +96,8 @@ class Cuda:
     """One rank, in this process."""
 
     tokens_a_step: int = 1024
-    repeats: float = 0.02
-    rounding: float = 0.6
+    repeats: Tolerance = REPEATS
+    rounding: Tolerance = ROUNDING
     strays: float = 0.01
 
     def start(self, folder: Path) -> Any:

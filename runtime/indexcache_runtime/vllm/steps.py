@@ -63,7 +63,7 @@ class Steps:
         """In place of Scheduler.update_from_output."""
         plan: StepPlan | None = getattr(scheduler_output, PLAN, None)
         if tokens := scheduler_output.total_num_scheduled_tokens:
-            self._pace.took(tokens, self._control.ended(), measured=plan is not None and bool(plan.rows))
+            self._pace.took(tokens, self._control.ended())
         measured: Measured | None = getattr(model_runner_output, MEASURED, None)
         if measured is not None and plan is not None:
             self._control.measured(plan, measured)

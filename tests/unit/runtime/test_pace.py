@@ -2,56 +2,55 @@
 
 from collections import deque
 
-from indexcache_runtime.pace import FIRST_AFTER, MEASURED_SHARE, PREFILL_TOKENS, TIMED_EVERY, Pace
+import pytest
+from indexcache_runtime.pace import AROUND, FIRST_AFTER, MEASURED_SHARE, PREFILL_TOKENS, TIMED_EVERY, Pace
 
 
-def run(pace: Pace, steps: int, usual: float, measured: float, *, tokens: int = 64, ahead: int = 2) -> list[int]:
-    """Steps that a graph would replay, all with something to measure; which of them were measured. So many are scheduled ahead."""
+def run(pace: Pace, steps: int, usual: float, price: float, *, ahead: int = 2, late: int = 0, tokens: int = 64) -> list[int]:
+    """Steps that a graph would replay, all with something to measure; which of them were measured. So many are scheduled ahead, and the
+    price of a measured one falls on the step that many before it."""
     out = []
-    flying: deque[bool] = deque()
+    flying: deque[float] = deque()
     for i in range(steps):
-        if chosen := pace.measure(tokens):
+        flying.append(usual)
+        if pace.measure(tokens):
             pace.measuring(tokens)
             out.append(i)
-        flying.append(chosen)
+            flying[-1 - late] += price
         if len(flying) == ahead:
-            pace.took(tokens, measured if flying[0] else usual, measured=flying.popleft())
+            pace.took(tokens, flying.popleft())
     return out
 
 
 def test_without_graphs_every_step_is_measured() -> None:
-    assert run(Pace(), 100, 0.01, 0.01) == list(range(100))
+    assert run(Pace(), 100, 0.01, 0.0) == list(range(100))
 
 
-def test_replayed_steps_are_measured_for_a_fixed_share_of_their_time() -> None:
+@pytest.mark.parametrize(("ahead", "late"), [(1, 0), (2, 0), (2, 1)])
+def test_replayed_steps_are_measured_for_a_fixed_share_of_their_time(ahead: int, late: int) -> None:
     usual, price = 0.008, 0.04
-    chosen = run(Pace(graphed_tokens=512), 20_000, usual, usual + price)
-    assert chosen[0] == FIRST_AFTER + 1  # one step is under way
+    chosen = run(Pace(graphed_tokens=512), 20_000, usual, price, ahead=ahead, late=late)
+    assert chosen[0] == FIRST_AFTER + ahead - 1  # those ahead are under way
     spent = len(chosen) * price / (20_000 * usual)
     assert 0.9 * MEASURED_SHARE < spent < 1.1 * MEASURED_SHARE
 
 
 def test_the_dearer_a_measured_step_the_rarer_it_is() -> None:
-    cheap, dear = (run(Pace(graphed_tokens=512), 20_000, 0.008, 0.008 + price) for price in (0.004, 0.04))
+    cheap, dear = (run(Pace(graphed_tokens=512), 20_000, 0.008, price) for price in (0.004, 0.04))
     assert len(cheap) > 8 * len(dear) > 8
 
 
-def test_one_that_costs_nothing_is_measured_always() -> None:
-    chosen = run(Pace(graphed_tokens=512), 200, 0.008, 0.008, ahead=1)
-    assert chosen == list(range(FIRST_AFTER, 200))
+def test_one_that_costs_nothing_is_measured_as_soon_as_that_is_known() -> None:
+    chosen = run(Pace(graphed_tokens=512), 200, 0.008, 0.0, ahead=1)
+    assert chosen == list(range(FIRST_AFTER, 200, AROUND))
 
 
-def test_the_next_is_not_measured_before_the_price_of_the_last_is_known() -> None:
+def test_one_without_rows_after_all_owes_nothing() -> None:
     pace = Pace(graphed_tokens=512)
     for _ in range(FIRST_AFTER):
-        pace.took(64, 0.008, measured=False)
+        pace.took(64, 0.008)
     assert pace.measure(64)
-    assert pace.measure(64)  # it had no rows after all
-    pace.measuring(64)
-    assert not any(pace.measure(64) for _ in range(1000))
-    pace.took(64, 0.016, measured=True)
-    waited = next(i for i in range(10_000) if pace.measure(64))
-    assert waited + 1 == round(0.008 / MEASURED_SHARE / 0.008)
+    assert pace.measure(64)
 
 
 def test_long_steps_are_measured_all_and_prefills_timed_now_and_then() -> None:
