@@ -7,11 +7,11 @@ The lock is never held while a model runs, so a kill waits for nothing, and a hu
 
 import hashlib
 import json
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from indexcache_core.contract import Desired, InFlight, Kill, Mode, Site, State, new_incarnation
@@ -49,6 +49,20 @@ def taint_class(pattern: str, min_context_tokens: int) -> str:
     return hashlib.sha256(json.dumps([pattern, min_context_tokens]).encode()).hexdigest()[:16]
 
 
+class Held:
+    """A ledger for as long as its lock is held. Not contextlib's: the engine's thread does this at every step."""
+
+    def __init__(self, lock: threading.Lock, ledger: Ledger) -> None:
+        self._lock, self._ledger = lock, ledger
+
+    def __enter__(self) -> Ledger:
+        self._lock.acquire()
+        return self._ledger
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+
 class Control:
     """One engine's control: thread-safe."""
 
@@ -73,6 +87,8 @@ class Control:
         self._measurements = Measurements(self.k)
         self._guard = Guard(self._switch, self._measurements, probe.sites)
         self._behaviour = BASELINE
+        self._due = -math.inf
+        """When `behaviour` is to look again."""
         self._started: deque[float] = deque()
         self._ended = 0.0
         self._device = DeviceLog()
@@ -120,20 +136,19 @@ class Control:
     # The engine's side.
 
     def behaviour(self) -> Behaviour:
-        """What the step about to be scheduled shall do."""
+        """What the step about to be scheduled shall do. Between calls of the port only time changes it, when `_due` says."""
         with self._lock:
-            if self._behaviour.mode is not Mode.OFF:
-                now = self._clock()
+            if self._behaviour.mode is not Mode.OFF and (now := self._clock()) >= self._due:
                 self._switch.advance(now)
                 self._guard.judge(now)
                 self._settle(now)
+                ends = self._switch.permit_until
+                self._due = min(self._guard.next_look, math.inf if ends is None else ends)
             return self._behaviour
 
-    @contextmanager
-    def ledger(self) -> Iterator[Ledger]:
-        """The counts, to be changed."""
-        with self._lock:
-            yield self._ledger
+    def ledger(self) -> "Held":
+        """The counts, to be changed in a with statement."""
+        return Held(self._lock, self._ledger)
 
     def started(self) -> None:
         """A step was handed to the workers."""
@@ -153,7 +168,7 @@ class Control:
             self._device.add(measured, reuse=plan.mode is Mode.ON)
 
     def _settle(self, now: float) -> None:
-        s, flags = self._switch, self._switch.flags
+        s, flags, self._due = self._switch, self._switch.flags, -math.inf
         self._guard.ask(now)
         if s.mode not in (Mode.SHADOW, Mode.ON) or s.pattern is None:
             self._behaviour = BASELINE

@@ -54,6 +54,11 @@ class Guard:
             what_to_do = "PUT a newer epoch; under the same pattern it trips again until an `off` that is PUT ended this series"
             self._switch.trip(Reason.BREAKER, f"epoch {self._switch.epoch}: {why}. {what_to_do}")
 
+    @property
+    def next_look(self) -> float:
+        """When `judge` has something to take up again."""
+        return math.inf if self._breaker is None else self._looked + LOOK_SECONDS
+
     def standing(self) -> tuple[BreakerTest, ...]:
         """How near each guardrail is to tripping; empty without a breaker."""
         return self._breaker.standing() if self._breaker is not None else ()

@@ -53,11 +53,15 @@ class Ledger:
         if self.k:
             self.contexts[context_bucket(prompt_tokens, self.k)] += 1
 
-    def touch(self, request: str) -> None:
-        """A step of mode `on` holds this request. If it opted out, such a step is all Full and its blocks are the baseline's."""
-        if request not in self._out and self._users.get(request) is False:
+    def touch(self, request: str) -> bool:
+        """A step of mode `on` holds this request. Whether that touches it: if it opted out, the step is all Full and its blocks are the
+        baseline's."""
+        if request in self._out:
+            return False
+        if self._users.get(request) is False:
             self._users[request] = True
             self.touched += 1
+        return True
 
     def finish(self, request: str) -> None:
         """A request ended, however; unknown ones (never scheduled) don't count."""
@@ -71,9 +75,9 @@ class Ledger:
         """Whether a request in flight is a probe."""
         return request in self._probing
 
-    def out_of(self, requests: Iterable[str]) -> set[str]:
-        """Those that opted out."""
-        return self._out.intersection(requests) if self._out else set()
+    def any_out(self, requests: Iterable[str]) -> bool:
+        """Whether one of these opted out."""
+        return bool(self._out) and not self._out.isdisjoint(requests)
 
     def requests(self) -> Requests:
         """As it travels."""

@@ -6,13 +6,13 @@ few dictionary writes for each request that comes or goes.
 
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from indexcache_core.contract import InFlight, Mode, is_probe
 
 from indexcache_runtime.control import BASELINE, Behaviour, Control
 from indexcache_runtime.engine import Measured, Row, StepPlan
+from indexcache_runtime.ledger import Ledger
 from indexcache_runtime.sampling import Scheduled, choose
 from indexcache_runtime.vllm.blocks import Blocks
 from indexcache_runtime.vllm.optout import opted_out
@@ -46,16 +46,16 @@ class Steps:
         recomputed = self._leave(behaviour)
         resalted = self._blocks.enter(behaviour.taint)
         output = self._schedule(*args, **kwargs)
-        out = self._admit(output, behaviour)
-        scheduled = [] if behaviour.mode is Mode.OFF else list(self._scheduled(output))
-        short = max((s.end for s in scheduled), default=0) < behaviour.min_context_tokens
-        all_full = short or (behaviour.mode is Mode.ON and bool(out)) or "S" not in behaviour.pattern
-        self._count(output, behaviour, out, resalted=resalted, recomputed=recomputed, all_full=all_full)
-        measurable = [] if all_full else scheduled
         tokens = output.total_num_scheduled_tokens
-        if tokens and (plan := self._plan(measurable, behaviour, tokens)) is not None:
-            setattr(output, PLAN, plan)
+        with self._control.ledger() as ledger:
+            ledger.resalted += resalted
+            ledger.recomputed += recomputed
+            self._admit(ledger, output, behaviour)
+            all_full = self._all_full(ledger, output, behaviour)
+            self._count(ledger, output, behaviour, all_full=all_full)
         if tokens:
+            if (plan := self._plan(output, behaviour, reusable=not all_full)) is not None:
+                setattr(output, PLAN, plan)
             self._control.started()
         return output
 
@@ -78,12 +78,6 @@ class Steps:
                 ledger.baseline_hits += num_hits - reused
         self._record_hits(request, num_hits)
 
-    def _scheduled(self, output: Any) -> Iterator[Scheduled]:
-        requests = self._scheduler.requests
-        for request, tokens in output.num_scheduled_tokens.items():
-            end = requests[request].num_computed_tokens  # advanced by this step already
-            yield Scheduled(request, end - tokens, end)
-
     def _leave(self, behaviour: Behaviour) -> int:
         """Where reuse ended, recompute what it touched, if its flags said so. Returns how many requests."""
         last, self._last = self._last, behaviour
@@ -93,52 +87,63 @@ class Steps:
         self._reused -= clean
         return len(clean)
 
-    def _admit(self, output: Any, behaviour: Behaviour) -> set[str]:
-        """Count the requests that are new in a step. Returns those of the step that opted out."""
-        with self._control.ledger() as ledger:
-            for new in output.scheduled_new_reqs:
-                request = self._scheduler.requests[new.req_id]
-                ledger.admit(
-                    new.req_id,
-                    prompt_tokens=request.num_prompt_tokens,
-                    reuse=behaviour.mode is Mode.ON,
-                    probe=is_probe(new.req_id, self._token),
-                    opted_out=opted_out(request),
-                )
-            return ledger.out_of(output.num_scheduled_tokens)
+    def _admit(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> None:
+        """Count the requests that are new in a step."""
+        for new in output.scheduled_new_reqs:
+            request = self._scheduler.requests[new.req_id]
+            ledger.admit(
+                new.req_id,
+                prompt_tokens=request.num_prompt_tokens,
+                reuse=behaviour.mode is Mode.ON,
+                probe=is_probe(new.req_id, self._token),
+                opted_out=opted_out(request),
+            )
 
-    def _count(self, output: Any, behaviour: Behaviour, out: set[str], *, resalted: int, recomputed: int, all_full: bool) -> None:
+    def _all_full(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> bool:
+        """Whether no site of this step reuses, or is measured for it."""
+        if behaviour.mode is Mode.OFF or "S" not in behaviour.pattern:
+            return True
+        if behaviour.mode is Mode.ON and ledger.any_out(output.num_scheduled_tokens):
+            return True
+        if not behaviour.min_context_tokens:
+            return False
+        ends = (self._scheduler.requests[r].num_computed_tokens for r in output.num_scheduled_tokens)  # advanced by this step already
+        return max(ends, default=0) < behaviour.min_context_tokens
+
+    def _count(self, ledger: Ledger, output: Any, behaviour: Behaviour, *, all_full: bool) -> None:
         on = behaviour.mode is Mode.ON
         if on:
-            self._reused.update(request for request in output.num_scheduled_tokens if request not in out)
+            for request in output.num_scheduled_tokens.keys() - self._reused:
+                if ledger.touch(request):
+                    self._reused.add(request)
+        for request in output.finished_req_ids:
+            ledger.finish(request)
         self._reused.difference_update(output.finished_req_ids)
-        with self._control.ledger() as ledger:
-            ledger.resalted += resalted
-            ledger.recomputed += recomputed
-            if on:
-                for request in output.num_scheduled_tokens:
-                    ledger.touch(request)
-            for request in output.finished_req_ids:
-                ledger.finish(request)
-            if output.total_num_scheduled_tokens:
-                if not on:
-                    ledger.full += 1
-                elif all_full:
-                    ledger.reuse_all_full += 1
-                else:
-                    ledger.reuse += 1
+        if output.total_num_scheduled_tokens:
+            if not on:
+                ledger.full += 1
+            elif all_full:
+                ledger.reuse_all_full += 1
+            else:
+                ledger.reuse += 1
 
-    def _plan(self, scheduled: list[Scheduled], behaviour: Behaviour, tokens: int) -> StepPlan | None:
+    def _plan(self, output: Any, behaviour: Behaviour, *, reusable: bool) -> StepPlan | None:
+        tokens = output.total_num_scheduled_tokens
         timed = self._pace.time(tokens)
-        shared = "S" in behaviour.pattern and bool(scheduled)
         rows: tuple[Row, ...] = ()
-        if shared and not timed and self._pace.measure(tokens):
-            with self._control.ledger() as ledger:
-                users = [s for s in scheduled if not ledger.is_probe(s.request)]
-            if rows := choose(users, self._control.k, behaviour.sample_rows, self._rng):
+        if reusable and behaviour.sample_rows and not timed and self._pace.measure(tokens):
+            rows = choose(self._users(output), self._control.k, behaviour.sample_rows, self._rng)
+            if rows:
                 self._pace.measuring(tokens)
-        if shared and behaviour.mode is Mode.ON:
+        if reusable and behaviour.mode is Mode.ON:
             return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed)
         if rows:
             return StepPlan(Mode.SHADOW, behaviour.pattern, behaviour.series, rows)
         return StepPlan(Mode.OFF, timed=True) if timed else None
+
+    def _users(self, output: Any) -> list[Scheduled]:
+        """What a step computes for requests that are no probes."""
+        with self._control.ledger() as ledger:
+            users = [(r, n) for r, n in output.num_scheduled_tokens.items() if not ledger.is_probe(r)]
+        ends = {r: self._scheduler.requests[r].num_computed_tokens for r, _ in users}
+        return [Scheduled(r, ends[r] - n, ends[r]) for r, n in users]

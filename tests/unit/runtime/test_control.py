@@ -64,6 +64,18 @@ def test_behaviour_stays_the_same_object_and_its_taint_follows_what_is_computed(
     assert (c.behaviour().mode, c.behaviour().taint) == (Mode.SHADOW, None)
 
 
+def test_a_permit_that_is_renewed_ends_later() -> None:
+    c, clock = control()
+    c.put(desired(c))
+    assert c.behaviour().mode is Mode.ON
+    clock.now = 4.0
+    c.put(desired(c))
+    clock.now = 8.9
+    assert c.behaviour().mode is Mode.ON
+    clock.now = 9.0
+    assert c.behaviour() is BASELINE
+
+
 def test_the_age_of_the_step_in_flight() -> None:
     c, clock = control()
     assert c.state().step_seconds == 0.0

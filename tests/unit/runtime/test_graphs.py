@@ -97,7 +97,7 @@ def test_a_step_waits_for_its_own_graph_and_each_step_captures_one_more(sets: Gr
     assert dispatch(sets, FULL[1]) == (FULL[1], False)
     assert dispatch(sets, PIECEWISE[1]) == (PIECEWISE[1], False)
     assert manager.captured[4:] == [PIECEWISE[1]]
-    assert (sets.device.graphs, sets.device.graphs_wanted) == (4, 4)
+    assert sets.held[1:] == (4, 4)
 
 
 def test_back_to_the_same_pattern_captures_nothing(sets: GraphSets) -> None:
@@ -143,7 +143,7 @@ def test_an_engine_without_graphs(free: list[int]) -> None:
     sets.use("FS", eager=True)
     sets.more()
     sets.use(None, eager=False)
-    assert sets.device.graphs_wanted == 0
+    assert sets.held[2] == 0
 
 
 def test_how_long_steps_are_replayed(sets: GraphSets) -> None:

@@ -46,7 +46,7 @@ class Cuda:
         self._turn = 0
         self._watching: list[CudaSite] = []
         self._plan: StepPlan | None = None
-        self._told = DeviceUse()
+        self._told: tuple[int, ...] = ()
         self._sites[0].warm()
         self._prepare = runner.prepare_inputs
         runner.prepare_inputs = self._prepared
@@ -101,12 +101,12 @@ class Cuda:
         return read
 
     def _changed(self) -> DeviceUse | None:
-        scratch = self._fixed_bytes + self._rows.scratch_bytes
-        told = self._graphs.device.model_copy(update={"scratch_bytes": scratch})
-        if told == self._told:
+        held = (*self._graphs.held, self._fixed_bytes + self._rows.scratch_bytes)
+        if held == self._told:
             return None
-        self._told = told
-        return told
+        self._told = held
+        graph_bytes, graphs, wanted, scratch = held
+        return DeviceUse(graph_bytes=graph_bytes, graphs=graphs, graphs_wanted=wanted, scratch_bytes=scratch)
 
     def _follow(self, pattern: str) -> None:
         if pattern == self._pattern:
