@@ -111,6 +111,7 @@ class Engine:
         self.core = self.llm.llm_engine.engine_core.engine_core
         self.random = random.Random(name)
         self.prompts: dict[str, list[int]] = {}
+        self.prefilled: list[list[int]] = []
         self.port = port
         if self.ours:
             from indexcache_runtime.server import serve as control
@@ -119,6 +120,7 @@ class Engine:
             self.control = plugin.adopt(self.core, TOKEN, seed=1)
             assert self.control.state().supported, self.control.state().reasons
             control(self.control, TOKEN, port)
+            self._count_measured()
 
     def ready(self) -> dict[str, str]:
         """Versions, once it stands."""
@@ -137,6 +139,7 @@ class Engine:
     def clear(self) -> None:
         """Empty the cache, and have it filled from its beginning again, so that contexts lie in every arm as in fresh engines."""
         assert self.llm.reset_prefix_cache()
+        self.prefilled.clear()
         pool = self.core.scheduler.kv_cache_manager.block_pool
         free = pool.get_num_free_blocks()
         pool.free_blocks(sorted(pool.get_new_blocks(free), key=lambda block: block.block_id))
@@ -145,6 +148,7 @@ class Engine:
     def prefill(self, length: int, name: str = "") -> float:
         """Seconds to the first token of a fresh prompt of so many tokens, which `decode` of that name goes on with."""
         self.prompts[name] = self._prompt(length)
+        self.prefilled.append(self.prompts[name])
         (output,) = self._generate([self.prompts[name]], 1)
         seconds: float = output.metrics.first_token_latency
         return seconds
@@ -155,11 +159,9 @@ class Engine:
         m = output.metrics
         return (m.last_token_ts - m.first_token_ts) / (tokens - 1)
 
-    def full_cache(self, contexts: int, length: int, tokens: int) -> float:
-        """Decoded tokens a second, of so many contexts at once, which are in the cache."""
-        asked = [self._prompt(length) for _ in range(contexts)]
-        self._generate(asked, 1)
-        decoded = [o.metrics for o in self._generate(asked, tokens)]
+    def decode_all(self, tokens: int) -> float:
+        """Decoded tokens a second, of all that were prefilled since `clear` at once."""
+        decoded = [o.metrics for o in self._generate(self.prefilled, tokens)]
         return sum((tokens - 1) / (m.last_token_ts - m.first_token_ts) for m in decoded)
 
     def answers(self, prompts: list[list[int]], tokens: int) -> list[list[int]]:
@@ -172,6 +174,19 @@ class Engine:
         flags = {"mode": mode, "pattern": pattern} | ({} if rows is None else {"sample_rows": rows})
         body = {"incarnation": state["incarnation"], "epoch": state["epoch"] + 1, "flags": flags, "permit_seconds": 3600}
         self._call("PUT", "/v1/flags", body)
+
+    def measured_steps(self) -> int:
+        """Steps of one decoding request that were measured so far."""
+        return self._measured
+
+    def _count_measured(self) -> None:
+        count, self._measured = self.control.measured, 0
+
+        def measured(plan: Any, found: Any) -> None:
+            self._measured += len(plan.rows) == 1
+            count(plan, found)
+
+        self.control.measured = measured
 
     def state(self) -> dict[str, Any]:
         """What GET answers."""

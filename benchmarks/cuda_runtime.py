@@ -1,35 +1,36 @@
 """The runtime on CUDA beside vLLM alone: what switching costs, what reuse gains, how fast it ends.
 
-    python -m benchmarks.cuda_runtime [--stages ratios,switching,speedups] [--out benchmarks/results/cuda_runtime.json]
+    python -m benchmarks.cuda_runtime [--stages baseline,reuse,switching,speedups] [--out benchmarks/results/cuda_runtime.json]
 
-All arms stand on one GPU at once and run in turns, round after round, so that a ratio compares neighbours in time; each ratio is that of
-medians, the worst over contexts and over prefill or decode as its name says. Ratios near 1 are taken on a model cut to the layers of which
-three fit beside each other; speedups on all layers, one arm after another. Weights are random: time doesn't depend on them.
+What should be 1 is taken of two engines that stand on one GPU at once and run in turns, round after round, on a model cut to the layers
+that fit twice: `baseline`, off and shadow beside vLLM without our runtime; `reuse`, on beside vLLM's own static pattern. A ratio is that of
+medians, the worst over contexts and over prefill or decode as its name says; each row has all of them, with bootstrap intervals of 95 %.
+`speedups` are taken on all layers, one engine after another. Weights are random: time doesn't depend on them.
 
-What was measured before is kept in the file, by the name of the row; each row says on how many layers, and when.
+Rows of earlier runs stay in the file; each says on how many layers it was taken.
 """
 
 import argparse
-import json
+import random
 import statistics
-import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cuda_engine import Arm
+from benchmarks.report import Report, interval, say
 
-LAYERS, CUT = 47, 16
-CONTEXTS = {10_240: 16, 61_440: 5, 122_880: 3, 200_000: 2}
+LAYERS, CUT = 47, 32
+CONTEXTS = {10_240: 10, 61_440: 5, 122_880: 3, 200_000: 2}
 """Tokens, and rounds of prefills in turns."""
+LONG = max(CONTEXTS)
 DECODED, DECODES = 96, 14
 """Tokens generated at a time, and rounds of it in turns: the prompts are in the cache."""
-FULL = 4
-"""Contexts of the longest kind that fill an arm's cache."""
+FULL = 5
+"""Longest contexts that fill the cache of an engine of all layers."""
 MEASURED = ("shadow", "on measured")
 """Arms that measure."""
 KV_TOKEN = 576 * 2 + 132
@@ -41,41 +42,14 @@ def pattern(layers: int) -> str:
     return "".join("F" if max(i - 1, 0) % 4 == 0 else "S" for i in range(layers))
 
 
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-
-class Report:
-    """The file of results: rows by name."""
-
-    def __init__(self, path: Path, command: str) -> None:
-        self.path, self.command = path, command
-        self.data: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": []}
-
-    def versions(self, found: dict[str, str]) -> None:
-        """Hardware and versions of this run."""
-        hardware = found.pop("gpu")
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-        self.data |= {"hardware": hardware, "versions": found, "commit": commit or "unknown", "command": self.command}
-        self.data["date"] = datetime.now(UTC).strftime("%Y-%m-%d")
-
-    def row(self, name: str, value: float, unit: str, samples: Any) -> None:
-        """Put a row into the file at once, so that an interrupted run loses nothing."""
-        rows = [r for r in self.data["rows"] if r["name"] != name]
-        self.data["rows"] = [*rows, {"name": name, "value": round(value, 5), "unit": unit, "samples": samples}]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(self.data, indent=1) + "\n")
-        say(f"{name:32} {value:10.4f} {unit}")
-
-
-def start(report: Report, layers: int, **contexts: int) -> dict[str, Arm]:
-    """Engines by name, beside each other; each has a cache for so many of the longest contexts."""
+def start(report: Report, layers: int, contexts: int, *names: str) -> dict[str, Arm]:
+    """Engines by name, beside each other, each with a cache for so many of the longest contexts."""
     began = time.monotonic()
-    kv = int(1.05 * max(CONTEXTS) * KV_TOKEN * layers)
-    shape: dict[str, Any] = {"layers": layers, "pattern": pattern(layers), "tokens": max(CONTEXTS), "port": 9470}
-    arms = {name: Arm(name, kv_bytes=n * kv, **shape) for name, n in contexts.items()}
-    for name in arms:
-        report.versions(arms[name].ready())
+    kv = int(1.05 * contexts * LONG * KV_TOKEN * layers)
+    arms = {name: Arm(name, kv_bytes=kv, layers=layers, pattern=pattern(layers), tokens=LONG, port=9470) for name in names}
+    for name, arm in arms.items():
+        versions = arm.ready()
+        report.begin(versions.pop("gpu"), versions)
         say(f"{name}: {layers} layers, ready after {time.monotonic() - began:.0f} s")
     return arms
 
@@ -94,10 +68,20 @@ class Runs:
         """Some tokens after it."""
         self.seconds["decode"][name, length].append(arm.decode(DECODED, name))
 
-    def typical(self, what: str, name: str, length: int) -> float:
+    def typical(self, what: str, name: str, length: int, which: Sequence[int] | None = None) -> float:
         """Of one kind, arm and context: the median; the mean where few steps of many are measured, and their price is what is asked."""
         of = statistics.fmean if what == "decode" and name in MEASURED else statistics.median
-        return of(self.seconds[what][name, length])
+        taken = self.seconds[what][name, length]
+        return of(taken if which is None else [taken[i] for i in which])
+
+    def ratio(self, what: str, over: str, under: str, length: int) -> dict[str, float]:
+        """With its interval; rounds are drawn, as arms are neighbours in time within one."""
+
+        def of(which: Sequence[int] | None) -> float:
+            return self.typical(what, over, length, which) / self.typical(what, under, length, which)
+
+        low, high = interval(of, len(self.seconds[what][over, length]))
+        return {"ratio": round(of(None), 5), "low": low, "high": high}
 
     def told(self, name: str, length: int) -> str:
         """For people."""
@@ -113,23 +97,13 @@ class Runs:
         }
 
 
-def ratios(report: Report) -> None:
-    """Everything that should be 1."""
-    arms = start(report, CUT, unpatched=FULL, static=FULL, ours=FULL)
-    ours, p = arms["ours"], pattern(CUT)
-    settings: dict[str, Callable[[], Any]] = {
-        "unpatched": lambda: None,
-        "off": lambda: ours.put("off", p),
-        "shadow": lambda: ours.put("shadow", p),
-        "static": lambda: None,
-        "on": lambda: ours.put("on", p, 0),
-        "on measured": lambda: ours.put("on", p),
-    }
+def beside(arms: dict[str, Arm], settings: dict[str, Callable[[], Any]]) -> Runs:
+    """All settings in turns; one that no arm is called after is of ours."""
     runs = Runs()
     for name, setting in settings.items():  # to warm up
         setting()
-        arms.get(name, ours).prefill(30_000)
-        arms.get(name, ours).decode(64)
+        arms.get(name, arms["ours"]).prefill(30_000)
+        arms.get(name, arms["ours"]).decode(64)
     for length, rounds in CONTEXTS.items():
         for arm in arms.values():
             arm.clear()
@@ -137,27 +111,48 @@ def ratios(report: Report) -> None:
             for _ in range(times):
                 for name, setting in settings.items():
                     setting()
-                    take(name, arms.get(name, ours), length)
+                    take(name, arms.get(name, arms["ours"]), length)
         say(f"{length}: " + ", ".join(runs.told(name, length) for name in settings))
-    for name, over, under, which in (
-        ("prefill_on_over_native", "on", "static", ("prefill",)),
-        ("decode_on_over_native", "on", "static", ("decode",)),
-        ("off_over_unpatched", "off", "unpatched", ("prefill", "decode")),
-        ("shadow_over_off", "shadow", "off", ("prefill", "decode")),
-        ("on_measured_over_on", "on measured", "on", ("prefill", "decode")),
-    ):
-        each = {f"{what} {c}": round(runs.typical(what, over, c) / runs.typical(what, under, c), 5) for c in CONTEXTS for what in which}
-        report.row(name, max(each.values()), f"ratio, {CUT} layers", {"worst_of": each, "seconds": runs.samples(over, under)})
+    return runs
+
+
+def ratio(report: Report, runs: Runs, row: str, over: str, under: str, *kinds: str, **detail: Any) -> None:
+    """A row: the worst ratio, and all of them."""
+    each = {f"{what} {length}": runs.ratio(what, over, under, length) for length in CONTEXTS for what in kinds}
+    worst = max(each.values(), key=lambda r: r["ratio"])
+    samples = {"each": each, "seconds": runs.samples(over, under), **detail}
+    report.row(row, worst["ratio"], f"ratio, {CUT} layers", samples, low=worst["low"], high=worst["high"])
+
+
+def baseline(report: Report) -> None:
+    """Off and shadow beside vLLM alone; and what a kill leaves in the cache."""
+    arms, p = start(report, CUT, 2, "unpatched", "ours"), pattern(CUT)
+    ours = arms["ours"]
+    before = ours.measured_steps()
+    runs = beside(arms, {"unpatched": lambda: None, "off": lambda: ours.put("off", p), "shadow": lambda: ours.put("shadow", p)})
+    measured = ours.measured_steps() - before
+    ratio(report, runs, "off_over_unpatched", "off", "unpatched", "prefill", "decode")
+    ratio(report, runs, "shadow_over_off", "shadow", "off", "prefill", "decode", measured_steps=measured)
     cache(report, arms, p)
-    full_cache(report, arms, p)
+    for arm in arms.values():
+        arm.close()
+
+
+def reuse(report: Report) -> None:
+    """On beside vLLM's own static pattern, and with measurement."""
+    arms, p = start(report, CUT, 2, "static", "ours"), pattern(CUT)
+    ours = arms["ours"]
+    settings = {"static": lambda: None, "on": lambda: ours.put("on", p, 0), "on measured": lambda: ours.put("on", p)}
+    runs = beside(arms, settings)
+    ratio(report, runs, "prefill_on_over_native", "on", "static", "prefill")
+    ratio(report, runs, "decode_on_over_native", "on", "static", "decode")
+    ratio(report, runs, "on_measured_over_on", "on measured", "on", "prefill", "decode", measured_steps=ours.measured_steps())
     for arm in arms.values():
         arm.close()
 
 
 def cache(report: Report, arms: dict[str, Arm], p: str) -> None:
     """After a kill no block computed under reuse is served to the baseline."""
-    import random
-
     g = random.Random(1)
     shared = [[g.randrange(2, 32000) for _ in range(6000)] for _ in range(5)]
     prompts = [[*shared[i % 5][: 3000 + 60 * i], *(g.randrange(2, 32000) for _ in range(40))] for i in range(50)]
@@ -176,21 +171,9 @@ def cache(report: Report, arms: dict[str, Arm], p: str) -> None:
     report.row("tainted_blocks", found["tainted"], f"blocks, {CUT} layers", detail)
 
 
-def full_cache(report: Report, arms: dict[str, Arm], p: str) -> None:
-    """Decoding with the cache full of long contexts: the more contexts, the more of a step is the indexers'."""
-    arms["ours"].put("on", p, 0)
-    rates: dict[str, float] = {}
-    for name, arm in arms.items():
-        arm.clear()
-        rates[name] = round(arm.full_cache(FULL, max(CONTEXTS), 512), 2)
-    detail = {"tokens_a_second": rates, "native": round(rates["static"] / rates["unpatched"], 4), "contexts": FULL}
-    report.row("decode_full_cache_speedup", rates["ours"] / rates["unpatched"], f"x, {CUT} layers", detail)
-
-
 def switching(report: Report) -> None:
     """How fast reuse ends, and a new pattern begins, under load; and what memory it takes."""
-    arms = start(report, CUT, ours=2)
-    ours, p = arms["ours"], pattern(CUT)
+    ours, p = start(report, CUT, 2, "ours")["ours"], pattern(CUT)
     took = ours.kills(p, 100, 64, 1000)
     milliseconds = sorted(round(1000 * t, 2) for t in took)
     report.row("kill_p99_ms", milliseconds[98], f"ms, {CUT} layers, 64 requests", milliseconds)
@@ -201,40 +184,41 @@ def switching(report: Report) -> None:
     gaps = {"longest_step_s": round(longest, 4), "usual_step_s": round(usual, 4)}
     report.row("new_pattern_s", seconds, f"s, {CUT} layers, 64 requests", gaps)
     ours.put("on", p)
-    ours.prefill(max(CONTEXTS))
+    ours.prefill(LONG)
     ours.decode(600)
     device = ours.state()["device"]
     report.row("graphs_gib", device["graph_bytes"] / 2**30, f"GiB, {CUT} layers", device)
     report.row("scratch_gib", device["scratch_bytes"] / 2**30, f"GiB, {CUT} layers", device)
-    arms["ours"].close()
+    ours.close()
 
 
 def speedups(report: Report) -> None:
-    """What reuse gains on all layers, and what vLLM's own static pattern does."""
-    runs, long = Runs(), max(CONTEXTS)
+    """What reuse gains on all layers, and what vLLM's own static pattern does: alone, and with the cache full of long contexts, where the
+    more of them there are, the more of a decode step is the indexers'."""
+    runs, full = Runs(), {}
     for name in ("unpatched", "static", "ours"):
-        arm = start(report, LAYERS, **{name: 1})[name]
+        arm = start(report, LAYERS, FULL, name)[name]
         if name == "ours":
             arm.put("on", pattern(LAYERS), 0)
         arm.prefill(10_240)
         arm.decode(64)
-        for _ in range(2):
-            runs.prefill(name, arm, long)
+        arm.clear()
+        for _ in range(FULL):
+            runs.prefill(name, arm, LONG)
         for _ in range(DECODES):
-            runs.decode(name, arm, long)
+            runs.decode(name, arm, LONG)
+        full[name] = round(arm.decode_all(256), 2)
         arm.close()
-        say(runs.told(name, long))
-    for name, what in (("prefill_200k_speedup", "prefill"), ("decode_200k_speedup", "decode")):
-        full, ours, static = (runs.typical(what, arm, long) for arm in ("unpatched", "ours", "static"))
-        samples = {"native": round(full / static, 4), "seconds": runs.samples("unpatched", "static", "ours")}
-        report.row(name, full / ours, f"x, {LAYERS} layers", samples)
+        say(f"{runs.told(name, LONG)}, {FULL} contexts at once {full[name]} tokens/s")
+    for row, what in (("prefill_200k_speedup", "prefill"), ("decode_200k_speedup", "decode")):
+        of = {arm: runs.typical(what, arm, LONG) for arm in full}
+        samples = {"native": round(of["unpatched"] / of["static"], 4), "seconds": runs.samples(*full)}
+        report.row(row, of["unpatched"] / of["ours"], f"x, {LAYERS} layers", samples)
+    detail = {"tokens_a_second": full, "native": round(full["static"] / full["unpatched"], 4), "contexts": FULL}
+    report.row("decode_full_cache_speedup", full["ours"] / full["unpatched"], f"x, {LAYERS} layers", detail)
 
 
-STAGES: dict[str, Callable[[Report], None]] = {
-    "ratios": ratios,
-    "switching": switching,
-    "speedups": speedups,
-}
+STAGES: dict[str, Callable[[Report], None]] = {"baseline": baseline, "reuse": reuse, "switching": switching, "speedups": speedups}
 
 
 def main() -> None:
@@ -242,8 +226,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cuda_runtime.json"))
+    parser.add_argument("--commit", default="", help="of the code that runs, where no git tells")
     arguments = parser.parse_args()
-    report = Report(arguments.out, "python -m benchmarks.cuda_runtime")
+    report = Report(arguments.out, "python -m benchmarks.cuda_runtime", arguments.commit)
     for stage in arguments.stages.split(","):
         STAGES[stage](report)
     for row in report.data["rows"]:

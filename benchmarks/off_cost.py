@@ -1,6 +1,6 @@
 """What the runtime costs while it is off: the same engine with and without it, request by request in turn.
 
-    OMP_NUM_THREADS=1 python benchmarks/off_cost.py [--samples 150]
+    OMP_NUM_THREADS=1 python -m benchmarks.off_cost [--samples 150]
 
 One engine in one process, so that nothing differs but the runtime: before each request its hooks are put in or taken out, and the control
 port's poller (another process, twice a second, as in a server) runs or pauses. Each sample is one prompt asked four times: with, without,
@@ -12,22 +12,20 @@ Writes benchmarks/results/off_cost.json.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import platform
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from benchmarks.report import Report, interval
 
 RESULT = Path(__file__).with_name("results") / "off_cost.json"
 CLOCKS = {"wall time": time.perf_counter, "CPU time": time.process_time}
@@ -116,12 +114,6 @@ def engine(folder: Path) -> Any:
     )
 
 
-def interval(ratios: list[float], rng: random.Random, draws: int = 4000) -> tuple[float, float]:
-    """A bootstrap interval of 95 % for the median."""
-    medians = sorted(statistics.median(rng.choices(ratios, k=len(ratios))) for _ in range(draws))
-    return medians[int(0.025 * draws)], medians[int(0.975 * draws)]
-
-
 def measure(
     llm: Any, toggle: Toggle, polling: Polling, shape: tuple[int, int, int], samples: int, rng: random.Random
 ) -> dict[str, list[float]]:
@@ -175,27 +167,15 @@ def main() -> None:
     _, port = serve(controls[0], "token", 0)
     polling = Polling(port, "token")
 
-    rows = []
+    report = Report(RESULT, f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python -m benchmarks.off_cost --samples {samples}")
+    versions = {name: version(name) for name in ("vllm", "torch", "indexcache-runtime")} | {"python": platform.python_version()}
+    report.begin(f"{os.cpu_count()} cores, {cpu()}", versions)
     for name, shape in SHAPES.items():
         for clock, ratios in measure(llm, toggle, polling, shape, samples, rng).items():
-            low, high = interval(ratios, rng)
-            value = statistics.median(ratios)
-            print(f"{name}, {clock}: off / without {value:.4f}, 95 % interval {low:.4f} to {high:.4f}, {samples} samples", flush=True)
-            row = {"name": f"{name}, {clock}", "value": round(value, 5), "unit": "ratio", "samples": samples}
-            rows.append({**row, "low": round(low, 5), "high": round(high, 5)})
+            low, high = interval(lambda which, ratios=ratios: statistics.median(ratios[i] for i in which), samples)  # type: ignore[misc]
+            report.row(f"{name}, {clock}", statistics.median(ratios), "ratio", samples, low=low, high=high)
     state = controls[0].state()
     assert state.steps.full > 0  # it did count, so it was in
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    result = {
-        "hardware": f"{os.cpu_count()} cores, {cpu()}",
-        "versions": {name: version(name) for name in ("vllm", "torch", "indexcache-runtime")} | {"python": platform.python_version()},
-        "commit": commit,
-        "command": f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python {' '.join(sys.argv)}",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rows": rows,
-    }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def cpu() -> str:

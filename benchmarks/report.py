@@ -1,0 +1,58 @@
+"""A benchmark's file of results: {hardware, versions, commit, command, date, rows: [{name, value, unit, samples, ...}]}."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+class Report:
+    """Rows by name, put into the file at once, so that a run that is interrupted loses nothing. Rows of earlier runs stay."""
+
+    def __init__(self, path: Path, command: str, of_commit: str = "") -> None:
+        """of_commit: of the code that runs, where no git tells."""
+        self.path, self.command, self.commit = path, command, of_commit or commit()
+        self.data: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def begin(self, hardware: str, versions: dict[str, str]) -> None:
+        """What the rows to come are measured on."""
+        rows = self.data.get("rows", [])
+        self.data = {"hardware": hardware, "versions": versions, "commit": self.commit, "command": self.command}
+        self.data |= {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "rows": rows}
+
+    def row(self, name: str, value: float, unit: str, samples: Any, **more: Any) -> None:
+        """Put a row into the file, in place of one of that name."""
+        rows = [r for r in self.data["rows"] if r["name"] != name]
+        self.data["rows"] = [*rows, {"name": name, "value": round(value, 5), "unit": unit, "samples": samples, **more}]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.data, indent=1) + "\n")
+        say(f"{name:32} {value:10.4f} {unit} " + " ".join(f"{key} {x}" for key, x in more.items() if isinstance(x, float)))
+
+
+def commit() -> str:
+    """Of the code that runs; with a plus sign if files differ from it."""
+    try:
+        head, changed = (
+            subprocess.run(["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
+            for args in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError) as e:
+        raise SystemExit(f"benchmark: git can't tell which commit runs ({e}); run it in a checkout, or tell it with --commit") from e
+    return head + "+" * bool(changed)
+
+
+def say(text: str) -> None:
+    """A line, with the time."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def interval(statistic: Callable[[Sequence[int]], float], samples: int, draws: int = 2000) -> tuple[float, float]:
+    """A bootstrap interval of 95 % (percentiles) of a statistic, which is given which of the samples to take, by number."""
+    rng = random.Random(0)
+    values = sorted(statistic(rng.choices(range(samples), k=samples)) for _ in range(draws))
+    return round(values[int(0.025 * draws)], 5), round(values[int(0.975 * draws)], 5)
