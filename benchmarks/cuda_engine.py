@@ -4,6 +4,7 @@ Arms share one GPU and run in turns. `unpatched` and `static` are vLLM without o
 `ours` is all Full with the runtime, controlled over its real HTTP port.
 """
 
+import gc
 import http.client
 import json
 import multiprocessing
@@ -264,6 +265,8 @@ class Engine:
 
     def _generate(self, prompts: list[list[int]], tokens: int) -> Any:
         from vllm import SamplingParams
+
+        gc.collect()  # what one setting leaves behind must not be cleared away at another's cost
 
         params = SamplingParams(max_tokens=tokens, ignore_eos=True, temperature=0, detokenize=False)
         return self.llm.generate([{"prompt_token_ids": p} for p in prompts], params, use_tqdm=False)

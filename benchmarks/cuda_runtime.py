@@ -5,12 +5,14 @@
 What should be 1 is taken of two engines that stand on one GPU at once and run in turns, round after round, on a model cut to the layers
 that fit twice: `baseline`, off and shadow beside vLLM without our runtime; `reuse`, on beside vLLM's own static pattern. A ratio is that of
 medians, the worst over contexts and over prefill or decode as its name says; each row has all of them, with bootstrap intervals of 95 %.
-`speedups` are taken on all layers, one engine after another. Weights are random: time doesn't depend on them.
+`speedups` are taken on all layers, one engine after another, and with a full cache; `alone` are those without it, for another setting of
+vLLM, as VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. Weights are random: time doesn't depend on them.
 
 Rows of earlier runs stay in the file; each says on how many layers it was taken.
 """
 
 import argparse
+import os
 import random
 import statistics
 import sys
@@ -192,43 +194,54 @@ def switching(report: Report) -> None:
     ours.close()
 
 
-def speedups(report: Report) -> None:
+def speedups(report: Report, contexts: int = FULL) -> None:
     """What reuse gains on all layers, and what vLLM's own static pattern does: alone, and with the cache full of long contexts, where the
     more of them there are, the more of a decode step is the indexers'."""
     runs, full = Runs(), {}
     for name in ("unpatched", "static", "ours"):
-        arm = start(report, LAYERS, FULL, name)[name]
+        arm = start(report, LAYERS, contexts, name)[name]
         if name == "ours":
             arm.put("on", pattern(LAYERS), 0)
         arm.prefill(10_240)
         arm.decode(64)
         arm.clear()
-        for _ in range(FULL):
+        for _ in range(contexts):
             runs.prefill(name, arm, LONG)
         for _ in range(DECODES):
             runs.decode(name, arm, LONG)
         full[name] = round(arm.decode_all(256), 2)
         arm.close()
-        say(f"{runs.told(name, LONG)}, {FULL} contexts at once {full[name]} tokens/s")
+        say(f"{runs.told(name, LONG)}, {contexts} contexts at once {full[name]} tokens/s")
     for row, what in (("prefill_200k_speedup", "prefill"), ("decode_200k_speedup", "decode")):
         of = {arm: runs.typical(what, arm, LONG) for arm in full}
         samples = {"native": round(of["unpatched"] / of["static"], 4), "seconds": runs.samples(*full)}
         report.row(row, of["unpatched"] / of["ours"], f"x, {LAYERS} layers", samples)
+    if contexts < FULL:
+        return
     detail = {"tokens_a_second": full, "native": round(full["static"] / full["unpatched"], 4), "contexts": FULL}
     report.row("decode_full_cache_speedup", full["ours"] / full["unpatched"], f"x, {LAYERS} layers", detail)
 
 
-STAGES: dict[str, Callable[[Report], None]] = {"baseline": baseline, "reuse": reuse, "switching": switching, "speedups": speedups}
+STAGES: dict[str, Callable[[Report], None]] = {
+    "baseline": baseline,
+    "reuse": reuse,
+    "switching": switching,
+    "speedups": speedups,
+    "alone": lambda report: speedups(report, contexts=2),
+}
+LOGITS = "VLLM_SPARSE_INDEXER_MAX_LOGITS_MB"
+"""vLLM's limit of memory for a prefill's index scores: with more, fewer passes."""
 
 
 def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stages", default=",".join(STAGES))
+    parser.add_argument("--stages", default="baseline,reuse,switching,speedups")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cuda_runtime.json"))
     parser.add_argument("--commit", default="", help="of the code that runs, where no git tells")
     arguments = parser.parse_args()
-    report = Report(arguments.out, "python -m benchmarks.cuda_runtime", arguments.commit)
+    environment = f"{LOGITS}={os.environ[LOGITS]} " if LOGITS in os.environ else ""
+    report = Report(arguments.out, f"{environment}python -m benchmarks.cuda_runtime --stages {arguments.stages}", arguments.commit)
     for stage in arguments.stages.split(","):
         STAGES[stage](report)
     for row in report.data["rows"]:

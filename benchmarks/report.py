@@ -1,4 +1,4 @@
-"""A benchmark's file of results: {hardware, versions, commit, command, date, rows: [{name, value, unit, samples, ...}]}."""
+"""A benchmark's file of results: {hardware, versions, commit, command, date, rows: [{name, value, unit, samples, ..., commit}]}."""
 
 import json
 import random
@@ -28,7 +28,8 @@ class Report:
     def row(self, name: str, value: float, unit: str, samples: Any, **more: Any) -> None:
         """Put a row into the file, in place of one of that name."""
         rows = [r for r in self.data["rows"] if r["name"] != name]
-        self.data["rows"] = [*rows, {"name": name, "value": round(value, 5), "unit": unit, "samples": samples, **more}]
+        row = {"name": name, "value": round(value, 5), "unit": unit, "samples": samples, **more, "commit": self.commit}
+        self.data["rows"] = [*rows, row]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(self.data, indent=1) + "\n")
         say(f"{name:32} {value:10.4f} {unit} " + " ".join(f"{key} {x}" for key, x in more.items() if isinstance(x, float)))

@@ -141,16 +141,16 @@ def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(under
     assert all(under.scheduled(n).num_output_tokens < 128 for n in names)
     answers = under.finish(names)
     assert [len(a.tokens) for a in answers] == [128] * 32
-    cut = [Answer(a.tokens[:n], a.logprobs[:n], 0) for a, n in zip(answers, before, strict=True)]
-    same(cut, (clean[0], clean[1]))
+    cut, one, other = ([head(a, n) for a, n in zip(found, before, strict=True)] for found in (answers, *clean))
+    same(cut, (one, other))
     for got, (one, other) in ((reused, native), (full, untouched)):
-        same(got, ([head(a) for a in one], [head(a) for a in other]), first=0.05)  # prefills in chunks of other sizes
+        same(got, ([head(a, 8) for a in one], [head(a, 8) for a in other]), first=0.05)  # prefills in chunks of other sizes
     assert under.state.requests.touched_by_reuse >= 32
 
 
-def head(answer: Answer) -> Answer:
-    """Its first eight tokens."""
-    return Answer(answer.tokens[:8], answer.logprobs[:8], 0)
+def head(answer: Answer, tokens: int) -> Answer:
+    """Its first tokens."""
+    return Answer(answer.tokens[:tokens], answer.logprobs[:tokens], 0)
 
 
 def test_2000_switches_under_load_leave_memory_as_it_was(under: Engine) -> None:

@@ -1,0 +1,110 @@
+"""The CUDA benchmark's own arithmetic, with stand-ins for its engines: a GPU's time is too dear to find a slip there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import cuda_runtime, render
+from benchmarks.report import Report, interval
+
+
+class StandIn:
+    """An arm that takes the time it is told to."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.name, self.mode, self.rows, self.calls = name, "off", None, 0
+
+    def ready(self) -> dict[str, str]:
+        return {"gpu": "none", "vllm": "0"}
+
+    def put(self, mode: str, pattern: str, rows: int | None = None) -> None:
+        self.mode, self.rows = mode, rows
+
+    def _seconds(self) -> float:
+        self.calls += 1
+        reuse = self.name == "static" or self.mode == "on"
+        measured = self.mode == "shadow" or (self.mode == "on" and self.rows is None)
+        return (1.0 if reuse else 2.0) * (1.002 if self.name == "ours" else 1.0) * (1.005 if measured else 1.0)
+
+    def prefill(self, length: int, name: str = "") -> float:
+        return length * self._seconds()
+
+    def decode(self, tokens: int, name: str = "") -> float:
+        return self._seconds()
+
+    def decode_all(self, tokens: int) -> float:
+        return 10 / self._seconds()
+
+    def answers(self, prompts: list[list[int]], tokens: int) -> list[list[int]]:
+        return [p[:tokens] for p in prompts]
+
+    def tainted(self, pattern: str, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
+        return {"tainted": 0, "served": 7, "made_under_reuse": 5, "answers": self.answers(prompts, tokens)}
+
+    def measured_steps(self) -> int:
+        return self.calls // 10
+
+    def kills(self, pattern: str, times: int, requests: int, length: int) -> list[float]:
+        return [0.001 * (i + 1) for i in range(times)]
+
+    def kill_in_prefill(self, pattern: str, length: int) -> tuple[float, float]:
+        return 0.3, 0.3
+
+    def new_pattern(self, pattern: str, requests: int, length: int) -> tuple[float, float, float]:
+        return 0.2, 0.1, 0.01
+
+    def state(self) -> dict[str, Any]:
+        return {"device": {"graph_bytes": 1 << 29, "scratch_bytes": 1 << 28}}
+
+    def clear(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr(cuda_runtime, "Arm", StandIn)
+    report = Report(tmp_path / "out.json", "test", "abc")
+    for stage in ("baseline", "reuse", "switching", "speedups"):
+        cuda_runtime.STAGES[stage](report)
+    data = json.loads(report.path.read_text())
+    assert (data["hardware"], data["commit"], data["versions"]) == ("none", "abc", {"vllm": "0"})
+    return {row["name"]: row for row in data["rows"]}
+
+
+def test_every_row_of_the_readme_is_measured(rows: dict[str, Any]) -> None:
+    assert rows.keys() == render.ROWS.keys()
+
+
+def test_a_ratio_is_the_worst_of_all_with_its_interval(rows: dict[str, Any]) -> None:
+    for name, value in (("off_over_unpatched", 1.002), ("decode_on_over_native", 1.002), ("shadow_over_off", 1.005)):
+        assert rows[name]["value"] == pytest.approx(value, abs=1e-5)
+        assert rows[name]["low"] <= rows[name]["value"] <= rows[name]["high"]
+    each = rows["off_over_unpatched"]["samples"]["each"]
+    assert len(each) == 2 * len(cuda_runtime.CONTEXTS)
+    seconds = rows["off_over_unpatched"]["samples"]["seconds"]
+    assert {len(seconds[f"prefill off {length}"]) == rounds for length, rounds in cuda_runtime.CONTEXTS.items()} == {True}
+
+
+def test_speedups_are_of_all_full_over_ours(rows: dict[str, Any]) -> None:
+    for name in ("prefill_200k_speedup", "decode_200k_speedup", "decode_full_cache_speedup"):
+        assert rows[name]["value"] == pytest.approx(2 / 1.002, abs=1e-4)
+        assert rows[name]["samples"]["native"] == 2.0
+    assert rows["kill_p99_ms"]["value"] == pytest.approx(99.0)
+
+
+def test_rows_of_earlier_runs_stay(tmp_path: Path) -> None:
+    for value in (1.0, 2.0):
+        report = Report(tmp_path / "out.json", "test", "abc")
+        report.begin("h", {})
+        report.row(f"row{value:.0f}", value, "x", [])
+        report.row("same", value, "x", [])
+    assert [(r["name"], r["value"]) for r in json.loads(report.path.read_text())["rows"]] == [("row1", 1.0), ("row2", 2.0), ("same", 2.0)]
+
+
+def test_the_interval_of_a_mean() -> None:
+    xs = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    low, high = interval(lambda which: sum(xs[i] for i in which) / len(which), len(xs))
+    assert 2.5 < low < 4.5 < high < 6.5
