@@ -21,7 +21,7 @@ from indexcache_core.evidence import detector
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.histogram import Histogram
 
-from indexcache_runtime.sampling import Cell
+from indexcache_runtime.measurements import Cell
 
 LOOK_SECONDS = 0.25
 """Evidence is judged no more often than this."""

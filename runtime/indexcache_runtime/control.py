@@ -20,8 +20,8 @@ from indexcache_runtime.devicelog import DeviceLog
 from indexcache_runtime.engine import Measured, Probe, StepPlan
 from indexcache_runtime.guard import Guard
 from indexcache_runtime.ledger import Ledger
+from indexcache_runtime.measurements import Measurements
 from indexcache_runtime.pace import Pace
-from indexcache_runtime.sampling import Measurements
 from indexcache_runtime.switch import Switch
 
 
@@ -112,9 +112,12 @@ class Control:
     def state(self) -> State:
         """What GET answers."""
         with self._lock:
-            state, measurements = self._state(self._clock()), self._measurements.copy()
+            state, view = self._state(self._clock()), self._measurements.view()
         # Outside the lock: the engine's thread must not wait for the rendering of a thousand histograms.
-        return state.model_copy(update={"series": measurements.freeze()})
+        series = view.render()
+        with self._lock:
+            self._measurements.keep(view)
+        return state.model_copy(update={"series": series})
 
     def put(self, desired: Desired) -> State:
         """Accept flags or renew their permit. Raises switch.Refusal."""

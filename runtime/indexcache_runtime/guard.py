@@ -10,7 +10,7 @@ from indexcache_core.contract import BreakerTest, Desired, Mode, Reason, Site
 from indexcache_core.pattern import shared_sites
 
 from indexcache_runtime.breaker import CELLS_A_LOOK, LOOK_SECONDS, Breaker
-from indexcache_runtime.sampling import Measurements
+from indexcache_runtime.measurements import Measurements
 from indexcache_runtime.switch import Switch
 
 

@@ -9,7 +9,7 @@ from indexcache_core import contract
 from indexcache_core.contract import JUDGED, JUDGED_FROM, BreakerTest, Mode, Site, Thresholds
 from indexcache_core.histogram import of
 from indexcache_runtime.breaker import Breaker
-from indexcache_runtime.sampling import Cell
+from indexcache_runtime.measurements import Cell
 
 SHARED, CONTEXT = (1, 3), JUDGED_FROM
 SITES = tuple(Site(index=i, layer=10 + i, domain="d", k=64) for i in range(4))
