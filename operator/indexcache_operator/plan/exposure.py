@@ -5,14 +5,14 @@ backend into the route. So nobody meets reuse but through the canary's Service, 
 found out before a weight is given. At no time is a Service without a ready pod while the route names it, as far as there are ready pods.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from indexcache_core.contract import Mode
 
 from indexcache_operator.api.status import RouteStatus, Status
 from indexcache_operator.model import EnginePod, PatchRoute, SetLabels
-from indexcache_operator.plan import flags, route_math
+from indexcache_operator.plan import clock, flags, route_math
 from indexcache_operator.plan.look import Look, pod_status, route_has_canary
 from indexcache_operator.plan.memory import Memory
 
@@ -55,13 +55,40 @@ def left(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
     """Whether a pod of the canary may turn reuse on: no user comes to it through the baseline's Service any more."""
     if not look.routed:
         return True
-    life = (pod.name, pod.state.incarnation if pod.state else "")
-    return life in memory.silent or (pod.state is not None and pod_status(status, pod.name).confirmed == pod.state.incarnation)
+    if pod.state is None:
+        return last_word(look, status, memory, pod)
+    return (pod.name, pod.state.incarnation) in memory.silent or pod_status(status, pod.name).confirmed == pod.state.incarnation
+
+
+def hear(look: Look, status: Status, memory: Memory) -> Memory:
+    """The memory with until when each engine's last word holds."""
+    if look.o.spec is None:
+        return memory
+    permits = dict(memory.permits)
+    for pod in look.o.pods:
+        if pod.state is None:
+            continue
+        permits = {life: ends for life, ends in permits.items() if life[0] != pod.name}
+        left = pod.state.permit_remaining_seconds
+        if left is not None and pod.state.mode is Mode.ON and flags.settled(look, status, pod):
+            permits[pod.name, pod.state.incarnation] = clock.later(clock.stamp(look.now), left)
+    return replace(memory, permits=permits)
+
+
+def last_word(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
+    """Whether an engine that can't be asked, as happens to a busy one, is taken to do what it last said: while its permit lasts, as it
+    can't go on for longer. Weights would swing otherwise."""
+    ends = memory.permits.get((pod.name, pod_status(status, pod.name).confirmed))
+    return ends is not None and clock.parse(ends) > look.now
 
 
 def confirmed(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
     """Whether a pod of the canary may take traffic: ready, reuse confirmed by the engine, a first probe answered where there are."""
-    if not pod.ready or pod.state is None or not flags.settled(look, status, pod) or pod.state.mode is not Mode.ON:
+    if not pod.ready:
+        return False
+    if pod.state is None:
+        return last_word(look, status, memory, pod)
+    if not flags.settled(look, status, pod) or pod.state.mode is not Mode.ON:
         return False
     if pod_status(status, pod.name).confirmed == pod.state.incarnation:
         return True

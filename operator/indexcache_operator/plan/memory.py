@@ -82,6 +82,8 @@ class Memory:
     """Those behind neither Service on their way to the canary's, with the counters since their last request."""
     silent: frozenset[Life] = frozenset()
     """Those that get no requests there any more."""
+    permits: dict[Life, str] = field(default_factory=dict)
+    """When the permit ends of each that was last heard to run the reuse it was told to."""
     admitted: dict[Life, int] | None = None
     """Users' requests at the last look, by pod and incarnation."""
     context_counts: dict[Life, tuple[int, ...]] | None = None

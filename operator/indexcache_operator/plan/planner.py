@@ -48,7 +48,7 @@ def plan(observation: Observation, memory: object = None) -> Plan:
     if measured:
         remembered = contexts.observe(look, evidence_view.observe(look, remembered))
         evidence = evidence_view.judge(look, remembered)
-    remembered = silence.observe(look, status, _count(look, status, remembered))
+    remembered = exposure.hear(look, status, silence.observe(look, status, _count(look, status, remembered)))
     seen, remembered = traffic_view.observe(look, status, remembered)
     c = Context(look, status, remembered, evidence, seen)
     ended = triggers.apply(c)

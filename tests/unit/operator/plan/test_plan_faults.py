@@ -100,6 +100,24 @@ def test_an_unreachable_engine_is_killed_until_its_permit_has_lapsed() -> None:
     assert Mode.ON not in world.modes()
 
 
+def test_an_engine_that_misses_a_look_keeps_its_share_until_its_permit_ends() -> None:
+    world = World(recall=good).until(Phase.CANARY)
+    world.wait(lambda w: any("-canary" in b["name"] for b in w.backends))
+    lost, share = world.pods[world.status.canary_pods[0]], world.backends
+    remaining = world.state(lost).permit_remaining_seconds
+    assert remaining is not None
+    lost.reachable = False
+    world.look()
+    assert (world.backends, lost.canary) == (share, True)
+    lost.reachable = True
+    world.look()
+    assert (world.backends, lost.canary) == (share, True)
+    lost.reachable, began = False, world.now
+    world.wait(lambda w: w.backends == w.original)
+    assert (world.now - began).total_seconds() >= 0.5 * remaining
+    assert world.failed_requests == 0
+
+
 def test_without_a_route_the_weight_is_the_share_of_pods() -> None:
     world = World(spec=spec(traffic={}), recall=good).until(Phase.PROMOTED)
     assert world.failed_requests == 0
