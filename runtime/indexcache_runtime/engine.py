@@ -72,6 +72,8 @@ class Measured:
 
     overlap: dict[int, list[float]] = field(default_factory=dict)
     recall: dict[int, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    """Of the device, spent on measuring; 0 where that isn't told."""
     parts: Parts | None = None
     device: DeviceUse | None = None
     """Where it changed."""

@@ -1,16 +1,17 @@
 """Which steps are measured and which are timed, where that is not free. Pure; the engine core asks once a step, and tells what steps took.
 
-A step that CUDA graphs would replay must run without them to be measured, which takes several times as long. So such steps are measured
-as rarely as their price asks for: after one that took so much longer than its neighbours, replayed steps that could have been measured
-run until they have taken 1 / MEASURED_SHARE of that. A step that runs without graphs anyway is measured whenever it has rows to measure.
+Measuring may take so much of the time of the steps that could be measured and no more: after one whose price is p seconds, none is measured
+until such steps have taken p / MEASURED_SHARE. There are two accounts. A step that CUDA graphs would replay must run without them to be
+measured, so its price is by how much it took longer than its neighbours. A longer step runs without them anyway, and the worker says what
+measuring took; one that doesn't say measures for nothing.
 """
 
 import statistics
 from collections import deque
 from dataclasses import dataclass, field
 
-MEASURED_SHARE = 0.004
-"""Of the time of replayed steps, at most so much is spent on measuring."""
+MEASURED_SHARE = 0.005
+"""Of the time of steps that could be measured, at most so much is spent on measuring."""
 
 FIRST_AFTER = 16
 """Replayed steps before the first measured one: they tell what one takes."""
@@ -35,40 +36,50 @@ class Pace:
     timed: bool = False
     """Whether steps can be timed."""
     _usual: deque[float] = field(default_factory=lambda: deque(maxlen=FIRST_AFTER))
+    """What replayed steps took of late."""
     _owed: float = 0.0
     """Seconds of replayed steps before the next one is measured."""
     _watched: int = 0
     """Steps still to come whose time may hold what a measured one costs; 0: that is known."""
     _excess: float = 0.0
     """By how much those so far took longer than usual, in seconds."""
+    _owed_long: float = 0.0
+    """Seconds of long steps before the next one is measured."""
+    _awaited: bool = False
+    """What the last measured one cost isn't known yet."""
     _prefills: int = 0
 
     def measure(self, tokens: int) -> bool:
-        """Whether a step of so many tokens, which would be measured were it free, is to be. If it is, tell `measuring`."""
+        """Whether a step of so many tokens is to be measured, if there is something. If it is, tell `measuring`."""
         if tokens > self.graphed_tokens:
-            return True
-        if len(self._usual) < FIRST_AFTER or self._watched:
-            return False
-        if self._owed > 0:
-            self._owed -= statistics.median(self._usual)
-        return self._owed <= 0
+            return not self._awaited and self._owed_long <= 0
+        return len(self._usual) == FIRST_AFTER and not self._watched and self._owed <= 0
 
     def measuring(self, tokens: int) -> None:
         """A step of so many tokens is measured."""
-        if tokens <= self.graphed_tokens:
+        if tokens > self.graphed_tokens:
+            self._awaited = True
+        else:
             self._watched, self._excess = AROUND, 0.0
 
-    def took(self, tokens: int, seconds: float) -> None:
-        """A step of so many tokens took so long, from the end of the one before it."""
+    def took(self, tokens: int, seconds: float, *, wanted: bool) -> None:
+        """A step of so many tokens took so long, from the end of the one before it. `wanted`: it could be measured."""
         if tokens > self.graphed_tokens:
-            return
-        if not self._watched:
+            self._owed_long = max(self._owed_long - seconds * wanted, 0.0)
+        elif not self._watched:
             self._usual.append(seconds)
-            return
-        self._watched -= 1
-        self._excess += seconds - statistics.median(self._usual)
-        if not self._watched:
-            self._owed = max(self._excess, 0.0) / MEASURED_SHARE
+            self._owed = max(self._owed - seconds * wanted, 0.0)
+        else:
+            self._watched -= 1
+            self._excess += seconds - statistics.median(self._usual)
+            if not self._watched:
+                self._owed = max(self._excess, 0.0) / MEASURED_SHARE
+
+    def price(self, tokens: int, seconds: float, step: float) -> None:
+        """Measuring a step of so many tokens took `seconds` of the `step` seconds that it took in all. Told after `took`."""
+        if tokens > self.graphed_tokens:
+            self._awaited = False
+            self._owed_long = max(seconds / MEASURED_SHARE - step, 0.0)
 
     def time(self, tokens: int) -> bool:
         """Whether a step of so many tokens is timed."""

@@ -6,6 +6,7 @@ few dictionary writes for each request that comes or goes.
 
 import random
 import time
+from collections import deque
 from typing import Any
 
 from indexcache_core.contract import InFlight, Mode, is_probe
@@ -34,6 +35,8 @@ class Steps:
         self._reused: set[str] = set()
         """Requests in flight whose KV holds what a step in mode on computed."""
         self._pace = control.pace()
+        self._wanted: deque[bool] = deque()
+        """Of each step in flight, whether it could be measured."""
 
     def install(self) -> None:
         """Put this between vLLM's engine core and its scheduler."""
@@ -56,15 +59,19 @@ class Steps:
         if tokens:
             if (plan := self._plan(output, behaviour, reusable=not all_full)) is not None:
                 setattr(output, PLAN, plan)
+            self._wanted.append(not all_full and behaviour.sample_rows > 0)
             self._control.started()
         return output
 
     def update(self, scheduler_output: Any, model_runner_output: Any) -> Any:
         """In place of Scheduler.update_from_output."""
         plan: StepPlan | None = getattr(scheduler_output, PLAN, None)
-        if tokens := scheduler_output.total_num_scheduled_tokens:
-            self._pace.took(tokens, self._control.ended())
         measured: Measured | None = getattr(model_runner_output, MEASURED, None)
+        if tokens := scheduler_output.total_num_scheduled_tokens:
+            seconds = self._control.ended()
+            self._pace.took(tokens, seconds, wanted=self._wanted.popleft())
+            if plan is not None and plan.rows:
+                self._pace.price(tokens, measured.seconds if measured is not None else 0.0, seconds)
         if measured is not None and plan is not None:
             self._control.measured(plan, measured)
         return self._update(scheduler_output, model_runner_output)

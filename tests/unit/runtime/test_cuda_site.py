@@ -141,3 +141,50 @@ def test_rows_are_found_in_the_batchs_order(monkeypatch: pytest.MonkeyPatch) -> 
     assert rows._requests.tolist() == [2, 0]
     assert rows._contexts is not None
     assert rows._contexts.tolist() == [[106], [41]]
+
+
+class Event:
+    """A stand-in for a CUDA event: time passes by 2 ms between any two that are recorded."""
+
+    clock = 0
+
+    def __init__(self, enable_timing: bool = False) -> None:
+        self.at = 0
+
+    def record(self) -> None:
+        Event.clock += 2
+        self.at = Event.clock
+
+    def synchronize(self) -> None: ...
+
+    def elapsed_time(self, later: "Event") -> float:
+        return later.at - self.at
+
+
+def test_what_measuring_took_comes_with_what_was_measured(sites: list[CudaSite], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *args, pin_memory=False, **kwargs: empty(*args, **kwargs))
+    compared: list[int] = []
+    rows = sites[0]._rows
+
+    def compare(site: int, *args: Any) -> None:
+        compared.append(site)
+        rows._measured[site] = torch.tensor([0.5]), torch.tensor([0.25])
+
+    monkeypatch.setattr(rows, "compare", compare)
+    rows.begin((Row("a", 4, 4),))
+    rows.prepared(SimpleNamespace(req_ids=["a"], query_start_loc_np=[0, 5]))
+    sites[0].watch(keep=True)
+    for site in sites[1:]:
+        site.watch(compare_with=0)
+    for site in sites:
+        getattr(site.layer, CHOOSE)(None, None, None, None, torch.zeros((5, 1, 2)), None, torch.zeros((5, 1)), None, None, None, None, None)
+    pending = rows.take()
+    assert pending is not None
+    measured = pending()
+    assert compared == [1, 2]
+    assert (measured.seconds, measured.overlap, measured.recall) == (0.004, {1: [0.5], 2: [0.5]}, {1: [0.25], 2: [0.25]})
+    assert len(rows._free) == 4
+    assert rows.take() is None

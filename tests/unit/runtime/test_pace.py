@@ -18,12 +18,29 @@ def run(pace: Pace, steps: int, usual: float, price: float, *, ahead: int = 2, l
             out.append(i)
             flying[-1 - late] += price
         if len(flying) == ahead:
-            pace.took(tokens, flying.popleft())
+            pace.took(tokens, flying.popleft(), wanted=True)
     return out
 
 
-def test_without_graphs_every_step_is_measured() -> None:
-    assert run(Pace(), 100, 0.01, 0.0) == list(range(100))
+def long(pace: Pace, steps: int, usual: float, price: float, *, ahead: int = 2) -> list[int]:
+    """Steps that no graph would replay; which of them were measured."""
+    out = []
+    flying: deque[bool] = deque()
+    for i in range(steps):
+        flying.append(pace.measure(8192))
+        if flying[-1]:
+            pace.measuring(8192)
+            out.append(i)
+        if len(flying) == ahead:
+            took = usual + price * flying[0]
+            pace.took(8192, took, wanted=True)
+            if flying.popleft():
+                pace.price(8192, price, took)
+    return out
+
+
+def test_where_measuring_is_free_every_step_is_measured() -> None:
+    assert long(Pace(), 100, 0.01, 0.0, ahead=1) == list(range(100))
 
 
 @pytest.mark.parametrize(("ahead", "late"), [(1, 0), (2, 0), (2, 1)])
@@ -48,14 +65,33 @@ def test_one_that_costs_nothing_is_measured_as_soon_as_that_is_known() -> None:
 def test_one_without_rows_after_all_owes_nothing() -> None:
     pace = Pace(graphed_tokens=512)
     for _ in range(FIRST_AFTER):
-        pace.took(64, 0.008)
+        pace.took(64, 0.008, wanted=True)
     assert pace.measure(64)
     assert pace.measure(64)
 
 
-def test_long_steps_are_measured_all_and_prefills_timed_now_and_then() -> None:
+@pytest.mark.parametrize(("usual", "price"), [(0.06, 0.004), (0.14, 0.001), (0.9, 0.004), (0.02, 0.002)])
+def test_long_steps_too_are_measured_for_a_fixed_share_of_their_time(usual: float, price: float) -> None:
+    chosen = long(Pace(graphed_tokens=512), 20_000, usual, price)
+    spent = len(chosen) * price / (20_000 * usual)
+    assert 0.4 * MEASURED_SHARE < spent < 1.1 * MEASURED_SHARE
+
+
+def test_steps_that_nobody_wants_measured_pay_nothing() -> None:
+    pace = Pace(graphed_tokens=512)
+    pace.measuring(8192)
+    pace.took(8192, 0.1, wanted=True)
+    pace.price(8192, 0.01, 0.1)
+    for _ in range(100):
+        pace.took(8192, 1.0, wanted=False)
+    assert not pace.measure(8192)
+    for _ in range(2):
+        pace.took(8192, 1.0, wanted=True)
+    assert pace.measure(8192)
+
+
+def test_prefills_are_timed_now_and_then() -> None:
     pace = Pace(graphed_tokens=512, timed=True)
-    assert all(pace.measure(513) for _ in range(10))
     assert [i for i in range(2 * TIMED_EVERY) if pace.time(PREFILL_TOKENS)] == [0, TIMED_EVERY]
     assert not any(pace.time(tokens) for tokens in (1, 512, PREFILL_TOKENS - 1) for _ in range(100))
     assert not any(Pace(graphed_tokens=8192, timed=True).time(8192) for _ in range(100))

@@ -94,6 +94,7 @@ class Cuda:
             return Measured(
                 overlap={site: values for m in found for site, values in m.overlap.items()},
                 recall={site: values for m in found for site, values in m.recall.items()},
+                seconds=sum(m.seconds for m in found),
                 parts=next((m.parts for m in found if m.parts is not None), None),
                 device=device,
             )

@@ -7,6 +7,8 @@ is one query over the keys up to its position. All sites of a step share one tab
 Not each step measures all sites: they take turns, so that a step's share of work stays small whatever the number of layers.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -33,6 +35,8 @@ class Rows:
         """(rows,) int64: their places in the step's batch."""
         self.kept: dict[int, torch.Tensor] = {}
         self._measured: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._spans: list[tuple[Any, Any]] = []
+        self._free: list[Any] = []
         self.scratch_bytes = 0
         """The most that a step took."""
 
@@ -47,6 +51,7 @@ class Rows:
         self.index = self._requests = self._contexts = self._schedule = self._table = None
         self.kept.clear()
         self._measured.clear()
+        self._spans.clear()
 
     def prepared(self, batch: Any) -> None:
         """The step's inputs are prepared; its rows are sent to the device."""
@@ -60,6 +65,18 @@ class Rows:
         there = host.to(self._device, non_blocking=True)
         self.index, self._requests = there[0], there[1]
         self._contexts = there[2].to(torch.int32).unsqueeze(1)
+
+    @contextmanager
+    def priced(self) -> Iterator[None]:
+        """What the device does meanwhile is the price of measuring."""
+        span = self._event(), self._event()
+        span[0].record()
+        yield
+        span[1].record()
+        self._spans.append(span)
+
+    def _event(self) -> Any:
+        return self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
     def keep(self, site: int, buffer: torch.Tensor) -> None:
         """Keep what a Full site chose for the sampled rows, for those that would follow it."""
@@ -110,11 +127,15 @@ class Rows:
         done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
         self._measured.clear()
+        spans, self._spans = self._spans, []
 
         def read() -> Measured:
             done.synchronize()
             values = home.tolist()
+            seconds = sum(begin.elapsed_time(end) for begin, end in spans) / 1000
+            self._free += [event for span in spans for event in span]
             return Measured(
+                seconds=seconds,
                 overlap={site: values[2 * i] for i, site in enumerate(sites)},
                 recall={site: values[2 * i + 1] for i, site in enumerate(sites)},
             )

@@ -80,20 +80,24 @@ class CudaSite:
         if self._timed:
             self._timer.mark("layer")
         if self._compare_with is not None and self.mode is SiteMode.SHARED:
-            self._to_scratch(positions, q_c, q_pe, ql_nope=rest[2])
+            with self._rows.priced():
+                self._to_scratch(positions, q_c, q_pe, ql_nope=rest[2])
         self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
-        index = self._rows.index
         if self._keep:
             self._rows.keep(self.site.index, self.layer.topk_indices_buffer)
         if self._compare_with is not None and self.mode is SiteMode.FULL:
-            assert index is not None
-            fresh = self.layer.topk_indices_buffer.index_select(0, index)
-            picked = q.view(torch.uint8).index_select(0, index).view(q.dtype)
-            self._rows.compare(
-                self.site.index, self.layer.indexer, self._rows.kept[self._compare_with], fresh, picked, weights.index_select(0, index)
-            )
+            with self._rows.priced():
+                self._to_leader(self._compare_with, q, weights)
         if self._timed:
             self._timer.mark("layer")
+
+    def _to_leader(self, leader: int, q: torch.Tensor, weights: torch.Tensor) -> None:
+        """Compare what this Full layer chose for the sampled rows with what its leader chose."""
+        index = self._rows.index
+        assert index is not None
+        fresh = self.layer.topk_indices_buffer.index_select(0, index)
+        picked = q.view(torch.uint8).index_select(0, index).view(q.dtype)
+        self._rows.compare(self.site.index, self.layer.indexer, self._rows.kept[leader], fresh, picked, weights.index_select(0, index))
 
     def _to_scratch(self, positions: torch.Tensor, q_c: torch.Tensor, q_pe: torch.Tensor, ql_nope: torch.Tensor) -> None:
         """Score the sampled rows as the indexer would, and compare its choice with the one that is read."""
