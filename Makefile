@@ -31,6 +31,7 @@ lint: env ## ruff, mypy (strict), and that what is generated is current
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	@for p in core kernels operator runtime testbed; do echo "mypy: $$p"; $(BIN)/mypy --no-error-summary $$p/indexcache_$$p || exit 1; done
 	@echo "mypy: dsa_cpu" && $(BIN)/mypy --no-error-summary testbed/dsa_cpu/dsa_cpu
+	@echo "mypy: tests, benchmarks" && $(BIN)/mypy --no-error-summary tests benchmarks
 
 .PHONY: unit
 unit: env ## Unit tests: pure, a minute

@@ -158,12 +158,12 @@ class Engine:
         """Seconds for each further token of the last prompt of that name, which is in the cache."""
         (output,) = self._generate([self.prompts[name]], tokens)
         m = output.metrics
-        return (m.last_token_ts - m.first_token_ts) / (tokens - 1)
+        return float(m.last_token_ts - m.first_token_ts) / (tokens - 1)
 
     def decode_all(self, tokens: int) -> float:
         """Decoded tokens a second, of all that were prefilled since `clear` at once."""
         decoded = [o.metrics for o in self._generate(self.prefilled, tokens)]
-        return sum((tokens - 1) / (m.last_token_ts - m.first_token_ts) for m in decoded)
+        return float(sum((tokens - 1) / (m.last_token_ts - m.first_token_ts) for m in decoded))
 
     def answers(self, prompts: list[list[int]], tokens: int) -> list[list[int]]:
         """Greedy answers, all at once."""
@@ -187,18 +187,19 @@ class Engine:
             self._measured += len(plan.rows) == 1
             count(plan, found)
 
-        self.control.measured = measured
+        self.control.measured = measured  # type: ignore[method-assign, assignment]
 
     def state(self) -> dict[str, Any]:
         """What GET answers."""
-        return self._call("GET", "/v1/state")
+        state: dict[str, Any] = self._call("GET", "/v1/state")
+        return state
 
     def kills(self, pattern: str, times: int, requests: int, length: int) -> list[float]:
         """Seconds from the POST of a kill to the start of the first all-Full step, while so many requests decode."""
         self.put("on", pattern, 0)
         started = self._watch_steps()
         self._start(requests, length, 8 * times + 400)
-        took = []
+        took: list[float] = []
         for _ in range(times):
             self.put("on", pattern, 0)
             self._steps(4)

@@ -4,7 +4,6 @@ python -m benchmarks.render        writes the README's block
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

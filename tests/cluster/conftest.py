@@ -15,7 +15,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 sys.path.insert(0, str(Path(__file__).parent))
-import apiserver
+from tests.cluster import apiserver
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def binaries() -> Path:
     """The folder of the testbed's binaries."""
-    folder = apiserver.binaries()
+    folder: Path | None = apiserver.binaries()
     if folder is None:
         pytest.fail("etcd, kube-apiserver, helm, promtool: not found in the cache; build them with `make build`, or set INDEXCACHE_BIN")
     return folder

@@ -12,7 +12,7 @@ from indexcache_operator.act.workload import ForeignObject
 from indexcache_operator.api.spec import HttpRoute
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.kube import Conflict, Kube, NotFound
-from indexcache_operator.model import PatchRoute, SetLabels
+from indexcache_operator.model import PatchRoute, Route, SetLabels
 from indexcache_operator.observe import gateway
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.look import Look, Observer, Sight
@@ -164,7 +164,7 @@ async def test_labels_move_a_pod_between_services(world: World) -> None:
         await labels.put(world.kube, world.namespace, SetLabels(pod="gone", baseline=True, canary=False))
 
 
-async def _route(world: World) -> gateway.Route:
+async def _route(world: World) -> Route:
     body = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
@@ -183,7 +183,7 @@ async def _route(world: World) -> gateway.Route:
     return found
 
 
-def _patch(found: gateway.Route, *backends: dict[str, Any], rule: str = "generate") -> PatchRoute:
+def _patch(found: Route, *backends: dict[str, Any], rule: str = "generate") -> PatchRoute:
     assert found.rule_index is not None
     return PatchRoute(rule_index=found.rule_index, rule=rule, backends=backends, resource_version=found.resource_version)
 

@@ -1,12 +1,11 @@
 """The Helm chart: what it renders is accepted, values are checked, rights suffice and go no further, alerts fire when they should."""
 
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import apiserver
 import pytest
 import yaml
 from indexcache_operator import names
@@ -23,6 +22,8 @@ from indexcache_operator.workload.render import Owner, Runtime
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+
+from tests.cluster import apiserver
 
 CHART = ROOT / "charts" / "indexcache-operator"
 PROMETHEUS_RULE = "monitoring.coreos.com/v1/PrometheusRule"
@@ -76,8 +77,8 @@ async def test_its_pods_pass_the_restricted_profile(kube: Kube, namespace: str, 
     await kube.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
     for body in rendered(binaries, namespace=namespace):
         if body["kind"] in ("Deployment", "Job"):
-            pod = {"metadata": {"name": "p"}, "spec": {**body["spec"]["template"]["spec"], "serviceAccountName": "default"}}
-            pod = {"apiVersion": "v1", "kind": "Pod", **pod}
+            spec = {**body["spec"]["template"]["spec"], "serviceAccountName": "default"}
+            pod: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
             await kube.apply(names.object_path("api/v1", "pods", namespace, "p"), pod, dry_run=True)
     pod["spec"]["securityContext"] = {}
     with pytest.raises(KubeError, match="violates PodSecurity"):
@@ -195,7 +196,7 @@ async def test_its_rights_go_no_further(kube: Kube, operator: Kube, namespace: s
     if call == "other namespaces" and not namespaced:
         assert await operator.select(names.rollouts_path()) is not None
         return
-    calls = {
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
         "list secrets": lambda: operator.select(names.object_path("api/v1", "secrets", namespace)),
         "other namespaces": lambda: operator.select(names.rollouts_path("default")),
         "edit a route's status": lambda: operator.patch(

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import apiserver
 import pytest
 from indexcache_operator import names
 from indexcache_operator.kube import Kube, NotFound
+
+from tests.cluster import apiserver
 
 MEGABYTES = 120
 ROLLOUT: dict[str, Any] = {

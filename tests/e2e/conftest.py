@@ -25,7 +25,7 @@ from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Witness
 
 sys.path.insert(0, str(Path(__file__).parent))
-import support
+from tests.e2e import support
 
 HERE = Path(__file__).parent
 ORDER = ("test_scenarios.py", "test_canary.py", "test_faults.py", "test_deletion.py", "test_answers.py", "test_refusals.py")

@@ -6,6 +6,7 @@ No rollout owns the engines here, so that the tests can set patterns by hand on 
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from itertools import islice
 
 import aiohttp
@@ -17,7 +18,8 @@ from indexcache_testbed import product
 from indexcache_testbed.model.export import load
 from indexcache_testbed.model.questions import Question, measured_questions
 from indexcache_testbed.scenario import install
-from support import Engines, in_groups
+
+from tests.e2e.support import Engines, in_groups
 
 MODEL = product.ROOT / "testbed/models/tiny_dsa"
 PAIRS, ASKED = 128, 144
@@ -42,7 +44,7 @@ async def test_answers_are_those_of_the_models_table(name: str, installed: str, 
     assert {s.mode for s in states} == {flags.mode}
     questions = list(islice(measured_questions(PAIRS), ASKED))
     expected = await asyncio.to_thread(table_says, pattern, questions)
-    answers = await in_groups(6, [lambda q=q: ask(engines.session, installed, q, salt=pattern) for q in questions])
+    answers = await in_groups(6, [partial(ask, engines.session, installed, q, salt=pattern) for q in questions])
     mine, theirs = (sum(right) / ASKED for right in (answers, expected))
     differing = [i for i, (a, b) in enumerate(zip(answers, expected, strict=True)) if a != b]
     assert mine == pytest.approx(theirs, abs=0.02), f"questions {differing} came out differently"

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from indexcache_testbed.model.questions import Table, table
 from indexcache_testbed.scenario import install, kubectl
 from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Look, Seen, Witness, backends, reusing
-from support import CANARY, Engines, Object, all_off, exposed, in_groups, service
+
+from tests.e2e.support import CANARY, Engines, Object, all_off, exposed, in_groups, service
 
 WEIGHT, PAIRS = 10, 64
 PROMPTS, SEED = 50, 5_000
@@ -132,7 +134,7 @@ async def test_after_a_fallback_tokens_are_those_of_an_engine_that_never_reused(
 async def _ask(engines: Engines, ip: str, tables: list[Table], *, first: bool) -> list[Any]:
     """The first question about each table, or a later one: the same prefix, and others after it."""
     prompts = [t.question(0 if first else 3).prompt for t in tables]
-    return await in_groups(4, [lambda p=p: engines.complete(ip, p, tokens=2) for p in prompts])
+    return await in_groups(4, [partial(engines.complete, ip, p, tokens=2) for p in prompts])
 
 
 def _alert(stage: Stage, *, status: str = "firing", **labels: str) -> Object:

@@ -6,7 +6,8 @@ import yaml
 from indexcache_core.contract import Mode
 from indexcache_testbed.scenario import install, kubectl
 from indexcache_testbed.scenario.stage import Stage
-from support import BASELINE, SELECTOR, Engines, Object, after, all_off, exposed, modes, restored
+
+from tests.e2e.support import BASELINE, SELECTOR, Engines, Object, after, all_off, exposed, modes, restored
 
 CANARY_LABEL, BASELINE_LABEL = "indexcache.dev/canary", "indexcache.dev/baseline"
 

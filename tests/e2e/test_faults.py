@@ -9,7 +9,8 @@ from indexcache_testbed.cluster import faults
 from indexcache_testbed.cluster.handle import Cluster
 from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Seen, Witness, backends
-from support import all_off, annotate, exposed, held, restored
+
+from tests.e2e.support import all_off, annotate, exposed, held, restored
 
 WEIGHT = 50
 ENOUGH = 200

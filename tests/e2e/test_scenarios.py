@@ -5,7 +5,8 @@ import time
 from indexcache_testbed.scenario import install, scenarios
 from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import reusing
-from support import Engines, all_off, prometheus
+
+from tests.e2e.support import Engines, all_off, prometheus
 
 PERMIT = 5.0
 """fallback.permit.canary of examples/demo-*.yaml, in seconds."""

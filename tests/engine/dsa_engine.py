@@ -39,7 +39,7 @@ def recorded(llm: Any, every: int | None) -> Iterator[list[dict[str, Any]]]:
 
         def select(q: Any, weights: Any, m: Any) -> None:
             plain(q, weights, m)
-            rows = torch.arange(0, m.num_actual_tokens, every).flip(0)  # in any order, says row_scores
+            rows = torch.arange(0, m.num_actual_tokens, every or 1).flip(0)  # in any order, says row_scores
             scores = op.row_scores(q, weights, m, rows)
             for row, of_row in zip(rows.tolist(), scores, strict=True):
                 position, request = int(m.position[row]), int(m.request[row])

@@ -115,7 +115,12 @@ def test_a_breaker_trips_in_a_live_engine_and_recomputes(engine: Engine) -> None
 def test_continued_requests_are_not_disturbed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     preempted: list[Any] = []
     own = engine.core.scheduler._preempt_request
-    monkeypatch.setattr(engine.core.scheduler, "_preempt_request", lambda *a, **k: (preempted.append(a), own(*a, **k)))
+
+    def preempt(*args: Any, **kwargs: Any) -> Any:
+        preempted.append(args)
+        return own(*args, **kwargs)
+
+    monkeypatch.setattr(engine.core.scheduler, "_preempt_request", preempt)
     before = engine.state.cache
     answers, had = flipped(engine, InFlight.CONTINUE, kill)
     assert [len(a.tokens) for a in answers] == [TOKENS] * len(LENGTHS)

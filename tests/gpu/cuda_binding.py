@@ -133,7 +133,7 @@ class Cuda:
             """Nothing."""
 
         unwritten.own = own  # type: ignore[attr-defined]
-        Shared.write_key = unwritten if skip else own  # type: ignore[method-assign]
+        Shared.write_key = unwritten if skip else own  # type: ignore[method-assign, assignment]
 
 
 def layers(worker: Any) -> Any:

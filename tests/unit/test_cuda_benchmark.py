@@ -14,7 +14,8 @@ class StandIn:
     """An arm that takes the time it is told to."""
 
     def __init__(self, name: str, **options: Any) -> None:
-        self.name, self.mode, self.rows, self.calls = name, "off", None, 0
+        self.name, self.mode, self.calls = name, "off", 0
+        self.rows: int | None = None
 
     def ready(self) -> dict[str, str]:
         return {"gpu": "none", "vllm": "0"}

@@ -1,6 +1,7 @@
 """reuse_overlap against the definition, set by set in plain Python."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -80,6 +81,6 @@ def test_sets_of_no_members_at_all() -> None:
 )
 def test_refuses_what_it_does_not_take(change: dict[str, torch.Tensor], named: str) -> None:
     c = case(4, 32)
-    arguments = {"reused": c.reused, "fresh": c.fresh, "fresh_scores": c.fresh_scores} | change
+    arguments: dict[str, Any] = {"reused": c.reused, "fresh": c.fresh, "fresh_scores": c.fresh_scores} | change
     with pytest.raises(ValueError, match=named):
         reuse_overlap(**arguments)

@@ -1,5 +1,6 @@
 """Sets of CUDA graphs by pattern, with a stand-in for vLLM's graph manager: what is captured when, and whose graphs are in force."""
 
+import contextlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -52,7 +53,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
     monkeypatch.setattr("vllm.distributed.parallel_state.get_tp_group", lambda: SimpleNamespace(world_size=1))
     monkeypatch.setattr(graphs.DISPATCH, "use", lambda user, wanted: None)
-    monkeypatch.setattr(graphs, "_quietly", graphs.contextlib.nullcontext)
+    monkeypatch.setattr(graphs, "_quietly", contextlib.nullcontext)
     return memory
 
 

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -133,6 +134,6 @@ def test_a_choice_that_nobody_read_makes_nothing_doubtful() -> None:
         ({"mode": "of"}, "mode: 'of'"),
     ],
 )
-def test_refuses_patterns_and_modes_that_are_none(reference: Reference, how: dict[str, str], named: str) -> None:
+def test_refuses_patterns_and_modes_that_are_none(reference: Reference, how: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         reference(IDS[:4], **how)
