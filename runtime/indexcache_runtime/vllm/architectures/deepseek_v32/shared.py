@@ -3,7 +3,7 @@
 The key is the only index work of a Shared layer: no query projection, no quantisation, no scores, no top-k. It is the Full layer's own
 product (its columns for the weights of the heads ride along) and vLLM's own kernel that norms, rotates, quantises and writes it, so the
 same hidden state gives the same key to the bit. Both run on a stream of their own, from the start of the layer to its attention: what
-attention waits for takes longer, so the layer takes the time of one that has no indexer.
+attention waits for takes longer, so the layer takes hardly more time than one that has no indexer.
 """
 
 from dataclasses import dataclass
