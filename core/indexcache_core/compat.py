@@ -64,6 +64,7 @@ FLAGS = (
     Flag(("--kv-offloading-size",), "KV made under reuse must not leave the engine"),
     Flag(("--ec-transfer-config",), "an engine that shares its encoder's work was never tried"),
     Flag(("--enable-sleep-mode",), "waking up would lose the sites' state"),
+    Flag(("--kv-cache-dtype",), "keys and values of another type than the model's were never tried", ("auto", "bfloat16", "float16")),
     Flag(("--enable-lora",), "what was measured and probed on one adapter says nothing of another"),
 )
 

@@ -61,7 +61,7 @@ def of_config(config: Any, environment: Mapping[str, str] = os.environ) -> list[
         reasons.append("--attention-config hisparse_config: set; its caches are bound to leaders at start-up, remove it")
     if getattr(config, "lora_config", None) is not None:
         reasons.append("--enable-lora: set; what was measured and probed on one adapter says nothing of another, remove it")
-    if (cache := str(config.cache_config.cache_dtype)).startswith("fp8"):
+    if (cache := str(config.cache_config.cache_dtype)) not in ("auto", "bfloat16", "float16"):
         reasons.append(f"--kv-cache-dtype: {cache}; only the model's own type is supported")
     if (executor := parallel.distributed_executor_backend) not in ("uni", "mp", None):
         reasons.append(f"--distributed-executor-backend: {executor}; only uni and mp are supported")

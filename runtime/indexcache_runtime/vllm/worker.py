@@ -31,10 +31,12 @@ def attach(wrapper: Any) -> dict[str, Any]:
     runner = wrapper.worker.model_runner
     model = runner.get_model()
     declared = wrapper.vllm_config.model_config.architectures
-    named = [a for a in ARCHITECTURES if set(a.NAMES) & {type(model).__name__, *declared}]
-    architecture = next((a for a in named if current_platform.device_type == a.PLATFORM), None)
+    here = [a for a in ARCHITECTURES if current_platform.device_type == a.PLATFORM]
+    architecture = next((a for a in here if set(a.NAMES) & {type(model).__name__, *declared}), None)
     if architecture is None:
-        return asdict(Probe(", ".join(declared), reasons=(_unknown(declared, current_platform.device_type, bool(named)),)))
+        known = ", ".join(sorted({name for a in here for name in a.NAMES}))
+        reason = f"model: {', '.join(declared)} is not supported on {current_platform.device_type}; {known} are"
+        return asdict(Probe(", ".join(declared), reasons=(reason,)))
     try:
         adapter: Adapter = architecture.build(model, runner)
     except Unfit as e:
@@ -42,12 +44,6 @@ def attach(wrapper: Any) -> dict[str, Any]:
     Worker(wrapper, adapter).install()
     probe = Probe(", ".join(declared), graphed_tokens=adapter.graphed_tokens, timed=adapter.timed)
     return {**asdict(probe), "sites": [site.model_dump() for site in adapter.sites]}
-
-
-def _unknown(declared: list[str], platform: str, named: bool) -> str:
-    if named:
-        return f"platform: {platform}; {', '.join(sorted({a.PLATFORM for a in ARCHITECTURES}))} are supported"
-    return f"model: {', '.join(declared)} is not supported; {', '.join(sorted({n for a in ARCHITECTURES for n in a.NAMES}))} are"
 
 
 class Worker:

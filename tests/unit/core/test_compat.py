@@ -67,6 +67,8 @@ def test_other_versions_are_refused(engine: str, version: str) -> None:
         ["--ec-transfer-config={}"],
         ["--enable-sleep-mode"],
         ["--enable-lora", "--max-loras=2"],
+        ["--kv-cache-dtype=fp8_ds_mla"],
+        ["--kv_cache_dtype", "nvfp4"],
     ],
 )
 def test_arguments_that_are_refused(args: list[str]) -> None:

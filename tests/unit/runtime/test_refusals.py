@@ -65,6 +65,7 @@ def test_a_plain_dsa_engine_is_supported() -> None:
         ({"ec_transfer_config": object()}, "--ec-transfer-config"),
         ({"model_config__enable_sleep_mode": True}, "--enable-sleep-mode"),
         ({"cache_config__cache_dtype": "fp8_ds_mla"}, "--kv-cache-dtype"),
+        ({"cache_config__cache_dtype": "nvfp4_ds_mla"}, "--kv-cache-dtype"),
     ],
 )
 def test_what_is_not_supported_is_named(change: dict[str, Any], named: str) -> None:
