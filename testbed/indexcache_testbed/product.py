@@ -9,10 +9,11 @@ import hashlib
 import json
 from pathlib import Path
 
+from indexcache_testbed.cluster import store
 from indexcache_testbed.cluster.buildah import archive_name
 from indexcache_testbed.cluster.handle import Cluster
 from indexcache_testbed.cluster.layout import DEFAULT_NAME, Layout
-from indexcache_testbed.cluster.project_images import build_project_image, load
+from indexcache_testbed.cluster.project_images import build_project_image, forget, load
 from indexcache_testbed.cluster.report import Reporter
 
 ROOT = Path(__file__).parents[2]
@@ -54,11 +55,10 @@ def main() -> None:
         archive = cluster.layout.artifacts / "project" / archive_name(name)
         with report.step(f"image {name}", about="" if archive.exists() else "about half a minute"):
             if not archive.exists():
-                for old in archive.parent.glob(archive_name(f"{repository(target)}:*")):
-                    old.unlink()
-                    old.with_suffix(".id").unlink(missing_ok=True)
                 build_project_image(cluster.layout, name, ROOT, target=target)
+                forget(cluster.layout, repository(target), name)
             load(cluster, archive)
+            store.forget(cluster, repository(target), name)
     (cluster.layout.artifacts / "project/tags.json").write_text(json.dumps(tags))
 
 

@@ -94,6 +94,11 @@ def remove(layout: Layout, image: str) -> None:
     run(command(layout, "rmi", image))
 
 
+def names(layout: Layout) -> list[str]:
+    """Full names of the images in the store."""
+    return run(command(layout, "images", "--format", "{{.Name}}:{{.Tag}}")).split()
+
+
 def archive_digest(archive: Path) -> str:
     """Digest of the manifest in an OCI archive, by which containerd knows the image."""
     with tarfile.open(archive) as tar:

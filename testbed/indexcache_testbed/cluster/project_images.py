@@ -44,6 +44,22 @@ def build_project_image(
     return archive
 
 
+def forget(layout: Layout, repository: str, keep: str) -> None:
+    """Remove what was built under a repository's other tags. Layers that `keep` is built on stay."""
+    folder = layout.artifacts / "project"
+    for old in (*folder.glob(archive_glob(repository, ".tar")), *folder.glob(archive_glob(repository, ".id"))):
+        if old.stem != folder.joinpath(buildah.archive_name(keep)).stem:
+            old.unlink()
+    for name in buildah.names(layout):
+        if name.startswith(f"{repository}:") and name != keep:
+            buildah.remove(layout, name)
+
+
+def archive_glob(repository: str, suffix: str) -> str:
+    """Files that belong to any tag of a repository."""
+    return buildah.archive_name(f"{repository}:*").removesuffix(".tar") + suffix
+
+
 def load(cluster: Cluster, archive: Path) -> bool:
     """Import an OCI archive into a running cluster; returns whether it was not there yet."""
     return bool(import_archives(cluster, [archive]))

@@ -5,7 +5,7 @@ Trap: `ctr image import --index-name` fails at random ("content digest ...: not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from . import buildah
@@ -26,6 +26,20 @@ def _ctr(cluster: Cluster, *words: str | Path) -> str:
 def images(cluster: Cluster) -> dict[str, str]:
     """Name to digest, of the images in the cluster."""
     return parse_images(_ctr(cluster, "images", "ls"))
+
+
+def unused(there: Mapping[str, str], used: Iterable[str], repository: str, keep: str) -> list[str]:
+    """Names of a repository's images but `keep`, those that containers use excepted; with the names by digest that go with them."""
+    others = {name for name in there if name.startswith(f"{repository}:") and name != keep}
+    goes = {there[name] for name in others - set(used)} - {there[name] for name in there if name == keep or name in set(used)}
+    return [name for name, digest in there.items() if digest in goes]
+
+
+def forget(cluster: Cluster, repository: str, keep: str) -> None:
+    """Remove what `unused` says."""
+    rows = (line.split() for line in _ctr(cluster, "containers", "ls").splitlines()[1:])
+    for name in unused(images(cluster), [row[1] for row in rows if len(row) > 1], repository, keep):
+        _ctr(cluster, "images", "rm", name)
 
 
 def import_archives(cluster: Cluster, archives: Iterable[Path]) -> list[Path]:

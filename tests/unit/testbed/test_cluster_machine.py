@@ -16,7 +16,7 @@ from indexcache_testbed.cluster.layout import Layout
 from indexcache_testbed.cluster.lifecycle import dead_components
 from indexcache_testbed.cluster.processes import Process, start_time
 from indexcache_testbed.cluster.shell import run
-from indexcache_testbed.cluster.store import parse_images
+from indexcache_testbed.cluster.store import parse_images, unused
 
 
 @pytest.fixture
@@ -133,3 +133,15 @@ def test_an_unknown_log_names_those_that_are(cluster: Cluster) -> None:
     with pytest.raises(TestbedError, match="there are pod/NAMESPACE/NAME and etcd"):
         log_command(cluster, "etc", follow=False)
     assert log_command(cluster, "etcd", follow=True)[0][-2:] == ["-f", str(cluster.layout.logs / "etcd.log")]
+
+
+def test_images_of_other_tags_go_unless_a_container_uses_them() -> None:
+    there = {
+        "localhost/a:new": "sha256:3",
+        "localhost/a:old": "sha256:1",
+        "sha256:config-of-old": "sha256:1",
+        "localhost/a:used": "sha256:2",
+        "localhost/ab:old": "sha256:4",
+        "localhost/a:same-as-new": "sha256:3",
+    }
+    assert unused(there, ["localhost/a:used", "other"], "localhost/a", "localhost/a:new") == ["localhost/a:old", "sha256:config-of-old"]
