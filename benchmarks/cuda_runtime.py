@@ -129,11 +129,9 @@ def baseline(report: Report) -> None:
     """Off and shadow beside vLLM alone; and what a kill leaves in the cache."""
     arms, p = start(report, CUT, 2, "unpatched", "ours"), pattern(CUT)
     ours = arms["ours"]
-    before = ours.measured_steps()
     runs = beside(arms, {"unpatched": lambda: None, "off": lambda: ours.put("off", p), "shadow": lambda: ours.put("shadow", p)})
-    measured = ours.measured_steps() - before
     ratio(report, runs, "off_over_unpatched", "off", "unpatched", "prefill", "decode")
-    ratio(report, runs, "shadow_over_off", "shadow", "off", "prefill", "decode", measured_steps=measured)
+    ratio(report, runs, "shadow_over_off", "shadow", "off", "prefill", "decode", measured_steps=ours.measured_steps())
     cache(report, arms, p)
     for arm in arms.values():
         arm.close()

@@ -172,10 +172,15 @@ def main() -> None:
     report.begin(f"{os.cpu_count()} cores, {cpu()}", versions)
     for name, shape in SHAPES.items():
         for clock, ratios in measure(llm, toggle, polling, shape, samples, rng).items():
-            low, high = interval(lambda which, ratios=ratios: statistics.median(ratios[i] for i in which), samples)  # type: ignore[misc]
-            report.row(f"{name}, {clock}", statistics.median(ratios), "ratio", samples, low=low, high=high)
+            tell(report, f"{name}, {clock}", ratios)
     state = controls[0].state()
     assert state.steps.full > 0  # it did count, so it was in
+
+
+def tell(report: Report, name: str, ratios: list[float]) -> None:
+    """A row: the median, with its interval."""
+    low, high = interval(lambda which: statistics.median(ratios[i] for i in which), len(ratios))
+    report.row(name, statistics.median(ratios), "ratio", len(ratios), low=low, high=high)
 
 
 def cpu() -> str:

@@ -6,7 +6,6 @@ few dictionary writes for each request that comes or goes.
 
 import random
 import time
-from collections import deque
 from typing import Any
 
 from indexcache_core.contract import InFlight, Mode, is_probe
@@ -19,8 +18,9 @@ from indexcache_runtime.vllm.blocks import Blocks
 from indexcache_runtime.vllm.optout import opted_out
 from indexcache_runtime.vllm.recompute import recompute
 
-PLAN, MEASURED = "indexcache_plan", "indexcache_measured"
-"""Attributes of vLLM's SchedulerOutput and ModelRunnerOutput; absent where there is nothing to say. Both are pickled with them."""
+PLAN, WANTED, MEASURED = "indexcache_plan", "indexcache_wanted", "indexcache_measured"
+"""Attributes of vLLM's SchedulerOutput (what the step does, whether it could be measured) and ModelRunnerOutput; absent where there is
+nothing to say. All are pickled with them."""
 
 
 class Steps:
@@ -35,8 +35,6 @@ class Steps:
         self._reused: set[str] = set()
         """Requests in flight whose KV holds what a step in mode on computed."""
         self._pace = control.pace()
-        self._wanted: deque[bool] = deque()
-        """Of each step in flight, whether it could be measured."""
 
     def install(self) -> None:
         """Put this between vLLM's engine core and its scheduler."""
@@ -59,7 +57,8 @@ class Steps:
         if tokens:
             if (plan := self._plan(output, behaviour, reusable=not all_full)) is not None:
                 setattr(output, PLAN, plan)
-            self._wanted.append(not all_full and behaviour.sample_rows > 0)
+            if not all_full and behaviour.sample_rows:
+                setattr(output, WANTED, True)
             self._control.started()
         return output
 
@@ -69,7 +68,7 @@ class Steps:
         measured: Measured | None = getattr(model_runner_output, MEASURED, None)
         if tokens := scheduler_output.total_num_scheduled_tokens:
             seconds = self._control.ended()
-            self._pace.took(tokens, seconds, wanted=self._wanted.popleft())
+            self._pace.took(tokens, seconds, wanted=getattr(scheduler_output, WANTED, False))
             if plan is not None and plan.rows:
                 self._pace.price(tokens, measured.seconds if measured is not None else 0.0, seconds)
         if measured is not None and plan is not None:

@@ -48,7 +48,7 @@ def forget(layout: Layout, repository: str, keep: str) -> None:
     """Remove what was built under a repository's other tags. Layers that `keep` is built on stay."""
     folder = layout.artifacts / "project"
     for old in (*folder.glob(archive_glob(repository, ".tar")), *folder.glob(archive_glob(repository, ".id"))):
-        if old.stem != folder.joinpath(buildah.archive_name(keep)).stem:
+        if old.stem != Path(buildah.archive_name(keep)).stem:
             old.unlink()
     for name in buildah.names(layout):
         if name.startswith(f"{repository}:") and name != keep:

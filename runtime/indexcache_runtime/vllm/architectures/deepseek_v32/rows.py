@@ -15,6 +15,7 @@ import torch
 from indexcache_kernels.reuse_overlap import reuse_overlap
 
 from indexcache_runtime.engine import Measured, Pending, Row
+from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Events
 
 TURNS = 4
 """Steps in which all Shared sites had their turn: measuring a quarter of them takes well under a hundredth of a prefill step."""
@@ -35,8 +36,8 @@ class Rows:
         """(rows,) int64: their places in the step's batch."""
         self.kept: dict[int, torch.Tensor] = {}
         self._measured: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._spans: list[tuple[Any, Any]] = []
-        self._free: list[Any] = []
+        self._events = Events()
+        self._marks: list[Any] = []
         self.scratch_bytes = 0
         """The most that a step took."""
 
@@ -51,7 +52,7 @@ class Rows:
         self.index = self._requests = self._contexts = self._schedule = self._table = None
         self.kept.clear()
         self._measured.clear()
-        self._spans.clear()
+        self._marks = []
 
     def prepared(self, batch: Any) -> None:
         """The step's inputs are prepared; its rows are sent to the device."""
@@ -69,14 +70,9 @@ class Rows:
     @contextmanager
     def priced(self) -> Iterator[None]:
         """What the device does meanwhile is the price of measuring."""
-        span = self._event(), self._event()
-        span[0].record()
+        self._marks.append(self._events.mark())
         yield
-        span[1].record()
-        self._spans.append(span)
-
-    def _event(self) -> Any:
-        return self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        self._marks.append(self._events.mark())
 
     def keep(self, site: int, buffer: torch.Tensor) -> None:
         """Keep what a Full site chose for the sampled rows, for those that would follow it."""
@@ -127,15 +123,13 @@ class Rows:
         done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
         self._measured.clear()
-        spans, self._spans = self._spans, []
+        marks, self._marks = self._marks, []
 
         def read() -> Measured:
             done.synchronize()
             values = home.tolist()
-            seconds = sum(begin.elapsed_time(end) for begin, end in spans) / 1000
-            self._free += [event for span in spans for event in span]
             return Measured(
-                seconds=seconds,
+                seconds=self._events.seconds(marks),
                 overlap={site: values[2 * i] for i, site in enumerate(sites)},
                 recall={site: values[2 * i + 1] for i, site in enumerate(sites)},
             )

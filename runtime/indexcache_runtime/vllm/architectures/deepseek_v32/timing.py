@@ -34,11 +34,32 @@ def _timed(original: Callable[..., Any]) -> Callable[..., Any]:
 INDEXER = Hook(ATTENTION, "sparse_attn_indexer", _timed)
 
 
-class Timer:
-    """One worker's. Events are used again."""
+class Events:
+    """Events on the device that tell time. They are used again."""
 
     def __init__(self) -> None:
         self._free: list[Any] = []
+
+    def mark(self) -> Any:
+        """One that is recorded now."""
+        event = self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    def seconds(self, marks: list[Any]) -> float:
+        """Time between each two. They are used again from here on."""
+        if marks:
+            marks[-1].synchronize()
+        seconds = float(sum(a.elapsed_time(b) for a, b in zip(marks[::2], marks[1::2], strict=True))) / 1000
+        self._free += marks
+        return seconds
+
+
+class Timer:
+    """One worker's."""
+
+    def __init__(self) -> None:
+        self._events = Events()
         self._marks: dict[str, list[Any]] = {}
 
     def begin(self) -> None:
@@ -49,9 +70,7 @@ class Timer:
 
     def mark(self, part: str) -> None:
         """A part begins or ends: step, layer (indexer and attention of one), indexer."""
-        event = self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
-        self._marks[part].append(event)
+        self._marks[part].append(self._events.mark())
 
     def take(self) -> Pending | None:
         """The step's work was handed over."""
@@ -65,17 +84,8 @@ class Timer:
         marks, self._marks = self._marks, {}
 
         def read() -> Measured:
-            seconds = {part: _seconds(events) for part, events in marks.items()}
-            for events in marks.values():
-                self._free += events
+            seconds = {part: self._events.seconds(events) for part, events in marks.items()}
             layers = seconds["layer"]
             return Measured(parts=Parts(seconds["indexer"], layers - seconds["indexer"], max(seconds["step"] - layers, 0.0)))
 
         return read
-
-
-def _seconds(events: list[Any]) -> float:
-    """Time between each two."""
-    if events:
-        events[-1].synchronize()
-    return float(sum(a.elapsed_time(b) for a, b in zip(events[::2], events[1::2], strict=True))) / 1000
