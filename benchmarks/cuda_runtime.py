@@ -224,7 +224,7 @@ STAGES: dict[str, Callable[[Report], None]] = {
     "reuse": reuse,
     "switching": switching,
     "speedups": speedups,
-    "alone": lambda report: speedups(report, contexts=2),
+    "alone": lambda report: speedups(report, contexts=1),
 }
 LOGITS = "VLLM_SPARSE_INDEXER_MAX_LOGITS_MB"
 """vLLM's limit of memory for a prefill's index scores: with more, fewer passes."""
