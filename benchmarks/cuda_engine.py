@@ -76,6 +76,11 @@ def serve(connection: Connection, name: str, options: dict[str, Any]) -> None:
             connection.send((True, f"{type(e).__name__}: {e}"))
 
 
+def prompt(length: int, number: int) -> list[int]:
+    """Random tokens: the same for every arm, so that none has easier ones."""
+    return random.Random(f"{length} {number}").choices(range(2, 32000), k=length)
+
+
 class Engine:
     """A vLLM engine, in this process."""
 
@@ -111,7 +116,6 @@ class Engine:
         )
         self.core = self.llm.llm_engine.engine_core.engine_core
         self.random = random.Random(name)
-        self.prompts: dict[str, list[int]] = {}
         self.prefilled: list[list[int]] = []
         self.port = port
         if self.ours:
@@ -146,17 +150,16 @@ class Engine:
         pool.free_blocks(sorted(pool.get_new_blocks(free), key=lambda block: block.block_id))
         assert pool.get_num_free_blocks() == free
 
-    def prefill(self, length: int, name: str = "") -> float:
-        """Seconds to the first token of a fresh prompt of so many tokens, which `decode` of that name goes on with."""
-        self.prompts[name] = self._prompt(length)
-        self.prefilled.append(self.prompts[name])
-        (output,) = self._generate([self.prompts[name]], 1)
+    def prefill(self, length: int, number: int = 0) -> float:
+        """Seconds to the first token of the prompt of so many tokens and this number; each arm has the same. It stays in the cache."""
+        self.prefilled.append(prompt(length, number))
+        (output,) = self._generate([self.prefilled[-1]], 1)
         seconds: float = output.metrics.first_token_latency
         return seconds
 
-    def decode(self, tokens: int, name: str = "") -> float:
-        """Seconds for each further token of the last prompt of that name, which is in the cache."""
-        (output,) = self._generate([self.prompts[name]], tokens)
+    def decode(self, tokens: int, length: int, number: int = 0) -> float:
+        """Seconds for each further token of a prompt that is in the cache."""
+        (output,) = self._generate([prompt(length, number)], tokens)
         m = output.metrics
         return float(m.last_token_ts - m.first_token_ts) / (tokens - 1)
 

@@ -25,6 +25,11 @@ class Report:
         self.data = {"hardware": hardware, "versions": versions, "commit": self.commit, "command": self.command}
         self.data |= {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "rows": rows}
 
+    def find(self, name: str, *, same_commit: bool) -> dict[str, Any] | None:
+        """A row that is in the file; `same_commit`: only if the code that runs made it."""
+        found = next((r for r in self.data.get("rows", []) if r["name"] == name), None)
+        return found if found is not None and (not same_commit or found["commit"] == self.commit) else None
+
     def row(self, name: str, value: float, unit: str, samples: Any, **more: Any) -> None:
         """Put a row into the file, in place of one of that name."""
         rows = [r for r in self.data["rows"] if r["name"] != name]

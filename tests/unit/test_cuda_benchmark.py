@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import cuda_runtime, render
+from benchmarks.cuda_turns import Setting, Turns
 from benchmarks.report import Report, interval
 
 
@@ -29,10 +30,10 @@ class StandIn:
         measured = self.mode == "shadow" or (self.mode == "on" and self.rows is None)
         return (1.0 if reuse else 2.0) * (1.002 if self.name == "ours" else 1.0) * (1.005 if measured else 1.0)
 
-    def prefill(self, length: int, name: str = "") -> float:
+    def prefill(self, length: int, number: int = 0) -> float:
         return length * self._seconds()
 
-    def decode(self, tokens: int, name: str = "") -> float:
+    def decode(self, tokens: int, length: int, number: int = 0) -> float:
         return self._seconds()
 
     def decode_all(self, tokens: int) -> float:
@@ -68,7 +69,7 @@ class StandIn:
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(cuda_runtime, "Arm", StandIn)
     report = Report(tmp_path / "out.json", "test", "abc")
-    for stage in ("baseline", "reuse", "switching", "speedups"):
+    for stage in ("prefill", "decode", "switching", "speedups"):
         cuda_runtime.STAGES[stage](report)
     data = json.loads(report.path.read_text())
     assert (data["hardware"], data["commit"], data["versions"]) == ("none", "abc", {"vllm": "0"})
@@ -84,9 +85,41 @@ def test_a_ratio_is_the_worst_of_all_with_its_interval(rows: dict[str, Any]) -> 
         assert rows[name]["value"] == pytest.approx(value, abs=1e-5)
         assert rows[name]["low"] <= rows[name]["value"] <= rows[name]["high"]
     each = rows["off_over_unpatched"]["samples"]["each"]
-    assert len(each) == 2 * len(cuda_runtime.CONTEXTS)
+    assert each.keys() == {f"{kind} {length}" for kind in ("prefill", "decode") for length in cuda_runtime.CONTEXTS}
     seconds = rows["off_over_unpatched"]["samples"]["seconds"]
     assert {len(seconds[f"prefill off {length}"]) == rounds for length, rounds in cuda_runtime.CONTEXTS.items()} == {True}
+    assert rows["shadow_over_off"]["samples"]["measured_steps"] > 0
+
+
+def test_a_row_keeps_what_the_same_code_gave_for_the_other_kind_and_nothing_older(tmp_path: Path) -> None:
+    report = Report(tmp_path / "out.json", "test", "abc")
+    report.begin("h", {})
+
+    def take(kind: str, seconds: float) -> None:
+        turns = Turns(kind, {"off": Setting(StandIn("ours")), "unpatched": Setting(StandIn("unpatched"))})  # type: ignore[arg-type]
+        turns.seconds = {("off", 8): [seconds, seconds], ("unpatched", 8): [1.0, 1.0]}
+        turns.row(report, "off_over_unpatched", "off", "unpatched", 6)
+
+    def row() -> tuple[float, str, list[str]]:
+        found = report.data["rows"][0]
+        return found["value"], found["unit"], sorted(found["samples"]["each"])
+
+    take("prefill", 1.5)
+    take("decode", 1.25)
+    assert row() == (1.5, "ratio, prefill 8, 6 layers", ["decode 8", "prefill 8"])
+    take("prefill", 1.0)
+    assert row() == (1.25, "ratio, decode 8, 6 layers", ["decode 8", "prefill 8"])
+    report.commit = "def"
+    take("prefill", 1.0)
+    assert row() == (1.0, "ratio, prefill 8, 6 layers", ["prefill 8"])
+
+
+def test_measuring_is_judged_by_all_time_and_all_else_by_the_typical_round() -> None:
+    arm: Any = StandIn("ours")
+    turns = Turns("decode", {"off": Setting(arm), "shadow": Setting(arm, measures=True), "unpatched": Setting(arm)})
+    turns.seconds = {("off", 8): [2.0, 1.0, 1.0], ("shadow", 8): [2.0, 1.0, 1.0], ("unpatched", 8): [1.0, 1.0, 1.0]}
+    assert turns.ratio("off", "unpatched", 8)["ratio"] == 1.0
+    assert turns.ratio("shadow", "unpatched", 8)["ratio"] == pytest.approx(4 / 3, abs=1e-4)
 
 
 def test_speedups_are_of_all_full_over_ours(rows: dict[str, Any]) -> None:

@@ -1,0 +1,100 @@
+"""Ratios near 1: engines that stand on one GPU at once run the same prompts in turns, in another order each round."""
+
+import random
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.cuda_engine import Arm
+from benchmarks.report import Report, interval, say
+
+DECODED = 96
+"""Tokens generated at a time."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An arm, and what it is told before its turn. `measures`: some steps of it are measured, few of many, and their price counts."""
+
+    arm: Arm
+    tell: Callable[[], Any] = lambda: None
+    measures: bool = False
+
+
+class Turns:
+    """Seconds of prefills, or for each decoded token, by setting and context; one of each setting in every round."""
+
+    def __init__(self, kind: str, settings: dict[str, Setting]) -> None:
+        self.kind, self.settings = kind, settings
+        self.seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
+        self._random = random.Random(0)
+
+    def warm_up(self, tokens: int) -> None:
+        """Everything once, and steps enough for measurements to have begun."""
+        for setting in self.settings.values():
+            setting.arm.clear()
+            setting.tell()
+            setting.arm.prefill(tokens)
+            for _ in range(4):
+                setting.arm.decode(DECODED, tokens)
+
+    def prefill(self, length: int, rounds: int) -> None:
+        """Fresh prompts."""
+        for number in range(rounds):
+            for name, setting in self._shuffled():
+                setting.arm.clear()
+                setting.tell()
+                self.seconds[name, length].append(setting.arm.prefill(length, number))
+        self._say(length)
+
+    def decode(self, length: int, rounds: int) -> None:
+        """After a prompt that each setting finds in its arm's cache."""
+        for arm in {id(s.arm): s.arm for s in self.settings.values()}.values():
+            arm.clear()
+        for setting in self.settings.values():
+            setting.tell()
+            setting.arm.prefill(length)
+        for _ in range(rounds):
+            for name, setting in self._shuffled():
+                setting.tell()
+                self.seconds[name, length].append(setting.arm.decode(DECODED, length))
+        self._say(length)
+
+    def ratio(self, over: str, under: str, length: int) -> dict[str, float]:
+        """Of two settings, with its interval: the median of the rounds' ratios, or of all time where measuring is what is asked."""
+        pairs = list(zip(self.seconds[over, length], self.seconds[under, length], strict=True))
+        whole = self.settings[over].measures
+
+        def of(which: Sequence[int]) -> float:
+            taken = [pairs[i] for i in which]
+            return sum(a for a, _ in taken) / sum(b for _, b in taken) if whole else statistics.median(a / b for a, b in taken)
+
+        low, high = interval(of, len(pairs))
+        return {"ratio": round(of(range(len(pairs))), 5), "low": low, "high": high}
+
+    def row(self, report: Report, name: str, over: str, under: str, layers: int, **detail: Any) -> None:
+        """The worst ratio over contexts, and all of them; what the same code gave for the other kind stays in it, and counts."""
+        lengths = dict.fromkeys(length for setting, length in self.seconds if setting == over)
+        each = {f"{self.kind} {length}": self.ratio(over, under, length) | {"layers": layers} for length in lengths}
+        seconds = {
+            f"{self.kind} {setting} {length}": [round(x, 6) for x in xs]
+            for (setting, length), xs in self.seconds.items()
+            if setting in (over, under)
+        }
+        old = report.find(name, same_commit=True)
+        if old is not None:
+            each = {key: x for key, x in old["samples"]["each"].items() if not key.startswith(self.kind)} | each
+            seconds = {key: x for key, x in old["samples"]["seconds"].items() if not key.startswith(self.kind)} | seconds
+            detail = {key: x for key, x in old["samples"].items() if key not in ("each", "seconds")} | detail
+        key, worst = max(each.items(), key=lambda item: item[1]["ratio"])
+        unit = f"ratio, {key}, {worst['layers']:.0f} layers"
+        report.row(name, worst["ratio"], unit, {"each": each, "seconds": seconds, **detail}, low=worst["low"], high=worst["high"])
+
+    def _shuffled(self) -> list[tuple[str, Setting]]:
+        return self._random.sample(list(self.settings.items()), len(self.settings))
+
+    def _say(self, length: int) -> None:
+        typical = (f"{name} {1000 * statistics.median(self.seconds[name, length]):.3f}" for name in self.settings)
+        say(f"{self.kind} {length}, ms: {', '.join(typical)}")
