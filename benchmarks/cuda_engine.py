@@ -84,7 +84,7 @@ def prompt(length: int, number: int) -> list[int]:
 class Engine:
     """A vLLM engine, in this process."""
 
-    def __init__(self, name: str, *, layers: int, pattern: str | None, tokens: int, kv_bytes: int, port: int = 0) -> None:
+    def __init__(self, name: str, *, layers: int, pattern: str | None, tokens: int, kv_bytes: int) -> None:
         self.ours = name == "ours"
         os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1"}
         os.environ |= {"VLLM_DEEP_GEMM_WARMUP": "skip", "VLLM_USE_FLASHINFER_SAMPLER": "0", "VLLM_PLUGINS": ""}
@@ -117,14 +117,13 @@ class Engine:
         self.core = self.llm.llm_engine.engine_core.engine_core
         self.random = random.Random(name)
         self.prefilled: list[list[int]] = []
-        self.port = port
         if self.ours:
             from indexcache_runtime.server import serve as control
             from indexcache_runtime.vllm import plugin
 
             self.control = plugin.adopt(self.core, TOKEN, seed=1)
             assert self.control.state().supported, self.control.state().reasons
-            control(self.control, TOKEN, port)
+            _, self.port = control(self.control, TOKEN, 0)
             self._count_measured()
 
     def ready(self) -> dict[str, str]:

@@ -47,7 +47,7 @@ def start(report: Report, layers: int, contexts: dict[str, int]) -> dict[str, Ar
     """Engines by name, beside each other, each with a cache for so many of the longest contexts."""
     began = time.monotonic()
     size = int(1.05 * LONG * KV_TOKEN * layers)
-    options: dict[str, Any] = {"layers": layers, "pattern": pattern(layers), "tokens": LONG, "port": 9470}
+    options: dict[str, Any] = {"layers": layers, "pattern": pattern(layers), "tokens": LONG}
     arms = {name: Arm(name, kv_bytes=n * size, **options) for name, n in contexts.items()}
     for name, arm in arms.items():
         versions = arm.ready()

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tests.conformance.engine import Tolerance
+from tests.conformance.engine import Engine, Tolerance
 
 WIDTHS: dict[str, Any] = {
     "vocab_size": 256,
@@ -65,6 +65,11 @@ def in_order() -> None:
     FlashMLASparseImpl.forward_mqa = forward
 
 
+def ordered(worker: Any) -> None:
+    """`in_order` in a rank's own process."""
+    in_order()
+
+
 def engine(folder: Path, *, seed: int = 0, **options: Any) -> Any:
     """A vllm.LLM of a random model written to `folder`, with hooks for the runtime, and sums in order."""
     from dsa_cpu import random_model
@@ -93,15 +98,24 @@ def engine(folder: Path, *, seed: int = 0, **options: Any) -> Any:
 
 @dataclass(frozen=True)
 class Cuda:
-    """One rank, in this process."""
+    """One rank in this process, or several, each in a process of its own with a GPU of its own; without CUDA graphs, or with."""
 
+    ranks: int = 1
+    graphs: bool = False
     tokens_a_step: int = 1024
     repeats: Tolerance = REPEATS
     rounding: Tolerance = ROUNDING
     strays: float = 0.01
 
     def start(self, folder: Path) -> Any:
-        return engine(folder, enforce_eager=True, max_num_seqs=8)
+        options: dict[str, Any] = {"max_num_seqs": 8, "enforce_eager": not self.graphs}
+        if self.ranks == 1:
+            return engine(folder, **options)
+        os.environ |= {"VLLM_PLUGINS": "indexcache", "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1"}
+        llm = engine(folder, tensor_parallel_size=self.ranks, distributed_executor_backend="mp", **options)
+        if not self.graphs:  # what is captured has it no more
+            Engine(llm, self).on_workers(ordered)
+        return llm
 
     def record(self, worker: Any) -> None:
         steps: list[dict[int, torch.Tensor]] = []
