@@ -30,7 +30,7 @@ LAYERS, CUT, SHORT = 47, 22, 6
 CONTEXTS = {10_240: 40, 61_440: 20, 122_880: 12, 200_000: 10}
 """Tokens, and rounds of prefills in turns."""
 LONG = max(CONTEXTS)
-DECODES = 14
+DECODES = 10
 """Rounds of decoding in turns."""
 FULL = 5
 """Longest contexts that fill the cache of an engine of all layers."""

@@ -10,8 +10,10 @@ from typing import Any
 from benchmarks.cuda_engine import Arm
 from benchmarks.report import Report, interval, say
 
-DECODED = 96
+DECODED = 192
 """Tokens generated at a time."""
+WARMING = 40
+"""Decodings at most in wait of a measured step, of which there is one in some seconds."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,22 @@ class Turns:
         self._random = random.Random(0)
 
     def warm_up(self, tokens: int) -> None:
-        """Everything once, and steps enough for measurements to have begun."""
+        """Everything once, a measured step of decoding included: what is loaded at its first use must not count."""
         for setting in self.settings.values():
             setting.arm.clear()
             setting.tell()
             setting.arm.prefill(tokens)
-            for _ in range(4):
-                setting.arm.decode(DECODED, tokens)
+            setting.arm.decode(DECODED, tokens)
+            if setting.measures and self.kind == "decode":
+                self._await_measured(setting.arm, tokens)
+
+    def _await_measured(self, arm: Arm, tokens: int) -> None:
+        before = arm.measured_steps()
+        for _ in range(WARMING):
+            if arm.measured_steps() > before:
+                return
+            arm.decode(DECODED, tokens)
+        raise RuntimeError(f"{arm.name}: no step of decoding was measured in {WARMING * DECODED}")
 
     def prefill(self, length: int, rounds: int) -> None:
         """Fresh prompts."""

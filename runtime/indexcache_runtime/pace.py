@@ -3,7 +3,8 @@
 Measuring may take so much of the time of the steps that could be measured and no more: after one whose price is p seconds, none is measured
 until such steps have taken p / MEASURED_SHARE. There are two accounts. A step that CUDA graphs would replay must run without them to be
 measured, so its price is by how much it took longer than its neighbours. A longer step runs without them anyway, and the worker says what
-measuring took; one that doesn't say measures for nothing.
+measuring took; one that doesn't say measures for nothing. A step in between, of few tokens and some of a prompt, is neither: it tells
+nothing of what replayed steps take, and is not measured.
 """
 
 import statistics
@@ -32,7 +33,7 @@ class Pace:
     """One engine's."""
 
     graphed_tokens: int = 0
-    """Steps of at most so many tokens are replayed from graphs; 0: none is."""
+    """Steps of at most so many tokens, one a request, are replayed from graphs; 0: none is."""
     timed: bool = False
     """Whether steps can be timed."""
     _usual: deque[float] = field(default_factory=lambda: deque(maxlen=FIRST_AFTER))
@@ -49,11 +50,11 @@ class Pace:
     """What the last measured one cost isn't known yet."""
     _prefills: int = 0
 
-    def measure(self, tokens: int) -> bool:
-        """Whether a step of so many tokens is to be measured, if there is something. If it is, tell `measuring`."""
+    def measure(self, tokens: int, requests: int) -> bool:
+        """Whether a step of so many tokens for so many requests is to be measured, if there is something. If it is, tell `measuring`."""
         if tokens > self.graphed_tokens:
             return not self._awaited and self._owed_long <= 0
-        return len(self._usual) == FIRST_AFTER and not self._watched and self._owed <= 0
+        return tokens == requests and len(self._usual) == FIRST_AFTER and not self._watched and self._owed <= 0
 
     def measuring(self, tokens: int) -> None:
         """A step of so many tokens is measured."""
@@ -62,10 +63,12 @@ class Pace:
         else:
             self._watched, self._excess = AROUND, 0.0
 
-    def took(self, tokens: int, seconds: float, *, wanted: bool) -> None:
-        """A step of so many tokens took so long, from the end of the one before it. `wanted`: it could be measured."""
+    def took(self, tokens: int, requests: int, seconds: float, *, wanted: bool) -> None:
+        """A step of so many tokens for so many requests took so long, from the end of the one before it. `wanted`: it could be measured."""
         if tokens > self.graphed_tokens:
             self._owed_long = max(self._owed_long - seconds * wanted, 0.0)
+        elif tokens > requests:
+            return
         elif not self._watched:
             self._usual.append(seconds)
             self._owed = max(self._owed - seconds * wanted, 0.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import aiohttp
-from indexcache_core.contract import CONTROL_PORT, Desired, Flags, Mode, State
+from indexcache_core.contract import CONTROL_PORT, MAX_BODY, Desired, Flags, Mode, State
 from indexcache_testbed.scenario import install, kubectl
 from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Look, backends, reusing
@@ -52,10 +52,12 @@ class Engines:
         return self._token
 
     async def call(self, method: str, ip: str, path: str, body: bytes | None = None, token: str | None = None) -> tuple[int, str]:
-        """Status and text of a call to a control port; with the engines' token unless another is given ("": none at all)."""
+        """Status and text of a call to a control port; with the engines' token unless another is given ("": none at all). A large body is
+        sent only once it is asked for, as curl does: a refusal that comes while it is under way can be lost with the connection."""
         token = await self.token() if token is None else token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with self.session.request(method, f"http://{ip}:{CONTROL_PORT}{path}", data=body, headers=headers) as answer:
+        large = body is not None and len(body) > MAX_BODY
+        async with self.session.request(method, f"http://{ip}:{CONTROL_PORT}{path}", data=body, headers=headers, expect100=large) as answer:
             return answer.status, await answer.text()
 
     async def state(self, ip: str) -> State:

@@ -20,7 +20,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield launch(Cuda(), tmp_path_factory.mktemp("model") / "model")
 
 
-def every_step(pace: Pace, tokens: int) -> bool:
+def every_step(pace: Pace, tokens: int, requests: int) -> bool:
     """Whatever measuring it takes."""
     return True
 

@@ -68,7 +68,8 @@ class Steps:
         measured: Measured | None = getattr(model_runner_output, MEASURED, None)
         if tokens := scheduler_output.total_num_scheduled_tokens:
             seconds = self._control.ended()
-            self._pace.took(tokens, seconds, wanted=getattr(scheduler_output, WANTED, False))
+            requests = len(scheduler_output.num_scheduled_tokens)
+            self._pace.took(tokens, requests, seconds, wanted=getattr(scheduler_output, WANTED, False))
             if plan is not None and plan.rows:
                 self._pace.price(tokens, measured.seconds if measured is not None else 0.0, seconds)
         if measured is not None and plan is not None:
@@ -137,7 +138,7 @@ class Steps:
         tokens = output.total_num_scheduled_tokens
         timed = self._pace.time(tokens)
         rows: tuple[Row, ...] = ()
-        if reusable and behaviour.sample_rows and not timed and self._pace.measure(tokens):
+        if reusable and behaviour.sample_rows and not timed and self._pace.measure(tokens, len(output.num_scheduled_tokens)):
             rows = choose(self._users(output), self._control.k, behaviour.sample_rows, self._rng)
             if rows:
                 self._pace.measuring(tokens)

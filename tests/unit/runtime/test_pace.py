@@ -13,12 +13,12 @@ def run(pace: Pace, steps: int, usual: float, price: float, *, ahead: int = 2, l
     flying: deque[float] = deque()
     for i in range(steps):
         flying.append(usual)
-        if pace.measure(tokens):
+        if pace.measure(tokens, tokens):
             pace.measuring(tokens)
             out.append(i)
             flying[-1 - late] += price
         if len(flying) == ahead:
-            pace.took(tokens, flying.popleft(), wanted=True)
+            pace.took(tokens, tokens, flying.popleft(), wanted=True)
     return out
 
 
@@ -27,13 +27,13 @@ def long(pace: Pace, steps: int, usual: float, price: float, *, ahead: int = 2) 
     out = []
     flying: deque[bool] = deque()
     for i in range(steps):
-        flying.append(pace.measure(8192))
+        flying.append(pace.measure(8192, 1))
         if flying[-1]:
             pace.measuring(8192)
             out.append(i)
         if len(flying) == ahead:
             took = usual + price * flying[0]
-            pace.took(8192, took, wanted=True)
+            pace.took(8192, 1, took, wanted=True)
             if flying.popleft():
                 pace.price(8192, price, took)
     return out
@@ -65,9 +65,9 @@ def test_one_that_costs_nothing_is_measured_as_soon_as_that_is_known() -> None:
 def test_one_without_rows_after_all_owes_nothing() -> None:
     pace = Pace(graphed_tokens=512)
     for _ in range(FIRST_AFTER):
-        pace.took(64, 0.008, wanted=True)
-    assert pace.measure(64)
-    assert pace.measure(64)
+        pace.took(64, 64, 0.008, wanted=True)
+    assert pace.measure(64, 64)
+    assert pace.measure(64, 64)
 
 
 @pytest.mark.parametrize(("usual", "price"), [(0.06, 0.004), (0.14, 0.001), (0.9, 0.004), (0.02, 0.002)])
@@ -77,17 +77,33 @@ def test_long_steps_too_are_measured_for_a_fixed_share_of_their_time(usual: floa
     assert 0.4 * MEASURED_SHARE < spent < 1.1 * MEASURED_SHARE
 
 
+def test_a_step_of_few_tokens_that_is_not_replayed_is_not_measured_and_tells_nothing_of_those_that_are() -> None:
+    pace = Pace(graphed_tokens=512)
+    for _ in range(FIRST_AFTER):
+        pace.took(40, 1, 0.1, wanted=True)
+        assert not pace.measure(64, 64)  # nothing known yet
+    for _ in range(FIRST_AFTER):
+        pace.took(64, 64, 0.008, wanted=True)
+    assert not pace.measure(40, 1)
+    assert pace.measure(64, 64)
+    pace.measuring(64)
+    for _ in range(AROUND):
+        pace.took(40, 1, 0.1, wanted=True)
+        pace.took(64, 64, 0.008, wanted=True)
+    assert pace.measure(64, 64)  # its price was nothing
+
+
 def test_steps_that_nobody_wants_measured_pay_nothing() -> None:
     pace = Pace(graphed_tokens=512)
     pace.measuring(8192)
-    pace.took(8192, 0.1, wanted=True)
+    pace.took(8192, 1, 0.1, wanted=True)
     pace.price(8192, 0.01, 0.1)
     for _ in range(100):
-        pace.took(8192, 1.0, wanted=False)
-    assert not pace.measure(8192)
+        pace.took(8192, 1, 1.0, wanted=False)
+    assert not pace.measure(8192, 1)
     for _ in range(2):
-        pace.took(8192, 1.0, wanted=True)
-    assert pace.measure(8192)
+        pace.took(8192, 1, 1.0, wanted=True)
+    assert pace.measure(8192, 1)
 
 
 def test_prefills_are_timed_now_and_then() -> None:

@@ -7,6 +7,7 @@ is one query over the keys up to its position. All sites of a step share one tab
 Not each step measures all sites: they take turns, so that a step's share of work stays small whatever the number of layers.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,9 @@ from indexcache_kernels.reuse_overlap import reuse_overlap
 
 from indexcache_runtime.engine import Measured, Pending, Row
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Events
+
+WARMED = (1, 32)
+"""Numbers of rows: kernels are built for up to 32 at once."""
 
 TURNS = 4
 """Steps in which all Shared sites had their turn: measuring a quarter of them takes well under a hundredth of a prefill step."""
@@ -41,10 +45,17 @@ class Rows:
         self.scratch_bytes = 0
         """The most that a step took."""
 
-    def warm(self) -> None:
-        """Have the kernel compiled."""
-        nothing = torch.full((2, self._k), -1, dtype=torch.int32, device=self._device)
-        reuse_overlap(nothing, nothing.clone(), torch.zeros((2, self._k), device=self._device))
+    def warm(self, indexer: Any) -> None:
+        """Have the kernels compiled and loaded, for one row and for some tens: at its first use each of them takes a tenth of a second,
+        for which requests would wait, and which would be taken for the price of measuring."""
+        zeros = functools.partial(torch.zeros, device=self._device)
+        for rows in WARMED:
+            contexts = torch.ones((rows, 1), dtype=torch.int32, device=self._device)
+            table = zeros((rows, -(-indexer.max_model_len // indexer.k_cache.kv_cache.shape[1])), dtype=torch.int32)
+            q = zeros((rows, indexer.n_head, indexer.head_dim), dtype=torch.float8_e4m3fn)
+            logits = score(indexer, q, zeros((rows, indexer.n_head)), contexts, table, schedule(indexer, contexts))
+            fresh = self._choose(indexer, logits, contexts, 1)
+            reuse_overlap(fresh, fresh.clone(), logits.gather(1, fresh.long().clamp_(min=0)))
 
     def begin(self, rows: tuple[Row, ...]) -> None:
         """Forget the step before."""
@@ -82,35 +93,33 @@ class Rows:
     def compare(self, site: int, indexer: Any, reused: torch.Tensor, fresh: torch.Tensor | None, q: torch.Tensor, w: torch.Tensor) -> None:
         """Measure a site. reused, fresh: (rows, k) int32; fresh None: what the indexer would choose. Its inputs for the sampled rows:
         q (rows, heads, dim) fp8, w (rows, heads) float32."""
-        from vllm.model_executor.layers.indexer_topk import get_indexer_topk
-
         logits = self._logits(indexer, q, w)
         if fresh is None:
-            fresh = torch.full((len(self._rows), self._k), -1, dtype=torch.int32, device=self._device)
-            longest = max(row.position + 1 for row in self._rows)
-            get_indexer_topk(indexer.indexer_op.topk_backend)(logits, self._contexts, 1, fresh, self._k, longest)
+            fresh = self._choose(indexer, logits, self._contexts, max(row.position + 1 for row in self._rows))
         overlap, recall = reuse_overlap(reused, fresh, logits.gather(1, fresh.long().clamp_(min=0)))
         assert recall is not None  # scores were given
         self._measured[site] = overlap, recall
         bytes_now = logits.numel() * 4 + (3 + len(self.kept)) * fresh.numel() * 4 + fresh.numel() * 8
         self.scratch_bytes = max(self.scratch_bytes, bytes_now)
 
-    def _logits(self, indexer: Any, q: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        """Index scores (rows, longest possible context) float32; what stands past a row's context is anything."""
-        from vllm.utils import deep_gemm
+    def _choose(self, indexer: Any, logits: torch.Tensor, contexts: Any, longest: int) -> torch.Tensor:
+        """What the indexer chooses by these scores: (rows, k) int32."""
+        from vllm.model_executor.layers.indexer_topk import get_indexer_topk
 
+        fresh = torch.full((logits.shape[0], self._k), -1, dtype=torch.int32, device=self._device)
+        get_indexer_topk(indexer.indexer_op.topk_backend)(logits, contexts, 1, fresh, self._k, longest)
+        return fresh
+
+    def _logits(self, indexer: Any, q: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """Index scores of the step's rows."""
         metadata = _forward_metadata(indexer.k_cache.prefix)
-        cache = indexer.k_cache.kv_cache.unsqueeze(-2)  # [blocks, block, 1, bytes]
         assert self._requests is not None
+        assert self._contexts is not None
         if self._table is None or self._table[0] != metadata.block_table.data_ptr():
             self._table = metadata.block_table.data_ptr(), metadata.block_table.index_select(0, self._requests)
         if self._schedule is None:
-            sms = torch.cuda.get_device_properties(self._device).multi_processor_count
-            self._schedule = deep_gemm.get_paged_mqa_logits_metadata(self._contexts, cache.shape[1], sms)
-        logits: torch.Tensor = deep_gemm.fp8_fp4_paged_mqa_logits(
-            (q.unsqueeze(1), None), cache, w, self._contexts, self._table[1], self._schedule, max_model_len=indexer.max_model_len
-        )
-        return logits
+            self._schedule = schedule(indexer, self._contexts)
+        return score(indexer, q, w, self._contexts, self._table[1], self._schedule)
 
     def take(self) -> Pending | None:
         """Send home what was measured; to be read once the step's output was awaited."""
@@ -135,6 +144,26 @@ class Rows:
             )
 
         return read
+
+
+def schedule(indexer: Any, contexts: torch.Tensor) -> Any:
+    """How the scoring kernel shares out the work over multiprocessors: one for all sites. contexts: (rows, 1) int32, tokens."""
+    from vllm.utils import deep_gemm
+
+    sms = torch.cuda.get_device_properties(contexts.device).multi_processor_count
+    return deep_gemm.get_paged_mqa_logits_metadata(contexts, indexer.k_cache.kv_cache.shape[1], sms)
+
+
+def score(indexer: Any, q: torch.Tensor, w: torch.Tensor, contexts: torch.Tensor, table: torch.Tensor, scheduled: Any) -> torch.Tensor:
+    """Index scores (rows, longest possible context) float32; what stands past a row's context is anything. q: (rows, heads, dim) fp8,
+    w: (rows, heads) float32, contexts: (rows, 1) int32, table: (rows, blocks) int32."""
+    from vllm.utils import deep_gemm
+
+    cache = indexer.k_cache.kv_cache.unsqueeze(-2)  # [blocks, block, 1, bytes]
+    logits: torch.Tensor = deep_gemm.fp8_fp4_paged_mqa_logits(
+        (q.unsqueeze(1), None), cache, w, contexts, table, scheduled, max_model_len=indexer.max_model_len
+    )
+    return logits
 
 
 def _forward_metadata(prefix: str) -> Any:

@@ -47,7 +47,7 @@ class CudaSite:
     def warm(self) -> None:
         """Have what only Shared layers and measurements run compiled, so that no request waits for it."""
         self._shared.warm()
-        self._rows.warm()
+        self._rows.warm(self.layer.indexer)
 
     def leads(self, layers: int) -> None:
         """So many layers, itself among them, consume its choice."""
