@@ -21,7 +21,7 @@ from indexcache_runtime.vllm.hooks import Hook
 logger = logging.getLogger(__name__)
 
 SPARE_BYTES = 2 << 30
-"""Free device memory without which a new pattern's graphs are not captured: steps under it then run without graphs."""
+"""Device memory to spare without which a new pattern's graphs are not captured: steps under it then run without graphs."""
 
 _sets: dict[int, "GraphSets"] = {}
 """By the id of vLLM's graph manager."""
@@ -92,10 +92,15 @@ class GraphSets:
         if pattern == self.pattern or self._manager is None:
             self.pattern = pattern
             return
-        if pattern is not None and pattern != self._kept:
-            self._replace(pattern)
         self.pattern = pattern
-        graphs, entries = self._baseline if pattern is None else (self._graphs, self._entries)
+        if pattern is None:
+            self._put(*self._baseline)
+        elif pattern == self._kept:
+            self._put(self._graphs, self._entries)
+        else:
+            self._replace(pattern)
+
+    def _put(self, graphs: dict[Any, Any], entries: dict[Any, Any]) -> None:
         self._manager.graphs = graphs
         if self._manager.breakable_cg_runner is not None:
             self._manager.breakable_cg_runner.entries = entries
@@ -105,6 +110,7 @@ class GraphSets:
         import torch
 
         self._graphs, self._entries, self._captured, self._bytes = {}, {}, set(), 0
+        self._put(self._graphs, self._entries)  # nobody holds the old ones from here on
         self._left = self._wanted.copy()
         self._kept, self._pool = pattern, torch.cuda.graph_pool_handle()
         gc.collect()
@@ -132,8 +138,9 @@ class GraphSets:
             return False
         runner, manager, breakable = self._runner, self._manager, self._manager.breakable_cg_runner
         wanted, pool = manager._capture_descs, manager.pool
-        with self.lock, _quietly():
+        with self.lock, _quietly(), _unregistered():
             torch.cuda.synchronize()
+            torch.cuda.empty_cache()  # a capture does so too, and what that gives back is not the graph's
             before = torch.cuda.mem_get_info()[0]
             manager._capture_descs, manager.pool = {desc.cg_mode: [desc]}, self._pool
             if breakable is not None:
@@ -156,7 +163,7 @@ class GraphSets:
                 if breakable is not None:
                     breakable.graph_pool = pool
             torch.cuda.synchronize()
-            self._bytes += max(before - torch.cuda.mem_get_info()[0], 0)
+            self._bytes += before - torch.cuda.mem_get_info()[0]
         self._captured.add(desc)
         return True
 
@@ -165,12 +172,14 @@ class GraphSets:
         import torch
         from vllm.distributed.parallel_state import get_tp_group
 
-        free = torch.tensor([torch.cuda.mem_get_info()[0]], dtype=torch.int64)
+        memory = torch.cuda.memory_stats()  # what the largest step takes and this one doesn't is free now, and not to spare
+        own = memory["allocated_bytes.all.peak"] - memory["allocated_bytes.all.current"]
+        free = torch.tensor([torch.cuda.mem_get_info()[0] - own], dtype=torch.int64)
         if (group := get_tp_group()).world_size > 1:
             torch.distributed.all_reduce(free, op=torch.distributed.ReduceOp.MIN, group=group.cpu_group)
         if free.item() < SPARE_BYTES:
             logger.warning(
-                "indexcache: %.1f GiB of device memory free, %.1f needed for a pattern's CUDA graphs: steps under it run without; "
+                "indexcache: %.1f GiB of device memory to spare, %.1f needed for a pattern's CUDA graphs: steps under it run without; "
                 "lower --gpu-memory-utilization",
                 free.item() / 2**30,
                 SPARE_BYTES / 2**30,
@@ -193,3 +202,21 @@ def _quietly() -> Iterator[None]:
         cudagraph_utils.tqdm = bar
         if collecting:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _unregistered() -> Iterator[None]:
+    """Graphs captured meanwhile copy what ranks sum up into a buffer that vLLM's all-reduce has registered, as vLLM has it for memory that
+    moves: it would register their own buffers otherwise, of which it has room for so many in an engine's life, and never lets go of one."""
+    from vllm.distributed.parallel_state import get_tp_group
+
+    reducer = getattr(get_tp_group().device_communicator, "ca_comm", None)
+    if reducer is None:
+        yield
+        return
+    own = reducer._capture_registered
+    reducer._capture_registered = False
+    try:
+        yield
+    finally:
+        reducer._capture_registered = own

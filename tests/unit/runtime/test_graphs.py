@@ -19,6 +19,7 @@ class Desc(NamedTuple):
     num_tokens: int
 
 
+GROUP = SimpleNamespace(world_size=1, device_communicator=SimpleNamespace(ca_comm=SimpleNamespace(_capture_registered=True)))
 FULL = [Desc(CUDAGraphMode.FULL, n) for n in (8, 4, 2, 1)]
 PIECEWISE = [Desc(CUDAGraphMode.PIECEWISE, n) for n in (16, 8)]
 
@@ -32,8 +33,10 @@ class Manager:
         self.breakable_cg_runner = SimpleNamespace(entries=dict.fromkeys(PIECEWISE, "baseline"), graph_pool="pool")
         self.pool = "pool"
         self.captured: list[Desc] = []
+        self.takes: Callable[[], None] = lambda: None
 
     def capture(self, *args: Any, **kwargs: Any) -> None:
+        self.takes()
         for mode, descs in self._capture_descs.items():
             for desc in descs:
                 assert self.pool == self.breakable_cg_runner.graph_pool != "pool"
@@ -51,7 +54,8 @@ def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (memory[0], 80 << 30))
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
-    monkeypatch.setattr("vllm.distributed.parallel_state.get_tp_group", lambda: SimpleNamespace(world_size=1))
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda: dict.fromkeys(("allocated_bytes.all.peak", "allocated_bytes.all.current"), 9))
+    monkeypatch.setattr("vllm.distributed.parallel_state.get_tp_group", lambda: GROUP)
     monkeypatch.setattr(graphs.DISPATCH, "use", lambda user, wanted: None)
     monkeypatch.setattr(graphs, "_quietly", contextlib.nullcontext)
     return memory
@@ -136,6 +140,55 @@ def test_without_memory_to_spare_a_pattern_runs_without_graphs(sets: GraphSets, 
     assert sets._manager.captured == []
     sets.use(None, eager=False)
     assert dispatch(sets, FULL[0]) == (FULL[0], False)
+
+
+def test_what_the_largest_step_takes_is_not_to_spare(sets: GraphSets, free: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    free[0] = 3 << 30
+    stats = {"allocated_bytes.all.peak": 70 << 30, "allocated_bytes.all.current": 68 << 30}
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda: stats)
+    sets.use("FS", eager=False)
+    assert dispatch(sets, FULL[0])[1]
+    stats["allocated_bytes.all.current"] = 70 << 30
+    sets.use("FF", eager=False)
+    assert not dispatch(sets, FULL[0])[1]
+
+
+def test_a_graph_is_what_its_capture_took_not_what_was_cached_before(
+    sets: GraphSets, free: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = [5 << 30]
+
+    def empty() -> None:
+        free[0] += cached.pop() if cached else 0
+
+    def takes() -> None:
+        empty()
+        free[0] -= 7
+
+    sets._manager.takes = takes
+    sets.use("FS", eager=False)
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty)
+    dispatch(sets, FULL[0])
+    sets.more()
+    assert sets.held[0] == 14
+
+
+def test_nobody_holds_a_replaced_patterns_graphs_when_room_is_looked_for(sets: GraphSets, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets.use("FS", eager=False)
+    dispatch(sets, FULL[0])
+    held: list[dict[Desc, str]] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: held.append(sets._manager.graphs))
+    sets.use("FF", eager=False)
+    assert held == [{}]
+
+
+def test_ranks_sum_up_in_a_buffer_that_is_registered_already(sets: GraphSets) -> None:
+    reducer, during = GROUP.device_communicator.ca_comm, []
+    sets._manager.takes = lambda: during.append(reducer._capture_registered)
+    sets.use("FS", eager=False)
+    dispatch(sets, FULL[0])
+    assert during == [False]
+    assert reducer._capture_registered
 
 
 def test_an_engine_without_graphs(free: list[int]) -> None:

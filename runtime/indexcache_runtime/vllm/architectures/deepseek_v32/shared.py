@@ -27,7 +27,8 @@ class Beside:
         """For the model of this layer."""
         buffer, rope = layer.topk_indices_buffer, layer.rotary_emb.cos_sin_cache
         return cls(
-            torch.cuda.Stream(buffer.device),  # type: ignore[no-untyped-call]
+            # Of another priority than the default, so none of those that graphs are captured on: PyTorch hands out few, again and again.
+            torch.cuda.Stream(buffer.device, priority=-1),  # type: ignore[no-untyped-call]
             torch.empty((buffer.shape[0], 1), dtype=buffer.dtype, device=buffer.device),
             torch.zeros((buffer.shape[0], rope.shape[-1]), dtype=layer.q_a_layernorm.weight.dtype, device=buffer.device),
         )
