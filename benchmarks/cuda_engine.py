@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cuda_watch import Provenance, Step, watch
+
 SHAPE: dict[str, Any] = {
     "architectures": ["DeepseekV32ForCausalLM"], "model_type": "deepseek_v32", "hidden_size": 2048, "intermediate_size": 10240,
     "moe_intermediate_size": 1536, "num_attention_heads": 16, "num_key_value_heads": 16, "n_routed_experts": 64, "n_shared_experts": 1,
@@ -197,39 +199,45 @@ class Engine:
         return state
 
     def kills(self, pattern: str, times: int, requests: int, length: int) -> list[float]:
-        """Seconds from the POST of a kill to the start of the first all-Full step, while so many requests decode."""
+        """Seconds from the POST of a kill until the first all-Full step begins on the device, while so many requests decode."""
         self.put("on", pattern, 0)
-        started = self._watch_steps()
+        steps = watch(self.core)
         self._start(requests, length, 8 * times + 400)
         took: list[float] = []
         for _ in range(times):
             self.put("on", pattern, 0)
             self._steps(4)
-            assert started[-1][1]
-            poster = _Poster(self)
-            poster.start()
-            while not poster.posted or started[-1][1] or started[-1][0] < poster.posted:
-                self.llm.llm_engine.step()
-            poster.join()
-            took.append(next(at for at, reuse in started if at > poster.posted and not reuse) - poster.posted)
+            assert steps[-1].reuse
+            took.append(self._kill(steps))
         self._abort()
         return took
 
     def kill_in_prefill(self, pattern: str, length: int) -> tuple[float, float]:
-        """The same in the middle of a long prefill: seconds, and how long the step under way took."""
+        """The same in the middle of a long prefill: seconds, and how long a step of it takes."""
         self.put("on", pattern, 0)
-        started = self._watch_steps()
+        steps = watch(self.core)
         self._start(1, length, 2, steps=3)
         before = time.monotonic()
         self._steps(1)
         step = time.monotonic() - before
+        took = self._kill(steps)
+        self._abort()
+        return took, step
+
+    def _kill(self, steps: list[Step]) -> float:
+        """Run until a step without reuse was handed over and the one before it is over: then it begins."""
+        first = len(steps)
         poster = _Poster(self)
         poster.start()
-        while not poster.posted or started[-1][1] or started[-1][0] < poster.posted:
+        while not any(not s.reuse for s in steps[first:]) or not steps[self._first_full(steps, first) - 1].ended:
             self.llm.llm_engine.step()
         poster.join()
-        self._abort()
-        return next(at for at, reuse in started if at > poster.posted and not reuse) - poster.posted, step
+        full = self._first_full(steps, first)
+        return max(steps[full].handed_over, steps[full - 1].ended) - poster.posted
+
+    @staticmethod
+    def _first_full(steps: list[Step], first: int) -> int:
+        return next(i for i in range(first, len(steps)) if not steps[i].reuse)
 
     def new_pattern(self, pattern: str, requests: int, length: int) -> tuple[float, float, float]:
         """Seconds from the PUT of a pattern never seen to its full graphs, the longest step meanwhile, and a usual step's, under load."""
@@ -242,7 +250,7 @@ class Engine:
         while True:
             longest = max(longest, self._steps(1))
             device = self.control.state().device
-            if device.graphs == device.graphs_wanted > 0:
+            if device.graphs_of == pattern and device.graphs == device.graphs_wanted > 0:
                 break
         took = time.monotonic() - began
         self._abort()
@@ -254,14 +262,20 @@ class Engine:
         self.put("off", pattern)
         warm = [p[: len(p) // 2] for p in prompts[::2]]
         self._generate(warm, 1)
-        record = _Provenance(self.core, lambda: self.control.behaviour().mode.value == "on")
+        record = Provenance(self.core, lambda: self.control.behaviour().mode.value == "on")
         self.put("on", pattern, 0)
         self._generate([[*p, 7, 8, 9] for p in prompts], 4)
         self._call("POST", "/v1/kill", {"reason": "benchmark"})
         record.count = True
         answers = self.answers(prompts, tokens)
-        served = record.clean + record.tainted
-        return {"tainted": record.tainted, "served": served, "made_under_reuse": len(record.reuse), "answers": answers}
+        return {
+            "answers": answers,
+            "tainted": record.tainted,
+            "clean": record.clean,
+            "clean_from_before_the_kill": record.older,
+            "asked": record.asked,
+            "made_under_reuse": len(record.reuse),
+        }
 
     def _prompt(self, length: int) -> list[int]:
         return [self.random.randrange(2, 32000) for _ in range(length)]
@@ -294,24 +308,6 @@ class Engine:
         while self.llm.llm_engine.has_unfinished_requests():
             self.llm.llm_engine.step()
 
-    def _watch_steps(self) -> list[tuple[float, bool]]:
-        """When each step was handed to the worker, and whether it reuses."""
-        from indexcache_runtime.vllm.steps import PLAN
-
-        wrapper = self.core.model_executor.driver_worker
-        steps: list[tuple[float, bool]] = []
-        execute = getattr(wrapper.execute_model, "own", wrapper.execute_model)
-
-        def watched(scheduler_output: Any) -> Any:
-            if scheduler_output.total_num_scheduled_tokens:
-                plan = getattr(scheduler_output, PLAN, None)
-                steps.append((time.monotonic(), plan is not None and plan.mode.value == "on"))
-            return execute(scheduler_output)
-
-        watched.own = execute  # type: ignore[attr-defined]
-        wrapper.execute_model = watched
-        return steps
-
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
@@ -333,29 +329,3 @@ class _Poster(threading.Thread):
     def run(self) -> None:
         self.posted = time.monotonic()
         self._engine._call("POST", "/v1/kill", {"reason": "benchmark"})
-
-
-class _Provenance:
-    """Which blocks of the KV cache were last written under reuse, by what each step computes; and which are served from the cache."""
-
-    def __init__(self, core: Any, reusing: Any) -> None:
-        self.reuse: set[int] = set()
-        self.count, self.tainted, self.clean = False, 0, 0
-        scheduler = core.scheduler
-        size, schedule, manager = scheduler.block_size, scheduler.schedule, scheduler.kv_cache_manager
-
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            output = schedule(*args, **kwargs)
-            new, on = {request.req_id for request in output.scheduled_new_reqs}, reusing()
-            for request, tokens in output.num_scheduled_tokens.items():  # as scheduled: a request may be served what one before it computes
-                end = scheduler.requests[request].num_computed_tokens
-                blocks, first = manager.get_block_ids(request)[0], (end - tokens) // size
-                if self.count and request in new:
-                    self.tainted += sum(block in self.reuse for block in blocks[:first])
-                    self.clean += sum(block not in self.reuse for block in blocks[:first])
-                touched = blocks[first : -(-end // size)]
-                whole = touched[bool((end - tokens) % size) :]  # what was begun in another step stays what that step made it
-                self.reuse.update(touched) if on else self.reuse.difference_update(whole)
-            return output
-
-        scheduler.schedule = watched

@@ -39,8 +39,8 @@ KV_TOKEN = 576 * 2 + 132
 
 
 def pattern(layers: int) -> str:
-    """13 of 47 Full: vLLM's own arithmetic for a frequency of 4."""
-    return "".join("F" if max(i - 1, 0) % 4 == 0 else "S" for i in range(layers))
+    """13 of 47 Full: vLLM's own arithmetic for a frequency of 4; of fewer layers its end, so that it has its share of Shared ones."""
+    return "".join("F" if max(i - 1, 0) % 4 == 0 else "S" for i in range(LAYERS))[-layers:]
 
 
 def start(report: Report, layers: int, contexts: dict[str, int]) -> dict[str, Arm]:
@@ -119,8 +119,11 @@ def cache(report: Report, arms: dict[str, Arm], p: str) -> None:
         "prompts": len(prompts),
         "answers_equal_to_a_clean_engine": same,
         "a_clean_engine_equal_to_itself": alike,
-        "cached_blocks_served": found["served"],
         "blocks_made_under_reuse": found["made_under_reuse"],
+        "blocks_asked_for": found["asked"],
+        "blocks_served": found["tainted"] + found["clean"],
+        "blocks_served_from_before_the_kill": found["clean_from_before_the_kill"],
+        "hit_rate_of_baseline_blocks_from_before": round(found["clean_from_before_the_kill"] / found["asked"], 4),
     }
     report.row("tainted_blocks", found["tainted"], f"blocks, {CUT} layers", detail)
 

@@ -43,8 +43,10 @@ def _line(data: dict[str, Any], name: str, what: str, aim: str) -> str:
     row = next((row for row in data["rows"] if row["name"] == name), None)
     if row is None:
         return f"| {what} | not measured yet | {aim} | |"
-    interval = f" ({row['low']:.4g} to {row['high']:.4g})" if "low" in row else ""
-    return f"| {what} | {row['value']:.4g}{interval} | {aim} | {row['unit'].partition(', ')[2]} |"
+    beside = f" ({row['low']:.4g} to {row['high']:.4g})" if "low" in row else ""
+    if isinstance(row["samples"], dict) and "native" in row["samples"]:
+        beside = f" (vLLM's own pattern: {row['samples']['native']:.4g})"
+    return f"| {what} | {row['value']:.4g}{beside} | {aim} | {row['unit'].partition(', ')[2]} |"
 
 
 def rendered(readme: str, results: str, more_scores: str) -> str:

@@ -1,4 +1,5 @@
-"""A benchmark's file of results: {hardware, versions, commit, command, date, rows: [{name, value, unit, samples, ..., commit}]}."""
+"""A benchmark's file of results: {hardware, versions, commit, command, date, rows: [{name, value, unit, samples, ..., commit, date,
+hardware, command}]}; what stands over the rows is of the last run."""
 
 import json
 import random
@@ -33,7 +34,8 @@ class Report:
     def row(self, name: str, value: float, unit: str, samples: Any, **more: Any) -> None:
         """Put a row into the file, in place of one of that name."""
         rows = [r for r in self.data["rows"] if r["name"] != name]
-        row = {"name": name, "value": round(value, 5), "unit": unit, "samples": samples, **more, "commit": self.commit}
+        made = {key: self.data[key] for key in ("commit", "date", "hardware", "command")}
+        row = {"name": name, "value": round(value, 5), "unit": unit, "samples": samples, **more, **made}
         self.data["rows"] = [*rows, row]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(self.data, indent=1) + "\n")

@@ -238,6 +238,8 @@ class DeviceUse(Model):
 
     graph_bytes: int = 0
     """CUDA graphs of the pattern in force or last in force."""
+    graphs_of: str = ""
+    """That pattern. What is told here comes with a step's output, so right after a change it is of the pattern before."""
     scratch_bytes: int = 0
     """Measurement, at its peak."""
     graphs: int = 0

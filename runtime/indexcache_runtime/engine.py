@@ -60,7 +60,7 @@ class Parts:
     attention: float
     """Core attention over the chosen tokens."""
     rest: float
-    """All else between the first layer's start and the last one's end: projections, experts, norms, an indexer's keys."""
+    """All else from the inputs' preparation to the sampled tokens: projections, experts, norms, an indexer's keys, sampling."""
 
 
 @dataclass(frozen=True)

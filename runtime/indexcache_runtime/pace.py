@@ -74,7 +74,7 @@ class Pace:
             self._owed = max(self._owed - seconds * wanted, 0.0)
         else:
             self._watched -= 1
-            self._excess += seconds - statistics.median(self._usual)
+            self._excess += seconds - statistics.fmean(self._usual)  # a median hides a price where most steps are slow
             if not self._watched:
                 self._owed = max(self._excess, 0.0) / MEASURED_SHARE
 

@@ -89,6 +89,12 @@ def under(launched: tuple[Engine, Clean]) -> Iterator[Engine]:
     assert not launched[0].llm.llm_engine.has_unfinished_requests()
 
 
+def test_steps_are_scheduled_ahead(under: Engine) -> None:
+    """So all that these tests show, they show of asynchronous scheduling."""
+    assert under.core.async_scheduling
+    assert under.core.batch_queue is not None
+
+
 def test_off_gives_the_tokens_of_an_unpatched_engine(under: Engine, untouched: Clean) -> None:
     same(under.ask_each(ASKED, TOKENS), untouched)
 

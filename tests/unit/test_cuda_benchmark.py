@@ -43,7 +43,8 @@ class StandIn:
         return [p[:tokens] for p in prompts]
 
     def tainted(self, pattern: str, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
-        return {"tainted": 0, "served": 7, "made_under_reuse": 5, "answers": self.answers(prompts, tokens)}
+        blocks = {"tainted": 0, "clean": 7, "clean_from_before_the_kill": 5, "asked": 10, "made_under_reuse": 5}
+        return blocks | {"answers": self.answers(prompts, tokens)}
 
     def measured_steps(self) -> int:
         return self.calls // 10
@@ -74,6 +75,13 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     data = json.loads(report.path.read_text())
     assert (data["hardware"], data["commit"], data["versions"]) == ("none", "abc", {"vllm": "0"})
     return {row["name"]: row for row in data["rows"]}
+
+
+def test_patterns_begin_with_a_full_layer_and_share_as_much_as_all_layers_do() -> None:
+    for layers in (cuda_runtime.SHORT, cuda_runtime.CUT, cuda_runtime.LAYERS):
+        pattern = cuda_runtime.pattern(layers)
+        assert (len(pattern), pattern[0]) == (layers, "F")
+        assert 0.65 < pattern.count("S") / layers < 0.75
 
 
 def test_every_row_of_the_readme_is_measured(rows: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from indexcache_core.contract import DeviceUse
+
 from indexcache_runtime.vllm.hooks import Hook
 
 logger = logging.getLogger(__name__)
@@ -81,9 +83,10 @@ class GraphSets:
         return max((d.num_tokens for descs in self._manager._capture_descs.values() for d in descs), default=0)
 
     @property
-    def held(self) -> tuple[int, int, int]:
-        """Bytes of the pattern's graphs, how many there are, and how many there will be."""
-        return self._bytes, len(self._graphs), 0 if self.pattern is None else len(self._wanted)
+    def held(self) -> DeviceUse:
+        """The pattern's graphs."""
+        wanted = 0 if self.pattern is None else len(self._wanted)
+        return DeviceUse(graph_bytes=self._bytes, graphs_of=self._kept or "", graphs=len(self._graphs), graphs_wanted=wanted)
 
     def use(self, pattern: str | None, *, eager: bool) -> None:
         """In the next step the sites follow this pattern; None: all Full."""

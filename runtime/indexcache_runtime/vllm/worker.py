@@ -7,6 +7,7 @@ the executor; ranks other than the one whose output is read drop theirs.
 
 import contextlib
 import functools
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from indexcache_runtime.engine import Adapter, Pending, Probe
 from indexcache_runtime.vllm.architectures import Unfit, deepseek_v32, deepseek_v32_generic
 from indexcache_runtime.vllm.steps import MEASURED, PLAN
+
+logger = logging.getLogger(__name__)
 
 METHOD = "indexcache_attach"
 """The worker's method, by which the engine core calls `attach` in every worker."""
@@ -41,6 +44,11 @@ def attach(wrapper: Any) -> dict[str, Any]:
         adapter: Adapter = architecture.build(model, runner)
     except Unfit as e:
         return asdict(Probe(", ".join(declared), reasons=(str(e),)))
+    except Exception as e:
+        logger.exception("indexcache: can't take charge of this model; it is served as it is")
+        name = architecture.__name__.rpartition(".")[2]
+        reason = f"{name}: {type(e).__name__}: {e}; the engine's log has its traceback; please report it"
+        return asdict(Probe(", ".join(declared), reasons=(reason,)))
     Worker(wrapper, adapter).install()
     probe = Probe(", ".join(declared), graphed_tokens=adapter.graphed_tokens, timed=adapter.timed)
     return {**asdict(probe), "sites": [site.model_dump() for site in adapter.sites]}

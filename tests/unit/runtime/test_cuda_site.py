@@ -58,7 +58,7 @@ def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     forward.get_forward_context = lambda: context  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "vllm.models.deepseek_v32.common.kernels", kernels)
     monkeypatch.setitem(sys.modules, "vllm.forward_context", forward)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream("side"))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device, priority: stream("side"))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream("main"))
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
 

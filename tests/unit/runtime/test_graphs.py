@@ -102,7 +102,9 @@ def test_a_step_waits_for_its_own_graph_and_each_step_captures_one_more(sets: Gr
     assert dispatch(sets, FULL[1]) == (FULL[1], False)
     assert dispatch(sets, PIECEWISE[1]) == (PIECEWISE[1], False)
     assert manager.captured[4:] == [PIECEWISE[1]]
-    assert sets.held[1:] == (4, 4)
+    assert (sets.held.graphs_of, sets.held.graphs, sets.held.graphs_wanted) == ("FS", 4, 4)
+    sets.use("FF", eager=False)
+    assert (sets.held.graphs_of, sets.held.graphs, sets.held.graphs_wanted) == ("FF", 0, 4)
 
 
 def test_back_to_the_same_pattern_captures_nothing(sets: GraphSets) -> None:
@@ -170,7 +172,7 @@ def test_a_graph_is_what_its_capture_took_not_what_was_cached_before(
     monkeypatch.setattr(torch.cuda, "empty_cache", empty)
     dispatch(sets, FULL[0])
     sets.more()
-    assert sets.held[0] == 14
+    assert sets.held.graph_bytes == 14
 
 
 def test_nobody_holds_a_replaced_patterns_graphs_when_room_is_looked_for(sets: GraphSets, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +199,7 @@ def test_an_engine_without_graphs(free: list[int]) -> None:
     sets.use("FS", eager=True)
     sets.more()
     sets.use(None, eager=False)
-    assert sets.held[2] == 0
+    assert sets.held.graphs_wanted == 0
 
 
 def test_how_long_steps_are_replayed(sets: GraphSets) -> None:

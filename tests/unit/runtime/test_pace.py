@@ -1,5 +1,6 @@
 """Which steps are measured and timed."""
 
+import random
 from collections import deque
 
 import pytest
@@ -50,6 +51,22 @@ def test_replayed_steps_are_measured_for_a_fixed_share_of_their_time(ahead: int,
     assert chosen[0] == FIRST_AFTER + ahead - 1  # those ahead are under way
     spent = len(chosen) * price / (20_000 * usual)
     assert 0.9 * MEASURED_SHARE < spent < 1.1 * MEASURED_SHARE
+
+
+@pytest.mark.parametrize(("slow", "share", "price"), [(0.02, 0.6, 0.004), (0.04, 0.7, 0.02), (0.02, 0.3, 0.01)])
+def test_where_steps_take_one_time_or_another_the_share_is_kept(slow: float, share: float, price: float) -> None:
+    rng = random.Random(5)
+    pace = Pace(graphed_tokens=512)
+    total = spent = 0.0
+    for _ in range(60_000):
+        seconds = slow if rng.random() < share else 0.008
+        if pace.measure(64, 64):
+            pace.measuring(64)
+            seconds += price
+            spent += price
+        total += seconds
+        pace.took(64, 64, seconds, wanted=True)
+    assert 0.2 * MEASURED_SHARE < spent / total < 1.1 * MEASURED_SHARE
 
 
 def test_the_dearer_a_measured_step_the_rarer_it_is() -> None:

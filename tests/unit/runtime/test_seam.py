@@ -53,3 +53,19 @@ def test_what_differs_is_named(found: Callable[[str, str], list[str] | None], sa
     assert len(reasons) >= len(seam.SIGNATURES)
     assert all(reason.startswith("vllm: ") for reason in reasons)
     assert any(said in reason for reason in reasons)
+
+
+def test_what_is_read_of_a_layer_and_a_runner_is_named_where_it_is_not_there() -> None:
+    class Everything:
+        """Has any attribute."""
+
+        def __getattr__(self, name: str) -> "Everything":
+            return Everything()
+
+    class Bare:
+        cudagraph_manager = None
+
+    assert seam.missing(Everything(), Everything()) == []
+    lacking = seam.missing(Everything(), Bare())
+    assert lacking == [f"Bare.{name}" for name in seam.RUNNER]
+    assert "object.impl.index_group" in seam.missing(object(), Everything())

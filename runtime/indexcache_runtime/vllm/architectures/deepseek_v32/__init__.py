@@ -22,6 +22,8 @@ from indexcache_runtime.vllm.architectures.deepseek_v32.site import CudaSite
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Timer
 from indexcache_runtime.vllm.graphs import GraphSets
 
+BACKENDS = ("FlashMLASparseImpl",)
+"""vLLM's attention backends that were tried, by the class of a layer's `impl`."""
 NAMES = ("DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM")
 PLATFORM = "cuda"
 
@@ -46,7 +48,7 @@ class Cuda:
         self._turn = 0
         self._watching: list[CudaSite] = []
         self._plan: StepPlan | None = None
-        self._told: tuple[int, ...] = ()
+        self._told: DeviceUse | None = None
         self._sites[0].warm()
         self._prepare = runner.prepare_inputs
         runner.prepare_inputs = self._prepared
@@ -102,12 +104,11 @@ class Cuda:
         return read
 
     def _changed(self) -> DeviceUse | None:
-        held = (*self._graphs.held, self._fixed_bytes + self._rows.scratch_bytes)
+        held = self._graphs.held.model_copy(update={"scratch_bytes": self._fixed_bytes + self._rows.scratch_bytes})
         if held == self._told:
             return None
         self._told = held
-        graph_bytes, graphs, wanted, scratch = held
-        return DeviceUse(graph_bytes=graph_bytes, graphs=graphs, graphs_wanted=wanted, scratch_bytes=scratch)
+        return held
 
     def _follow(self, pattern: str) -> None:
         if pattern == self._pattern:
@@ -164,6 +165,10 @@ def build(model: Any, runner: Any) -> Cuda:
         raise Unfit(f"model: {type(model).__name__} has no indexers; reuse needs DeepSeek Sparse Attention")
     if strange := sorted({type(layer).__name__ for _, layer in layers} - {"DeepseekV32Attention"}):
         raise Unfit(f"model: attention of class {', '.join(strange)}; only DeepseekV32Attention is supported")
+    if strange := sorted({type(layer.impl).__name__ for _, layer in layers} - set(BACKENDS)):
+        raise Unfit(f"attention backend: {', '.join(strange)}; only FLASHMLA_SPARSE was tried, set --attention-backend FLASHMLA_SPARSE")
+    if missing := seam.missing(layers[0][1], runner):
+        raise Unfit(f"vllm: {', '.join(missing)} is not there; use a vLLM release that this runtime knows")
     if len({layer.topk_indices_buffer.data_ptr() for _, layer in layers}) != 1:
         raise Unfit("model: its layers don't share one buffer of chosen positions, as sites must for one to read another's choice")
     return Cuda(layers, runner)

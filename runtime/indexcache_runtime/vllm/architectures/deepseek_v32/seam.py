@@ -53,6 +53,33 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """By module and qualified name, parameters that must be there, in this order, others between them or not."""
 
+LAYER = (
+    "forward", "impl.index_group", "impl.index_group_index", "topk_indices_buffer", "rotary_emb.cos_sin_cache",
+    "indexer_rope_emb.cos_sin_cache", "q_a_layernorm.weight", "_q_scale", "_index_rope_interleave", "skip_topk", "layer_name",
+    "indexer.wk_weights_proj", "indexer.wq_b", "indexer.k_norm.bias", "indexer.k_norm.eps", "indexer.k_cache.kv_cache",
+    "indexer.k_cache.prefix", "indexer.k_cache.uses_shuffled_layout", "indexer.n_head", "indexer.head_dim", "indexer.softmax_scale",
+    "indexer.topk_tokens", "indexer.max_model_len", "indexer.indexer_op.topk_backend",
+)  # fmt: skip
+"""What is read of a layer with an indexer."""
+MANAGER = ("graphs", "pool", "_capture_descs", "breakable_cg_runner", "capture")
+RUNNER = ("model", "model_state", "input_buffers", "intermediate_tensors", "block_tables", "attn_groups", "kv_cache_config",
+          "use_aux_hidden_state_outputs", "prepare_inputs")  # fmt: skip
+
+
+def missing(layer: Any, runner: Any) -> list[str]:
+    """What isn't there, of a layer with an indexer, of vLLM's model runner and of its graph manager, if it has one."""
+    manager = runner.cudagraph_manager
+    wanted = [(layer, LAYER), (runner, RUNNER), *([(manager, MANAGER)] if manager is not None else [])]
+    return [f"{type(owner).__name__}.{name}" for owner, names in wanted for name in names if not _has(owner, name)]
+
+
+def _has(owner: Any, name: str) -> bool:
+    for part in name.split("."):
+        if not hasattr(owner, part):
+            return False
+        owner = getattr(owner, part)
+    return True
+
 
 def misfits(found: Callable[[str, str], list[str] | None]) -> list[str]:
     """What of SIGNATURES isn't so. `found`: a module's function and its parameters' names, or None where there is none."""
