@@ -128,12 +128,10 @@ def test_prefill_time_is_told_by_part(under: Engine) -> None:
     assert now.rest_seconds > before.rest_seconds
 
 
-def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(under: Engine, untouched: Clean, native: Clean) -> None:
-    asked = prompts(11, *[520 + 8 * i for i in range(32)])
-    clean = []
-    for _ in range(2):
-        clean.append(under.ask(asked, 128))
-        under.forget()
+def switched(under: Engine, asked: list[list[int]]) -> tuple[list[int], list[Answer], list[Answer], list[Answer]]:
+    """Requests under way through a switch to the pattern and a kill: how many tokens each had before, and their answers; and those of
+    requests that came after the switch and after the kill."""
+    under.reset()
     names = [under.start(p, 128) for p in asked]
     while min(under.scheduled(n).num_output_tokens for n in names) < 20:
         under.step()
@@ -145,10 +143,22 @@ def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(under
     under.kill()
     full = under.ask(ASKED, 8)
     assert all(under.scheduled(n).num_output_tokens < 128 for n in names)
-    answers = under.finish(names)
+    return before, under.finish(names), reused, full
+
+
+def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(under: Engine, untouched: Clean, native: Clean) -> None:
+    """Before the switch they are a clean run's, as far as two clean runs agree; all of it is another such run's, as far as those do; and
+    what comes after the switch is the pattern's."""
+    asked = prompts(11, *[520 + 8 * i for i in range(32)])
+    clean = []
+    for _ in range(2):
+        clean.append(under.ask(asked, 128))
+        under.forget()
+    (before, answers, reused, full), (_, again, _, _) = switched(under, asked), switched(under, asked)
     assert [len(a.tokens) for a in answers] == [128] * 32
     cut, one, other = ([head(a, n) for a, n in zip(found, before, strict=True)] for found in (answers, *clean))
     same(cut, (one, other))
+    assert later(answers, again) <= 2 * later(*clean) + 0.01
     for got, (one, other) in ((reused, native), (full, untouched)):
         same(got, ([head(a, 8) for a in one], [head(a, 8) for a in other]), first=0.05)  # prefills in chunks of other sizes
     assert under.state.requests.touched_by_reuse >= 32

@@ -14,9 +14,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
-
-from indexcache_core.contract import DeviceUse
+from typing import Any, NamedTuple
 
 from indexcache_runtime.vllm.hooks import Hook
 
@@ -45,6 +43,15 @@ def _dispatched(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 DISPATCH = Hook("vllm.v1.worker.gpu.model_runner", "dispatch_cg_and_sync_dp", _dispatched)
+
+
+class Held(NamedTuple):
+    """See contract.DeviceUse. No model, for it is compared at every step."""
+
+    graph_bytes: int
+    graphs_of: str
+    graphs: int
+    graphs_wanted: int
 
 
 class GraphSets:
@@ -83,10 +90,9 @@ class GraphSets:
         return max((d.num_tokens for descs in self._manager._capture_descs.values() for d in descs), default=0)
 
     @property
-    def held(self) -> DeviceUse:
+    def held(self) -> Held:
         """The pattern's graphs."""
-        wanted = 0 if self.pattern is None else len(self._wanted)
-        return DeviceUse(graph_bytes=self._bytes, graphs_of=self._kept or "", graphs=len(self._graphs), graphs_wanted=wanted)
+        return Held(self._bytes, self._kept or "", len(self._graphs), 0 if self.pattern is None else len(self._wanted))
 
     def use(self, pattern: str | None, *, eager: bool) -> None:
         """In the next step the sites follow this pattern; None: all Full."""

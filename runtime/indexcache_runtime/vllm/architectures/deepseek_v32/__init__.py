@@ -20,7 +20,7 @@ from indexcache_runtime.vllm.architectures.deepseek_v32.rows import TURNS, Rows
 from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Beside
 from indexcache_runtime.vllm.architectures.deepseek_v32.site import CudaSite
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Timer
-from indexcache_runtime.vllm.graphs import GraphSets
+from indexcache_runtime.vllm.graphs import GraphSets, Held
 
 BACKENDS = ("FlashMLASparseImpl",)
 """vLLM's attention backends that were tried, by the class of a layer's `impl`."""
@@ -48,7 +48,7 @@ class Cuda:
         self._turn = 0
         self._watching: list[CudaSite] = []
         self._plan: StepPlan | None = None
-        self._told: DeviceUse | None = None
+        self._told: tuple[Held, int] | None = None
         self._sites[0].warm()
         self._prepare = runner.prepare_inputs
         runner.prepare_inputs = self._prepared
@@ -104,11 +104,12 @@ class Cuda:
         return read
 
     def _changed(self) -> DeviceUse | None:
-        held = self._graphs.held.model_copy(update={"scratch_bytes": self._fixed_bytes + self._rows.scratch_bytes})
+        held = self._graphs.held, self._fixed_bytes + self._rows.scratch_bytes
         if held == self._told:
             return None
         self._told = held
-        return held
+        graphs, scratch = held
+        return DeviceUse(**graphs._asdict(), scratch_bytes=scratch)
 
     def _follow(self, pattern: str) -> None:
         if pattern == self._pattern:
