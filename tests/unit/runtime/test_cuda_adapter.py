@@ -1,0 +1,139 @@
+"""The CUDA adapter, whole, on stand-ins for vLLM's layers and runner: what a plan does to them, and what comes back of a step."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from indexcache_core.contract import Mode
+from indexcache_runtime.engine import Measured, Row, StepPlan
+from indexcache_runtime.vllm import graphs
+from indexcache_runtime.vllm.architectures import Unfit
+from indexcache_runtime.vllm.architectures.deepseek_v32 import Cuda, build, seam, timing
+
+from tests.unit.runtime.cuda_standins import KEY, DeepseekV32Attention, context, order, pretend
+
+TOKENS = 5
+ROWS = (Row("b", 3, 1), Row("a", 9, 0))
+"""In a batch of a (one token), then b (four)."""
+
+
+@pytest.fixture(autouse=True)
+def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch)
+    monkeypatch.setattr(seam, "misfits", lambda found: [])
+    monkeypatch.setattr(context, "attn_metadata", {"keys": SimpleNamespace(block_table=torch.zeros((2, 3), dtype=torch.int32))})
+    for hook in (graphs.DISPATCH, timing.INDEXER):
+        monkeypatch.setattr(hook, "use", lambda user, wanted: None)
+
+
+@pytest.fixture
+def layers() -> list[DeepseekV32Attention]:
+    buffer = torch.zeros((32, 2), dtype=torch.int32)
+    return [DeepseekV32Attention(i, buffer) for i in range(4)]
+
+
+def model(layers: list[DeepseekV32Attention]) -> Any:
+    return SimpleNamespace(named_modules=lambda: [(f"model.layers.{i}.self_attn", layer) for i, layer in enumerate(layers)])
+
+
+def runner() -> Any:
+    names = [name for name in seam.RUNNER if name != "prepare_inputs"]
+    batch = SimpleNamespace(req_ids=["a", "b"], query_start_loc_np=[0, 1, 5])
+    return SimpleNamespace(cudagraph_manager=None, prepare_inputs=lambda *args: batch, **dict.fromkeys(names))
+
+
+@pytest.fixture
+def engine(layers: list[DeepseekV32Attention]) -> tuple[Cuda, Any, list[DeepseekV32Attention]]:
+    r = runner()
+    return build(model(layers), r), r, layers
+
+
+def step(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan | None) -> Measured | None:
+    """One step of a batch of two requests; what came back of it."""
+    cuda, r, layers = engine
+    cuda.begin(plan)
+    r.prepare_inputs()
+    order.clear()
+    for layer in layers:
+        layer.forward(torch.arange(TOKENS), torch.zeros((TOKENS, KEY)))
+    pending = cuda.take()
+    return None if pending is None else pending()
+
+
+def test_the_baseline_touches_nothing(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+    def held() -> list[dict[str, Any]]:
+        return [{name: value for name, value in vars(layer).items() if name != "chose"} for layer in engine[2]]
+
+    before = held()
+    assert step(engine, StepPlan(Mode.ON, "FSSF", 1, ROWS)) is not None
+    step(engine, None)
+    assert held() == before
+    assert order == ["attention"] * 4
+
+
+def test_shadow_measures_what_a_full_site_chose_against_its_leader(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+    found = step(engine, StepPlan(Mode.SHADOW, "FSFS", 1, ROWS))
+    assert found is not None
+    assert found.overlap == {1: [0.5, 0.5]}  # layer 0 chose 0 and 1, layer 1 chose 1 and 2
+    assert found.recall == {1: [0.5, 0.5]}
+    assert found.seconds == 0.002
+    assert not any(layer.skip_topk for layer in engine[2])
+    again = step(engine, StepPlan(Mode.SHADOW, "FSFS", 1, ROWS))
+    assert again is not None
+    assert again.overlap.keys() == {3}  # sites take turns
+
+
+def test_reuse_measures_what_is_read_against_a_fresh_choice(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+    found = step(engine, StepPlan(Mode.ON, "FSSF", 1, ROWS))
+    assert found is not None
+    assert (found.overlap, found.recall) == ({1: [0.5, 0.5]}, {1: [0.5, 0.5]})
+    assert [layer.skip_topk for layer in engine[2]] == [False, True, True, False]
+    assert [layer.impl.index_group.name for layer in engine[2]] == [0, 0, 0, 3]
+    assert engine[2][0].impl.index_group.num_layers == 3
+    assert order.count("main waits for side") == 2
+
+
+def test_what_the_device_holds_is_told_once_it_changed(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+    told = [step(engine, StepPlan(Mode.ON, "FSSF", 1, rows)) for rows in ((), ROWS, ROWS, ())]
+    devices = [None if m is None else m.device for m in told]
+    assert [d is not None for d in devices] == [True, True, False, False]
+    assert devices[0] is not None
+    assert devices[1] is not None
+    assert 0 < devices[0].scratch_bytes < devices[1].scratch_bytes
+
+
+def test_a_timed_step_tells_its_parts(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+    found = step(engine, StepPlan(Mode.OFF, timed=True))
+    assert found is not None
+    assert found.parts is not None
+    assert (found.parts.indexer, found.parts.attention, found.parts.rest) == pytest.approx((0.0, 0.008, 0.01))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda layers, r: delattr(r, "cudagraph_manager"), "only the second is supported"),
+        (
+            lambda layers, r: setattr(layers[2], "impl", SimpleNamespace()),
+            "attention backend: SimpleNamespace; only FLASHMLA_SPARSE was tried",
+        ),
+        (lambda layers, r: delattr(layers[0].indexer, "softmax_scale"), "DeepseekV32Attention.indexer.softmax_scale is not there"),
+        (lambda layers, r: delattr(r, "attn_groups"), "SimpleNamespace.attn_groups is not there"),
+        (lambda layers, r: layers.clear(), "has no indexers"),
+        (lambda layers, r: setattr(layers[1], "topk_indices_buffer", torch.zeros((32, 2), dtype=torch.int32)), "one buffer"),
+    ],
+)
+def test_what_does_not_fit_is_said(layers: list[DeepseekV32Attention], spoil: Any, said: str) -> None:
+    r = runner()
+    own = r.prepare_inputs
+    spoil(layers, r)
+    with pytest.raises(Unfit, match=said):
+        build(model(layers), r)
+    assert r.prepare_inputs is own
+
+
+def test_another_card_is_refused(layers: list[DeepseekV32Attention], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (10, 0))
+    with pytest.raises(Unfit, match=r"compute capability 10\.0"):
+        build(model(layers), runner())
