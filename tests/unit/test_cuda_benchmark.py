@@ -1,13 +1,20 @@
 """The CUDA benchmark's own arithmetic, with stand-ins for its engines: a GPU's time is too dear to find a slip there."""
 
 import json
+import time
+from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from indexcache_core.contract import Mode
+from indexcache_runtime.vllm.steps import PLAN
 
 from benchmarks import cuda_runtime, render
+from benchmarks.cuda_engine import Engine
 from benchmarks.cuda_turns import Setting, Turns
+from benchmarks.cuda_watch import watch
 from benchmarks.report import Report, interval
 
 
@@ -159,3 +166,35 @@ def test_the_interval_of_a_mean() -> None:
     xs = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
     low, high = interval(lambda which: sum(xs[i] for i in which) / len(which), len(xs))
     assert 2.5 < low < 4.5 < high < 6.5
+
+
+def test_a_kill_is_timed_until_the_first_all_full_step_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one step scheduled ahead: the step under way and the one handed over still reuse when the kill comes."""
+    reuse, queue, done = [True], deque[Any](), [0]
+
+    def step() -> None:
+        plan = SimpleNamespace(mode=Mode.ON) if reuse[0] else None
+        output = SimpleNamespace(total_num_scheduled_tokens=1, **({PLAN: plan} if plan else {}))
+        core.model_executor.driver_worker.execute_model(output)
+        queue.append(output)
+        if len(queue) == 2:
+            time.sleep(0.002)  # the older of them runs
+            core.scheduler.update_from_output(queue.popleft(), None)
+            done[0] += 1
+
+    core = SimpleNamespace(
+        model_executor=SimpleNamespace(driver_worker=SimpleNamespace(execute_model=lambda output: None)),
+        scheduler=SimpleNamespace(update_from_output=lambda output, result: None),
+    )
+    engine: Any = object.__new__(Engine)
+    engine.core, engine.llm = core, SimpleNamespace(llm_engine=SimpleNamespace(step=step))
+    monkeypatch.setattr(Engine, "_call", lambda self, *args: reuse.__setitem__(0, False))
+    steps = watch(core)
+    for _ in range(4):
+        step()
+    took = engine._kill(steps)
+    full = next(i for i, s in enumerate(steps) if not s.reuse)
+    assert full >= 4
+    assert 0 < steps[full].handed_over < steps[full - 1].ended
+    assert took > 0
+    assert done[0] >= full
