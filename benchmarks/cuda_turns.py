@@ -94,14 +94,15 @@ class Turns:
             for (setting, length), xs in self.seconds.items()
             if setting in (over, under)
         }
-        old = report.find(name, same_commit=True)
-        if old is not None:
-            each = {key: x for key, x in old["samples"]["each"].items() if not key.startswith(self.kind)} | each
-            seconds = {key: x for key, x in old["samples"]["seconds"].items() if not key.startswith(self.kind)} | seconds
-            detail = {key: x for key, x in old["samples"].items() if key not in ("each", "seconds")} | detail
-        key, worst = max(each.items(), key=lambda item: item[1]["ratio"])
-        unit = f"ratio, {key}, {worst['layers']:.0f} layers"
-        report.row(name, worst["ratio"], unit, {"each": each, "seconds": seconds, **detail}, low=worst["low"], high=worst["high"])
+        with report.alone():
+            old = report.find(name, same_commit=True)
+            if old is not None:
+                each = {key: x for key, x in old["samples"]["each"].items() if not key.startswith(self.kind)} | each
+                seconds = {key: x for key, x in old["samples"]["seconds"].items() if not key.startswith(self.kind)} | seconds
+                detail = {key: x for key, x in old["samples"].items() if key not in ("each", "seconds")} | detail
+            key, worst = max(each.items(), key=lambda item: item[1]["ratio"])
+            unit = f"ratio, {key}, {worst['layers']:.0f} layers"
+            report.row(name, worst["ratio"], unit, {"each": each, "seconds": seconds, **detail}, low=worst["low"], high=worst["high"])
 
     def _shuffled(self) -> list[tuple[str, Setting]]:
         return self._random.sample(list(self.settings.items()), len(self.settings))

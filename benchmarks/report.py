@@ -1,44 +1,68 @@
 """A benchmark's file of results: {hardware, versions, commit, command, date, rows: [{name, value, unit, samples, ..., commit, date,
 hardware, command}]}; what stands over the rows is of the last run."""
 
+import fcntl
 import json
+import os
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 
 class Report:
-    """Rows by name, put into the file at once, so that a run that is interrupted loses nothing. Rows of earlier runs stay."""
+    """Rows by name, put into the file at once, so that a run that is interrupted loses nothing. Rows of earlier runs stay, and of others
+    that write the same file meanwhile."""
 
     def __init__(self, path: Path, command: str, of_commit: str = "") -> None:
         """of_commit: of the code that runs, where no git tells."""
         self.path, self.command, self.commit = path, command, of_commit or commit()
-        self.data: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        self._head: dict[str, Any] = {}
+        self._held = 0
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What is in the file."""
+        found: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {"rows": []}
+        return found
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else writes the file meanwhile. May be asked for again within."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._held += 1
+        folder = os.open(self.path.parent, os.O_RDONLY) if self._held == 1 else None
+        try:
+            if folder is not None:
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            self._held -= 1
+            if folder is not None:
+                os.close(folder)
 
     def begin(self, hardware: str, versions: dict[str, str]) -> None:
         """What the rows to come are measured on."""
-        rows = self.data.get("rows", [])
-        self.data = {"hardware": hardware, "versions": versions, "commit": self.commit, "command": self.command}
-        self.data |= {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "rows": rows}
+        date = datetime.now(UTC).strftime("%Y-%m-%d")
+        self._head = {"hardware": hardware, "versions": versions, "commit": self.commit, "command": self.command, "date": date}
 
     def find(self, name: str, *, same_commit: bool) -> dict[str, Any] | None:
         """A row that is in the file; `same_commit`: only if the code that runs made it."""
-        found = next((r for r in self.data.get("rows", []) if r["name"] == name), None)
+        found = next((r for r in self.data["rows"] if r["name"] == name), None)
         return found if found is not None and (not same_commit or found["commit"] == self.commit) else None
 
     def row(self, name: str, value: float, unit: str, samples: Any, **more: Any) -> None:
         """Put a row into the file, in place of one of that name."""
-        rows = [r for r in self.data["rows"] if r["name"] != name]
-        made = {key: self.data[key] for key in ("commit", "date", "hardware", "command")}
+        made = {key: self._head[key] for key in ("commit", "date", "hardware", "command")}
         row = {"name": name, "value": round(value, 5), "unit": unit, "samples": samples, **more, **made}
-        self.data["rows"] = [*rows, row]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(self.data, indent=1) + "\n")
+        with self.alone():
+            rows = [r for r in self.data["rows"] if r["name"] != name]
+            self.path.write_text(json.dumps({**self._head, "rows": [*rows, row]}, indent=1) + "\n")
         say(f"{name:32} {value:10.4f} {unit} " + " ".join(f"{key} {x}" for key, x in more.items() if isinstance(x, float)))
 
 

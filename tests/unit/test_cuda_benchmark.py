@@ -1,6 +1,7 @@
 """The CUDA benchmark's own arithmetic, with stand-ins for its engines: a GPU's time is too dear to find a slip there."""
 
 import json
+import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -125,6 +126,7 @@ def test_a_row_keeps_what_the_same_code_gave_for_the_other_kind_and_nothing_olde
     take("prefill", 1.0)
     assert row() == (1.25, "ratio, decode 8, 6 layers", ["decode 8", "prefill 8"])
     report.commit = "def"
+    report.begin("h", {})
     take("prefill", 1.0)
     assert row() == (1.0, "ratio, prefill 8, 6 layers", ["prefill 8"])
 
@@ -160,6 +162,27 @@ def test_rows_of_earlier_runs_stay(tmp_path: Path) -> None:
         report.row(f"row{value:.0f}", value, "x", [])
         report.row("same", value, "x", [])
     assert [(r["name"], r["value"]) for r in json.loads(report.path.read_text())["rows"]] == [("row1", 1.0), ("row2", 2.0), ("same", 2.0)]
+
+
+def test_stages_beside_each_other_share_a_file(tmp_path: Path) -> None:
+    one, other = (Report(tmp_path / "out.json", name, "abc") for name in ("one", "other"))
+    one.begin("h", {})
+    other.begin("k", {})
+    one.row("a", 1.0, "x", [])
+    other.row("b", 2.0, "x", [])
+    one.row("c", 3.0, "x", [])
+    assert [(r["name"], r["hardware"], r["command"]) for r in one.data["rows"]] == [
+        ("a", "h", "one"),
+        ("b", "k", "other"),
+        ("c", "h", "one"),
+    ]
+    with one.alone():
+        late = threading.Thread(target=other.row, args=("d", 4.0, "x", []))
+        late.start()
+        one.row("e", 5.0, "x", [])
+        assert late.is_alive()
+    late.join(10)
+    assert [r["name"] for r in one.data["rows"]] == ["a", "b", "c", "e", "d"]
 
 
 def test_the_interval_of_a_mean() -> None:
