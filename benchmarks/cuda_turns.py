@@ -34,22 +34,20 @@ class Turns:
         self._random = random.Random(0)
 
     def warm_up(self, tokens: int) -> None:
-        """Everything once, a measured step of decoding included: what is loaded at its first use must not count."""
-        for setting in self.settings.values():
+        """Everything once, a measured step of decoding included if one comes: what is loaded at its first use must not count."""
+        for name, setting in self.settings.items():
             setting.arm.clear()
             setting.tell()
             setting.arm.prefill(tokens)
-            setting.arm.decode(DECODED, tokens)
-            if setting.measures and self.kind == "decode":
-                self._await_measured(setting.arm, tokens)
-
-    def _await_measured(self, arm: Arm, tokens: int) -> None:
-        before = arm.measured_steps()
-        for _ in range(WARMING):
-            if arm.measured_steps() > before:
-                return
-            arm.decode(DECODED, tokens)
-        raise RuntimeError(f"{arm.name}: no step of decoding was measured in {WARMING * DECODED}")
+            waits = setting.measures and self.kind == "decode"
+            before = setting.arm.measured_steps() if waits else 0
+            for _ in range(WARMING if waits else 1):
+                setting.arm.decode(DECODED, tokens)
+                if waits and setting.arm.measured_steps() > before:
+                    break
+            else:
+                if waits:
+                    say(f"{name}: no step of decoding was measured in {WARMING * DECODED}")
 
     def prefill(self, length: int, rounds: int) -> None:
         """Fresh prompts."""

@@ -11,7 +11,7 @@ import torch
 from indexcache_core.contract import Mode
 from indexcache_core.pattern import leaders, shared_sites
 
-from tests.conformance.engine import ALL, Answer, Engine, Reads, Tolerance
+from tests.conformance.engine import ALL, Answer, Engine, Reads, Tolerance, same_sets
 
 
 def alternating(engine: Engine) -> str:
@@ -42,16 +42,6 @@ def agree(a: Sequence[Answer], b: Sequence[Answer], tolerance: Tolerance) -> Non
         for i, difference in enumerate(differences(one, other)):
             allowed = tolerance.later if i else tolerance.first
             assert difference <= allowed, f"other log-probability of token {i}: {one}, {other}"
-
-
-def same_sets(a: torch.Tensor, b: torch.Tensor, strays: float) -> bool:
-    """Whether two tensors (rows, k) of sorted sets are the same but for a share of their members."""
-    if a.shape != b.shape:
-        return False
-    if torch.equal(a, b):
-        return True
-    missing = sum(len(set(x) - set(y)) for x, y in zip(a.tolist(), b.tolist(), strict=True))
-    return missing <= strays * a.numel()
 
 
 def same_reads(a: Reads, b: Reads, strays: float, sites: Sequence[int]) -> None:

@@ -202,7 +202,7 @@ class Engine:
 
     @contextmanager
     def reads(self) -> Iterator[Reads]:
-        """What attention reads meanwhile; there once the block is left. Each rank must have read the same."""
+        """What attention reads meanwhile; there once the block is left. Each rank must have read the same, as far as a step repeats."""
         steps: Reads = []
         self.on_workers(self.binding.record)
         try:
@@ -212,7 +212,9 @@ class Engine:
             steps += ranks[0]
         for other in ranks[1:]:
             assert len(other) == len(steps)
-            assert all(a.keys() == b.keys() and all(torch.equal(a[i], b[i]) for i in a) for a, b in zip(other, steps, strict=True))
+            for a, b in zip(other, steps, strict=True):
+                assert a.keys() == b.keys()
+                assert all(same_sets(a[i], b[i], self.binding.strays) for i in a)
 
     @contextmanager
     def skipped_key_writes(self) -> Iterator[None]:
@@ -248,6 +250,16 @@ class Engine:
             yield
         finally:
             pool.free_blocks(taken)
+
+
+def same_sets(a: torch.Tensor, b: torch.Tensor, strays: float) -> bool:
+    """Whether two tensors (rows, k) of sorted sets are the same but for a share of their members."""
+    if a.shape != b.shape:
+        return False
+    if torch.equal(a, b):
+        return True
+    missing = sum(len(set(x) - set(y)) for x, y in zip(a.tolist(), b.tolist(), strict=True))
+    return missing <= strays * a.numel()
 
 
 def prompts(seed: int, *lengths: int) -> list[list[int]]:

@@ -112,7 +112,9 @@ class Cuda:
         if self.ranks == 1:
             return engine(folder, **options)
         os.environ |= {"VLLM_PLUGINS": "indexcache", "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1"}
-        llm = engine(folder, tensor_parallel_size=self.ranks, distributed_executor_backend="mp", **options)
+        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork of a process that has looked for a GPU can't use one
+        options |= {"tensor_parallel_size": self.ranks, "distributed_executor_backend": "mp"}
+        llm = engine(folder, gpu_memory_utilization=0.4, **options)  # beside engines of other tests
         if not self.graphs:  # what is captured has it no more
             Engine(llm, self).on_workers(ordered)
         return llm

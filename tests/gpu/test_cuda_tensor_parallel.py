@@ -21,7 +21,8 @@ class TestTwoRanks(Conformance):
     """Each check that looks at what attention reads looks at both ranks."""
 
     @pytest.fixture(scope="class")
-    def launched(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    @classmethod
+    def launched(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Pace, "measure", every_step)
             engine = launch(Cuda(ranks=2), tmp_path_factory.mktemp("two") / "model")
