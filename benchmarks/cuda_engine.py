@@ -158,9 +158,9 @@ class Engine:
         seconds: float = output.metrics.first_token_latency
         return seconds
 
-    def decode(self, tokens: int, length: int, number: int = 0) -> float:
-        """Seconds for each further token of a prompt that is in the cache."""
-        (output,) = self._generate([prompt(length, number)], tokens)
+    def decode(self, tokens: int, length: int) -> float:
+        """Seconds for each further token of the first prompt of so many tokens, which is in the cache."""
+        (output,) = self._generate([prompt(length, 0)], tokens)
         m = output.metrics
         return float(m.last_token_ts - m.first_token_ts) / (tokens - 1)
 
@@ -229,15 +229,10 @@ class Engine:
         first = len(steps)
         poster = _Poster(self)
         poster.start()
-        while not any(not s.reuse for s in steps[first:]) or not steps[self._first_full(steps, first) - 1].ended:
+        while (full := next((i for i in range(first, len(steps)) if not steps[i].reuse), None)) is None or not steps[full - 1].ended:
             self.llm.llm_engine.step()
         poster.join()
-        full = self._first_full(steps, first)
         return max(steps[full].handed_over, steps[full - 1].ended) - poster.posted
-
-    @staticmethod
-    def _first_full(steps: list[Step], first: int) -> int:
-        return next(i for i in range(first, len(steps)) if not steps[i].reuse)
 
     def new_pattern(self, pattern: str, requests: int, length: int) -> tuple[float, float, float]:
         """Seconds from the PUT of a pattern never seen to its full graphs, the longest step meanwhile, and a usual step's, under load."""

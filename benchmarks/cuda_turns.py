@@ -39,15 +39,16 @@ class Turns:
             setting.arm.clear()
             setting.tell()
             setting.arm.prefill(tokens)
-            waits = setting.measures and self.kind == "decode"
-            before = setting.arm.measured_steps() if waits else 0
-            for _ in range(WARMING if waits else 1):
+            if not (setting.measures and self.kind == "decode"):
                 setting.arm.decode(DECODED, tokens)
-                if waits and setting.arm.measured_steps() > before:
+                continue
+            before = setting.arm.measured_steps()
+            for _ in range(WARMING):
+                setting.arm.decode(DECODED, tokens)
+                if setting.arm.measured_steps() > before:
                     break
             else:
-                if waits:
-                    say(f"{name}: no step of decoding was measured in {WARMING * DECODED}")
+                say(f"{name}: no step of decoding was measured in {WARMING * DECODED}")
 
     def prefill(self, length: int, rounds: int) -> None:
         """Fresh prompts."""

@@ -50,6 +50,9 @@ class Flag:
     """Values that say the same as leaving it away."""
 
 
+CACHE_TYPES = ("auto", "bfloat16", "float16")
+"""Types of a KV cache that are the model's own."""
+
 FLAGS = (
     Flag(("--pipeline-parallel-size", "-pp"), "a pattern across pipeline stages isn't supported", ("1",)),
     Flag(("--data-parallel-size", "-dp"), "several engine cores behind one server aren't supported", ("1",)),
@@ -64,7 +67,7 @@ FLAGS = (
     Flag(("--kv-offloading-size",), "KV made under reuse must not leave the engine"),
     Flag(("--ec-transfer-config",), "an engine that shares its encoder's work was never tried"),
     Flag(("--enable-sleep-mode",), "waking up would lose the sites' state"),
-    Flag(("--kv-cache-dtype",), "keys and values of another type than the model's were never tried", ("auto", "bfloat16", "float16")),
+    Flag(("--kv-cache-dtype",), "keys and values of another type than the model's were never tried", CACHE_TYPES),
     Flag(("--enable-lora",), "what was measured and probed on one adapter says nothing of another"),
 )
 

@@ -1,7 +1,6 @@
 """Fixtures of the tests that need a real API server."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
-sys.path.insert(0, str(Path(__file__).parent))
 from tests.cluster import apiserver
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -53,6 +53,12 @@ def same_reads(a: Reads, b: Reads, strays: float, sites: Sequence[int]) -> None:
             assert same_sets(one[site], other[site], strays), f"other sets at site {site}"
 
 
+def follows(step: dict[int, torch.Tensor], pattern: str) -> None:
+    """In this step each site reads its leader's set."""
+    for site, leader in enumerate(leaders(pattern)):
+        assert torch.equal(step[site], step[leader])
+
+
 def off_equals_unpatched(engine: Engine) -> None:
     """And it does so after reuse, too."""
     for _ in range(2):
@@ -81,8 +87,7 @@ def shared_reads_its_leaders_set(engine: Engine, pattern: str) -> None:
     assert len(with_sets) > 5  # the longest prompt's chunks
     for step in with_sets:
         assert sorted(step) == list(range(len(pattern)))
-        for site, leader in enumerate(leaders(pattern)):
-            assert torch.equal(step[site], step[leader])
+        follows(step, pattern)
     first = pattern.index("S")
     chunks = slice(0, 4)  # of the longest prompt, alone: tokens are the same in both runs
     same_reads(steps[chunks], baseline[chunks], engine.binding.strays, range(first))
@@ -101,8 +106,7 @@ def measuring_changes_nothing(engine: Engine) -> None:
     with engine.reads() as measured:
         agree(engine.ask(engine.prompts, 16), plain, engine.binding.repeats)
     for step in filter(None, measured):
-        for site, leader in enumerate(leaders(pattern)):
-            assert torch.equal(step[site], step[leader])
+        follows(step, pattern)
     steps = slice(0, 4) if any(engine.binding.repeats) else slice(None)
     same_reads(measured[steps], shared[steps], engine.binding.strays, range(len(pattern)))
     assert {s.site for s in engine.state.series if s.overlap.count} == set(shared_sites(pattern))

@@ -9,7 +9,6 @@ the files. The end leaves the engines at the baseline without a rollout.
 
 import asyncio
 import itertools
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -24,7 +23,6 @@ from indexcache_testbed.scenario import install, scenarios
 from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Witness
 
-sys.path.insert(0, str(Path(__file__).parent))
 from tests.e2e import support
 
 HERE = Path(__file__).parent

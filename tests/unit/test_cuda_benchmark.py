@@ -41,7 +41,7 @@ class StandIn:
     def prefill(self, length: int, number: int = 0) -> float:
         return length * self._seconds()
 
-    def decode(self, tokens: int, length: int, number: int = 0) -> float:
+    def decode(self, tokens: int, length: int) -> float:
         return self._seconds()
 
     def decode_all(self, tokens: int) -> float:

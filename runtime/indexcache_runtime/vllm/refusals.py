@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from indexcache_core.compat import CACHE_TYPES
+
 SERIES = {"cpu": ("0.32",), "cuda": ("0.32", "0.33")}
 """By platform, the vLLM releases whose scheduler, workers, models and block hashes were read and tested."""
 
@@ -61,7 +63,7 @@ def of_config(config: Any, environment: Mapping[str, str] = os.environ) -> list[
         reasons.append("--attention-config hisparse_config: set; its caches are bound to leaders at start-up, remove it")
     if getattr(config, "lora_config", None) is not None:
         reasons.append("--enable-lora: set; what was measured and probed on one adapter says nothing of another, remove it")
-    if (cache := str(config.cache_config.cache_dtype)) not in ("auto", "bfloat16", "float16"):
+    if (cache := str(config.cache_config.cache_dtype)) not in CACHE_TYPES:
         reasons.append(f"--kv-cache-dtype: {cache}; only the model's own type is supported")
     if (executor := parallel.distributed_executor_backend) not in ("uni", "mp", None):
         reasons.append(f"--distributed-executor-backend: {executor}; only uni and mp are supported")
