@@ -86,7 +86,7 @@ def prompt(length: int, number: int) -> list[int]:
 class Engine:
     """A vLLM engine, in this process."""
 
-    def __init__(self, name: str, *, layers: int, pattern: str | None, tokens: int, kv_bytes: int) -> None:
+    def __init__(self, name: str, *, layers: int, pattern: str | None, tokens: int, kv_bytes: int, batched: int = 16384) -> None:
         self.ours = name == "ours"
         os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1"}
         os.environ |= {"VLLM_DEEP_GEMM_WARMUP": "skip", "VLLM_USE_FLASHINFER_SAMPLER": "0", "VLLM_PLUGINS": ""}
@@ -105,7 +105,7 @@ class Engine:
             load_format="dummy",
             hf_overrides={"index_topk_pattern": pattern} if name == "static" else {},
             max_model_len=tokens + 2048,
-            max_num_batched_tokens=16384,
+            max_num_batched_tokens=batched,
             max_num_seqs=64,
             kv_cache_memory_bytes=kv_bytes,
             gpu_memory_utilization=0.2,

@@ -26,7 +26,9 @@ from benchmarks.cuda_turns import DECODED, Setting, Turns
 from benchmarks.report import Report, say
 
 LAYERS, CUT, SHORT = 47, 22, 6
-"""Layers: all; for decoding and switching; for prefills."""
+"""Layers: all; for decoding, if they fit, and switching; for prefills."""
+BATCHED = 8192
+"""Tokens of a step at most while decoding is measured: activations of fewer leave room for layers."""
 CONTEXTS = {10_240: 40, 61_440: 20, 122_880: 12, 200_000: 10}
 """Tokens, and rounds of prefills in turns."""
 LONG = max(CONTEXTS)
@@ -36,6 +38,8 @@ FULL = 5
 """Longest contexts that fill the cache of an engine of all layers."""
 KV_TOKEN = 576 * 2 + 132
 """Bytes of a token's keys and values in one layer, its index key included."""
+LAYER, ENGINE = 635_000_000 * 2, 4 << 30
+"""Bytes of a layer's weights; of what an engine takes besides weights and cache."""
 
 
 def pattern(layers: int) -> str:
@@ -43,11 +47,29 @@ def pattern(layers: int) -> str:
     return "".join("F" if max(i - 1, 0) % 4 == 0 else "S" for i in range(LAYERS))[-layers:]
 
 
-def start(report: Report, layers: int, contexts: dict[str, int]) -> dict[str, Arm]:
+def memory() -> int:
+    """Bytes of the device."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory
+
+
+def fitting(contexts: dict[str, int], whole: int) -> int:
+    """Layers, CUT at most, of which so many bytes hold all these engines, their pattern's first one Full."""
+    each = LAYER * len(contexts) + cached(1) * sum(contexts.values())
+    return next(n for n in range(CUT, 0, -1) if pattern(n)[0] == "F" and n * each + ENGINE * len(contexts) <= whole)
+
+
+def cached(layers: int) -> int:
+    """Bytes of one of the longest contexts' keys and values, and some to spare."""
+    return int(1.05 * LONG * KV_TOKEN * layers)
+
+
+def start(report: Report, layers: int, contexts: dict[str, int], **more: Any) -> dict[str, Arm]:
     """Engines by name, beside each other, each with a cache for so many of the longest contexts."""
     began = time.monotonic()
-    size = int(1.05 * LONG * KV_TOKEN * layers)
-    options: dict[str, Any] = {"layers": layers, "pattern": pattern(layers), "tokens": LONG}
+    size = cached(layers)
+    options: dict[str, Any] = {"layers": layers, "pattern": pattern(layers), "tokens": LONG, **more}
     arms = {name: Arm(name, kv_bytes=n * size, **options) for name, n in contexts.items()}
     for name, arm in arms.items():
         versions = arm.ready()
@@ -87,32 +109,34 @@ def prefill(report: Report) -> None:
     taken.warm_up(30_000)
     for length, rounds in CONTEXTS.items():
         taken.prefill(length, rounds)
-    rows(report, taken, SHORT)
+        rows(report, taken, SHORT)
     for arm in arms.values():
         arm.close()
 
 
 def decode(report: Report) -> None:
     """Decoding in turns; and what a kill leaves in the cache."""
-    arms = start(report, CUT, {"unpatched": 1, "static": 1, "ours": 2})  # ours: one computed under reuse, one not
-    taken = turns("decode", arms, CUT)
+    contexts = {"unpatched": 1, "static": 1, "ours": 2}  # ours: one computed under reuse, one not
+    layers = fitting(contexts, memory())
+    arms = start(report, layers, contexts, batched=BATCHED)
+    taken = turns("decode", arms, layers)
     taken.warm_up(30_000)
     for length in CONTEXTS:
         taken.decode(length, DECODES)
-    rows(report, taken, CUT, measured_steps=arms["ours"].measured_steps())
-    cache(report, arms, pattern(CUT))
+        rows(report, taken, layers, measured_steps=arms["ours"].measured_steps())
+    cache(report, arms, layers)
     for arm in arms.values():
         arm.close()
 
 
-def cache(report: Report, arms: dict[str, Arm], p: str) -> None:
+def cache(report: Report, arms: dict[str, Arm], layers: int) -> None:
     """After a kill no block computed under reuse is served to the baseline."""
     g = random.Random(1)
     shared = [[g.randrange(2, 32000) for _ in range(6000)] for _ in range(5)]
     prompts = [[*shared[i % 5][: 3000 + 60 * i], *(g.randrange(2, 32000) for _ in range(40))] for i in range(50)]
     clean = arms["unpatched"].answers(prompts, 16)
     control = arms["unpatched"].answers(prompts, 16)
-    found = arms["ours"].tainted(p, prompts, 16)
+    found = arms["ours"].tainted(pattern(layers), prompts, 16)
     same = sum(a == b for a, b in zip(found["answers"], clean, strict=True))
     alike = sum(a == b for a, b in zip(control, clean, strict=True))
     detail = {
@@ -125,7 +149,7 @@ def cache(report: Report, arms: dict[str, Arm], p: str) -> None:
         "blocks_served_from_before_the_kill": found["clean_from_before_the_kill"],
         "hit_rate_of_baseline_blocks_from_before": round(found["clean_from_before_the_kill"] / found["asked"], 4),
     }
-    report.row("tainted_blocks", found["tainted"], f"blocks, {CUT} layers", detail)
+    report.row("tainted_blocks", found["tainted"], f"blocks, {layers} layers", detail)
 
 
 def switching(report: Report) -> None:

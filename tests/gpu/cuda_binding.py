@@ -88,6 +88,7 @@ def engine(folder: Path, *, seed: int = 0, **options: Any) -> Any:
         "max_num_seqs": 64,
         "enable_prefix_caching": True,
         "kv_cache_memory_bytes": 4 << 30,
+        "gpu_memory_utilization": 0.4,  # beside engines of other tests
         "attention_backend": "FLASHMLA_SPARSE",
         "logprobs_mode": "raw_logprobs",
         "skip_tokenizer_init": True,
@@ -114,7 +115,7 @@ class Cuda:
         os.environ |= {"VLLM_PLUGINS": "indexcache", "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1"}
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork of a process that has looked for a GPU can't use one
         options |= {"tensor_parallel_size": self.ranks, "distributed_executor_backend": "mp"}
-        llm = engine(folder, gpu_memory_utilization=0.4, **options)  # beside engines of other tests
+        llm = engine(folder, **options)
         if not self.graphs:  # what is captured has it no more
             Engine(llm, self).on_workers(ordered)
         return llm

@@ -24,7 +24,6 @@ ASKED = prompts(7, 4000, 2300, 1500, 900, 700, 520, 300)
 TOKENS = 48
 GRAPHS: dict[str, Any] = {
     "compilation_config": {"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64]},
-    "gpu_memory_utilization": 0.4,
     "max_num_batched_tokens": 4096,
 }
 

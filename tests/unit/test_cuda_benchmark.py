@@ -74,9 +74,16 @@ class StandIn:
     def close(self) -> None: ...
 
 
+@pytest.mark.parametrize(("gib", "layers"), [(79, 14), (139, 22), (1000, 22)])
+def test_as_many_layers_as_fit_begin_with_a_full_one(gib: int, layers: int) -> None:
+    assert cuda_runtime.fitting({"unpatched": 1, "static": 1, "ours": 2}, gib << 30) == layers
+    assert cuda_runtime.pattern(layers)[0] == "F"
+
+
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(cuda_runtime, "Arm", StandIn)
+    monkeypatch.setattr(cuda_runtime, "memory", lambda: 140 << 30)
     report = Report(tmp_path / "out.json", "test", "abc")
     for stage in ("prefill", "decode", "switching", "speedups"):
         cuda_runtime.STAGES[stage](report)
