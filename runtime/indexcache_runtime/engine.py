@@ -49,6 +49,8 @@ class StepPlan:
     rows: tuple[Row, ...] = ()
     timed: bool = False
     """Take the time of the step's parts. Only where the adapter can, and for steps that no CUDA graph runs."""
+    replayed: bool = False
+    """It is of so few tokens that CUDA graphs replay it, if there are any: then what is measured is what they keep."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Probe:
     sites: tuple[Site, ...] = ()
     reasons: tuple[str, ...] = ()
     graphed_tokens: int = 0
-    """Steps of at most so many tokens may be replayed from CUDA graphs; to measure one, it must run without. 0: no step is."""
+    """Steps of at most so many tokens may be replayed from CUDA graphs. 0: no step is."""
     timed: bool = False
     """Whether the time of a step's parts can be taken."""
 
@@ -122,6 +124,10 @@ class Adapter(Protocol):
     @property
     def timed(self) -> bool:
         """See Probe."""
+        ...
+
+    def ran(self) -> None:
+        """The model's part of the step was handed to the device, what it samples was not."""
         ...
 
     def take(self) -> Pending | None:

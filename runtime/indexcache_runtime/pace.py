@@ -1,10 +1,10 @@
 """Which steps are measured and which are timed, where that is not free. Pure; the engine core asks once a step, and tells what steps took.
 
 Measuring may take so much of the time of the steps that could be measured and no more: after one whose price is p seconds, none is measured
-until such steps have taken p / MEASURED_SHARE. There are two accounts. A step that CUDA graphs would replay must run without them to be
-measured, so its price is by how much it took longer than its neighbours. A longer step runs without them anyway, and the worker says what
-measuring took; one that doesn't say measures for nothing. A step in between, of few tokens and some of a prompt, is neither: it tells
-nothing of what replayed steps take, and is not measured.
+until such steps have taken p / MEASURED_SHARE. There are two accounts. The price of a step that CUDA graphs replay is by how much it took
+longer than its neighbours: what is measured after it holds up the next one, and a graph may have to be captured for it. A longer step runs
+without graphs, and the worker says what measuring took; one that doesn't say measures for nothing. A step in between, of few tokens and
+some of a prompt, is neither: it tells nothing of what replayed steps take, and is not measured.
 """
 
 import statistics
@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 
 MEASURED_SHARE = 0.005
 """Of the time of steps that could be measured, at most so much is spent on measuring."""
+
+REPLAYED_ROWS = 64
+"""Of a replayed step at most so many rows are measured: its graph keeps them."""
 
 FIRST_AFTER = 16
 """Replayed steps before the first measured one: they tell what one takes."""

@@ -214,7 +214,8 @@ class Engine:
             assert len(other) == len(steps)
             for a, b in zip(other, steps, strict=True):
                 assert a.keys() == b.keys()
-                assert all(same_sets(a[i], b[i], self.binding.strays) for i in a)
+                for site in a:
+                    assert same_sets(a[site], b[site], self.binding.strays), f"other sets at site {site} on another rank"
 
     @contextmanager
     def skipped_key_writes(self) -> Iterator[None]:

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import torch
 from indexcache_core.contract import Mode
+from indexcache_runtime.pace import Pace
+from indexcache_runtime.vllm.graphs import GraphSets
 
 from tests.conformance.checks import differences
 from tests.conformance.engine import Answer, Engine, prompts
 from tests.gpu.cuda_binding import Cuda, engine
 from tests.gpu.static_pattern import ANSWERS
+from tests.gpu.test_cuda_conformance import every_step
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 
@@ -113,6 +116,29 @@ def test_measuring_under_graphs_changes_nothing(under: Engine, native: Clean) ->
     same(under.ask_each(ASKED, TOKENS), native)
     assert {s.site for s in under.state.series if s.overlap.count} == {1, 2, 4}
     assert 0 < under.state.device.scratch_bytes < 1 << 30
+
+
+@pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.ON])
+def test_a_replayed_step_measures_what_one_without_graphs_does(under: Engine, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "measure", every_step)
+    replays: list[dict[int, float]] = []
+    for replayed in (True, False):
+        if not replayed:
+            monkeypatch.setattr(GraphSets, "replays", lambda sets, pattern: False)
+        under.reset()
+        under.put(mode, PATTERN)
+        names = [under.start(p, 60) for p in ASKED[:3]]
+        while min(under.scheduled(n).num_output_tokens for n in names) < 4:
+            under.step()
+        with under.measurements() as steps:
+            under.finish(names)
+        assert all(plan.replayed and len(plan.rows) <= 3 for plan, _ in steps)
+        found = [(site, x) for _, m in steps for site, values in m.overlap.items() for x in values]
+        assert {site for site, _ in found} == {1, 2, 4}
+        assert len(found) > 100
+        replays.append({site: fmean(x for s, x in found if s == site) for site in (1, 2, 4)})
+    assert replays[0] == pytest.approx(replays[1], abs=0.02)
+    assert min(replays[0].values()) < 0.95
 
 
 def test_prefill_time_is_told_by_part(under: Engine) -> None:

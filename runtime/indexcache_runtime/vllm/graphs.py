@@ -1,4 +1,5 @@
-"""CUDA graphs by pattern: the baseline's, which vLLM captured at its start, and those of the pattern in force.
+"""CUDA graphs by pattern: the baseline's, which vLLM captured at its start, and those of the pattern in force, or, in shadow, of all Full
+with what measuring needs kept.
 
 A graph replays what the sites did when it was captured, so each pattern has its own, and a switch is the exchange of two dictionaries. A
 new pattern's graphs are captured as they are needed: the one that a step would replay right before it, and one more at every step, largest
@@ -15,6 +16,8 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+from indexcache_core.pattern import SHARED
 
 from indexcache_runtime.vllm.hooks import Hook
 
@@ -34,10 +37,11 @@ def _dispatched(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(manager, *args, **kwargs)
         kwargs["need_eager"] = kwargs.get("need_eager", False) or sets.eager
         found = original(manager, *args, **kwargs)
-        if sets.pattern is None or sets.captured(found[0]):
-            return found
-        kwargs["need_eager"] = not sets.capture(found[0])
-        return original(manager, *args, **kwargs)
+        if sets.pattern is not None and not sets.captured(found[0]):
+            kwargs["need_eager"] = not sets.capture(found[0])
+            found = original(manager, *args, **kwargs)
+        sets.replayed = sets.pattern is not None and found[0].cg_mode == sets.full
+        return found
 
     return dispatch
 
@@ -57,10 +61,11 @@ class Held(NamedTuple):
 class GraphSets:
     """One worker's graphs."""
 
-    def __init__(self, runner: Any) -> None:
+    def __init__(self, runner: Any, keeping: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+        """keeping: what is captured meanwhile keeps what measuring needs."""
         from vllm.config import CUDAGraphMode
 
-        self._runner, self._modes = runner, CUDAGraphMode
+        self._runner, self._modes, self._keeping = runner, CUDAGraphMode, keeping
         self._manager = runner.cudagraph_manager
         self.lock = threading.Lock()
         """Held while a graph is captured, and by whoever waits for a step's output."""
@@ -68,6 +73,8 @@ class GraphSets:
         """Whose graphs are in force; None: the baseline's."""
         self.eager = False
         """The next step runs without graphs."""
+        self.replayed = False
+        """The step is replayed from one whole graph of the pattern in force."""
         self._kept: str | None = None
         self._graphs: dict[Any, Any] = {}
         self._entries: dict[Any, Any] = {}
@@ -92,11 +99,11 @@ class GraphSets:
     @property
     def held(self) -> Held:
         """The pattern's graphs."""
-        return Held(self._bytes, self._kept or "", len(self._graphs), 0 if self.pattern is None else len(self._wanted))
+        return Held(self._bytes, self._kept or "", len(self._graphs), len(self._wanted) if SHARED in (self.pattern or "") else 0)
 
     def use(self, pattern: str | None, *, eager: bool) -> None:
         """In the next step the sites follow this pattern; None: all Full."""
-        self.eager = eager
+        self.eager, self.replayed = eager, False
         DISPATCH.use(self, pattern is not None or eager)
         if pattern == self.pattern or self._manager is None:
             self.pattern = pattern
@@ -126,6 +133,15 @@ class GraphSets:
         torch.cuda.empty_cache()  # gives a pool without graphs back
         self._refused = not self._room()
 
+    @property
+    def full(self) -> Any:
+        """vLLM's mode of whole graphs."""
+        return self._modes.FULL
+
+    def replays(self, pattern: str) -> bool:
+        """Whether there are whole graphs to replay under a pattern, or room to capture them for all that is known."""
+        return bool(self._wanted) and not (self._refused and pattern == self._kept)
+
     def captured(self, desc: Any) -> bool:
         """Whether a step of this shape can run as it is under the pattern in force."""
         return desc.cg_mode == self._modes.NONE or desc in self._captured
@@ -147,7 +163,8 @@ class GraphSets:
             return False
         runner, manager, breakable = self._runner, self._manager, self._manager.breakable_cg_runner
         wanted, pool = manager._capture_descs, manager.pool
-        with self.lock, _quietly(), _unregistered():
+        keeping = self._keeping() if desc.cg_mode == self.full else contextlib.nullcontext()
+        with self.lock, _quietly(), _unregistered(), keeping:
             torch.cuda.synchronize()
             torch.cuda.empty_cache()  # a capture does so too, and what that gives back is not the graph's
             before = torch.cuda.mem_get_info()[0]

@@ -13,6 +13,7 @@ from indexcache_core.contract import InFlight, Mode, is_probe
 from indexcache_runtime.control import BASELINE, Behaviour, Control
 from indexcache_runtime.engine import Measured, Row, StepPlan
 from indexcache_runtime.ledger import Ledger
+from indexcache_runtime.pace import REPLAYED_ROWS
 from indexcache_runtime.sampling import Scheduled, choose
 from indexcache_runtime.vllm.blocks import Blocks
 from indexcache_runtime.vllm.optout import opted_out
@@ -136,16 +137,17 @@ class Steps:
 
     def _plan(self, output: Any, behaviour: Behaviour, *, reusable: bool) -> StepPlan | None:
         tokens = output.total_num_scheduled_tokens
-        timed = self._pace.time(tokens)
+        timed, replayed = self._pace.time(tokens), tokens <= self._pace.graphed_tokens
         rows: tuple[Row, ...] = ()
         if reusable and behaviour.sample_rows and not timed and self._pace.measure(tokens, len(output.num_scheduled_tokens)):
-            rows = choose(self._users(output), self._control.k, behaviour.sample_rows, self._rng)
+            most = min(behaviour.sample_rows, REPLAYED_ROWS) if replayed else behaviour.sample_rows
+            rows = choose(self._users(output), self._control.k, most, self._rng)
             if rows:
                 self._pace.measuring(tokens)
         if reusable and behaviour.mode is Mode.ON:
-            return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed)
+            return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed, replayed)
         if rows:
-            return StepPlan(Mode.SHADOW, behaviour.pattern, behaviour.series, rows)
+            return StepPlan(Mode.SHADOW, behaviour.pattern, behaviour.series, rows, replayed=replayed)
         return StepPlan(Mode.OFF, timed=True) if timed else None
 
     def _users(self, output: Any) -> list[Scheduled]:

@@ -74,6 +74,8 @@ class Worker:
             self._adapter.begin(plan)
             self._active = plan is not None
         output = self._execute(scheduler_output)
+        if self._active:
+            self._adapter.ran()
         return output if output is None else self._with_measurements(output)
 
     def sample_tokens(self, grammar_output: Any) -> Any:

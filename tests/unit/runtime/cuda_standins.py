@@ -32,7 +32,7 @@ class DeepseekV32Attention:
         self.impl = FlashMLASparseImpl(number)
         self.rotary_emb = SimpleNamespace(cos_sin_cache=torch.zeros((9, 2)))
         self.indexer_rope_emb = SimpleNamespace(cos_sin_cache="rope")
-        self.q_a_layernorm = SimpleNamespace(weight=torch.zeros(2))
+        self.q_a_layernorm = SimpleNamespace(weight=torch.zeros(KEY))
         self.layer_name, self._index_rope_interleave, self._q_scale = "mla", True, torch.ones(1)
         self.cache = torch.zeros((3, 4, 8), dtype=torch.uint8)  # [blocks, block, bytes]
         self.indexer = SimpleNamespace(

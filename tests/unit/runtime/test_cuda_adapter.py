@@ -14,6 +14,7 @@ from indexcache_runtime.vllm.architectures.deepseek_v32 import Cuda, build, seam
 from tests.unit.runtime.cuda_standins import KEY, DeepseekV32Attention, context, order, pretend
 
 TOKENS = 5
+HELD = graphs.Held(0, "", 0, 0)
 ROWS = (Row("b", 3, 1), Row("a", 9, 0))
 """In a batch of a (one token), then b (four)."""
 
@@ -57,8 +58,24 @@ def step(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan | 
     order.clear()
     for layer in layers:
         layer.forward(torch.arange(TOKENS), torch.zeros((TOKENS, KEY)))
+    cuda.ran()
     pending = cuda.take()
     return None if pending is None else pending()
+
+
+def replay(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan) -> Measured | None:
+    """The same from a graph: what it keeps, it keeps at every replay; and nothing else can be looked at."""
+    cuda, r, layers = engine
+    graphs = SimpleNamespace(
+        replays=lambda pattern: True, use=lambda pattern, eager: used.append((pattern, eager)), more=lambda: None, replayed=True, held=HELD
+    )
+    used: list[tuple[str | None, bool]] = []
+    with cuda._rows.taps.opened(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda, "_graphs", graphs)
+        patch.setattr(r, "execute_model_state", SimpleNamespace(attn_metadata=context.attn_metadata))
+        found = step(engine, plan)
+    assert used == [(plan.pattern if plan.mode is Mode.ON else "F" * len(layers), False)]
+    return found
 
 
 def test_the_baseline_touches_nothing(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
@@ -92,6 +109,21 @@ def test_reuse_measures_what_is_read_against_a_fresh_choice(engine: tuple[Cuda, 
     assert [layer.impl.index_group.name for layer in engine[2]] == [0, 0, 0, 3]
     assert engine[2][0].impl.index_group.num_layers == 3
     assert order.count("main waits for side") == 2
+
+
+@pytest.mark.parametrize(("mode", "pattern"), [(Mode.SHADOW, "FSFS"), (Mode.SHADOW, "FSSF"), (Mode.ON, "FSSF"), (Mode.ON, "FSFS")])
+def test_a_replayed_step_is_measured_as_any_other(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], mode: Mode, pattern: str) -> None:
+    for _ in range(2):  # sites take turns
+        turn = engine[0]._turn
+        eager = step(engine, StepPlan(mode, pattern, 1, ROWS))
+        engine[0]._turn = turn
+        replayed = replay(engine, StepPlan(mode, pattern, 1, ROWS, replayed=True))
+        assert eager is not None
+        assert replayed is not None
+        assert (replayed.overlap, replayed.recall) == (eager.overlap, eager.recall) != ({}, {})
+        assert replayed.seconds == 0.0  # it is told by how much longer the step took
+    step(engine, None)
+    assert engine[0]._rows.taps._places.count_nonzero() == 0
 
 
 def test_what_the_device_holds_is_told_once_it_changed(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from indexcache_core.contract import Site
 from indexcache_runtime.engine import Row
+from indexcache_runtime.pace import REPLAYED_ROWS
 from indexcache_runtime.vllm.architectures.deepseek_v32.rows import Rows
 from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Beside
 from indexcache_runtime.vllm.architectures.deepseek_v32.site import CHOOSE, CudaSite
@@ -55,6 +56,40 @@ def test_a_shared_layer_makes_its_key_beside_and_clears_no_choice(sites: list[Cu
     assert layer.impl.index_group_index == 1
 
 
+def test_a_shared_layer_keeps_rows_beside_attention_while_a_graph_is_captured(sites: list[CudaSite]) -> None:
+    taps = sites[0]._rows.taps
+    sites[1].follow(sites[0], 1)
+    sites[2].follow(sites[0], 2)
+    sites[1].layer.topk_indices_buffer[:5] = torch.arange(10).view(5, 2)
+    taps.at(torch.tensor([3, 1]))
+    with taps.opened():
+        for site in sites[1:]:
+            order.clear()
+            run(site)
+            assert order == ["side waits for main", "main waits for side", "side waits for main", "attention", "main waits for side"]
+    hidden = torch.arange(5 * KEY, dtype=torch.float32).view(5, KEY)[[3, 1]]
+    for i in (1, 2):
+        assert torch.equal(taps.kept(i, "q_c", 2), hidden)
+        assert torch.equal(taps.kept(i, "weights", 2), hidden[:, :HEADS] + 2)
+    assert taps.kept(0, "chosen", 2).tolist() == [[6, 7], [2, 3]]
+    with pytest.raises(KeyError):
+        taps.kept(1, "chosen", 2)
+    run(sites[1])
+    assert order[-1] == "attention"  # nothing is kept but while capturing
+
+
+def test_a_step_that_is_not_measured_keeps_its_first_token(sites: list[CudaSite]) -> None:
+    taps = sites[0]._rows.taps
+    x = torch.arange(6).view(6, 1)
+    taps.at(torch.tensor([5, 4]))
+    taps.keep(0, "x", x)
+    assert taps.kept(0, "x", 2).tolist() == [[5], [4]]
+    taps.reset()
+    taps.keep(0, "x", x[:1])
+    assert taps.kept(0, "x", 1).tolist() == [[0]]
+    assert taps.bytes == 2 * REPLAYED_ROWS * 8
+
+
 def test_without_slots_no_key_is_written(sites: list[CudaSite], monkeypatch: pytest.MonkeyPatch) -> None:
     sites[1].follow(sites[0], 1)
     monkeypatch.setattr(context, "attn_metadata", None)
@@ -63,7 +98,7 @@ def test_without_slots_no_key_is_written(sites: list[CudaSite], monkeypatch: pyt
 
 
 def test_what_it_compiles_first_writes_nowhere(sites: list[CudaSite]) -> None:
-    sites[1]._shared.warm()
+    sites[1]._shared.warm((1, 2))
     (call,) = calls
     assert call["slot_mapping"].tolist() == call["indexer_slot_mapping"].tolist() == [-1] * len(call["positions"])
     assert call["index_k"].stride() == (KEY + HEADS, 1)
@@ -87,9 +122,11 @@ def test_back_at_the_baseline_nothing_is_left(sites: list[CudaSite]) -> None:
 def test_rows_are_found_in_the_batchs_order() -> None:
     rows = Rows(torch.device("cpu"), 2)
     rows.begin((Row("b", 105, 5), Row("a", 40, 0)))
-    rows.prepared(SimpleNamespace(req_ids=["a", "c", "b"], query_start_loc_np=[0, 1, 4, 20]))
+    rows.prepared(SimpleNamespace(req_ids=["a", "c", "b"], query_start_loc_np=[0, 1, 4, 20]), tapped=False)
     assert rows.index is not None
     assert rows.index.tolist() == [9, 0]
+    assert rows.positions is not None
+    assert rows.positions.tolist() == [105, 40]
     assert rows._requests is not None
     assert rows._requests.tolist() == [2, 0]
     assert rows._contexts is not None
@@ -106,7 +143,7 @@ def test_what_measuring_took_comes_with_what_was_measured(sites: list[CudaSite],
 
     monkeypatch.setattr(rows, "compare", compare)
     rows.begin((Row("a", 4, 4),))
-    rows.prepared(SimpleNamespace(req_ids=["a"], query_start_loc_np=[0, 5]))
+    rows.prepared(SimpleNamespace(req_ids=["a"], query_start_loc_np=[0, 5]), tapped=False)
     sites[0].watch(keep=True)
     for site in sites[1:]:
         site.watch(compare_with=0)

@@ -1,7 +1,7 @@
 """Sets of CUDA graphs by pattern, with a stand-in for vLLM's graph manager: what is captured when, and whose graphs are in force."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -65,7 +65,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def sets(free: list[int]) -> GraphSets:
     names = ("model", "model_state", "input_buffers", "intermediate_tensors", "block_tables", "attn_groups", "kv_cache_config")
     runner = SimpleNamespace(cudagraph_manager=Manager(), use_aux_hidden_state_outputs=False, **dict.fromkeys(names))
-    return GraphSets(runner)
+    return GraphSets(runner, contextlib.nullcontext)
 
 
 def dispatch(sets: GraphSets, desc: Desc) -> tuple[Desc, bool]:
@@ -104,7 +104,39 @@ def test_a_step_waits_for_its_own_graph_and_each_step_captures_one_more(sets: Gr
     assert manager.captured[4:] == [PIECEWISE[1]]
     assert (sets.held.graphs_of, sets.held.graphs, sets.held.graphs_wanted) == ("FS", 4, 4)
     sets.use("FF", eager=False)
-    assert (sets.held.graphs_of, sets.held.graphs, sets.held.graphs_wanted) == ("FF", 0, 4)
+    assert (sets.held.graphs_of, sets.held.graphs, sets.held.graphs_wanted) == ("FF", 0, 0)
+
+
+def test_whether_a_step_is_replayed_from_a_whole_graph_of_the_pattern(sets: GraphSets) -> None:
+    for pattern, eager, desc, replayed in (
+        ("FS", False, FULL[2], True),
+        ("FS", False, PIECEWISE[1], False),
+        ("FS", True, FULL[2], False),
+        (None, False, FULL[2], False),
+        ("FF", False, FULL[2], True),
+    ):
+        sets.use(pattern, eager=eager)
+        assert not sets.replayed
+        dispatch(sets, desc)
+        assert sets.replayed == replayed
+
+
+def test_whole_graphs_keep_what_measuring_needs(sets: GraphSets) -> None:
+    during: list[tuple[Any, bool]] = []
+    keeping = [False]
+
+    @contextlib.contextmanager
+    def keep() -> Iterator[None]:
+        keeping[0] = True
+        yield
+        keeping[0] = False
+
+    sets._keeping = keep
+    sets._manager.takes = lambda: during.append((next(iter(sets._manager._capture_descs)), keeping[0]))
+    sets.use("FS", eager=False)
+    dispatch(sets, FULL[0])
+    dispatch(sets, PIECEWISE[0])
+    assert during == [(CUDAGraphMode.FULL, True), (CUDAGraphMode.PIECEWISE, False)]
 
 
 def test_back_to_the_same_pattern_captures_nothing(sets: GraphSets) -> None:
@@ -124,7 +156,7 @@ def test_another_pattern_starts_anew(sets: GraphSets) -> None:
     assert sets._manager.captured == [FULL[0], FULL[0]]
 
 
-def test_a_step_that_measures_runs_without_graphs(sets: GraphSets) -> None:
+def test_a_step_that_takes_time_runs_without_graphs(sets: GraphSets) -> None:
     sets.use("FS", eager=True)
     assert dispatch(sets, FULL[0]) == (Desc(CUDAGraphMode.NONE, 8), True)
     sets.use(None, eager=True)
@@ -136,8 +168,11 @@ def test_a_step_that_measures_runs_without_graphs(sets: GraphSets) -> None:
 
 def test_without_memory_to_spare_a_pattern_runs_without_graphs(sets: GraphSets, free: list[int]) -> None:
     free[0] = 1 << 30
+    assert sets.replays("FS")  # for all that is known
     sets.use("FS", eager=False)
     assert dispatch(sets, FULL[0]) == (Desc(CUDAGraphMode.NONE, 8), True)
+    assert not sets.replays("FS")
+    assert sets.replays("FF")
     sets.more()
     assert sets._manager.captured == []
     sets.use(None, eager=False)
@@ -194,8 +229,9 @@ def test_ranks_sum_up_in_a_buffer_that_is_registered_already(sets: GraphSets) ->
 
 
 def test_an_engine_without_graphs(free: list[int]) -> None:
-    sets = GraphSets(SimpleNamespace(cudagraph_manager=None))
+    sets = GraphSets(SimpleNamespace(cudagraph_manager=None), contextlib.nullcontext)
     assert sets.graphed_tokens == 0
+    assert not sets.replays("FS")
     sets.use("FS", eager=True)
     sets.more()
     sets.use(None, eager=False)

@@ -140,6 +140,9 @@ class Generic:
                 site.set(SiteMode.FULL, keep=letter == FULL, compare_with=leader if letter == SHARED else None)
         self._set = wanted
 
+    def ran(self) -> None:
+        """See engine.Adapter. What is measured was measured by then."""
+
     def take(self) -> Pending | None:
         """See engine.Adapter."""
         measured = self._step.take()

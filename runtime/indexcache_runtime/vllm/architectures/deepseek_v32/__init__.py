@@ -3,7 +3,8 @@
 The pieces: `seam`, what of vLLM is touched; `shared`, a Shared layer's forward; `site`, one indexer; `rows`, measuring; `timing`; and
 `indexcache_runtime.vllm.graphs`. At the baseline no attribute of the model and no function of vLLM is changed.
 
-Steps that measure or take time run without CUDA graphs: they need Python between the kernels. For a prefill that is how it runs anyway.
+Steps that take time run without CUDA graphs, and so do measured ones that none would replay: they need Python between the kernels. For a
+prefill that is how it runs anyway. Of a step that graphs replay, they keep what measuring needs: `taps`.
 """
 
 import re
@@ -38,19 +39,21 @@ class Cuda:
         buffer: torch.Tensor = first.topk_indices_buffer
         beside = Beside.of(first)
         k = first.indexer.topk_tokens
-        self._rows, self._timer, self._graphs = Rows(buffer.device, k), Timer(), GraphSets(runner)
+        self._rows, self._timer = Rows(buffer.device, k), Timer()
+        self._graphs = GraphSets(runner, self._rows.taps.opened)
         self._sites = [
             CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, beside)
             for i, (number, layer) in enumerate(found)
         ]
         self._fixed_bytes = beside.bytes
-        self._pattern = FULL * len(found)
+        self._all_full = self._pattern = FULL * len(found)
+        self._tapped = False
         self._turn = 0
         self._watching: list[CudaSite] = []
         self._plan: StepPlan | None = None
         self._told: tuple[Held, int] | None = None
         self._sites[0].warm()
-        self._prepare = runner.prepare_inputs
+        self._runner, self._prepare = runner, runner.prepare_inputs
         runner.prepare_inputs = self._prepared
 
     @property
@@ -74,18 +77,39 @@ class Cuda:
             site.watch()
         self._watching, self._plan = [], plan
         self._rows.begin(plan.rows if plan else ())
-        shared = plan is not None and plan.mode is Mode.ON
-        self._follow(plan.pattern if plan is not None and shared else FULL * len(self._sites))
-        self._graphs.use(plan.pattern if plan and shared else None, eager=plan is not None and bool(plan.rows or plan.timed))
-        self._graphs.more()
-        if plan is not None and plan.rows:
+        if plan is None:
+            self._tapped = False
+            self._follow(self._all_full)
+            self._graphs.use(None, eager=False)
+            return
+        shared = plan.pattern if plan.mode is Mode.ON else None
+        tapped = shared or self._all_full
+        self._tapped = bool(plan.rows) and plan.replayed and self._graphs.replays(tapped)
+        self._follow(shared or self._all_full)
+        self._graphs.use(tapped if self._tapped else shared, eager=plan.timed or bool(plan.rows and not self._tapped))
+        if shared:
+            self._graphs.more()
+        if self._tapped and not shared:
+            self._watch({site.site.index: {"tap": True} for site in self._sites})
+        elif plan.rows and not self._tapped:
             self._measure(plan)
-        elif plan is not None and plan.timed:
+        elif plan.timed:
             self._timer.begin()
             self._watch({site.site.index: {"timed": True} for site in self._sites})
 
+    def ran(self) -> None:
+        """See engine.Adapter."""
+        if self._tapped and self._graphs.replayed:
+            self._rows.metadata = self._runner.execute_model_state.attn_metadata
+
     def take(self) -> Pending | None:
         """See engine.Adapter."""
+        if self._rows.metadata is not None and self._plan is not None:
+            leading = leaders(self._plan.pattern)
+            with torch.inference_mode():
+                for i in self._in_turn(self._plan):
+                    self._sites[i].measure(leading[i])
+            self._rows.metadata = None
         pending = [p for p in (self._rows.take(), self._timer.take()) if p is not None]
         device = self._changed()
         if not pending and device is None:
@@ -124,16 +148,21 @@ class Cuda:
                 site.follow(self._sites[leader], i - leader)
 
     def _measure(self, plan: StepPlan) -> None:
-        """Sites take turns; in shadow the leaders of those measured keep their rows."""
-        shared = [i for i, letter in enumerate(plan.pattern) if letter == SHARED]
-        start = self._turn % len(shared)
-        turn = [shared[(start + n) % len(shared)] for n in range(-(-len(shared) // TURNS))]
-        self._turn = start + len(turn)
+        """In shadow the leaders of the sites that are measured keep their rows."""
+        turn = self._in_turn(plan)
         leading = leaders(plan.pattern)
         how: dict[int, dict[str, Any]] = {i: {"compare_with": leading[i]} for i in turn}
         if plan.mode is Mode.SHADOW:
             how |= {leading[i]: {"keep": True} for i in turn}
         self._watch(how)
+
+    def _in_turn(self, plan: StepPlan) -> list[int]:
+        """The sites to measure: they take turns."""
+        shared = [i for i, letter in enumerate(plan.pattern) if letter == SHARED]
+        start = self._turn % len(shared)
+        turn = [shared[(start + n) % len(shared)] for n in range(-(-len(shared) // TURNS))]
+        self._turn = start + len(turn)
+        return turn
 
     def _watch(self, how: dict[int, dict[str, Any]]) -> None:
         for i, options in how.items():
@@ -143,7 +172,7 @@ class Cuda:
     def _prepared(self, *args: Any, **kwargs: Any) -> Any:
         """In place of the runner's prepare_inputs: the batch's order is known."""
         batch = self._prepare(*args, **kwargs)
-        self._rows.prepared(batch)
+        self._rows.prepared(batch, tapped=self._tapped)
         if self._plan is not None and self._plan.timed:
             self._timer.mark("step")
         return batch

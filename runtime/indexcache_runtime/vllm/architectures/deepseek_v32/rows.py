@@ -16,6 +16,7 @@ import torch
 from indexcache_kernels.reuse_overlap import reuse_overlap
 
 from indexcache_runtime.engine import Measured, Pending, Row
+from indexcache_runtime.vllm.architectures.deepseek_v32.taps import Taps
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Events
 
 WARMED = (1, 32)
@@ -32,18 +33,32 @@ class Rows:
         self._device, self._k = device, k
         self._rows: tuple[Row, ...] = ()
         self._batch: Any = None
+        self.taps = Taps(device)
+        self.metadata: Any = None
+        """The step's attention metadata by layer, where it isn't the forward's own to tell: after a replay."""
         self._requests: torch.Tensor | None = None
         self._contexts: torch.Tensor | None = None
         self._schedule: Any = None
         self._table: tuple[int, torch.Tensor] | None = None
         self.index: torch.Tensor | None = None
         """(rows,) int64: their places in the step's batch."""
+        self.positions: torch.Tensor | None = None
+        """(rows,) int64: their positions in their requests."""
         self.kept: dict[int, torch.Tensor] = {}
         self._measured: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._events = Events()
         self._marks: list[Any] = []
-        self.scratch_bytes = 0
-        """The most that a step took."""
+        self._scratch_bytes = 0
+
+    @property
+    def count(self) -> int:
+        """How many rows are measured."""
+        return len(self._rows)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What graphs keep, and the most that a step took."""
+        return self._scratch_bytes + self.taps.bytes
 
     def warm(self, indexer: Any) -> None:
         """Have the kernels compiled and loaded, for one row and for some tens: at its first use each of them takes a tenth of a second,
@@ -55,28 +70,32 @@ class Rows:
             q = zeros((rows, indexer.n_head, indexer.head_dim), dtype=torch.float8_e4m3fn)
             logits = score(indexer, q, zeros((rows, indexer.n_head)), contexts, table, schedule(indexer, contexts))
             fresh = self._choose(indexer, logits, contexts, 1)
+            for x in (fresh, logits, q.view(torch.uint8), table.to(torch.bfloat16)):  # PyTorch loads its kernels at first use, too
+                x.index_select(0, table[:, 0])
             reuse_overlap(fresh, fresh.clone(), logits.gather(1, fresh.long().clamp_(min=0)))
 
     def begin(self, rows: tuple[Row, ...]) -> None:
         """Forget the step before."""
-        self._rows, self._batch = rows, None
-        self.index = self._requests = self._contexts = self._schedule = self._table = None
+        self._rows, self._batch, self.metadata = rows, None, None
+        self.index = self.positions = self._requests = self._contexts = self._schedule = self._table = None
+        self.taps.reset()
         self.kept.clear()
         self._measured.clear()
         self._marks = []
 
-    def prepared(self, batch: Any) -> None:
-        """The step's inputs are prepared; its rows are sent to the device."""
+    def prepared(self, batch: Any, *, tapped: bool) -> None:
+        """The step's inputs are prepared; its rows are sent to the device. `tapped`: a graph shall keep them."""
         if not self._rows:
             return
         request = {name: i for i, name in enumerate(batch.req_ids)}
         requests = [request[row.request] for row in self._rows]
         starts = batch.query_start_loc_np
         index = [int(starts[r]) + row.offset for r, row in zip(requests, self._rows, strict=True)]
-        host = torch.tensor([index, requests, [row.position + 1 for row in self._rows]], dtype=torch.int64).pin_memory()
-        there = host.to(self._device, non_blocking=True)
-        self.index, self._requests = there[0], there[1]
-        self._contexts = there[2].to(torch.int32).unsqueeze(1)
+        host = torch.tensor([index, requests, [row.position for row in self._rows]], dtype=torch.int64).pin_memory()
+        self.index, self._requests, self.positions = host.to(self._device, non_blocking=True)
+        self._contexts = (self.positions + 1).to(torch.int32).unsqueeze(1)
+        if tapped:
+            self.taps.at(self.index)
 
     @contextmanager
     def priced(self) -> Iterator[None]:
@@ -100,7 +119,7 @@ class Rows:
         assert recall is not None  # scores were given
         self._measured[site] = overlap, recall
         bytes_now = logits.numel() * 4 + (3 + len(self.kept)) * fresh.numel() * 4 + fresh.numel() * 8
-        self.scratch_bytes = max(self.scratch_bytes, bytes_now)
+        self._scratch_bytes = max(self._scratch_bytes, bytes_now)
 
     def _choose(self, indexer: Any, logits: torch.Tensor, contexts: Any, longest: int) -> torch.Tensor:
         """What the indexer chooses by these scores: (rows, k) int32."""
@@ -112,7 +131,7 @@ class Rows:
 
     def _logits(self, indexer: Any, q: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """Index scores of the step's rows."""
-        metadata = _forward_metadata(indexer.k_cache.prefix)
+        metadata = (self.metadata or _forward_metadata())[indexer.k_cache.prefix]
         assert self._requests is not None
         assert self._contexts is not None
         if self._table is None or self._table[0] != metadata.block_table.data_ptr():
@@ -166,7 +185,7 @@ def score(indexer: Any, q: torch.Tensor, w: torch.Tensor, contexts: torch.Tensor
     return logits
 
 
-def _forward_metadata(prefix: str) -> Any:
+def _forward_metadata() -> Any:
     from vllm.forward_context import get_forward_context
 
-    return get_forward_context().attn_metadata[prefix]
+    return get_forward_context().attn_metadata

@@ -63,7 +63,7 @@ LAYER = (
 """What is read of a layer with an indexer."""
 MANAGER = ("graphs", "pool", "_capture_descs", "breakable_cg_runner", "capture")
 RUNNER = ("model", "model_state", "input_buffers", "intermediate_tensors", "block_tables", "attn_groups", "kv_cache_config",
-          "use_aux_hidden_state_outputs", "prepare_inputs")  # fmt: skip
+          "use_aux_hidden_state_outputs", "prepare_inputs", "execute_model_state")  # fmt: skip
 
 
 def missing(layer: Any, runner: Any) -> list[str]:

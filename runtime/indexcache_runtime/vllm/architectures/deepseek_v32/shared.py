@@ -6,6 +6,8 @@ same hidden state gives the same key to the bit. Both run on a stream of their o
 attention waits for takes longer, so the layer takes hardly more time than one that has no indexer.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +48,7 @@ class Shared:
         self._layer, self._beside = layer, beside
         self._forward = type(layer).forward.__get__(layer)
         self._projected: torch.Tensor | None = None
+        self._apart = False
 
     def __call__(self, positions: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
         """In place of the layer's forward. Its attention must call `join`."""
@@ -55,13 +58,47 @@ class Shared:
             self.write_key(positions, self._projected[:, : self._layer.indexer.head_dim])
         try:
             out: torch.Tensor = self._forward(positions, hidden_states)
+            if self._apart:
+                self.join()
             return out
         finally:
-            self._projected = None
+            self._projected, self._apart = None, False
 
     def join(self) -> None:
         """What was made beside is there for the work queued from here on; and what it read may be freed."""
         torch.cuda.current_stream().wait_stream(self._beside.stream)
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What is queued meanwhile runs beside the rest of the layer, after what was queued before."""
+        self._apart = True
+        self._beside.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._beside.stream):
+            yield
+
+    def asked(self, positions: torch.Tensor, q_c: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """An indexer's query for some rows, as a Full layer makes it: (rows, heads, dim) fp8, and the heads' weights, (rows, heads)
+        float32. positions: (rows,) int64; q_c: (rows, rank), the layer's; weights: (rows, heads), unscaled."""
+        from vllm.models.deepseek_v32.common.kernels import fused_q
+
+        layer, indexer = self._layer, self._layer.indexer
+        none = self._beside.blank[: positions.shape[0]].unsqueeze(1)  # the layer's own query is not wanted
+        quantised, scaled, _ = fused_q(
+            positions,
+            none,
+            layer.rotary_emb.cos_sin_cache,
+            indexer.wq_b(q_c)[0].view(-1, indexer.n_head, indexer.head_dim),
+            layer.indexer_rope_emb.cos_sin_cache,
+            none,
+            layer._q_scale,
+            weights,
+            indexer.softmax_scale,
+            indexer.n_head**-0.5,
+            has_indexer=True,
+            index_rope_interleave=layer._index_rope_interleave,
+            quantize_mqa=False,
+        )
+        return quantised, scaled
 
     @property
     def weights(self) -> torch.Tensor:
@@ -69,9 +106,12 @@ class Shared:
         assert self._projected is not None
         return self._projected[:, self._layer.indexer.head_dim :]
 
-    def warm(self) -> None:
-        """Have the kernel compiled, by tokens that have no slot."""
+    def warm(self, rows: Sequence[int]) -> None:
+        """Have the kernels compiled and loaded: for keys, by tokens that have no slot; for queries, for these numbers of rows."""
         indexer, blank, tokens = self._layer.indexer, self._beside.blank, 16
+        for n in rows:
+            q_c = blank.new_zeros((n, self._layer.q_a_layernorm.weight.shape[0]))
+            self.asked(torch.zeros(n, dtype=torch.int64, device=blank.device), q_c, blank.new_zeros((n, indexer.n_head)))
         key = blank.new_zeros((tokens, indexer.head_dim + indexer.n_head))[:, : indexer.head_dim]
         slots = torch.full((tokens,), -1, dtype=torch.int64, device=blank.device)
         self._write(torch.zeros_like(slots), key, slots, slots)

@@ -4,13 +4,14 @@ Layers that consume one indexer's choice also share its conversion to places in 
 site joins its leader's index group.
 """
 
+import functools
 from typing import Any
 
 import torch
 from indexcache_core.contract import Site
 
 from indexcache_runtime.engine import SiteMode
-from indexcache_runtime.vllm.architectures.deepseek_v32.rows import Rows
+from indexcache_runtime.vllm.architectures.deepseek_v32.rows import WARMED, Rows
 from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Beside, Shared
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Timer
 
@@ -29,9 +30,12 @@ class CudaSite:
         self._keep = False
         self._compare_with: int | None = None
         self._timed = False
+        self._tap = False
+        self._place, self._leader = 0, self.site.index
 
     def follow(self, leader: "CudaSite | None", place: int = 0) -> None:
         """Shared after this leader, as the so-manieth layer of its group; None: Full."""
+        self._place, self._leader = place, self.site.index if leader is None else leader.site.index
         if leader is None:
             self.mode = SiteMode.FULL
             self.layer.skip_topk = False
@@ -46,7 +50,7 @@ class CudaSite:
 
     def warm(self) -> None:
         """Have what only Shared layers and measurements run compiled, so that no request waits for it."""
-        self._shared.warm()
+        self._shared.warm(WARMED)
         self._rows.warm(self.layer.indexer)
 
     def leads(self, layers: int) -> None:
@@ -57,9 +61,10 @@ class CudaSite:
     def _consume(self, group: Any, index: int) -> None:
         self.layer.impl.index_group, self.layer.impl.index_group_index = group, index
 
-    def watch(self, *, keep: bool = False, compare_with: int | None = None, timed: bool = False) -> None:
-        """In the next step keep the sampled rows for followers, or compare with the rows of the site of that index, or take its time."""
-        self._keep, self._compare_with, self._timed = keep, compare_with, timed
+    def watch(self, *, keep: bool = False, compare_with: int | None = None, timed: bool = False, tap: bool = False) -> None:
+        """In the next step keep the sampled rows for followers, or compare with the rows of the site of that index, or take its time, or
+        have a graph that is captured keep rows."""
+        self._keep, self._compare_with, self._timed, self._tap = keep, compare_with, timed, tap
         self._set_choose()
 
     def _set_choose(self) -> None:
@@ -67,12 +72,27 @@ class CudaSite:
             self.layer.__dict__[CHOOSE] = self._watched
         elif self.mode is SiteMode.SHARED:
             self.layer.__dict__[CHOOSE] = self._joined
+        elif self._tap:
+            self.layer.__dict__[CHOOSE] = self._tapped
         else:
             self.layer.__dict__.pop(CHOOSE, None)
 
-    def _joined(self, *args: Any) -> None:
+    def _joined(self, positions: Any, q_c: Any, *rest: Any) -> None:
         self._shared.join()
-        self._choose(*args)
+        if self._rows.taps.open:
+            with self._shared.apart():
+                self._rows.taps.keep(self.site.index, "q_c", q_c)
+                self._rows.taps.keep(self.site.index, "weights", self._shared.weights)
+                if self._place == 1:
+                    self._rows.taps.keep(self._leader, "chosen", self.layer.topk_indices_buffer[: len(q_c)])
+        self._choose(positions, q_c, *rest)
+
+    def _tapped(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
+        self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
+        if self._rows.taps.open:
+            self._rows.taps.keep(self.site.index, "q", q.view(torch.uint8))
+            self._rows.taps.keep(self.site.index, "weights", weights)
+            self._rows.taps.keep(self.site.index, "chosen", self.layer.topk_indices_buffer[: len(q)])
 
     def _watched(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
         if self.mode is SiteMode.SHARED:
@@ -81,7 +101,7 @@ class CudaSite:
             self._timer.mark("layer")
         if self._compare_with is not None and self.mode is SiteMode.SHARED:
             with self._rows.priced():
-                self._to_scratch(positions, q_c, q_pe, ql_nope=rest[2])
+                self._to_scratch(q_c)
         self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
         if self._keep:
             self._rows.keep(self.site.index, self.layer.topk_indices_buffer)
@@ -99,27 +119,24 @@ class CudaSite:
         picked = q.view(torch.uint8).index_select(0, index).view(q.dtype)
         self._rows.compare(self.site.index, self.layer.indexer, self._rows.kept[leader], fresh, picked, weights.index_select(0, index))
 
-    def _to_scratch(self, positions: torch.Tensor, q_c: torch.Tensor, q_pe: torch.Tensor, ql_nope: torch.Tensor) -> None:
+    def _to_scratch(self, q_c: torch.Tensor) -> None:
         """Score the sampled rows as the indexer would, and compare its choice with the one that is read."""
-        from vllm.models.deepseek_v32.common.kernels import fused_q
-
-        layer, indexer, index = self.layer, self.layer.indexer, self._rows.index
+        index = self._rows.index
         assert index is not None
-        reused = layer.topk_indices_buffer.index_select(0, index)
-        q = indexer.wq_b(q_c.index_select(0, index))[0].view(-1, indexer.n_head, indexer.head_dim)
-        quantised, weights, _ = fused_q(
-            positions.index_select(0, index),
-            q_pe.index_select(0, index),
-            layer.rotary_emb.cos_sin_cache,
-            q,
-            layer.indexer_rope_emb.cos_sin_cache,
-            ql_nope.index_select(0, index),
-            layer._q_scale,
-            self._shared.weights.index_select(0, index),
-            indexer.softmax_scale,
-            indexer.n_head**-0.5,
-            has_indexer=True,
-            index_rope_interleave=layer._index_rope_interleave,
-            quantize_mqa=False,
-        )
-        self._rows.compare(self.site.index, indexer, reused, None, quantised, weights)
+        reused = self.layer.topk_indices_buffer.index_select(0, index)
+        self._compare_afresh(reused, q_c.index_select(0, index), self._shared.weights.index_select(0, index))
+
+    def _compare_afresh(self, reused: torch.Tensor, q_c: torch.Tensor, weights: torch.Tensor) -> None:
+        positions = self._rows.positions
+        assert positions is not None
+        self._rows.compare(self.site.index, self.layer.indexer, reused, None, *self._shared.asked(positions, q_c, weights))
+
+    def measure(self, leader: int) -> None:
+        """After a replayed step: compare what its graph kept of this site with what it kept of its leader's choice."""
+        kept = functools.partial(self._rows.taps.kept, rows=self._rows.count)
+        me, reused = self.site.index, kept(leader, "chosen")
+        if self.mode is SiteMode.SHARED:
+            self._compare_afresh(reused, kept(me, "q_c"), kept(me, "weights"))
+        else:
+            q = kept(me, "q").view(torch.float8_e4m3fn)
+            self._rows.compare(me, self.layer.indexer, reused, kept(me, "chosen"), q, kept(me, "weights"))

@@ -1,0 +1,63 @@
+"""What measuring needs of a step that a CUDA graph replays: the graph keeps it itself, for the sampled rows.
+
+A replay runs no Python, so nothing can be looked at between its kernels. The graphs that are captured for a pattern therefore copy some
+rows beside each site's work, of the places that stand on the device when they are replayed; after a replay those rows are scored as a
+prefill's are. A few KB a site, mostly on the stream beside attention: a replay hardly takes longer, so all of a pattern's graphs do so,
+and a measured step is one more replay.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from indexcache_runtime.pace import REPLAYED_ROWS
+
+
+class Taps:
+    """One worker's."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.open = False
+        """A graph that keeps rows is being captured."""
+        self._places = torch.zeros(REPLAYED_ROWS, dtype=torch.int64, device=device)
+        """Which tokens of the step. Zeros, which every step has, but in a measured one."""
+        self._set = False
+        self._kept: dict[tuple[int, str], torch.Tensor] = {}
+        self.bytes = self._places.nbytes
+        """Device memory taken."""
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """What runs meanwhile keeps rows: first without a graph, which makes room for them, then as it is captured."""
+        self.open = True
+        try:
+            yield
+        finally:
+            self.open = False
+
+    def at(self, places: torch.Tensor) -> None:
+        """In this step keep the rows at these places: (rows,) int64, at most REPLAYED_ROWS."""
+        with torch.inference_mode():
+            self._places[: len(places)].copy_(places)
+        self._set = True
+
+    def reset(self) -> None:
+        """The next step may have fewer tokens."""
+        if self._set:
+            with torch.inference_mode():
+                self._places.zero_()
+            self._set = False
+
+    def keep(self, site: int, name: str, x: torch.Tensor) -> None:
+        """Keep rows of x: (tokens, ...), any dtype that can be indexed."""
+        rows = min(len(x), REPLAYED_ROWS)
+        kept = self._kept.get((site, name))
+        if kept is None:
+            kept = self._kept[site, name] = x.new_empty((REPLAYED_ROWS, *x.shape[1:]))
+            self.bytes += kept.nbytes
+        torch.index_select(x, 0, self._places[:rows], out=kept[:rows])
+
+    def kept(self, site: int, name: str, rows: int) -> torch.Tensor:
+        """The first so many rows kept by the last replay."""
+        return self._kept[site, name][:rows]
