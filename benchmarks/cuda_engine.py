@@ -13,6 +13,7 @@ import random
 import tempfile
 import threading
 import time
+from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ class Engine:
         self.core = self.llm.llm_engine.engine_core.engine_core
         self.random = random.Random(name)
         self.prefilled: list[list[int]] = []
+        self._measured: Counter[str] = Counter()
         if self.ours:
             from indexcache_runtime.server import serve as control
             from indexcache_runtime.vllm import plugin
@@ -180,15 +182,16 @@ class Engine:
         body = {"incarnation": state["incarnation"], "epoch": state["epoch"] + 1, "flags": flags, "permit_seconds": 3600}
         self._call("PUT", "/v1/flags", body)
 
-    def measured_steps(self) -> int:
-        """Steps of one decoding request that were measured so far."""
-        return self._measured
+    def measured_steps(self, kind: str) -> int:
+        """Steps of prefill, or of decode, that were measured so far."""
+        return self._measured[kind]
 
     def _count_measured(self) -> None:
-        count, self._measured = self.control.measured, 0
+        count = self.control.measured
 
         def measured(plan: Any, found: Any) -> None:
-            self._measured += len(plan.rows) == 1
+            if found.overlap:
+                self._measured["decode" if plan.replayed else "prefill"] += 1
             count(plan, found)
 
         self.control.measured = measured  # type: ignore[method-assign, assignment]

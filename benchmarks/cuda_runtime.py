@@ -123,7 +123,7 @@ def decode(report: Report) -> None:
     taken.warm_up(30_000)
     for length in CONTEXTS:
         taken.decode(length, DECODES)
-        rows(report, taken, layers, measured_steps=arms["ours"].measured_steps())
+        rows(report, taken, layers, measured_steps=arms["ours"].measured_steps("decode"))
     cache(report, arms, layers)
     for arm in arms.values():
         arm.close()

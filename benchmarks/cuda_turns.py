@@ -13,7 +13,7 @@ from benchmarks.report import Report, interval, say
 DECODED = 192
 """Tokens generated at a time."""
 WARMING = 40
-"""Decodings at most in wait of a measured step, of which there is one in some seconds."""
+"""Prefills or decodings at most in wait of a measured step."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,21 @@ class Turns:
         self._random = random.Random(0)
 
     def warm_up(self, tokens: int) -> None:
-        """Everything once, a measured step of decoding included if one comes: what is loaded at its first use must not count."""
+        """Everything once, a measured step included if one comes: what is loaded at its first use must not count."""
         for name, setting in self.settings.items():
             setting.arm.clear()
             setting.tell()
             setting.arm.prefill(tokens)
-            if not (setting.measures and self.kind == "decode"):
-                setting.arm.decode(DECODED, tokens)
+            setting.arm.decode(DECODED, tokens)
+            if not setting.measures:
                 continue
-            before = setting.arm.measured_steps()
-            for _ in range(WARMING):
-                setting.arm.decode(DECODED, tokens)
-                if setting.arm.measured_steps() > before:
+            before = setting.arm.measured_steps(self.kind)
+            for number in range(1, WARMING):
+                if setting.arm.measured_steps(self.kind) > before:
                     break
+                setting.arm.prefill(tokens, number) if self.kind == "prefill" else setting.arm.decode(DECODED, tokens)
             else:
-                say(f"{name}: no step of decoding was measured in {WARMING * DECODED}")
+                say(f"{name}: of {WARMING} times no step of {self.kind} was measured")
 
     def prefill(self, length: int, rounds: int) -> None:
         """Fresh prompts."""

@@ -75,7 +75,7 @@ class Measured:
     overlap: dict[int, list[float]] = field(default_factory=dict)
     recall: dict[int, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
-    """Of the device, spent on measuring; 0 where that isn't told."""
+    """Spent on measuring, of the device, and of the host before and after the device's work; 0 where that isn't told."""
     parts: Parts | None = None
     device: DeviceUse | None = None
     """Where it changed."""

@@ -54,7 +54,7 @@ class StandIn:
         blocks = {"tainted": 0, "clean": 7, "clean_from_before_the_kill": 5, "asked": 10, "made_under_reuse": 5}
         return blocks | {"answers": self.answers(prompts, tokens)}
 
-    def measured_steps(self) -> int:
+    def measured_steps(self, kind: str) -> int:
         return self.calls // 10
 
     def kills(self, pattern: str, times: int, requests: int, length: int) -> list[float]:
@@ -142,11 +142,11 @@ def test_warming_up_waits_for_a_measured_step_of_decoding_but_not_for_ever(capsy
     arm = StandIn("ours")
     turns = Turns("decode", {"shadow": Setting(arm, measures=True)})  # type: ignore[arg-type]
     turns.warm_up(8)
-    assert arm.measured_steps() == 1
+    assert arm.measured_steps("decode") == 1
     assert capsys.readouterr().err == ""
-    arm.measured_steps = lambda: 0  # type: ignore[method-assign]
+    arm.measured_steps = lambda kind: 0  # type: ignore[method-assign]
     turns.warm_up(8)
-    assert "no step of decoding was measured" in capsys.readouterr().err
+    assert "no step of decode was measured" in capsys.readouterr().err
 
 
 def test_measuring_is_judged_by_all_time_and_all_else_by_the_typical_round() -> None:

@@ -19,9 +19,9 @@ from indexcache_runtime.vllm.blocks import Blocks
 from indexcache_runtime.vllm.optout import opted_out
 from indexcache_runtime.vllm.recompute import recompute
 
-PLAN, WANTED, MEASURED = "indexcache_plan", "indexcache_wanted", "indexcache_measured"
-"""Attributes of vLLM's SchedulerOutput (what the step does, whether it could be measured) and ModelRunnerOutput; absent where there is
-nothing to say. All are pickled with them."""
+PLAN, WANTED, CHOOSING, MEASURED = "indexcache_plan", "indexcache_wanted", "indexcache_choosing", "indexcache_measured"
+"""Attributes of vLLM's SchedulerOutput (what the step does, whether it could be measured, seconds it took to choose rows) and
+ModelRunnerOutput; absent where there is nothing to say. All are pickled with them."""
 
 
 class Steps:
@@ -72,10 +72,17 @@ class Steps:
             requests = len(scheduler_output.num_scheduled_tokens)
             self._pace.took(tokens, requests, seconds, wanted=getattr(scheduler_output, WANTED, False))
             if plan is not None and plan.rows:
-                self._pace.price(tokens, measured.seconds if measured is not None else 0.0, seconds)
-        if measured is not None and plan is not None:
-            self._control.measured(plan, measured)
+                price = getattr(scheduler_output, CHOOSING, 0.0) + (self._take(plan, measured) if measured is not None else 0.0)
+                self._pace.price(tokens, price, seconds)
+            elif plan is not None and measured is not None:
+                self._take(plan, measured)
         return self._update(scheduler_output, model_runner_output)
+
+    def _take(self, plan: StepPlan, measured: Measured) -> float:
+        """Count what a step measured. Returns what measuring took, in seconds; 0 where the worker doesn't tell."""
+        began = time.perf_counter()
+        self._control.measured(plan, measured)
+        return measured.seconds and measured.seconds + time.perf_counter() - began
 
     def record_hits(self, request: Any, num_hits: int) -> None:
         """In place of KVCacheManager.record_prefix_cache_stats, which vLLM calls once for each admission."""
@@ -141,9 +148,11 @@ class Steps:
         rows: tuple[Row, ...] = ()
         if reusable and behaviour.sample_rows and not timed and self._pace.measure(tokens, len(output.num_scheduled_tokens)):
             most = min(behaviour.sample_rows, REPLAYED_ROWS) if replayed else behaviour.sample_rows
+            began = time.perf_counter()
             rows = choose(self._users(output), self._control.k, most, self._rng)
             if rows:
                 self._pace.measuring(tokens)
+                setattr(output, CHOOSING, time.perf_counter() - began)
         if reusable and behaviour.mode is Mode.ON:
             return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed, replayed)
         if rows:

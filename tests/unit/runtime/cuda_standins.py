@@ -1,6 +1,7 @@
 """Stand-ins for a CUDA device and for vLLM's layer on it, in what the runtime touches of them."""
 
 import contextlib
+import itertools
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -110,6 +111,10 @@ def pretend(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(multi_processor_count=132))
     patch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     patch.setattr(torch.cuda, "Event", Event)
+    ticks = itertools.count()
+    patch.setattr(
+        "indexcache_runtime.vllm.architectures.deepseek_v32.rows.time.perf_counter", lambda: next(ticks) / 1000
+    )  # a millisecond from one look to the next
     patch.setattr(torch.Tensor, "pin_memory", lambda self: self)
     empty = torch.empty
     patch.setattr(torch, "empty", lambda *args, pin_memory=False, **kwargs: empty(*args, **kwargs))

@@ -8,6 +8,7 @@ Not each step measures all sites: they take turns, so that a step's share of wor
 """
 
 import functools
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,6 +49,7 @@ class Rows:
         self._measured: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._events = Events()
         self._marks: list[Any] = []
+        self._host = 0.0
         self._scratch_bytes = 0
 
     @property
@@ -81,12 +83,13 @@ class Rows:
         self.taps.reset()
         self.kept.clear()
         self._measured.clear()
-        self._marks = []
+        self._marks, self._host = [], 0.0
 
     def prepared(self, batch: Any, *, tapped: bool) -> None:
         """The step's inputs are prepared; its rows are sent to the device. `tapped`: a graph shall keep them."""
         if not self._rows:
             return
+        began = time.perf_counter()
         request = {name: i for i, name in enumerate(batch.req_ids)}
         requests = [request[row.request] for row in self._rows]
         starts = batch.query_start_loc_np
@@ -96,6 +99,7 @@ class Rows:
         self._contexts = (self.positions + 1).to(torch.int32).unsqueeze(1)
         if tapped:
             self.taps.at(self.index)
+        self._host = time.perf_counter() - began
 
     @contextmanager
     def priced(self) -> Iterator[None]:
@@ -151,16 +155,16 @@ class Rows:
         done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
         self._measured.clear()
-        marks, self._marks = self._marks, []
+        marks, self._marks, host = self._marks, [], self._host
 
         def read() -> Measured:
             done.synchronize()
+            began = time.perf_counter()
             values = home.tolist()
-            return Measured(
-                seconds=self._events.seconds(marks),
-                overlap={site: values[2 * i] for i, site in enumerate(sites)},
-                recall={site: values[2 * i + 1] for i, site in enumerate(sites)},
-            )
+            overlap = {site: values[2 * i] for i, site in enumerate(sites)}
+            recall = {site: values[2 * i + 1] for i, site in enumerate(sites)}
+            device = self._events.seconds(marks)
+            return Measured(overlap, recall, device + host + time.perf_counter() - began)
 
         return read
 

@@ -91,7 +91,7 @@ class CudaSite:
         self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
         if self._rows.taps.open:
             self._rows.taps.keep(self.site.index, "q", q.view(torch.uint8))
-            self._rows.taps.keep(self.site.index, "weights", weights)
+            self._rows.taps.keep(self.site.index, "scaled weights", weights)
             self._rows.taps.keep(self.site.index, "chosen", self.layer.topk_indices_buffer[: len(q)])
 
     def _watched(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
@@ -139,4 +139,4 @@ class CudaSite:
             self._compare_afresh(reused, kept(me, "q_c"), kept(me, "weights"))
         else:
             q = kept(me, "q").view(torch.float8_e4m3fn)
-            self._rows.compare(me, self.layer.indexer, reused, kept(me, "chosen"), q, kept(me, "weights"))
+            self._rows.compare(me, self.layer.indexer, reused, kept(me, "chosen"), q, kept(me, "scaled weights"))

@@ -50,7 +50,7 @@ class Taps:
             self._set = False
 
     def keep(self, site: int, name: str, x: torch.Tensor) -> None:
-        """Keep rows of x: (tokens, ...), any dtype that can be indexed."""
+        """Keep rows of x: (tokens, ...), any dtype that can be indexed, always the same under the same name."""
         rows = min(len(x), REPLAYED_ROWS)
         kept = self._kept.get((site, name))
         if kept is None:
