@@ -1,0 +1,113 @@
+"""index_keys: the torch form against plain arithmetic, and the Triton kernel, in Triton's interpreter, against the torch form."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from indexcache_kernels.index_keys import index_keys
+from indexcache_kernels.index_keys.cases import BLOCK, Case, case, cases, untouched, written
+
+CASES = cases()
+SCRIPT = """
+import sys
+import torch
+from indexcache_kernels.index_keys.cases import cases
+from indexcache_kernels.index_keys.triton import calls_of, index_keys_kernel, index_keys_triton, table_of
+
+print(type(index_keys_kernel).__name__)
+for c in (all := cases()).values():
+    calls = torch.tensor(calls_of(range(len(c.indexers)), c.hidden, c.slots))
+    index_keys_triton(table_of(c.indexers), calls, c.indexers[0], c.positions, c.rope)
+torch.save({name: [x.cache for x in c.indexers] for name, c in all.items()}, sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[torch.Tensor]]:
+    out = Path(tmp_path_factory.mktemp("interpreted"), "caches.pt")
+    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    child = [sys.executable, "-c", SCRIPT, str(out)]
+    done = subprocess.run(child, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == "InterpretedFunction", done.stdout
+    caches: dict[str, list[torch.Tensor]] = torch.load(out)
+    return caches
+
+
+def filled(c: Case) -> Case:
+    """The case after the torch form wrote its keys."""
+    own = c.to("cpu")
+    index_keys(*own)
+    return own
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_kernel_writes_what_the_reference_does(name: str, interpreted: dict[str, list[torch.Tensor]]) -> None:
+    expected = filled(CASES[name])
+    own = [indexer._replace(cache=cache) for indexer, cache in zip(CASES[name].indexers, interpreted[name], strict=True)]
+    found = CASES[name]._replace(indexers=own)
+    for got, wanted in zip(written(found), written(expected), strict=True):
+        off = (got - wanted).abs()
+        assert (off <= 0.13 * wanted.abs() + 0.02).float().mean() > 0.95 or not got.numel()  # one step of fp8
+        assert (off <= 0.55 * wanted.abs() + 0.02).all()  # the interpreter loses the carry of a mantissa that rounds up to a power of two
+    assert untouched(found, CASES[name])
+
+
+def test_the_reference_by_hand() -> None:
+    c = case(2, layers=1, hidden=16, dim=16, half=4)
+    c.slots[0][:] = torch.tensor([70, 3])
+    (indexer,), (x,) = c.indexers, c.hidden
+    for token, got in enumerate(written(filled(c))[0].tolist()):
+        key = [sum(a * b for a, b in zip(x[token].tolist(), row, strict=True)) for row in indexer.weight[:16].tolist()]
+        mean = sum(key) / 16
+        spread = math.sqrt(sum((v - mean) ** 2 for v in key) / 16 + 1e-6)
+        key = [(v - mean) / spread * w + b for v, w, b in zip(key, indexer.norm_weight.tolist(), indexer.norm_bias.tolist(), strict=True)]
+        angles = c.rope.table[c.positions[token]].tolist()
+        for i in range(4):
+            (cos, sin), (a, b) = (angles[i], angles[4 + i]), (key[i], key[4 + i])
+            key[i], key[4 + i] = a * cos - b * sin, b * cos + a * sin
+        assert got == pytest.approx(key, rel=0.07, abs=0.02)
+
+
+def test_what_has_no_slot_is_not_written() -> None:
+    before = case(6)
+    after = filled(before)
+    assert untouched(after, before)
+    assert not torch.equal(after.indexers[0].cache, before.indexers[0].cache)
+    nowhere = before._replace(slots=[torch.full_like(s, -1) for s in before.slots])
+    assert torch.equal(filled(nowhere).indexers[0].cache, before.indexers[0].cache)
+
+
+def test_the_scale_is_a_power_of_two_that_leaves_nothing_out() -> None:
+    c = filled(case(9, seed=3))
+    flat = c.indexers[0].cache.flatten(1)
+    scales = flat[:, BLOCK * 128 :].contiguous().view(torch.float32).reshape(-1)[c.slots[0][c.slots[0] >= 0]]
+    assert all(math.log2(s).is_integer() for s in scales.tolist())
+    assert written(c)[0].abs().amax() / scales.max() <= 448
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda c: c._replace(hidden=[x.float() for x in c.hidden]), "hidden 0: .* expected .tokens, hidden. bfloat16"),
+        (lambda c: c._replace(slots=[s.int() for s in c.slots]), "slots 0: .* expected .tokens,. int64"),
+        (
+            lambda c: c._replace(indexers=[x._replace(weight=x.weight.half()) for x in c.indexers]),
+            "weight of indexer 0: .*float16; expected",
+        ),
+        (lambda c: c._replace(indexers=[x._replace(norm_bias=x.norm_bias[:3]) for x in c.indexers]), "norm_bias of indexer 0: "),
+        (
+            lambda c: c._replace(indexers=[x._replace(cache=x.cache[:, :, 1:]) for x in c.indexers]),
+            "cache of indexer 0: .* expected .blocks",
+        ),
+        (lambda c: c._replace(indexers=[x._replace(norm_weight=x.norm_weight[:100]) for x in c.indexers]), "norm_weight: 100 dimensions"),
+    ],
+)
+def test_bad_input_is_named(spoil: object, said: str) -> None:
+    assert callable(spoil)
+    with pytest.raises(ValueError, match=said):
+        index_keys(*spoil(case(4)))
