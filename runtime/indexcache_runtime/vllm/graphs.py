@@ -40,7 +40,7 @@ def _dispatched(original: Callable[..., Any]) -> Callable[..., Any]:
         if sets.pattern is not None and not sets.captured(found[0]):
             kwargs["need_eager"] = not sets.capture(found[0])
             found = original(manager, *args, **kwargs)
-        sets.replayed = sets.pattern is not None and found[0].cg_mode == sets.full
+        sets.replayed = sets.kept(found[0]) if sets.pattern is not None else None
         return found
 
     return dispatch
@@ -61,8 +61,8 @@ class Held(NamedTuple):
 class GraphSets:
     """One worker's graphs."""
 
-    def __init__(self, runner: Any, keeping: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
-        """keeping: what is captured meanwhile keeps what measuring needs."""
+    def __init__(self, runner: Any, keeping: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
+        """keeping: what is captured meanwhile keeps what measuring needs, where it says."""
         from vllm.config import CUDAGraphMode
 
         self._runner, self._modes, self._keeping = runner, CUDAGraphMode, keeping
@@ -73,12 +73,13 @@ class GraphSets:
         """Whose graphs are in force; None: the baseline's."""
         self.eager = False
         """The next step runs without graphs."""
-        self.replayed = False
-        """The step is replayed from one whole graph of the pattern in force."""
+        self.replayed: Any = None
+        """What the whole graph of the pattern in force keeps that the step is replayed from; None: it isn't."""
         self._kept: str | None = None
         self._graphs: dict[Any, Any] = {}
         self._entries: dict[Any, Any] = {}
-        self._captured: set[Any] = set()
+        self._captured: dict[Any, Any] = {}
+        """What each graph keeps, by its descriptor."""
         self._left: list[Any] = []
         self._refused = False
         self._bytes = 0
@@ -103,7 +104,7 @@ class GraphSets:
 
     def use(self, pattern: str | None, *, eager: bool) -> None:
         """In the next step the sites follow this pattern; None: all Full."""
-        self.eager, self.replayed = eager, False
+        self.eager, self.replayed = eager, None
         DISPATCH.use(self, pattern is not None or eager)
         if pattern == self.pattern or self._manager is None:
             self.pattern = pattern
@@ -125,7 +126,7 @@ class GraphSets:
         """Forget the graphs of the pattern before."""
         import torch
 
-        self._graphs, self._entries, self._captured, self._bytes = {}, {}, set(), 0
+        self._graphs, self._entries, self._captured, self._bytes = {}, {}, {}, 0
         self._put(self._graphs, self._entries)  # nobody holds the old ones from here on
         self._left = self._wanted.copy()
         self._kept, self._pool = pattern, torch.cuda.graph_pool_handle()
@@ -141,6 +142,10 @@ class GraphSets:
     def replays(self, pattern: str) -> bool:
         """Whether there are whole graphs to replay under a pattern, or room to capture them for all that is known."""
         return bool(self._wanted) and not (self._refused and pattern == self._kept)
+
+    def kept(self, desc: Any) -> Any:
+        """What a whole graph of the pattern in force keeps; None: there is none, or it keeps nothing."""
+        return self._captured.get(desc)
 
     def captured(self, desc: Any) -> bool:
         """Whether a step of this shape can run as it is under the pattern in force."""
@@ -164,7 +169,7 @@ class GraphSets:
         runner, manager, breakable = self._runner, self._manager, self._manager.breakable_cg_runner
         wanted, pool = manager._capture_descs, manager.pool
         keeping = self._keeping() if desc.cg_mode == self.full else contextlib.nullcontext()
-        with self.lock, _quietly(), _unregistered(), keeping:
+        with self.lock, _quietly(), _unregistered(), keeping as kept:
             torch.cuda.synchronize()
             torch.cuda.empty_cache()  # a capture does so too, and what that gives back is not the graph's
             before = torch.cuda.mem_get_info()[0]
@@ -190,7 +195,7 @@ class GraphSets:
                     breakable.graph_pool = pool
             torch.cuda.synchronize()
             self._bytes += before - torch.cuda.mem_get_info()[0]
-        self._captured.add(desc)
+        self._captured[desc] = kept
         return True
 
     def _room(self) -> bool:

@@ -10,12 +10,14 @@ import pytest
 import torch
 from indexcache_runtime.vllm.architectures.deepseek_v32.site import CHOOSE
 
-KEY, HEADS, CHOSEN = 4, 3, 2
+KEY, HEADS, CHOSEN, BLOCK = 16, 3, 2, 4
 calls: list[dict[str, Any]] = []
 """What the kernel that writes keys was called with."""
 order: list[str] = []
 """What waited for what, and attention's turn."""
-context = SimpleNamespace(attn_metadata={}, slot_mapping={"mla": "slots", "keys": "key slots"})
+context = SimpleNamespace(attn_metadata={}, slot_mapping={"mla": torch.arange(32), "keys": torch.arange(32) + 32})
+launches: list[tuple[Any, ...]] = []
+"""What the kernel that makes late keys was called with."""
 
 
 class FlashMLASparseImpl:
@@ -23,6 +25,17 @@ class FlashMLASparseImpl:
 
     def __init__(self, number: int) -> None:
         self.index_group, self.index_group_index = SimpleNamespace(num_layers=1, name=number), 0
+        self.topk_indices_buffer: torch.Tensor | None = None
+
+
+class Projection:
+    """The indexer's first: keys, and its heads' weights. Each has a sum of its own."""
+
+    def __init__(self) -> None:
+        self.weight = torch.zeros((KEY + HEADS, KEY), dtype=torch.bfloat16)
+
+    def __call__(self, hidden: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return torch.cat([hidden + 1, hidden[:, :HEADS] + 2], 1), None
 
 
 class DeepseekV32Attention:
@@ -31,21 +44,22 @@ class DeepseekV32Attention:
     def __init__(self, number: int, buffer: torch.Tensor) -> None:
         self.number, self.topk_indices_buffer, self.skip_topk, self.chose = number, buffer, False, 0
         self.impl = FlashMLASparseImpl(number)
+        self.impl.topk_indices_buffer = buffer
         self.rotary_emb = SimpleNamespace(cos_sin_cache=torch.zeros((9, 2)))
-        self.indexer_rope_emb = SimpleNamespace(cos_sin_cache="rope")
+        self.indexer_rope_emb = SimpleNamespace(cos_sin_cache=torch.zeros((9, 4)))
         self.q_a_layernorm = SimpleNamespace(weight=torch.zeros(KEY))
         self.layer_name, self._index_rope_interleave, self._q_scale = "mla", True, torch.ones(1)
-        self.cache = torch.zeros((3, 4, 8), dtype=torch.uint8)  # [blocks, block, bytes]
+        self.cache = torch.zeros((3, BLOCK, KEY + 4), dtype=torch.uint8)
         self.indexer = SimpleNamespace(
             head_dim=KEY,
             n_head=HEADS,
             topk_tokens=CHOSEN,
             max_model_len=12,
             softmax_scale=0.5,
-            k_norm=SimpleNamespace(weight="w", bias="b", eps=1e-6),
+            k_norm=SimpleNamespace(weight=torch.ones(KEY), bias=torch.zeros(KEY), eps=1e-6),
             k_cache=SimpleNamespace(kv_cache=self.cache, uses_shuffled_layout=False, prefix="keys"),
             indexer_op=SimpleNamespace(topk_backend="auto"),
-            wk_weights_proj=lambda hidden: (torch.cat([hidden + 1, hidden[:, :HEADS] + 2], 1), None),
+            wk_weights_proj=Projection(),
             wq_b=lambda q: (q.repeat(1, HEADS), None),
         )
 
@@ -94,6 +108,7 @@ def pretend(patch: pytest.MonkeyPatch) -> None:
 
     calls.clear()
     order.clear()
+    launches.clear()
     kernels, forward, topk, gemm = (ModuleType(name) for name in ("kernels", "forward", "topk", "gemm"))
     kernels.fused_norm_rope = lambda positions, **kwargs: calls.append({"positions": positions} | kwargs)  # type: ignore[attr-defined]
     kernels.fused_q = lambda p, pe, c, q, *rest, **kw: (q.to(torch.float8_e4m3fn), torch.ones(q.shape[:2]), None)  # type: ignore[attr-defined]
@@ -110,6 +125,9 @@ def pretend(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     patch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(multi_processor_count=132))
     patch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    patch.setattr("indexcache_kernels.index_keys.triton.index_keys_triton", lambda *args: launches.append(args))
+    patch.setattr("vllm.utils.torch_utils.weak_ref_tensor", lambda x: x.view_as(x))
     patch.setattr(torch.cuda, "Event", Event)
     ticks = itertools.count()
     patch.setattr(
@@ -134,6 +152,6 @@ def logits(
     assert q[0].shape == (rows, 1, HEADS, KEY)
     assert q[0].dtype == torch.float8_e4m3fn
     assert (w.shape, contexts.shape, contexts.dtype) == ((rows, HEADS), (rows, 1), torch.int32)
-    assert (table.shape[0], table.dtype, cache.shape) == (rows, torch.int32, (3, 4, 1, 8))
-    assert schedule == ("schedule", rows, 4, 132)
+    assert (table.shape[0], table.dtype, cache.shape) == (rows, torch.int32, (3, BLOCK, 1, KEY + 4))
+    assert schedule == ("schedule", rows, BLOCK, 132)
     return torch.zeros((rows, max_model_len))

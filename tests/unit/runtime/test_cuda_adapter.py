@@ -50,30 +50,41 @@ def engine(layers: list[DeepseekV32Attention]) -> tuple[Cuda, Any, list[Deepseek
     return build(model(layers), r), r, layers
 
 
+def forward(layers: list[DeepseekV32Attention]) -> None:
+    order.clear()
+    for layer in layers:
+        layer.forward(torch.arange(TOKENS), torch.zeros((TOKENS, KEY), dtype=torch.bfloat16))
+
+
 def step(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan | None) -> Measured | None:
     """One step of a batch of two requests; what came back of it."""
     cuda, r, layers = engine
     cuda.begin(plan)
     r.prepare_inputs()
-    order.clear()
-    for layer in layers:
-        layer.forward(torch.arange(TOKENS), torch.zeros((TOKENS, KEY), dtype=torch.bfloat16))
+    forward(layers)
     cuda.ran()
     pending = cuda.take()
     return None if pending is None else pending()
 
 
 def replay(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan) -> Measured | None:
-    """The same from a graph: what it keeps, it keeps at every replay; and nothing else can be looked at."""
+    """The same from a graph: what it keeps, it keeps at every replay, and nothing else can be looked at."""
     cuda, r, layers = engine
     graphs = SimpleNamespace(
-        replays=lambda pattern: True, use=lambda pattern, eager: used.append((pattern, eager)), more=lambda: None, replayed=True, held=HELD
+        replays=lambda pattern: True, use=lambda pattern, eager: used.append((pattern, eager)), more=lambda: None, replayed=None, held=HELD
     )
     used: list[tuple[str | None, bool]] = []
-    with cuda._rows.taps.opened(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda, "_graphs", graphs)
+        patch.setattr(cuda._late, "_tokens", TOKENS)
         patch.setattr(r, "execute_model_state", SimpleNamespace(attn_metadata=context.attn_metadata))
-        found = step(engine, plan)
+        cuda.begin(plan)
+        r.prepare_inputs()
+        with cuda._keeping() as graphs.replayed:
+            forward(layers)
+        cuda.ran()
+        pending = cuda.take()
+        found = None if pending is None else pending()
     assert used == [(plan.pattern if plan.mode is Mode.ON else "F" * len(layers), False)]
     return found
 
@@ -122,8 +133,11 @@ def test_a_replayed_step_is_measured_as_any_other(engine: tuple[Cuda, Any, list[
         assert replayed is not None
         assert (replayed.overlap, replayed.recall) == (eager.overlap, eager.recall) != ({}, {})
         assert replayed.seconds == pytest.approx(0.002)  # of the host; the rest is told by how much longer the step took
+        assert not order.count("side waits for main")
     step(engine, None)
     assert engine[0]._rows.taps._places.count_nonzero() == 0
+    buffers = {id(x) for layer in engine[2] for x in (layer.topk_indices_buffer, layer.impl.topk_indices_buffer)}
+    assert len(buffers) == 1  # all read from vLLM's own again
 
 
 def test_from_one_mode_to_the_other_and_back(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:

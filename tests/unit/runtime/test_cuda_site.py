@@ -8,6 +8,7 @@ import torch
 from indexcache_core.contract import Site
 from indexcache_runtime.engine import Row
 from indexcache_runtime.pace import REPLAYED_ROWS
+from indexcache_runtime.vllm.architectures.deepseek_v32.late import Late
 from indexcache_runtime.vllm.architectures.deepseek_v32.rows import Rows
 from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Beside
 from indexcache_runtime.vllm.architectures.deepseek_v32.site import CHOOSE, CudaSite
@@ -24,8 +25,8 @@ def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sites() -> list[CudaSite]:
     layers = [DeepseekV32Attention(i, torch.zeros((32, 2), dtype=torch.int32)) for i in range(3)]
-    rows, timer, beside = Rows(torch.device("cpu"), 2), Timer(), Beside.of(layers[0])
-    return [CudaSite(layer, Site(index=i, layer=i, domain="tokens", k=2), rows, timer, beside) for i, layer in enumerate(layers)]
+    rows, timer, beside, late = Rows(torch.device("cpu"), 2), Timer(), Beside.of(layers[0]), Late(layers, 8)
+    return [CudaSite(layer, Site(index=i, layer=i, domain="tokens", k=2), rows, timer, beside, late) for i, layer in enumerate(layers)]
 
 
 def run(site: CudaSite, tokens: int = 5) -> list[dict[str, Any]]:
@@ -47,35 +48,16 @@ def test_a_shared_layer_makes_its_key_beside_and_clears_no_choice(sites: list[Cu
     (call,) = run(sites[1])
     assert torch.equal(call["index_k"], torch.arange(5 * KEY, dtype=torch.float32).view(5, KEY) + 1)
     assert call["indexer_k_cache"] is layer.cache
-    assert (call["slot_mapping"], call["indexer_slot_mapping"]) == ("slots", "key slots")
-    assert (call["index_k_layer_norm_w"], call["index_k_rope_cos_sin_cache"], call["index_rope_interleave"]) == ("w", "rope", True)
+    assert call["slot_mapping"] is context.slot_mapping["mla"]
+    assert call["indexer_slot_mapping"] is context.slot_mapping["keys"]
+    assert call["index_k_layer_norm_w"] is layer.indexer.k_norm.weight
+    assert call["index_k_rope_cos_sin_cache"] is layer.indexer_rope_emb.cos_sin_cache
+    assert call["index_rope_interleave"]
     assert call["topk_indices_buffer"].shape[1] == 1
     assert call["q_c"].shape == call["kv_c"].shape == call["k_pe"].shape == (5, 2)
     assert order == ["side waits for main", "main waits for side", "attention"]
     assert layer.impl.index_group is sites[0].layer.impl.index_group
     assert layer.impl.index_group_index == 1
-
-
-def test_a_shared_layer_keeps_rows_beside_attention_while_a_graph_is_captured(sites: list[CudaSite]) -> None:
-    taps = sites[0]._rows.taps
-    sites[1].follow(sites[0], 1)
-    sites[2].follow(sites[0], 2)
-    sites[1].layer.topk_indices_buffer[:5] = torch.arange(10).view(5, 2)
-    taps.at(torch.tensor([3, 1]))
-    with taps.opened():
-        for site in sites[1:]:
-            order.clear()
-            run(site)
-            assert order == ["side waits for main", "main waits for side", "side waits for main", "attention", "main waits for side"]
-    hidden = torch.arange(5 * KEY, dtype=torch.float32).view(5, KEY)[[3, 1]]
-    for i in (1, 2):
-        assert torch.equal(taps.kept(i, "q_c", 2), hidden)
-        assert torch.equal(taps.kept(i, "weights", 2), hidden[:, :HEADS] + 2)
-    assert taps.kept(0, "chosen", 2).tolist() == [[6, 7], [2, 3]]
-    with pytest.raises(KeyError):
-        taps.kept(1, "chosen", 2)
-    run(sites[1])
-    assert order[-1] == "attention"  # nothing is kept but while capturing
 
 
 def test_a_step_that_is_not_measured_keeps_its_first_token(sites: list[CudaSite]) -> None:

@@ -108,15 +108,19 @@ def test_a_step_waits_for_its_own_graph_and_each_step_captures_one_more(sets: Gr
 
 
 def test_whether_a_step_is_replayed_from_a_whole_graph_of_the_pattern(sets: GraphSets) -> None:
+    kept = iter("abcdef")
+    sets._keeping = lambda: contextlib.nullcontext(next(kept))
     for pattern, eager, desc, replayed in (
-        ("FS", False, FULL[2], True),
-        ("FS", False, PIECEWISE[1], False),
-        ("FS", True, FULL[2], False),
-        (None, False, FULL[2], False),
-        ("FF", False, FULL[2], True),
+        ("FS", False, FULL[2], "a"),
+        ("FS", False, FULL[1], "b"),
+        ("FS", False, PIECEWISE[1], None),
+        ("FS", True, FULL[2], None),
+        (None, False, FULL[2], None),
+        ("FS", False, FULL[2], "a"),
+        ("FF", False, FULL[2], "c"),
     ):
         sets.use(pattern, eager=eager)
-        assert not sets.replayed
+        assert sets.replayed is None
         dispatch(sets, desc)
         assert sets.replayed == replayed
 

@@ -4,10 +4,12 @@ The pieces: `seam`, what of vLLM is touched; `shared`, a Shared layer's forward;
 `indexcache_runtime.vllm.graphs`. At the baseline no attribute of the model and no function of vLLM is changed.
 
 Steps that take time run without CUDA graphs, and so do measured ones that none would replay: they need Python between the kernels. For a
-prefill that is how it runs anyway. Of a step that graphs replay, they keep what measuring needs: `taps`.
+prefill that is how it runs anyway. Of a step that graphs replay, they keep what measuring needs: under reuse `late`, in shadow `taps`.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from indexcache_core.pattern import FULL, SHARED, leaders
 from indexcache_runtime.engine import Measured, Pending, StepPlan
 from indexcache_runtime.vllm.architectures import Unfit
 from indexcache_runtime.vllm.architectures.deepseek_v32 import seam
+from indexcache_runtime.vllm.architectures.deepseek_v32.late import Kept, Late
 from indexcache_runtime.vllm.architectures.deepseek_v32.rows import TURNS, Rows
 from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Beside
 from indexcache_runtime.vllm.architectures.deepseek_v32.site import CudaSite
@@ -40,9 +43,10 @@ class Cuda:
         beside = Beside.of(first)
         k = first.indexer.topk_tokens
         self._rows, self._timer = Rows(buffer.device, k), Timer()
-        self._graphs = GraphSets(runner, self._rows.taps.opened)
+        self._graphs = GraphSets(runner, self._keeping)
+        self._late = Late([layer for _, layer in found], self._graphs.graphed_tokens)
         self._sites = [
-            CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, beside)
+            CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, beside, self._late)
             for i, (number, layer) in enumerate(found)
         ]
         self._fixed_bytes = beside.bytes
@@ -99,8 +103,8 @@ class Cuda:
 
     def ran(self) -> None:
         """See engine.Adapter."""
-        if self._tapped and self._graphs.replayed:
-            self._rows.metadata = self._runner.execute_model_state.attn_metadata
+        if self._tapped and self._graphs.replayed is not None:
+            self._rows.metadata, self._rows.left = self._runner.execute_model_state.attn_metadata, self._graphs.replayed
 
     def take(self) -> Pending | None:
         """See engine.Adapter."""
@@ -109,7 +113,7 @@ class Cuda:
             with torch.inference_mode():
                 for i in self._in_turn(self._plan):
                     self._sites[i].measure(leading[i])
-            self._rows.metadata = None
+            self._rows.metadata = self._rows.left = None
         pending = [p for p in (self._rows.take(), self._timer.take()) if p is not None]
         device = self._changed()
         if not pending and device is None:
@@ -127,8 +131,18 @@ class Cuda:
 
         return read
 
+    @contextmanager
+    def _keeping(self) -> Iterator[Kept]:
+        """A whole graph is captured meanwhile."""
+        if SHARED in self._pattern:
+            with self._late.opened(self._pattern) as kept:
+                yield kept
+        else:
+            with self._rows.taps.opened():
+                yield Kept()
+
     def _changed(self) -> DeviceUse | None:
-        held = self._graphs.held, self._fixed_bytes + self._rows.scratch_bytes
+        held = self._graphs.held, self._fixed_bytes + self._rows.scratch_bytes + self._late.bytes
         if held == self._told:
             return None
         self._told = held
@@ -201,4 +215,7 @@ def build(model: Any, runner: Any) -> Cuda:
         raise Unfit(f"vllm: {', '.join(missing)} is not there; use a vLLM release that this runtime knows")
     if len({layer.topk_indices_buffer.data_ptr() for _, layer in layers}) != 1:
         raise Unfit("model: its layers don't share one buffer of chosen positions, as sites must for one to read another's choice")
-    return Cuda(layers, runner)
+    try:
+        return Cuda(layers, runner)
+    except ValueError as e:
+        raise Unfit(f"indexers: {e}") from e

@@ -17,6 +17,7 @@ import torch
 from indexcache_kernels.reuse_overlap import reuse_overlap
 
 from indexcache_runtime.engine import Measured, Pending, Row
+from indexcache_runtime.vllm.architectures.deepseek_v32.late import Kept
 from indexcache_runtime.vllm.architectures.deepseek_v32.taps import Taps
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Events
 
@@ -35,6 +36,8 @@ class Rows:
         self._rows: tuple[Row, ...] = ()
         self._batch: Any = None
         self.taps = Taps(device)
+        self.left: Kept | None = None
+        """What the replayed step's graph left behind."""
         self.metadata: Any = None
         """The step's attention metadata by layer, where it isn't the forward's own to tell: after a replay."""
         self._requests: torch.Tensor | None = None
@@ -51,11 +54,6 @@ class Rows:
         self._marks: list[Any] = []
         self._host = 0.0
         self._scratch_bytes = 0
-
-    @property
-    def count(self) -> int:
-        """How many rows are measured."""
-        return len(self._rows)
 
     @property
     def scratch_bytes(self) -> int:
@@ -78,7 +76,7 @@ class Rows:
 
     def begin(self, rows: tuple[Row, ...]) -> None:
         """Forget the step before."""
-        self._rows, self._batch, self.metadata = rows, None, None
+        self._rows, self._batch, self.metadata, self.left = rows, None, None, None
         self.index = self.positions = self._requests = self._contexts = self._schedule = self._table = None
         self.taps.reset()
         self.kept.clear()

@@ -54,9 +54,10 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
 """By module and qualified name, parameters that must be there, in this order, others between them or not."""
 
 LAYER = (
-    "forward", "impl.index_group", "impl.index_group_index", "topk_indices_buffer", "rotary_emb.cos_sin_cache",
+    "forward", "impl.topk_indices_buffer", "impl.index_group", "impl.index_group_index", "topk_indices_buffer", "rotary_emb.cos_sin_cache",
     "indexer_rope_emb.cos_sin_cache", "q_a_layernorm.weight", "_q_scale", "_index_rope_interleave", "skip_topk", "layer_name",
-    "indexer.wk_weights_proj", "indexer.wq_b", "indexer.k_norm.bias", "indexer.k_norm.eps", "indexer.k_cache.kv_cache",
+    "indexer.wk_weights_proj.weight", "indexer.wq_b", "indexer.k_norm.weight", "indexer.k_norm.bias", "indexer.k_norm.eps",
+    "indexer.k_cache.kv_cache",
     "indexer.k_cache.prefix", "indexer.k_cache.uses_shuffled_layout", "indexer.n_head", "indexer.head_dim", "indexer.softmax_scale",
     "indexer.topk_tokens", "indexer.max_model_len", "indexer.indexer_op.topk_backend",
 )  # fmt: skip

@@ -3,15 +3,17 @@
 The key is the only index work of a Shared layer: no query projection, no quantisation, no scores, no top-k. It is the Full layer's own
 product (its columns for the weights of the heads ride along) and vLLM's own kernel that norms, rotates, quantises and writes it, so the
 same hidden state gives the same key to the bit. Both run on a stream of their own, from the start of the layer to its attention: what
-attention waits for takes longer, so the layer takes hardly more time than one that has no indexer.
+attention waits for takes longer, so the layer takes hardly more time than one that has no indexer. In whole CUDA graphs, of few tokens,
+keys are made otherwise: see `late`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from indexcache_runtime.vllm.architectures.deepseek_v32.late import Late
 
 
 @dataclass(frozen=True)
@@ -44,37 +46,30 @@ class Beside:
 class Shared:
     """One layer's forward while it is Shared."""
 
-    def __init__(self, layer: Any, beside: Beside) -> None:
-        self._layer, self._beside = layer, beside
+    def __init__(self, site: int, layer: Any, beside: Beside, late: Late) -> None:
+        self._site, self._layer, self._beside, self._late = site, layer, beside, late
         self._forward = type(layer).forward.__get__(layer)
         self._projected: torch.Tensor | None = None
-        self._apart = False
 
     def __call__(self, positions: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
         """In place of the layer's forward. Its attention must call `join`."""
+        if self._late.kept is not None:
+            out: torch.Tensor = self._forward(positions, hidden_states)
+            self._late.add(self._site, positions, hidden_states, self._slots()[1])
+            return out
         self._beside.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._beside.stream):
             self._projected = self._layer.indexer.wk_weights_proj(hidden_states)[0]
             self.write_key(positions, self._projected[:, : self._layer.indexer.head_dim])
         try:
-            out: torch.Tensor = self._forward(positions, hidden_states)
-            if self._apart:
-                self.join()
+            out = self._forward(positions, hidden_states)
             return out
         finally:
-            self._projected, self._apart = None, False
+            self._projected = None
 
     def join(self) -> None:
         """What was made beside is there for the work queued from here on; and what it read may be freed."""
         torch.cuda.current_stream().wait_stream(self._beside.stream)
-
-    @contextmanager
-    def apart(self) -> Iterator[None]:
-        """What is queued meanwhile runs beside the rest of the layer, after what was queued before."""
-        self._apart = True
-        self._beside.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._beside.stream):
-            yield
 
     def asked(self, positions: torch.Tensor, q_c: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """An indexer's query for some rows, as a Full layer makes it: (rows, heads, dim) fp8, and the heads' weights, (rows, heads)
@@ -120,12 +115,18 @@ class Shared:
         """Norm, rotate, quantise and write (tokens, dim), in a step that has slots."""
         from vllm.forward_context import get_forward_context
 
-        context = get_forward_context()
-        if context.attn_metadata is not None:
-            slots = context.slot_mapping
-            self._write(positions, key, slots[self._layer.layer_name], slots.get(self._layer.indexer.k_cache.prefix))
+        if get_forward_context().attn_metadata is not None:
+            self._write(positions, key, *self._slots())
 
-    def _write(self, positions: torch.Tensor, key: torch.Tensor, slots: torch.Tensor, key_slots: torch.Tensor | None) -> None:
+    def _slots(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the step's tokens, in the layer's cache and in the indexer's: (tokens,) int64 each."""
+        from vllm.forward_context import get_forward_context
+
+        slots = get_forward_context().slot_mapping
+        own = slots[self._layer.layer_name]
+        return own, slots.get(self._layer.indexer.k_cache.prefix, own)
+
+    def _write(self, positions: torch.Tensor, key: torch.Tensor, slots: torch.Tensor, key_slots: torch.Tensor) -> None:
         from vllm.models.deepseek_v32.common.kernels import fused_norm_rope
 
         layer, indexer = self._layer, self._layer.indexer

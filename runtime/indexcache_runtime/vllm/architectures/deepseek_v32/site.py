@@ -11,6 +11,7 @@ import torch
 from indexcache_core.contract import Site
 
 from indexcache_runtime.engine import SiteMode
+from indexcache_runtime.vllm.architectures.deepseek_v32.late import Late
 from indexcache_runtime.vllm.architectures.deepseek_v32.rows import WARMED, Rows
 from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Beside, Shared
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Timer
@@ -21,9 +22,9 @@ CHOOSE = "_sparse_indexer_and_attn"
 class CudaSite:
     """One layer with an indexer."""
 
-    def __init__(self, layer: Any, site: Site, rows: Rows, timer: Timer, beside: Beside) -> None:
-        self.layer, self.site, self._rows, self._timer = layer, site, rows, timer
-        self._shared = Shared(layer, beside)
+    def __init__(self, layer: Any, site: Site, rows: Rows, timer: Timer, beside: Beside, late: Late) -> None:
+        self.layer, self.site, self._rows, self._timer, self._late = layer, site, rows, timer, late
+        self._shared = Shared(site.index, layer, beside, late)
         self._choose = getattr(type(layer), CHOOSE).__get__(layer)
         self._group, self._group_index = layer.impl.index_group, layer.impl.index_group_index
         self.mode = SiteMode.FULL
@@ -31,11 +32,9 @@ class CudaSite:
         self._compare_with: int | None = None
         self._timed = False
         self._tap = False
-        self._place, self._leader = 0, self.site.index
 
     def follow(self, leader: "CudaSite | None", place: int = 0) -> None:
         """Shared after this leader, as the so-manieth layer of its group; None: Full."""
-        self._place, self._leader = place, self.site.index if leader is None else leader.site.index
         if leader is None:
             self.mode = SiteMode.FULL
             self.layer.skip_topk = False
@@ -78,20 +77,17 @@ class CudaSite:
             self.layer.__dict__.pop(CHOOSE, None)
 
     def _joined(self, positions: Any, q_c: Any, *rest: Any) -> None:
-        self._shared.join()
-        if self._rows.taps.open:
-            with self._shared.apart():
-                self._rows.taps.keep(self.site.index, "q_c", q_c)
-                self._rows.taps.keep(self.site.index, "weights", self._shared.weights)
-                if self._place == 1:
-                    self._rows.taps.keep(self._leader, "chosen", self.layer.topk_indices_buffer[: len(q_c)])
+        if self._late.kept is not None:
+            self._late.kept.q_c[self.site.index] = q_c
+        else:
+            self._shared.join()
         self._choose(positions, q_c, *rest)
 
     def _tapped(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
         self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
         if self._rows.taps.open:
             self._rows.taps.keep(self.site.index, "q", q.view(torch.uint8))
-            self._rows.taps.keep(self.site.index, "scaled weights", weights)
+            self._rows.taps.keep(self.site.index, "weights", weights)
             self._rows.taps.keep(self.site.index, "chosen", self.layer.topk_indices_buffer[: len(q)])
 
     def _watched(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
@@ -132,11 +128,14 @@ class CudaSite:
         self._rows.compare(self.site.index, self.layer.indexer, reused, None, *self._shared.asked(positions, q_c, weights))
 
     def measure(self, leader: int) -> None:
-        """After a replayed step: compare what its graph kept of this site with what it kept of its leader's choice."""
-        kept = functools.partial(self._rows.taps.kept, rows=self._rows.count)
-        me, reused = self.site.index, kept(leader, "chosen")
+        """After a replayed step: compare what its graph left of this site with what it left of its leader's choice."""
+        me, indexer, left, index = self.site.index, self.layer.indexer, self._rows.left, self._rows.index
+        assert left is not None
+        assert index is not None
         if self.mode is SiteMode.SHARED:
-            self._compare_afresh(reused, kept(me, "q_c"), kept(me, "weights"))
+            weights = indexer.wk_weights_proj(left.hidden[me].index_select(0, index))[0][:, indexer.head_dim :]
+            self._compare_afresh(left.chosen[leader].index_select(0, index), left.q_c[me].index_select(0, index), weights)
         else:
+            kept = functools.partial(self._rows.taps.kept, rows=len(index))
             q = kept(me, "q").view(torch.float8_e4m3fn)
-            self._rows.compare(me, self.layer.indexer, reused, kept(me, "chosen"), q, kept(me, "scaled weights"))
+            self._rows.compare(me, indexer, kept(leader, "chosen"), kept(me, "chosen"), q, kept(me, "weights"))

@@ -1,9 +1,8 @@
-"""What measuring needs of a step that a CUDA graph replays: the graph keeps it itself, for the sampled rows.
+"""What measuring in shadow needs of a step that a CUDA graph replays: the graph keeps it itself, for the sampled rows.
 
-A replay runs no Python, so nothing can be looked at between its kernels. The graphs that are captured for a pattern therefore copy some
-rows beside each site's work, of the places that stand on the device when they are replayed; after a replay those rows are scored as a
-prefill's are. A few KB a site, mostly on the stream beside attention: a replay hardly takes longer, so all of a pattern's graphs do so,
-and a measured step is one more replay.
+A replay runs no Python, so nothing can be looked at between its kernels. Measured steps in shadow are therefore replayed from graphs of
+their own, which copy some rows of each site's query, weights and choice, of the places that stand on the device when they are replayed;
+after it those rows are scored as a prefill's are.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,118 @@
+"""What Shared layers do in a step that a CUDA graph replays: their keys, all in one launch, once the last of them has its input.
+
+Nobody reads a Shared layer's key in the step that makes it, so it can be late. With few tokens a layer's own two kernels take some
+microseconds each time, unless another stream hides them, which depends on what else the device did before; one launch for all layers takes
+hardly more than one of those. Their sums are taken in another order, as those of another number of tokens are in vLLM: a key may differ
+by a step of fp8 from the one that the layer itself would write.
+
+What measuring needs of such a step is not copied: it lies where the graph left it until the next replay. So the inputs are held while the
+graph is captured, and leaders write their choices to buffers of their own.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from indexcache_core.pattern import SHARED, leaders
+from indexcache_kernels.index_keys import Indexer, Rope, check
+from indexcache_kernels.index_keys import triton as kernel
+
+
+@dataclass
+class Kept:
+    """Where a replay of one graph leaves what measuring needs, by site: good until the next replay of any."""
+
+    hidden: dict[int, torch.Tensor] = field(default_factory=dict)
+    """(tokens, hidden), a Shared layer's input."""
+    q_c: dict[int, torch.Tensor] = field(default_factory=dict)
+    """(tokens, rank), of which it would make its query."""
+    chosen: dict[int, torch.Tensor] = field(default_factory=dict)
+    """(most tokens, k) int32, a leader's choice."""
+    calls: torch.Tensor | None = None
+    """The kernel's table: it must live as long as the graph."""
+
+    def let_go(self) -> None:
+        """The graph is captured: only its addresses are wanted from here on, and other graphs may use the same memory."""
+        from vllm.utils.torch_utils import weak_ref_tensor
+
+        for tensors in (self.hidden, self.q_c):
+            tensors.update({site: weak_ref_tensor(x) for site, x in tensors.items()})
+
+
+class Late:
+    """One worker's."""
+
+    def __init__(self, layers: Sequence[Any], tokens: int) -> None:
+        """layers: all with an indexer, in execution order. tokens: the most that a graph has. Raises ValueError for what the kernel does
+        not take."""
+        self._indexers = [_indexer(layer.indexer) for layer in layers]
+        check(self._indexers)
+        first = layers[0]
+        self._layers, self._tokens = layers, tokens
+        self._table = kernel.table_of(self._indexers)
+        self.bytes = self._table.nbytes
+        """Device memory taken."""
+        self._rope = Rope(first.indexer_rope_emb.cos_sin_cache, bool(first._index_rope_interleave), first.indexer.k_norm.eps)
+        self._chosen: dict[int, torch.Tensor] = {}
+        self._shared: list[int] = []
+        self._added: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+        self._captured: list[list[int]] | None = None
+        self.kept: Kept | None = None
+        """Of the graph that is being captured."""
+
+    @contextmanager
+    def opened(self, pattern: str) -> Iterator[Kept]:
+        """Under this pattern a graph is captured meanwhile; its layers run first without it, and then as it is captured."""
+        self.kept = kept = Kept()
+        leading = leaders(pattern)
+        self._shared, self._captured = [i for i, letter in enumerate(pattern) if letter == SHARED], None
+        followed = {leading[i] for i in self._shared}
+        own = self._layers[0].topk_indices_buffer
+        try:
+            for i, leader in enumerate(leading):
+                if leader in followed:
+                    kept.chosen[leader] = self._read(i, self._chosen_by(leader))
+            yield kept
+            if self._captured is not None and kept.calls is not None:
+                with torch.inference_mode():
+                    kept.calls.copy_(torch.tensor(self._captured))
+        finally:
+            for i in range(len(self._layers)):
+                self._read(i, own)
+            self.kept, self._added = None, []
+        kept.let_go()
+
+    def _read(self, i: int, chosen: torch.Tensor) -> torch.Tensor:
+        """Have a layer write its choice there, or read its leader's from there."""
+        self._layers[i].topk_indices_buffer = self._layers[i].impl.topk_indices_buffer = chosen
+        return chosen
+
+    def _chosen_by(self, leader: int) -> torch.Tensor:
+        if leader not in self._chosen:
+            own = self._layers[leader].topk_indices_buffer
+            self._chosen[leader] = chosen = own.new_empty((min(self._tokens, own.shape[0]), own.shape[1]))
+            self.bytes += chosen.nbytes
+        return self._chosen[leader]
+
+    def add(self, site: int, positions: torch.Tensor, hidden: torch.Tensor, slots: torch.Tensor) -> None:
+        """A Shared layer ran. positions, slots: (tokens,) int64; hidden: (tokens, hidden). The last one makes all keys."""
+        assert self.kept is not None
+        self.kept.hidden[site] = hidden = hidden.contiguous()
+        self._added.append((site, hidden, slots))
+        if len(self._added) < len(self._shared):
+            return
+        sites, inputs, places = zip(*self._added, strict=True)
+        calls, self._added = kernel.calls_of(sites, inputs, places), []
+        if torch.cuda.is_current_stream_capturing():
+            self._captured = calls  # a captured copy would read them at each replay; they are put there after
+        else:
+            self.kept.calls = torch.tensor(calls, device=hidden.device)
+        assert self.kept.calls is not None
+        kernel.index_keys_triton(self._table, self.kept.calls, self._indexers[0], positions, self._rope)
+
+
+def _indexer(indexer: Any) -> Indexer:
+    norm = indexer.k_norm
+    return Indexer(indexer.wk_weights_proj.weight, norm.weight.float(), norm.bias.float(), indexer.k_cache.kv_cache)
