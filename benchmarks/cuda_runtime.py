@@ -78,52 +78,54 @@ def start(report: Report, layers: int, contexts: dict[str, int], **more: Any) ->
     return arms
 
 
-def turns(kind: str, arms: dict[str, Arm], layers: int) -> Turns:
-    """All settings."""
+def baseline(kind: str, arms: dict[str, Arm], layers: int) -> Turns:
+    """All Full."""
     ours, p = arms["ours"], pattern(layers)
-    return Turns(
-        kind,
-        {
-            "unpatched": Setting(arms["unpatched"]),
-            "off": Setting(ours, lambda: ours.put("off", p)),
-            "shadow": Setting(ours, lambda: ours.put("shadow", p), measures=True),
-            "static": Setting(arms["static"]),
-            "on": Setting(ours, lambda: ours.put("on", p, 0)),
-            "on measured": Setting(ours, lambda: ours.put("on", p), measures=True),
-        },
-    )
+    unpatched, off = Setting(arms["unpatched"]), Setting(ours, lambda: ours.put("off", p))
+    return Turns(kind, {"unpatched": unpatched, "off": off, "shadow": Setting(ours, lambda: ours.put("shadow", p), measures=True)})
 
 
-def rows(report: Report, taken: Turns, layers: int, **detail: Any) -> None:
+def reuse(kind: str, arms: dict[str, Arm], layers: int) -> Turns:
+    """The pattern; not in turns with the baseline, for one that goes to and fro captures its graphs each time."""
+    ours, p = arms["ours"], pattern(layers)
+    static, on = Setting(arms["static"]), Setting(ours, lambda: ours.put("on", p, 0))
+    return Turns(kind, {"static": static, "on": on, "on measured": Setting(ours, lambda: ours.put("on", p), measures=True)})
+
+
+def rows(report: Report, taken: Turns, layers: int, measured: int) -> None:
     """What should be 1."""
-    taken.row(report, f"{taken.kind}_on_over_native", "on", "static", layers)
-    taken.row(report, "off_over_unpatched", "off", "unpatched", layers)
-    taken.row(report, "shadow_over_off", "shadow", "off", layers, **detail)
-    taken.row(report, "on_measured_over_on", "on measured", "on", layers, **detail)
+    if "off" in taken.settings:
+        taken.row(report, "off_over_unpatched", "off", "unpatched", layers)
+        taken.row(report, "shadow_over_off", "shadow", "off", layers, {f"{taken.kind}_steps_measured": measured})
+    else:
+        taken.row(report, f"{taken.kind}_on_over_native", "on", "static", layers)
+        taken.row(report, "on_measured_over_on", "on measured", "on", layers, {f"{taken.kind}_steps_measured": measured})
 
 
 def prefill(report: Report) -> None:
     """Prefills in turns."""
     arms = start(report, SHORT, {"unpatched": 1, "static": 1, "ours": 1})
-    taken = turns("prefill", arms, SHORT)
-    taken.warm_up(30_000)
-    for length, rounds in CONTEXTS.items():
-        taken.prefill(length, rounds)
-        rows(report, taken, SHORT)
+    for group in (baseline, reuse):
+        taken, measured = group("prefill", arms, SHORT), arms["ours"].measured_steps("prefill")
+        taken.warm_up(30_000)
+        for length, rounds in CONTEXTS.items():
+            taken.prefill(length, rounds)
+            rows(report, taken, SHORT, arms["ours"].measured_steps("prefill") - measured)
     for arm in arms.values():
         arm.close()
 
 
 def decode(report: Report) -> None:
     """Decoding in turns; and what a kill leaves in the cache."""
-    contexts = {"unpatched": 1, "static": 1, "ours": 2}  # ours: one computed under reuse, one not
+    contexts = {"unpatched": 1, "static": 1, "ours": 1}
     layers = fitting(contexts, memory())
     arms = start(report, layers, contexts, batched=BATCHED)
-    taken = turns("decode", arms, layers)
-    taken.warm_up(30_000)
-    for length in CONTEXTS:
-        taken.decode(length, DECODES)
-        rows(report, taken, layers, measured_steps=arms["ours"].measured_steps("decode"))
+    for group in (baseline, reuse):
+        taken, measured = group("decode", arms, layers), arms["ours"].measured_steps("decode")
+        taken.warm_up(30_000)
+        for length in CONTEXTS:
+            taken.decode(length, DECODES)
+            rows(report, taken, layers, arms["ours"].measured_steps("decode") - measured)
     cache(report, arms, layers)
     for arm in arms.values():
         arm.close()
@@ -153,7 +155,7 @@ def cache(report: Report, arms: dict[str, Arm], layers: int) -> None:
 
 
 def switching(report: Report) -> None:
-    """How fast reuse ends, and a new pattern begins, under load; and what memory it takes."""
+    """How fast reuse ends, and a new pattern begins, under load."""
     ours, p = start(report, CUT, {"ours": 2})["ours"], pattern(CUT)
     took = ours.kills(p, 100, 64, 1000)
     milliseconds = sorted(round(1000 * t, 2) for t in took)
@@ -164,12 +166,6 @@ def switching(report: Report) -> None:
     seconds, longest, usual = ours.new_pattern(other, 64, 1000)
     gaps = {"longest_step_s": round(longest, 4), "usual_step_s": round(usual, 4)}
     report.row("new_pattern_s", seconds, f"s, {CUT} layers, 64 requests", gaps)
-    ours.put("on", p)
-    ours.prefill(LONG)
-    ours.decode(600, LONG)
-    device = ours.state()["device"]
-    report.row("graphs_gib", device["graph_bytes"] / 2**30, f"GiB, {CUT} layers", device)
-    report.row("scratch_gib", device["scratch_bytes"] / 2**30, f"GiB, {CUT} layers", device)
     ours.close()
 
 
@@ -188,6 +184,8 @@ def speedups(report: Report, contexts: int = FULL) -> None:
         seconds["prefill"][name] = [arm.prefill(LONG, number) for number in range(contexts)]
         seconds["decode"][name] = [arm.decode(DECODED, LONG) for _ in range(DECODES // 2)]
         full[name] = round(arm.decode_all(256), 2)
+        if name == "ours" and contexts == FULL:
+            memory_of(report, arm)
         arm.close()
         each = {kind: 1000 * statistics.median(taken[name]) for kind, taken in seconds.items()}
         say(f"{name}: prefill {each['prefill']:.0f} ms, decode {each['decode']:.3f} ms, {contexts} contexts at once {full[name]} tokens/s")
@@ -199,6 +197,17 @@ def speedups(report: Report, contexts: int = FULL) -> None:
         return
     detail = {"tokens_a_second": full, "native": round(full["static"] / full["unpatched"], 4), "contexts": FULL}
     report.row("decode_full_cache_speedup", full["ours"] / full["unpatched"], f"x, {LAYERS} layers", detail)
+
+
+def memory_of(report: Report, ours: Arm) -> None:
+    """What all graphs of a pattern take, and measuring, on all layers."""
+    ours.clear()
+    ours.put("on", pattern(LAYERS))
+    ours.prefill(LONG)
+    ours.decode(600, LONG)
+    device = ours.state()["device"]
+    report.row("graphs_gib", device["graph_bytes"] / 2**30, f"GiB, {LAYERS} layers", device)
+    report.row("scratch_gib", device["scratch_bytes"] / 2**30, f"GiB, {LAYERS} layers", device)
 
 
 STAGES: dict[str, Callable[[Report], None]] = {

@@ -12,6 +12,9 @@ from benchmarks.report import Report, interval, say
 
 DECODED = 192
 """Tokens generated at a time."""
+SETTLING = 32
+"""Tokens generated before, which don't count: all settings are then measured on a device that their own engine has just used. One that
+another process has used runs kernels beside each other at first that it doesn't later."""
 WARMING = 40
 """Prefills or decodings at most in wait of a measured step."""
 
@@ -69,6 +72,7 @@ class Turns:
         for _ in range(rounds):
             for name, setting in self._shuffled():
                 setting.tell()
+                setting.arm.decode(SETTLING, length)
                 self.seconds[name, length].append(setting.arm.decode(DECODED, length))
         self._say(length)
 
@@ -84,7 +88,7 @@ class Turns:
         low, high = interval(of, len(pairs))
         return {"ratio": round(of(range(len(pairs))), 5), "low": low, "high": high}
 
-    def row(self, report: Report, name: str, over: str, under: str, layers: int, **detail: Any) -> None:
+    def row(self, report: Report, name: str, over: str, under: str, layers: int, detail: dict[str, Any] | None = None) -> None:
         """The worst ratio over contexts, and all of them; what the same code gave for the other kind stays in it, and counts."""
         lengths = dict.fromkeys(length for setting, length in self.seconds if setting == over)
         each = {f"{self.kind} {length}": self.ratio(over, under, length) | {"layers": layers} for length in lengths}
@@ -93,6 +97,7 @@ class Turns:
             for (setting, length), xs in self.seconds.items()
             if setting in (over, under)
         }
+        detail = detail or {}
         with report.alone():
             old = report.find(name, same_commit=True)
             if old is not None:
