@@ -30,13 +30,13 @@ ROWS = {
 
 
 def block(data: dict[str, Any], more_scores: dict[str, Any]) -> str:
-    """The table, with what it was measured on. more_scores: speedups with more memory for a prefill's index scores."""
+    """The table, each row with what it was measured on. more_scores: speedups with more memory for a prefill's index scores."""
     lines = ["| on one GPU | measured | aim | |", "|---|---|---|---|"]
     lines += [_line(data, name, what, aim) for name, (what, aim) in ROWS.items()]
     for name in ("prefill_200k_speedup", "decode_200k_speedup"):
         lines.append(_line(more_scores, name, f"{ROWS[name][0]}, with VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096", ""))
     versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
-    return "\n".join([*lines, "", f"{data['hardware']}; {versions}; {data['date']}. A ratio over contexts is its worst."])
+    return "\n".join([*lines, "", f"{versions}. A ratio over contexts is its worst."])
 
 
 def _line(data: dict[str, Any], name: str, what: str, aim: str) -> str:
@@ -46,7 +46,8 @@ def _line(data: dict[str, Any], name: str, what: str, aim: str) -> str:
     beside = f" ({row['low']:.4g} to {row['high']:.4g})" if "low" in row else ""
     if isinstance(row["samples"], dict) and "native" in row["samples"]:
         beside = f" (vLLM's own pattern: {row['samples']['native']:.4g})"
-    return f"| {what} | {row['value']:.4g}{beside} | {aim} | {row['unit'].partition(', ')[2]} |"
+    taken = ", ".join([*row["unit"].split(", ")[1:], row["hardware"], f"at {row['commit'][:7]}"])
+    return f"| {what} | {row['value']:.4g}{beside} | {aim} | {taken} |"
 
 
 def rendered(readme: str, results: str, more_scores: str) -> str:

@@ -141,6 +141,43 @@ def test_a_replayed_step_measures_what_one_without_graphs_does(under: Engine, mo
     assert min(replays[0].values()) < 0.95
 
 
+def keys(under: Engine, name: str, first: int, last: int) -> dict[int, torch.Tensor]:
+    """A request's index keys at these positions, as its Shared layers' caches hold them: (positions, dim) float32."""
+    request = under.scheduled(name)
+    blocks = list(under.core.scheduler.kv_cache_manager.get_block_ids(request.request_id)[0])
+    found = {}
+    for i, letter in enumerate(PATTERN):
+        if letter == "S":
+            indexer = under.model.model.layers[i].self_attn.indexer
+            cache, dim = indexer.k_cache.kv_cache[blocks], indexer.head_dim
+            flat, size = cache.flatten(1), cache.shape[1] * indexer.head_dim
+            values = flat[:, :size].reshape(-1, dim).view(torch.float8_e4m3fn).float()
+            scales = flat[:, size:].contiguous().view(torch.float32).reshape(-1, 1)
+            found[i] = (values * scales)[first:last].cpu()
+    return found
+
+
+def test_late_keys_are_those_that_layers_make(under: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to another order of sums. A context of less than k tokens, all of which are chosen: what each layer is given is the same."""
+    made = []
+    for replayed in (True, False):
+        if not replayed:
+            monkeypatch.setattr(GraphSets, "captured", lambda sets, desc: desc.cg_mode == sets._modes.NONE)
+            monkeypatch.setattr(GraphSets, "capture", lambda sets, desc: False)
+        under.reset()
+        under.put(Mode.ON, PATTERN, sample_rows=0)
+        name = under.start(prompts(17, 300)[0], 60)
+        while under.scheduled(name).num_output_tokens < 50:
+            under.step()
+        made.append((keys(under, name, 301, 345), under.finish([name])[0].tokens))
+    (late, tokens), (own, expected) = made
+    assert tokens == expected
+    for site, wanted in own.items():
+        assert wanted.abs().amax(1).min() > 0
+        torch.testing.assert_close(late[site], wanted, rtol=0.13, atol=0.03)  # a step of fp8
+        assert (late[site] != wanted).float().mean() < 0.03
+
+
 def test_prefill_time_is_told_by_part(under: Engine) -> None:
     before = under.state.prefill_full
     for _ in range(20):

@@ -27,7 +27,7 @@ class Indexer(NamedTuple):
     """One layer's indexer."""
 
     weight: torch.Tensor
-    """(dim or more, hidden) bfloat16, contiguous; its first dim rows are the key's."""
+    """(dim or more, hidden) bfloat16, contiguous, hidden a multiple of 8; its first dim rows are the key's."""
     norm_weight: torch.Tensor
     """(dim,) float32"""
     norm_bias: torch.Tensor
@@ -78,6 +78,8 @@ def check(indexers: Sequence["Indexer"]) -> None:
     dim = first.norm_weight.shape[0]
     if dim & (dim - 1) or dim < 16:
         raise ValueError(f"norm_weight: {dim} dimensions; expected a power of two, at least 16")
+    if first.weight.shape[1] % 8:
+        raise ValueError(f"weight: {first.weight.shape[1]} inputs; expected a multiple of 8, which can be read at once")
     for i, x in enumerate(indexers):
         if x.weight.dtype != torch.bfloat16 or x.weight.shape != first.weight.shape or not x.weight.is_contiguous():
             raise ValueError(

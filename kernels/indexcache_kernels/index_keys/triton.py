@@ -33,6 +33,7 @@ def index_keys_kernel(  # type: ignore[no-untyped-def]
     BLOCK: tl.constexpr,  # tokens in a block of the cache
     INTERLEAVED: tl.constexpr,
     FACTOR: tl.constexpr,
+    WHOLE: tl.constexpr,  # HIDDEN is a multiple of BK
     BT: tl.constexpr,
     BK: tl.constexpr,
 ):
@@ -51,9 +52,14 @@ def index_keys_kernel(  # type: ignore[no-untyped-def]
     b_key = tl.zeros([BT, DIM], dtype=tl.float32)
     for i_k in range(0, HIDDEN, BK):
         o_k = i_k + tl.arange(0, BK)
-        m_k = o_k < HIDDEN
-        b_x = tl.load(p_hidden + o_t[:, None] * HIDDEN + o_k[None, :], mask=m_t[:, None] & m_k[None, :], other=0.0)
-        b_w = tl.load(p_weight + o_d[None, :] * HIDDEN + o_k[:, None], mask=m_k[:, None], other=0.0)
+        # What is read at an address that was read itself could lie anywhere; all of it begins where PyTorch allocates.
+        p_x = tl.multiple_of(p_hidden + (o_t[:, None] * HIDDEN + o_k[None, :]), [16, 16])
+        p_w = tl.multiple_of(p_weight + (o_d[None, :] * HIDDEN + o_k[:, None]), [16, 16])
+        if WHOLE:
+            b_x, b_w = tl.load(p_x, mask=m_t[:, None], other=0.0), tl.load(p_w)
+        else:
+            b_x = tl.load(p_x, mask=m_t[:, None] & (o_k < HIDDEN)[None, :], other=0.0)
+            b_w = tl.load(p_w, mask=(o_k < HIDDEN)[:, None], other=0.0)
         b_key += tl.dot(b_x.to(FACTOR), b_w.to(FACTOR))
     b_key = b_key.to(tl.bfloat16).to(tl.float32)
 
@@ -106,6 +112,7 @@ def index_keys_triton(table: torch.Tensor, calls: torch.Tensor, like: Indexer, p
     if not tokens or not layers:
         return
     rows = min(max(triton.next_power_of_2(tokens), 16), 64)
+    hidden, step = like.weight.shape[1], 128
     index_keys_kernel[(layers, triton.cdiv(tokens, rows))](
         table,
         calls,
@@ -117,14 +124,15 @@ def index_keys_triton(table: torch.Tensor, calls: torch.Tensor, like: Indexer, p
         rope.table.stride(0),
         like.cache.stride(0),
         rope.eps,
-        HIDDEN=like.weight.shape[1],
+        HIDDEN=hidden,
         DIM=like.norm_weight.shape[0],
         HALF=rope.table.shape[1] // 2,
         BLOCK=like.cache.shape[1],
         INTERLEAVED=rope.interleaved,
         FACTOR=tl.bfloat16 if positions.is_cuda else tl.float32,  # Triton's interpreter multiplies bfloat16 as integers
+        WHOLE=hidden % step == 0,
         BT=rows,
-        BK=128,
+        BK=step,
         num_warps=4,
         num_stages=4,
     )

@@ -104,6 +104,10 @@ def test_the_scale_is_a_power_of_two_that_leaves_nothing_out() -> None:
             lambda c: c._replace(indexers=[x._replace(cache=x.cache[:, :, 1:]) for x in c.indexers]),
             "cache of indexer 0: .* expected .blocks",
         ),
+        (
+            lambda c: c._replace(indexers=[x._replace(weight=x.weight[:, 1:]) for x in c.indexers]),
+            "weight: 255 inputs; expected a multiple",
+        ),
         (lambda c: c._replace(indexers=[x._replace(norm_weight=x.norm_weight[:100]) for x in c.indexers]), "norm_weight: 100 dimensions"),
     ],
 )

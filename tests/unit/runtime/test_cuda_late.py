@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from indexcache_kernels.index_keys.triton import table_of
+from indexcache_kernels.index_keys import triton as kernel
 from indexcache_runtime.vllm.architectures.deepseek_v32.late import Late
 
 from tests.unit.runtime.cuda_standins import KEY, DeepseekV32Attention, launches, pretend
@@ -38,7 +38,7 @@ def test_the_last_shared_layer_makes_all_keys(layers: list[DeepseekV32Attention]
         assert launches == []
         hidden += ran(late, (4,))
         ((table, calls, like, positions, rope),) = launches
-    assert torch.equal(table, table_of(late._indexers))
+    assert torch.equal(table, kernel.table_of(late._indexers))
     assert calls[0].tolist() == [1, 3, 4]
     assert calls[1].tolist() == [x.data_ptr() for x in hidden]
     assert like is late._indexers[0]
@@ -61,6 +61,20 @@ def test_a_captured_launch_reads_the_addresses_of_the_capture(layers: list[Deeps
     assert launches[1][1] is warm
     assert warm[1].tolist() == [x.data_ptr() for x in hidden]
     assert torch.equal(kept.hidden[2], hidden[1])
+
+
+def test_what_it_compiles_first_writes_nowhere(layers: list[DeepseekV32Attention], monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[torch.Tensor] = []
+    calls_of = kernel.calls_of
+
+    def watched(sites: Any, hidden: Any, slots: Any) -> Any:
+        made.extend(slots)
+        return calls_of(sites, hidden, slots)
+
+    monkeypatch.setattr(kernel, "calls_of", watched)
+    Late(layers, 8).warm()
+    assert [len(launch[3]) for launch in launches] == [16, 32, 64]
+    assert all((slots == -1).all() for slots in made)
 
 
 def test_leaders_write_where_nobody_else_does(layers: list[DeepseekV32Attention]) -> None:

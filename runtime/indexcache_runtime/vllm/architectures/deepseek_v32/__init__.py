@@ -57,6 +57,7 @@ class Cuda:
         self._plan: StepPlan | None = None
         self._told: tuple[Held, int] | None = None
         self._sites[0].warm()
+        self._late.warm()
         self._runner, self._prepare = runner, runner.prepare_inputs
         runner.prepare_inputs = self._prepared
 

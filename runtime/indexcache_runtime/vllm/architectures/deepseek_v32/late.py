@@ -62,6 +62,15 @@ class Late:
         self.kept: Kept | None = None
         """Of the graph that is being captured."""
 
+    def warm(self) -> None:
+        """Have the kernel compiled for all numbers of tokens, by tokens that have no slot."""
+        for tokens in (16, 32, 64):
+            weight = self._indexers[0].weight
+            hidden = weight.new_zeros((tokens, weight.shape[1]))
+            nowhere = torch.full((tokens,), -1, dtype=torch.int64, device=weight.device)
+            calls = torch.tensor(kernel.calls_of([0], [hidden], [nowhere]), device=weight.device)
+            kernel.index_keys_triton(self._table, calls, self._indexers[0], torch.zeros_like(nowhere), self._rope)
+
     @contextmanager
     def opened(self, pattern: str) -> Iterator[Kept]:
         """Under this pattern a graph is captured meanwhile; its layers run first without it, and then as it is captured."""
