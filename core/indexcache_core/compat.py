@@ -65,6 +65,8 @@ FLAGS = (
     Flag(("--enable-dbo",), "micro-batches share one buffer of index sets"),
     Flag(("--ubatch-size",), "micro-batches share one buffer of index sets", ("0", "1")),
     Flag(("--kv-offloading-size",), "KV made under reuse must not leave the engine"),
+    Flag(("--cpu-offload-gb",), "weights that are not on the device all the time were never tried", ("0",)),
+    Flag(("--offload-group-size",), "weights that are not on the device all the time were never tried", ("0",)),
     Flag(("--ec-transfer-config",), "an engine that shares its encoder's work was never tried"),
     Flag(("--enable-sleep-mode",), "waking up would lose the sites' state"),
     Flag(("--kv-cache-dtype",), "keys and values of another type than the model's were never tried", CACHE_TYPES),

@@ -237,9 +237,9 @@ class DeviceUse(Model):
     """What switching holds on each device, beside what the engine holds without it."""
 
     graph_bytes: int = 0
-    """CUDA graphs of the pattern in force or last in force."""
+    """CUDA graphs of the pattern in force or last in force, or those that measured steps in shadow are replayed from."""
     graphs_of: str = ""
-    """That pattern. What is told here comes with a step's output, so right after a change it is of the pattern before."""
+    """That pattern; in shadow all Full. What is told here comes with a step's output: right after a change it is of the pattern before."""
     scratch_bytes: int = 0
     """Measurement, at its peak."""
     graphs: int = 0

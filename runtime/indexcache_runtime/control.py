@@ -103,6 +103,11 @@ class Control:
         """The model's sites."""
         return self._probe.sites
 
+    @property
+    def replayed_tokens(self) -> int:
+        """See Probe."""
+        return self._probe.replayed_tokens
+
     def pace(self) -> Pace:
         """Which steps are to be measured and timed, for who schedules them."""
         return Pace(self._probe.graphed_tokens, self._probe.timed)

@@ -50,7 +50,7 @@ class StepPlan:
     timed: bool = False
     """Take the time of the step's parts. Only where the adapter can, and for steps that no CUDA graph runs."""
     replayed: bool = False
-    """It is of so few tokens that CUDA graphs replay it, if there are any: then what is measured is what they keep."""
+    """It is of so few tokens that one CUDA graph replays it, if there is room for one: then what is measured is what that keeps."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ class Probe:
     reasons: tuple[str, ...] = ()
     graphed_tokens: int = 0
     """Steps of at most so many tokens may be replayed from CUDA graphs. 0: no step is."""
+    replayed_tokens: int = 0
+    """Steps of decode of at most so many tokens are replayed from one whole graph."""
     timed: bool = False
     """Whether the time of a step's parts can be taken."""
 
@@ -118,6 +120,11 @@ class Adapter(Protocol):
 
     @property
     def graphed_tokens(self) -> int:
+        """See Probe."""
+        ...
+
+    @property
+    def replayed_tokens(self) -> int:
         """See Probe."""
         ...
 

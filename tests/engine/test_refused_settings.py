@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from indexcache_runtime.vllm.refusals import SINGLE, of_config
+from indexcache_runtime.vllm.refusals import OFFLOADED, SINGLE, of_config
 
 from tests.conformance.engine import Engine
 
@@ -15,6 +15,7 @@ SETTINGS: list[tuple[str, Any, str]] = [
     ("parallel_config.ubatch_size", 2, "--enable-dbo"),
     ("parallel_config.distributed_executor_backend", "ray", "--distributed-executor-backend"),
     ("attention_config.hisparse_config", object(), "hisparse_config"),
+    *((f"offload_config.{part}.{field}", 2, flag) for part, field, flag in OFFLOADED),
     ("cache_config.cache_dtype", "fp8", "--kv-cache-dtype"),
     ("model_config.enable_sleep_mode", True, "--enable-sleep-mode"),
     ("lora_config", object(), "--enable-lora"),

@@ -80,6 +80,8 @@ def check(indexers: Sequence["Indexer"]) -> None:
         raise ValueError(f"norm_weight: {dim} dimensions; expected a power of two, at least 16")
     if first.weight.shape[1] % 8:
         raise ValueError(f"weight: {first.weight.shape[1]} inputs; expected a multiple of 8, which can be read at once")
+    if len({x.weight.data_ptr() for x in indexers}) < len(indexers):
+        raise ValueError("weight: indexers share one; expected each to have its own, in its place all the time")
     for i, x in enumerate(indexers):
         if x.weight.dtype != torch.bfloat16 or x.weight.shape != first.weight.shape or not x.weight.is_contiguous():
             raise ValueError(
@@ -88,6 +90,8 @@ def check(indexers: Sequence["Indexer"]) -> None:
         for name, norm in (("norm_weight", x.norm_weight), ("norm_bias", x.norm_bias)):
             if norm.shape != (dim,) or norm.dtype != torch.float32:
                 raise ValueError(f"{name} of indexer {i}: {tuple(norm.shape)} {norm.dtype}; expected ({dim},) float32")
+        if x.weight.data_ptr() % 16:
+            raise ValueError(f"weight of indexer {i}: at {x.weight.data_ptr():#x}; expected a multiple of 16 bytes")
         layout = x.cache.shape[1:], x.cache.stride()
         if x.cache.dtype != torch.uint8 or x.cache.shape[2] != dim + 4 or layout != (first.cache.shape[1:], first.cache.stride()):
             raise ValueError(f"cache of indexer {i}: {tuple(x.cache.shape)} {x.cache.dtype}; expected (blocks, tokens, {dim + 4}) uint8")

@@ -90,7 +90,7 @@ def index_keys_kernel(  # type: ignore[no-untyped-def]
     at = slot % BLOCK
     p_values = a_cache.to(tl.pointer_type(tl.float8e4nv))
     p_scales = a_cache.to(tl.pointer_type(tl.float32))
-    b_fp8 = (b_key / scale[:, None]).to(tl.float8e4nv)
+    b_fp8 = tl.math.div_rn(b_key, scale[:, None]).to(tl.float8e4nv)
     tl.store(p_values + (o_block + at * DIM)[:, None] + o_d[None, :], b_fp8, mask=m_slot[:, None])
     tl.store(p_scales + (o_block + BLOCK * DIM) // 4 + at, scale, mask=m_slot)
 
@@ -133,6 +133,6 @@ def index_keys_triton(table: torch.Tensor, calls: torch.Tensor, like: Indexer, p
         WHOLE=hidden % step == 0,
         BT=rows,
         BK=step,
-        num_warps=4,
+        num_warps=8 if rows == 64 else 4,
         num_stages=4,
     )

@@ -61,11 +61,13 @@ class Held(NamedTuple):
 class GraphSets:
     """One worker's graphs."""
 
-    def __init__(self, runner: Any, keeping: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
-        """keeping: what is captured meanwhile keeps what measuring needs, where it says."""
+    def __init__(
+        self, runner: Any, keeping: Callable[[], contextlib.AbstractContextManager[Any]], holds: Callable[[str], int] = lambda _: 0
+    ) -> None:
+        """keeping: what is captured meanwhile keeps what measuring needs, where it says. holds: bytes of what a pattern's graphs keep."""
         from vllm.config import CUDAGraphMode
 
-        self._runner, self._modes, self._keeping = runner, CUDAGraphMode, keeping
+        self._runner, self._modes, self._keeping, self._holds = runner, CUDAGraphMode, keeping, holds
         self._manager = runner.cudagraph_manager
         self.lock = threading.Lock()
         """Held while a graph is captured, and by whoever waits for a step's output."""
@@ -98,6 +100,11 @@ class GraphSets:
         return max((d.num_tokens for descs in self._manager._capture_descs.values() for d in descs), default=0)
 
     @property
+    def replayed_tokens(self) -> int:
+        """Steps of decode of at most so many tokens are replayed from one whole graph."""
+        return max((d.num_tokens for d in self._wanted), default=0)
+
+    @property
     def held(self) -> Held:
         """The pattern's graphs."""
         return Held(self._bytes, self._kept or "", len(self._graphs), len(self._wanted) if SHARED in (self.pattern or "") else 0)
@@ -128,11 +135,12 @@ class GraphSets:
 
         self._graphs, self._entries, self._captured, self._bytes = {}, {}, {}, 0
         self._put(self._graphs, self._entries)  # nobody holds the old ones from here on
+        torch.cuda.synchronize()  # a replay may be under way still
         self._left = self._wanted.copy()
         self._kept, self._pool = pattern, torch.cuda.graph_pool_handle()
         gc.collect()
         torch.cuda.empty_cache()  # gives a pool without graphs back
-        self._refused = not self._room()
+        self._refused = not self._room(SPARE_BYTES + self._holds(pattern))
 
     @property
     def full(self) -> Any:
@@ -198,8 +206,8 @@ class GraphSets:
         self._captured[desc] = kept
         return True
 
-    def _room(self) -> bool:
-        """Whether every rank has memory to spare."""
+    def _room(self, needed: int) -> bool:
+        """Whether every rank has so many bytes to spare."""
         import torch
         from vllm.distributed.parallel_state import get_tp_group
 
@@ -208,12 +216,12 @@ class GraphSets:
         free = torch.tensor([torch.cuda.mem_get_info()[0] - own], dtype=torch.int64)
         if (group := get_tp_group()).world_size > 1:
             torch.distributed.all_reduce(free, op=torch.distributed.ReduceOp.MIN, group=group.cpu_group)
-        if free.item() < SPARE_BYTES:
+        if free.item() < needed:
             logger.warning(
                 "indexcache: %.1f GiB of device memory to spare, %.1f needed for a pattern's CUDA graphs: steps under it run without; "
                 "lower --gpu-memory-utilization",
                 free.item() / 2**30,
-                SPARE_BYTES / 2**30,
+                needed / 2**30,
             )
             return False
         return True

@@ -128,6 +128,7 @@ def _probe(core: Any, found: str) -> Probe:
             tuple(Site.model_validate(s) for s in a["sites"]),
             tuple(a["reasons"]),
             graphed_tokens=a["graphed_tokens"],
+            replayed_tokens=a["replayed_tokens"],
             timed=a["timed"],
         )
         for a in answers

@@ -22,6 +22,8 @@ SINGLE = (
     ("_api_process_count", "--api-server-count", "vLLM merges the metrics of several servers without those of reuse"),
 )
 """Fields of a ParallelConfig, their flags, and why they must be 1."""
+OFFLOADED = (("uva", "cpu_offload_gb", "--cpu-offload-gb"), ("prefetch", "offload_group_size", "--offload-group-size"))
+"""Parts and fields of an OffloadConfig, and their flags."""
 RUST_FRONTEND = "VLLM_USE_RUST_FRONTEND"
 
 
@@ -61,6 +63,10 @@ def of_config(config: Any, environment: Mapping[str, str] = os.environ) -> list[
         reasons.append("--enable-dbo: set; micro-batches would read one another's chosen positions, remove it")
     if getattr(getattr(config, "attention_config", None), "hisparse_config", None) is not None:
         reasons.append("--attention-config hisparse_config: set; its caches are bound to leaders at start-up, remove it")
+    offload = getattr(config, "offload_config", None)
+    for part, field, flag in OFFLOADED:
+        if found := getattr(getattr(offload, part, None), field, 0):
+            reasons.append(f"{flag}: {found}; weights that are not on the device all the time were never tried, remove it")
     if getattr(config, "lora_config", None) is not None:
         reasons.append("--enable-lora: set; what was measured and probed on one adapter says nothing of another, remove it")
     if (cache := str(config.cache_config.cache_dtype)) not in CACHE_TYPES:

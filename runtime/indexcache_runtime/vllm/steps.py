@@ -71,11 +71,9 @@ class Steps:
             seconds = self._control.ended()
             requests = len(scheduler_output.num_scheduled_tokens)
             self._pace.took(tokens, requests, seconds, wanted=getattr(scheduler_output, WANTED, False))
+            told = self._take(plan, measured) if plan is not None and measured is not None else 0.0
             if plan is not None and plan.rows:
-                price = getattr(scheduler_output, CHOOSING, 0.0) + (self._take(plan, measured) if measured is not None else 0.0)
-                self._pace.price(tokens, price, seconds)
-            elif plan is not None and measured is not None:
-                self._take(plan, measured)
+                self._pace.price(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
         return self._update(scheduler_output, model_runner_output)
 
     def _take(self, plan: StepPlan, measured: Measured) -> float:
@@ -144,7 +142,7 @@ class Steps:
 
     def _plan(self, output: Any, behaviour: Behaviour, *, reusable: bool) -> StepPlan | None:
         tokens = output.total_num_scheduled_tokens
-        timed, replayed = self._pace.time(tokens), tokens <= self._pace.graphed_tokens
+        timed, replayed = self._pace.time(tokens), tokens <= self._control.replayed_tokens
         rows: tuple[Row, ...] = ()
         if reusable and behaviour.sample_rows and not timed and self._pace.measure(tokens, len(output.num_scheduled_tokens)):
             most = min(behaviour.sample_rows, REPLAYED_ROWS) if replayed else behaviour.sample_rows

@@ -50,7 +50,7 @@ def attach(wrapper: Any) -> dict[str, Any]:
         reason = f"{name}: {type(e).__name__}: {e}; the engine's log has its traceback; please report it"
         return asdict(Probe(", ".join(declared), reasons=(reason,)))
     Worker(wrapper, adapter).install()
-    probe = Probe(", ".join(declared), graphed_tokens=adapter.graphed_tokens, timed=adapter.timed)
+    probe = Probe(", ".join(declared), graphed_tokens=adapter.graphed_tokens, replayed_tokens=adapter.replayed_tokens, timed=adapter.timed)
     return {**asdict(probe), "sites": [site.model_dump() for site in adapter.sites]}
 
 

@@ -25,7 +25,17 @@ class FlashMLASparseImpl:
 
     def __init__(self, number: int) -> None:
         self.index_group, self.index_group_index = SimpleNamespace(num_layers=1, name=number), 0
-        self.topk_indices_buffer: torch.Tensor | None = None
+        self._buffer: torch.Tensor | None = None
+        self._indexer: Any = None
+
+    @property
+    def topk_indices_buffer(self) -> torch.Tensor | None:
+        """Until it is set it is the indexer's."""
+        return self._buffer if self._indexer is None else self._indexer.topk_indices_buffer
+
+    @topk_indices_buffer.setter
+    def topk_indices_buffer(self, buffer: torch.Tensor) -> None:
+        self._buffer, self._indexer = buffer, None
 
 
 class Projection:
@@ -44,7 +54,6 @@ class DeepseekV32Attention:
     def __init__(self, number: int, buffer: torch.Tensor) -> None:
         self.number, self.topk_indices_buffer, self.skip_topk, self.chose = number, buffer, False, 0
         self.impl = FlashMLASparseImpl(number)
-        self.impl.topk_indices_buffer = buffer
         self.rotary_emb = SimpleNamespace(cos_sin_cache=torch.zeros((9, 2)))
         self.indexer_rope_emb = SimpleNamespace(cos_sin_cache=torch.zeros((9, 4)))
         self.q_a_layernorm = SimpleNamespace(weight=torch.zeros(KEY))
@@ -60,8 +69,10 @@ class DeepseekV32Attention:
             k_cache=SimpleNamespace(kv_cache=self.cache, uses_shuffled_layout=False, prefix="keys"),
             indexer_op=SimpleNamespace(topk_backend="auto"),
             wk_weights_proj=Projection(),
+            topk_indices_buffer=buffer,
             wq_b=lambda q: (q.repeat(1, HEADS), None),
         )
+        self.impl._indexer = self.indexer
 
     def forward(self, positions: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """The indexer's query and weights are made only where it runs."""

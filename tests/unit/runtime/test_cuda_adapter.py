@@ -81,6 +81,8 @@ def replay(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan)
         cuda.begin(plan)
         r.prepare_inputs()
         with cuda._keeping() as graphs.replayed:
+            forward(layers)  # vLLM runs it once before it captures
+            patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
             forward(layers)
         cuda.ran()
         pending = cuda.take()

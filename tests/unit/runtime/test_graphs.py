@@ -183,6 +183,15 @@ def test_without_memory_to_spare_a_pattern_runs_without_graphs(sets: GraphSets, 
     assert dispatch(sets, FULL[0]) == (FULL[0], False)
 
 
+def test_what_a_patterns_graphs_hold_must_be_to_spare_too(sets: GraphSets, free: list[int]) -> None:
+    sets._holds = lambda pattern: pattern.count("S") << 30
+    free[0] = 4 << 30
+    sets.use("FSSS", eager=False)
+    assert dispatch(sets, FULL[0])[1]
+    sets.use("FSFF", eager=False)
+    assert not dispatch(sets, FULL[0])[1]
+
+
 def test_what_the_largest_step_takes_is_not_to_spare(sets: GraphSets, free: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     free[0] = 3 << 30
     stats = {"allocated_bytes.all.peak": 70 << 30, "allocated_bytes.all.current": 68 << 30}
@@ -244,3 +253,4 @@ def test_an_engine_without_graphs(free: list[int]) -> None:
 
 def test_how_long_steps_are_replayed(sets: GraphSets) -> None:
     assert sets.graphed_tokens == 16
+    assert sets.replayed_tokens == 8

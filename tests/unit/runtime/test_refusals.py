@@ -57,6 +57,8 @@ def test_a_plain_dsa_engine_is_supported() -> None:
         ({"parallel_config__distributed_executor_backend": "ray"}, "--distributed-executor-backend"),
         ({"parallel_config__nnodes": 2}, "--nnodes"),
         ({"parallel_config__enable_dbo": True}, "--enable-dbo"),
+        ({"offload_config": SimpleNamespace(uva=SimpleNamespace(cpu_offload_gb=4.0))}, "--cpu-offload-gb"),
+        ({"offload_config": SimpleNamespace(prefetch=SimpleNamespace(offload_group_size=8))}, "--offload-group-size"),
         ({"parallel_config__use_ubatching": True}, "--enable-dbo"),
         ({"attention_config__hisparse_config": object()}, "hisparse_config"),
         ({"lora_config": object()}, "--enable-lora"),

@@ -109,7 +109,7 @@ class Step:
 class Generic:
     """An engine.Adapter."""
 
-    graphed_tokens = 0
+    graphed_tokens = replayed_tokens = 0
     timed = False
 
     def __init__(self, found: list[tuple[int, Any]], order: RequestOrder) -> None:

@@ -43,7 +43,7 @@ class Cuda:
         beside = Beside.of(first)
         k = first.indexer.topk_tokens
         self._rows, self._timer = Rows(buffer.device, k), Timer()
-        self._graphs = GraphSets(runner, self._keeping)
+        self._graphs = GraphSets(runner, self._keeping, lambda pattern: self._late.holds(pattern))
         self._late = Late([layer for _, layer in found], self._graphs.graphed_tokens)
         self._sites = [
             CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, beside, self._late)
@@ -70,6 +70,11 @@ class Cuda:
     def graphed_tokens(self) -> int:
         """See engine.Probe."""
         return self._graphs.graphed_tokens
+
+    @property
+    def replayed_tokens(self) -> int:
+        """See engine.Probe."""
+        return self._graphs.replayed_tokens
 
     @property
     def lock(self) -> Any:

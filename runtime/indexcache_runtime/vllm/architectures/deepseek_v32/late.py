@@ -71,6 +71,12 @@ class Late:
             calls = torch.tensor(kernel.calls_of([0], [hidden], [nowhere]), device=weight.device)
             kernel.index_keys_triton(self._table, calls, self._indexers[0], torch.zeros_like(nowhere), self._rope)
 
+    def holds(self, pattern: str) -> int:
+        """Bytes of the inputs that the largest graph of a pattern holds."""
+        layer, weight = self._layers[0], self._indexers[0].weight
+        each = weight.shape[1] + layer.q_a_layernorm.weight.shape[0]
+        return int(self._tokens * pattern.count(SHARED) * each * weight.element_size())
+
     @contextmanager
     def opened(self, pattern: str) -> Iterator[Kept]:
         """Under this pattern a graph is captured meanwhile; its layers run first without it, and then as it is captured."""
@@ -78,7 +84,7 @@ class Late:
         leading = leaders(pattern)
         self._shared, self._captured = [i for i, letter in enumerate(pattern) if letter == SHARED], None
         followed = {leading[i] for i in self._shared}
-        own = self._layers[0].topk_indices_buffer
+        own, readers = self._layers[0].topk_indices_buffer, [getattr(layer.impl, "_indexer", None) for layer in self._layers]
         try:
             for i, leader in enumerate(leading):
                 if leader in followed:
@@ -88,8 +94,10 @@ class Late:
                 with torch.inference_mode():
                     kept.calls.copy_(torch.tensor(self._captured))
         finally:
-            for i in range(len(self._layers)):
+            for i, reader in enumerate(readers):
                 self._read(i, own)
+                if reader is not None:  # vLLM's attention asks its indexer for the buffer until it is given one
+                    self._layers[i].impl._indexer = reader
             self.kept, self._added = None, []
         kept.let_go()
 
@@ -108,7 +116,8 @@ class Late:
     def add(self, site: int, positions: torch.Tensor, hidden: torch.Tensor, slots: torch.Tensor) -> None:
         """A Shared layer ran. positions, slots: (tokens,) int64; hidden: (tokens, hidden). The last one makes all keys."""
         assert self.kept is not None
-        self.kept.hidden[site] = hidden = hidden.contiguous()
+        hidden = hidden.contiguous()
+        self.kept.hidden[site] = hidden = hidden.clone() if hidden.data_ptr() % 16 else hidden
         self._added.append((site, hidden, slots))
         if len(self._added) < len(self._shared):
             return
@@ -118,6 +127,8 @@ class Late:
             self._captured = calls  # a captured copy would read them at each replay; they are put there after
         else:
             self.kept.calls = torch.tensor(calls, device=hidden.device)
+            self.kept.hidden.clear()  # the capture holds its own, and only those are the graph's
+            self.kept.q_c.clear()
         assert self.kept.calls is not None
         kernel.index_keys_triton(self._table, self.kept.calls, self._indexers[0], positions, self._rope)
 
