@@ -133,9 +133,9 @@ class GraphSets:
         """Forget the graphs of the pattern before."""
         import torch
 
+        torch.cuda.synchronize()  # a replay of them may be under way still
         self._graphs, self._entries, self._captured, self._bytes = {}, {}, {}, 0
         self._put(self._graphs, self._entries)  # nobody holds the old ones from here on
-        torch.cuda.synchronize()  # a replay may be under way still
         self._left = self._wanted.copy()
         self._kept, self._pool = pattern, torch.cuda.graph_pool_handle()
         gc.collect()
