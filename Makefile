@@ -34,7 +34,7 @@ lint: env ## ruff, mypy (strict), and that what is generated is current
 	@echo "mypy: tests, benchmarks" && $(BIN)/mypy --no-error-summary tests benchmarks
 
 .PHONY: unit
-unit: env ## Unit tests: pure, a minute
+unit: env ## Unit tests: pure, two minutes
 	@$(BIN)/pytest tests/unit -q
 
 .PHONY: engine

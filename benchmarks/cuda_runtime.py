@@ -92,25 +92,29 @@ def reuse(kind: str, arms: dict[str, Arm], layers: int) -> Turns:
     return Turns(kind, {"static": static, "on": on, "on measured": Setting(ours, lambda: ours.put("on", p), measures=True)})
 
 
-def rows(report: Report, taken: Turns, layers: int, measured: int) -> None:
-    """What should be 1."""
-    if "off" in taken.settings:
-        taken.row(report, "off_over_unpatched", "off", "unpatched", layers)
-        taken.row(report, "shadow_over_off", "shadow", "off", layers, {f"{taken.kind}_steps_measured": measured})
-    else:
-        taken.row(report, f"{taken.kind}_on_over_native", "on", "static", layers)
-        taken.row(report, "on_measured_over_on", "on measured", "on", layers, {f"{taken.kind}_steps_measured": measured})
+def ratios(report: Report, kind: str, arms: dict[str, Arm], layers: int) -> None:
+    """What should be 1, of prefill or of decode."""
+    ours = arms["ours"]
+    for group, pairs in (
+        (baseline, {"off_over_unpatched": ("off", "unpatched"), "shadow_over_off": ("shadow", "off")}),
+        (reuse, {f"{kind}_on_over_native": ("on", "static"), "on_measured_over_on": ("on measured", "on")}),
+    ):
+        taken, before = group(kind, arms, layers), ours.measured_steps(kind)
+        taken.warm_up(30_000)
+        for length, rounds in CONTEXTS.items():
+            if kind == "prefill":
+                taken.prefill(length, rounds)
+            else:
+                taken.decode(length, DECODES)
+            measured = {f"{kind}_steps_measured": ours.measured_steps(kind) - before}
+            for name, (over, under) in pairs.items():
+                taken.row(report, name, over, under, layers, **(measured if taken.settings[over].measures else {}))
 
 
 def prefill(report: Report) -> None:
     """Prefills in turns."""
     arms = start(report, SHORT, {"unpatched": 1, "static": 1, "ours": 1})
-    for group in (baseline, reuse):
-        taken, measured = group("prefill", arms, SHORT), arms["ours"].measured_steps("prefill")
-        taken.warm_up(30_000)
-        for length, rounds in CONTEXTS.items():
-            taken.prefill(length, rounds)
-            rows(report, taken, SHORT, arms["ours"].measured_steps("prefill") - measured)
+    ratios(report, "prefill", arms, SHORT)
     for arm in arms.values():
         arm.close()
 
@@ -120,12 +124,7 @@ def decode(report: Report) -> None:
     contexts = {"unpatched": 1, "static": 1, "ours": 1}
     layers = fitting(contexts, memory())
     arms = start(report, layers, contexts, batched=BATCHED)
-    for group in (baseline, reuse):
-        taken, measured = group("decode", arms, layers), arms["ours"].measured_steps("decode")
-        taken.warm_up(30_000)
-        for length in CONTEXTS:
-            taken.decode(length, DECODES)
-            rows(report, taken, layers, arms["ours"].measured_steps("decode") - measured)
+    ratios(report, "decode", arms, layers)
     cache(report, arms, layers)
     for arm in arms.values():
         arm.close()

@@ -88,7 +88,7 @@ class Turns:
         low, high = interval(of, len(pairs))
         return {"ratio": round(of(range(len(pairs))), 5), "low": low, "high": high}
 
-    def row(self, report: Report, name: str, over: str, under: str, layers: int, detail: dict[str, Any] | None = None) -> None:
+    def row(self, report: Report, name: str, over: str, under: str, layers: int, **detail: Any) -> None:
         """The worst ratio over contexts, and all of them; what the same code gave for the other kind stays in it, and counts."""
         lengths = dict.fromkeys(length for setting, length in self.seconds if setting == over)
         each = {f"{self.kind} {length}": self.ratio(over, under, length) | {"layers": layers} for length in lengths}
@@ -97,7 +97,6 @@ class Turns:
             for (setting, length), xs in self.seconds.items()
             if setting in (over, under)
         }
-        detail = detail or {}
         with report.alone():
             old = report.find(name, same_commit=True)
             if old is not None:

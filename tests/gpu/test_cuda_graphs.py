@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from indexcache_core.contract import Mode
+from indexcache_kernels.index_keys.cases import held
 from indexcache_runtime.pace import Pace
 from indexcache_runtime.vllm.graphs import GraphSets
 
@@ -148,12 +149,8 @@ def keys(under: Engine, name: str, first: int, last: int) -> dict[int, torch.Ten
     found = {}
     for i, letter in enumerate(PATTERN):
         if letter == "S":
-            indexer = under.model.model.layers[i].self_attn.indexer
-            cache, dim = indexer.k_cache.kv_cache[blocks], indexer.head_dim
-            flat, size = cache.flatten(1), cache.shape[1] * indexer.head_dim
-            values = flat[:, :size].reshape(-1, dim).view(torch.float8_e4m3fn).float()
-            scales = flat[:, size:].contiguous().view(torch.float32).reshape(-1, 1)
-            found[i] = (values * scales)[first:last].cpu()
+            cache = under.model.model.layers[i].self_attn.indexer.k_cache.kv_cache
+            found[i] = held(cache[blocks])[first:last].cpu()
     return found
 
 

@@ -73,16 +73,17 @@ def cases() -> dict[str, Case]:
     }
 
 
+def held(cache: torch.Tensor) -> torch.Tensor:
+    """The keys of all places of (blocks, tokens a block, dim + 4) uint8: (places, dim) float32."""
+    flat, dim = cache.flatten(1), cache.shape[2] - 4
+    values = flat[:, : cache.shape[1] * dim].reshape(-1, dim).view(torch.float8_e4m3fn).float()
+    scales = flat[:, cache.shape[1] * dim :].contiguous().view(torch.float32).reshape(-1, 1)
+    return values * scales
+
+
 def written(c: Case) -> list[torch.Tensor]:
     """What stands in the caches for the case's tokens, in each layer: (tokens with a slot, dim) float32."""
-    out = []
-    for indexer, slots in zip(c.indexers, c.slots, strict=True):
-        dim, places = indexer.norm_weight.shape[0], slots[slots >= 0]
-        flat = indexer.cache.flatten(1)
-        values = flat[:, : BLOCK * dim].reshape(-1, dim).view(torch.float8_e4m3fn).float()
-        scales = flat[:, BLOCK * dim :].contiguous().view(torch.float32).reshape(-1, 1)
-        out.append(values[places] * scales[places])
-    return out
+    return [held(indexer.cache)[slots[slots >= 0]] for indexer, slots in zip(c.indexers, c.slots, strict=True)]
 
 
 def untouched(c: Case, before: Case) -> bool:

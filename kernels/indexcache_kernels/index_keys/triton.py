@@ -14,6 +14,9 @@ import triton.language as tl
 
 from indexcache_kernels.index_keys import Indexer, Rope
 
+ROWS = (16, 32, 64)
+"""Tokens that a program takes: the kernel is compiled for each."""
+
 
 @triton.jit(do_not_specialize=["layers", "sites", "tokens"])  # type: ignore[untyped-decorator]
 def index_keys_kernel(  # type: ignore[no-untyped-def]
@@ -111,7 +114,7 @@ def index_keys_triton(table: torch.Tensor, calls: torch.Tensor, like: Indexer, p
     tokens, layers = positions.shape[0], calls.shape[1]
     if not tokens or not layers:
         return
-    rows = min(max(triton.next_power_of_2(tokens), 16), 64)
+    rows = next((rows for rows in ROWS if tokens <= rows), ROWS[-1])
     hidden, step = like.weight.shape[1], 128
     index_keys_kernel[(layers, triton.cdiv(tokens, rows))](
         table,

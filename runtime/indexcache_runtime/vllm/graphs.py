@@ -142,11 +142,6 @@ class GraphSets:
         torch.cuda.empty_cache()  # gives a pool without graphs back
         self._refused = not self._room(SPARE_BYTES + self._holds(pattern))
 
-    @property
-    def full(self) -> Any:
-        """vLLM's mode of whole graphs."""
-        return self._modes.FULL
-
     def replays(self, pattern: str) -> bool:
         """Whether there are whole graphs to replay under a pattern, or room to capture them for all that is known."""
         return bool(self._wanted) and not (self._refused and pattern == self._kept)
@@ -176,7 +171,7 @@ class GraphSets:
             return False
         runner, manager, breakable = self._runner, self._manager, self._manager.breakable_cg_runner
         wanted, pool = manager._capture_descs, manager.pool
-        keeping = self._keeping() if desc.cg_mode == self.full else contextlib.nullcontext()
+        keeping = self._keeping() if desc.cg_mode == self._modes.FULL else contextlib.nullcontext()
         with self.lock, _quietly(), _unregistered(), keeping as kept:
             torch.cuda.synchronize()
             torch.cuda.empty_cache()  # a capture does so too, and what that gives back is not the graph's

@@ -1,15 +1,13 @@
 """index_keys: the torch form against plain arithmetic, and the Triton kernel, in Triton's interpreter, against the torch form."""
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from indexcache_kernels.index_keys import index_keys
 from indexcache_kernels.index_keys.cases import BLOCK, Case, case, cases, untouched, written
+
+from tests.unit.kernels.interpreter import interpreted
 
 CASES = cases()
 SCRIPT = """
@@ -27,15 +25,10 @@ torch.save({name: [x.cache for x in c.indexers] for name, c in all.items()}, sys
 
 
 @pytest.fixture(scope="module")
-def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[torch.Tensor]]:
-    out = Path(tmp_path_factory.mktemp("interpreted"), "caches.pt")
-    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    child = [sys.executable, "-c", SCRIPT, str(out)]
-    done = subprocess.run(child, env=environment, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip() == "InterpretedFunction", done.stdout
-    caches: dict[str, list[torch.Tensor]] = torch.load(out)
-    return caches
+def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[torch.Tensor]]:
+    """What the kernel makes of the cases' caches."""
+    found: dict[str, list[torch.Tensor]] = interpreted(SCRIPT, tmp_path_factory.mktemp("interpreted") / "caches.pt")
+    return found
 
 
 def filled(c: Case) -> Case:
@@ -46,9 +39,9 @@ def filled(c: Case) -> Case:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_kernel_writes_what_the_reference_does(name: str, interpreted: dict[str, list[torch.Tensor]]) -> None:
+def test_the_kernel_writes_what_the_reference_does(name: str, caches: dict[str, list[torch.Tensor]]) -> None:
     expected = filled(CASES[name])
-    own = [indexer._replace(cache=cache) for indexer, cache in zip(CASES[name].indexers, interpreted[name], strict=True)]
+    own = [indexer._replace(cache=cache) for indexer, cache in zip(CASES[name].indexers, caches[name], strict=True)]
     found = CASES[name]._replace(indexers=own)
     for got, wanted in zip(written(found), written(expected), strict=True):
         off = (got - wanted).abs()
@@ -90,6 +83,11 @@ def test_the_scale_is_a_power_of_two_that_leaves_nothing_out() -> None:
     assert written(c)[0].abs().amax() / scales.max() <= 448
 
 
+def elsewhere(x: torch.Tensor) -> torch.Tensor:
+    """The same, where no vector of it can be read at once."""
+    return x.new_empty(x.numel() + 1)[1:].view_as(x).copy_(x)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -108,6 +106,8 @@ def test_the_scale_is_a_power_of_two_that_leaves_nothing_out() -> None:
             lambda c: c._replace(indexers=[x._replace(weight=x.weight[:, 1:]) for x in c.indexers]),
             "weight: 255 inputs; expected a multiple",
         ),
+        (lambda c: c._replace(indexers=c.indexers[:1] * 3), "weight: indexers share one"),
+        (lambda c: c._replace(indexers=[x._replace(weight=elsewhere(x.weight)) for x in c.indexers]), "expected a multiple of 16 bytes"),
         (lambda c: c._replace(indexers=[x._replace(norm_weight=x.norm_weight[:100]) for x in c.indexers]), "norm_weight: 100 dimensions"),
     ],
 )

@@ -44,7 +44,7 @@ class Cuda:
         k = first.indexer.topk_tokens
         self._rows, self._timer = Rows(buffer.device, k), Timer()
         self._graphs = GraphSets(runner, self._keeping, lambda pattern: self._late.holds(pattern))
-        self._late = Late([layer for _, layer in found], self._graphs.graphed_tokens)
+        self._late = Late([layer for _, layer in found], self._graphs.replayed_tokens)
         self._sites = [
             CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, beside, self._late)
             for i, (number, layer) in enumerate(found)
@@ -192,7 +192,7 @@ class Cuda:
     def _prepared(self, *args: Any, **kwargs: Any) -> Any:
         """In place of the runner's prepare_inputs: the batch's order is known."""
         batch = self._prepare(*args, **kwargs)
-        self._rows.prepared(batch, tapped=self._tapped)
+        self._rows.prepared(batch, tapped=self._tapped and self._plan is not None and self._plan.mode is Mode.SHADOW)
         if self._plan is not None and self._plan.timed:
             self._timer.mark("step")
         return batch

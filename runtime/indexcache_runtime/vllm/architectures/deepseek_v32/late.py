@@ -45,8 +45,8 @@ class Late:
     """One worker's."""
 
     def __init__(self, layers: Sequence[Any], tokens: int) -> None:
-        """layers: all with an indexer, in execution order. tokens: the most that a graph has. Raises ValueError for what the kernel does
-        not take."""
+        """layers: all with an indexer, in execution order. tokens: the most that a whole graph has. Raises ValueError for what the kernel
+        does not take."""
         self._indexers = [_indexer(layer.indexer) for layer in layers]
         check(self._indexers)
         first = layers[0]
@@ -64,7 +64,7 @@ class Late:
 
     def warm(self) -> None:
         """Have the kernel compiled for all numbers of tokens, by tokens that have no slot."""
-        for tokens in (16, 32, 64):
+        for tokens in kernel.ROWS:
             weight = self._indexers[0].weight
             hidden = weight.new_zeros((tokens, weight.shape[1]))
             nowhere = torch.full((tokens,), -1, dtype=torch.int64, device=weight.device)
