@@ -8,7 +8,7 @@ from indexcache_operator.api.spec import DeletionPolicy
 from indexcache_operator.model import Action, DeleteWorkload, ReleaseWorkload, RemoveFinalizer
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.fallback import at_baseline
-from indexcache_operator.plan.retreat import canary_released, drained, restored
+from indexcache_operator.plan.retreat import canary_released, restored
 
 PATIENCE = 60.0
 
@@ -28,7 +28,6 @@ def actions(c: Context) -> list[Action]:
     waiting = [w for w in at_baseline(look, status) if not (impatient and not retained(c) and w.split(" ")[0] in silent)]
     if waiting:
         return []
-    back = restored(look, status) and drained(c) and canary_released(look)
-    if not back and not impatient:
+    if not (restored(look, status) and canary_released(look)) and not impatient:
         return []
     return [ReleaseWorkload() if retained(c) else DeleteWorkload(), RemoveFinalizer()]

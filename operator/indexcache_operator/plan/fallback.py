@@ -18,7 +18,7 @@ from indexcache_operator.plan import check, flags, revision
 from indexcache_operator.plan.context import NOT_THE_PATTERNS_FAULT, Context, enter, reject, remember
 from indexcache_operator.plan.exposure import Targets
 from indexcache_operator.plan.look import OFF, Look, may_be_on, pod_status
-from indexcache_operator.plan.retreat import canary_released, drained, restored, returning_backends, returning_labels
+from indexcache_operator.plan.retreat import canary_released, restored, returning_backends, returning_labels
 
 
 def kills(look: Look, status: Status, kinds: dict[str, str]) -> list[Kill]:
@@ -57,7 +57,7 @@ def decide(c: Context) -> Status:
         return status.model_copy(update={"message": f"{cause}. Not yet at the baseline: {', '.join(waiting)}"})
     if not restored(look, status):
         return status.model_copy(update={"message": f"{cause}. All engines are at the baseline; waiting for the route to be accepted"})
-    if not drained(c) or not canary_released(look):
+    if not canary_released(look):
         seen = "the engines' counters still show traffic on the canary" if c.seen.reached is Reached.NO else "draining the canary"
         return status.model_copy(update={"message": f"{cause}. All engines are at the baseline; {seen}"})
     return finish(c)

@@ -2,7 +2,8 @@
 
 Each waits only for what keeps its Service from being empty: the route for a ready pod behind the baseline's Service, the canary's label for
 the sign that no gateway sends there any more. That sign is the engines' counters; where traffic is too little for them to tell,
-a while after the route was accepted without a sign to the contrary.
+a while after the route was accepted without a sign to the contrary. Once the canary's labels are off, nothing more is waited for: all pods
+stand behind the baseline's Service then, the counters would tell the two apart only after many more requests, and nobody would act on it.
 """
 
 from indexcache_core.evidence.traffic import Reached

@@ -86,6 +86,22 @@ def test_a_gateway_cut_off_while_falling_back_is_seen_and_engines_are_off_all_th
     assert world.failed_requests == 0
 
 
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_fallback_ends_when_the_canary_was_seen_without_traffic_and_is_out_of_its_service(crashed: bool) -> None:
+    """To see the same once more, by counters of pods that all stand behind the baseline's Service, would take a hundred requests."""
+    steps = {"strategy": {"shadow": {"minRequests": 20}, "steps": [{"weight": 50, "minDuration": "60s"}]}}
+    world = World(spec=spec(**steps), recall=good).until(Phase.CANARY)
+    world.wait(lambda w: w.status.step is not None and w.status.step.reached_at is not None)
+    world.rate, world.annotations["indexcache.dev/kill"] = 2, world.status.revision
+    world.wait(lambda w: w.status.phase is Phase.FALLING_BACK and any(p.canary for p in w.pods.values()))
+    world.wait(lambda w: not any(p.canary for p in w.pods.values()))
+    if crashed:
+        world.memory = None
+    world.until(Phase.FELL_BACK, looks=3)
+    assert world.failed_requests == 0
+    assert world.backends == world.original
+
+
 def test_an_unreachable_engine_is_killed_until_its_permit_has_lapsed() -> None:
     world = World(recall=good).until(Phase.CANARY)
     world.wait(lambda w: any("-canary" in b["name"] for b in w.backends))
