@@ -58,7 +58,7 @@ async def lost(installed: str, witness: Witness) -> AsyncIterator[Lost]:
         stage = Stage(witness, load, install.EXAMPLES, print)
         stage.begin()
         [pod] = await exposed(stage, "demo-alert", WEIGHT, _only_watched)
-        last, before = witness.looks[-1], time.monotonic()
+        last, before = next(look for look in reversed(witness.looks) if pod in look.states), time.monotonic()
         await kubectl.kubectl("-n", install.NAMESPACE, "delete", "pod", pod, "--wait=false")
         after = time.monotonic()
 
@@ -99,15 +99,16 @@ async def test_alerts_that_do_not_concern_the_revision_do_nothing(lost: Lost, en
     assert now["revision"] == status["revision"]
     assert "fallback" not in now
     moment = time.monotonic()
-    await lost.stage.witness.until("another look", lambda w: w.looks[-1].at > moment, within=5)
-    assert reusing(lost.stage.witness.looks[-1]) == now["canaryPods"]
+    goes_on = lambda w: w.looks[-1].at > moment and reusing(w.looks[-1]) == now["canaryPods"]  # noqa: E731
+    await lost.stage.witness.until("the canary still reusing", goes_on, within=5)
 
 
 async def test_after_a_fallback_tokens_are_those_of_an_engine_that_never_reused(lost: Lost, engines: Engines) -> None:
     stage, tables = lost.stage, [table(PAIRS, seed=SEED, index=i) for i in range(PROMPTS)]
     [canary], addresses = stage.witness.now.status["canaryPods"], await engines.pods()
     # The lost pod's replacement is one at least.
-    never = next(pod for pod, state in stage.witness.engines.items() if pod in addresses and not state.steps.reuse)
+    states = {pod: await engines.state(ip) for pod, ip in addresses.items()}
+    never = next(pod for pod, state in states.items() if not state.steps.reuse)
     under_reuse = await _ask(engines, addresses[canary], tables, first=True)
     assert {a.mode for a in under_reuse} == {Mode.ON.value}
 
