@@ -36,13 +36,14 @@ fi
 UV="$CACHE/tools/bin/uv"
 
 packages=(core kernels operator runtime testbed testbed/dsa_cpu)
-wanted=$(stamp requirements/all.txt "${packages[@]/%//pyproject.toml}" <(pwd))
+wanted=$(stamp requirements/all.txt scripts/env.sh "${packages[@]/%//pyproject.toml}" <(pwd))
 if [ "${2:-dev}" = dev ] && ! ready dev "$wanted"; then
   free=$(df -Pm "$CACHE" | awk 'NR==2 {print $4}')
   [ "$free" -gt 12000 ] || die "$free MB free in $CACHE; the environments, binaries and images want about 20 GB"
-  say "dev: about 170 packages, 6 GB (half a minute warm; a first download is 3 GB)"
+  say "dev: about 170 packages, 6 GB (a minute warm; a first download is 3 GB)"
   t=$SECONDS; rm -rf "$CACHE/env/dev"; "$UV" venv -q --python "$PYTHON" "$CACHE/env/dev"
-  "$UV" pip install -q --python "$CACHE/env/dev/bin/python" --require-hashes --no-deps -r requirements/all.txt
+  "$UV" pip install -q --python "$CACHE/env/dev/bin/python" --require-hashes --no-deps --compile-bytecode \
+    -r requirements/all.txt  # once here: where Python is told to write no bytecode, each start of vLLM would compile for eight seconds
   "$UV" pip install -q --python "$CACHE/env/dev/bin/python" --no-deps --no-build-isolation "${packages[@]/#/-e./}" ./testbed/vllm_name
   echo "$wanted" >"$CACHE/env/dev.stamp"; say "dev: ready in $((SECONDS - t)) s"
 fi
