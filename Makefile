@@ -6,6 +6,7 @@ BIN := $(CACHE)/env/dev/bin
 PY := $(BIN)/python
 TESTBED := $(BIN)/testbed
 export INDEXCACHE_CACHE := $(CACHE)
+export MYPY_CACHE_DIR := $(CACHE)/mypy
 
 .PHONY: help
 help: ## This list
