@@ -132,6 +132,11 @@ def after(looks: Sequence[Look], moment: float) -> list[Look]:
     return [look for look in looks if look.at > moment + 1.0]
 
 
+def heard(looks: Sequence[Look], engines: int = 3) -> list[Look]:
+    """Looks in which that many engines answered: on a busy machine one may be late."""
+    return [look for look in looks if len(look.states) == engines]
+
+
 def all_off(look: Look, engines: int = 3) -> bool:
     """Whether that many engines answered, and none reuses."""
     return len(look.states) == engines and not reusing(look)

@@ -6,9 +6,9 @@ import yaml
 from indexcache_core.contract import Mode
 from indexcache_testbed.scenario import install, kubectl
 from indexcache_testbed.scenario.stage import Stage
-from indexcache_testbed.scenario.watch import Look, Witness
+from indexcache_testbed.scenario.watch import reusing
 
-from tests.e2e.support import BASELINE, SELECTOR, Engines, Object, after, exposed, modes, restored
+from tests.e2e.support import BASELINE, SELECTOR, Engines, Object, after, exposed, heard, modes, restored
 
 CANARY_LABEL, BASELINE_LABEL = "indexcache.dev/canary", "indexcache.dev/baseline"
 
@@ -19,21 +19,18 @@ async def test_deleted_mid_canary_it_leaves_the_engines_at_the_baseline(stage: S
     moment = time.monotonic()
     await kubectl.kubectl("-n", install.NAMESPACE, "delete", "icr", install.ROLLOUT, "--timeout=90s", within=100)
     gone = time.monotonic()
-
-    def whole(w: Witness) -> list[Look]:
-        return [look for look in after(w.looks, gone) if len(look.states) == 3]
-
     await stage.witness.until("the end of the rollout", lambda w: not w.now.object, within=5)
     route = next(r.at for r in stage.witness.routes if r.at >= moment and set(_names(r.object)) == {BASELINE})
     assert route <= gone
-    await stage.witness.until("all engines' answers after its end", lambda w: bool(whole(w)), within=10)
-    # Reuse was off before the rollout was let go, and stayed so, by the engines' counters: one that is late to answer counts on meanwhile.
+    await stage.witness.until("all engines' answers after its end", lambda w: bool(heard(after(w.looks, gone))), within=10)
+    # Reuse was off by the time that the route was back, and stayed so, by the engines' counters too: one that is late to answer counts on.
+    assert not [look for look in after(stage.witness.looks, route) if reusing(look)]
     off = stage.off_since(moment)
     assert off is not None, stage.witness.describe()
     assert off <= gone
     assert stage.admitted_between(off, time.monotonic()) == 0
     # Engines are told to be off, not only stopped.
-    assert modes(whole(stage.witness)[-1]) == {Mode.OFF}, stage.witness.describe()
+    assert modes(heard(stage.witness.looks)[-1]) == {Mode.OFF}, stage.witness.describe()
     assert restored(stage)
     pods = await kubectl.items("pods", install.NAMESPACE, SELECTOR)
     assert [p["metadata"]["labels"].get(BASELINE_LABEL) for p in pods] == ["true"] * 3

@@ -8,9 +8,9 @@ import pytest_asyncio
 from indexcache_testbed.cluster import faults
 from indexcache_testbed.cluster.handle import Cluster
 from indexcache_testbed.scenario.stage import Stage
-from indexcache_testbed.scenario.watch import Seen, Witness, backends, reusing
+from indexcache_testbed.scenario.watch import Seen, Witness, backends
 
-from tests.e2e.support import all_off, annotate, exposed, held, restored
+from tests.e2e.support import all_off, annotate, exposed, heard, held, restored
 
 WEIGHT = 50
 ENOUGH = 200
@@ -63,7 +63,7 @@ async def test_a_fallback_past_the_gateway_is_total_all_the_same(stage: Stage) -
     # Proxies still send to the canary's Service: its engines answer at the baseline, and the operator knows that it is not over.
     await stage.witness.until("traffic seen on the canary", lambda w: "still show traffic on the canary" in _message(w), within=60)
     assert stage.witness.now.phase == "FallingBack"
-    assert not reusing(stage.witness.looks[-1])
+    assert all_off(heard(stage.witness.looks)[-1])
     await restore()
     await stage.witness.until_phase("FellBack", within=90)
     assert stage.witness.now.status["fallback"]["cause"] == "Killed"

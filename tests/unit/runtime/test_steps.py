@@ -45,7 +45,8 @@ def steps(scheduler: Scheduler) -> Steps:
     control = Control(Probe("x", sites, graphed_tokens=GRAPHED, replayed_tokens=REPLAYED), engine_version="0.33.0", runtime_version="1")
     flags = Flags(mode=Mode.ON, pattern="FSSS", sample_rows=ROWS)
     control.put(Desired(incarnation=control.incarnation, epoch=1, permit_seconds=600.0, flags=flags))
-    return Steps(control, scheduler, SimpleNamespace(enter=lambda taint: 0), "token", seed=1)  # type: ignore[arg-type]
+    blocks: Any = SimpleNamespace(enter=lambda taint: 0)
+    return Steps(control, scheduler, blocks, "token", seed=1)
 
 
 def step(steps: Steps, scheduler: Scheduler, requests: dict[str, int], measured: Measured | None = None) -> tuple[StepPlan, float | None]:
