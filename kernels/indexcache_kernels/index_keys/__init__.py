@@ -1,7 +1,7 @@
 """The keys of many indexers at once, into their caches: projected, normed, rotated, quantised.
 
 A layer that reuses another's choice reads no key of its own in the same step, so all such layers' keys of a step can be made together once
-the last of them has its input: one launch, where each layer by itself needs two for a few tokens.
+the last of them has its input: two launches, as each layer by itself needs for a few tokens.
 
 Of each token's input x, in layers of their own weights:
 

@@ -66,6 +66,7 @@ def cases() -> dict[str, Case]:
         "70 tokens, more than a program takes": case(70, seed=3),
         "neighbours are pairs": case(5, interleaved=True, seed=4),
         "a hidden size that is no multiple of a block": case(7, hidden=200, seed=5),
+        "many inputs, shared out unevenly": case(20, hidden=2176, seed=10),
         "64 dimensions, all turned": case(5, dim=64, half=32, seed=6),
         "one layer": case(5, layers=1, seed=7),
         "a table in bfloat16": plain._replace(rope=plain.rope._replace(table=plain.rope.table.bfloat16())),

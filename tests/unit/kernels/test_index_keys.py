@@ -14,9 +14,9 @@ SCRIPT = """
 import sys
 import torch
 from indexcache_kernels.index_keys.cases import cases
-from indexcache_kernels.index_keys.triton import calls_of, index_keys_kernel, index_keys_triton, table_of
+from indexcache_kernels.index_keys.triton import calls_of, index_keys_triton, project_kernel, table_of
 
-print(type(index_keys_kernel).__name__)
+print(type(project_kernel).__name__)
 for c in (all := cases()).values():
     calls = torch.tensor(calls_of(range(len(c.indexers)), c.hidden, c.slots))
     index_keys_triton(table_of(c.indexers), calls, c.indexers[0], c.positions, c.rope)
