@@ -13,6 +13,7 @@ import torch
 from indexcache_core.contract import Mode
 from indexcache_kernels.index_keys.cases import held
 from indexcache_runtime.pace import Pace
+from indexcache_runtime.vllm.architectures.deepseek_v32.late import Late
 from indexcache_runtime.vllm.graphs import GraphSets
 
 from tests.conformance.checks import differences
@@ -154,25 +155,37 @@ def keys(under: Engine, name: str, first: int, last: int) -> dict[int, torch.Ten
     return found
 
 
+def off_by(found: dict[int, torch.Tensor], wanted: dict[int, torch.Tensor]) -> float:
+    """The largest mean distance of a site's keys, as a share of what they are."""
+    assert found.keys() == wanted.keys()
+    assert all(key.abs().amax(1).min() > 0 for key in wanted.values())
+    return max(float((found[i] - wanted[i]).norm(dim=1).mean() / wanted[i].norm(dim=1).mean()) for i in wanted)
+
+
 def test_late_keys_are_those_that_layers_make(under: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to another order of sums. A context of less than k tokens, all of which are chosen: what each layer is given is the same."""
-    made = []
+    """Those of decode steps, late and by each layer itself, beside those of a prefill of the same tokens. A context of less than k tokens,
+    all of which are chosen, so that what layers are given differs by no more than the order of sums."""
+    asked, found = prompts(17, 300)[0], []
     for replayed in (True, False):
         if not replayed:
             monkeypatch.setattr(GraphSets, "captured", lambda sets, desc: desc.cg_mode == sets._modes.NONE)
             monkeypatch.setattr(GraphSets, "capture", lambda sets, desc: False)
         under.reset()
         under.put(Mode.ON, PATTERN, sample_rows=0)
-        name = under.start(prompts(17, 300)[0], 60)
+        name = under.start(asked, 60)
         while under.scheduled(name).num_output_tokens < 50:
             under.step()
-        made.append((keys(under, name, 301, 345), under.finish([name])[0].tokens))
-    (late, tokens), (own, expected) = made
-    assert tokens == expected
-    for site, wanted in own.items():
-        assert wanted.abs().amax(1).min() > 0
-        torch.testing.assert_close(late[site], wanted, rtol=0.13, atol=0.03)  # a step of fp8
-        assert (late[site] != wanted).float().mean() < 0.03
+        decoded = keys(under, name, 301, 345)
+        tokens = under.finish([name])[0].tokens
+        under.forget()
+        name = under.start([*asked, *tokens[:48]], 8)
+        while not under.scheduled(name).num_output_tokens:
+            under.step()
+        found.append(off_by(decoded, keys(under, name, 301, 345)))
+        under.finish([name])
+    late, own = found
+    assert late <= 1.5 * own + 0.01
+    assert own < 0.1
 
 
 def test_prefill_time_is_told_by_part(under: Engine) -> None:
@@ -245,6 +258,29 @@ def test_2000_switches_under_load_leave_memory_as_it_was(under: Engine) -> None:
     torch.cuda.synchronize()
     assert free - torch.cuda.mem_get_info()[0] < 64 << 20
     assert [len(a.tokens) for a in under.finish(names)] == [2100] * 32
+
+
+def test_no_graph_has_in_one_line_what_runs_at_once(under: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often PyTorch handed out all of its streams: none is captured on one to which the model forks work."""
+    from vllm.utils.torch_utils import aux_stream
+
+    captured_on: list[int] = []
+    add = Late.add
+
+    def added(late: Late, *args: Any) -> None:
+        if torch.cuda.is_current_stream_capturing():
+            captured_on.append(torch.cuda.current_stream().stream_id)
+        add(late, *args)
+
+    monkeypatch.setattr(Late, "add", added)
+    shared_expert = aux_stream()
+    assert shared_expert is not None
+    sides = {layer.self_attn.impl.index_group.side_stream.stream_id for layer in under.model.model.layers}
+    for pattern in ("FSSFS", "FFSSS", "FSFSF", "FSSSS") * 3:
+        under.put(Mode.ON, pattern, sample_rows=0)
+        under.ask([ASKED[5]], 16)
+    assert len({*captured_on}) > 8
+    assert not {*captured_on} & {shared_expert.stream_id, *sides}
 
 
 def test_a_pattern_that_is_replaced_frees_its_graphs(under: Engine) -> None:

@@ -14,12 +14,13 @@ import contextlib
 import gc
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from indexcache_core.pattern import SHARED
 
 from indexcache_runtime.vllm.hooks import Hook
+from indexcache_runtime.vllm.streams import Ring
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +63,18 @@ class GraphSets:
     """One worker's graphs."""
 
     def __init__(
-        self, runner: Any, keeping: Callable[[], contextlib.AbstractContextManager[Any]], holds: Callable[[str], int] = lambda _: 0
+        self,
+        runner: Any,
+        keeping: Callable[[], contextlib.AbstractContextManager[Any]],
+        holds: Callable[[str], int] = lambda _: 0,
+        streams: Callable[[str], Sequence[int]] = lambda _: (),
     ) -> None:
-        """keeping: what is captured meanwhile keeps what measuring needs, where it says. holds: bytes of what a pattern's graphs keep."""
+        """keeping: what is captured meanwhile keeps what measuring needs, where it says. holds: bytes of what a pattern's graphs keep.
+        streams: ids of those to which a model under a pattern forks work, the one with most work first."""
         from vllm.config import CUDAGraphMode
 
-        self._runner, self._modes, self._keeping, self._holds = runner, CUDAGraphMode, keeping, holds
-        self._manager = runner.cudagraph_manager
+        self._runner, self._modes, self._keeping, self._holds, self._streams = runner, CUDAGraphMode, keeping, holds, streams
+        self._manager, self._ring = runner.cudagraph_manager, Ring()
         self.lock = threading.Lock()
         """Held while a graph is captured, and by whoever waits for a step's output."""
         self.pattern: str | None = None
@@ -167,7 +173,7 @@ class GraphSets:
         """Capture a graph of the pattern in force. The sites are as the pattern says. False: there is no room for it."""
         import torch
 
-        if self._refused:
+        if self._refused or self.pattern is None:
             return False
         runner, manager, breakable = self._runner, self._manager, self._manager.breakable_cg_runner
         wanted, pool = manager._capture_descs, manager.pool
@@ -179,6 +185,7 @@ class GraphSets:
             manager._capture_descs, manager.pool = {desc.cg_mode: [desc]}, self._pool
             if breakable is not None:
                 breakable.graph_pool = self._pool
+            self._ring.turn(self._streams(self.pattern))
             try:
                 manager.capture(
                     runner.model,

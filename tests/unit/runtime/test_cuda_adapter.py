@@ -124,6 +124,17 @@ def test_reuse_measures_what_is_read_against_a_fresh_choice(engine: tuple[Cuda, 
     assert order.count("main waits for side") == 2
 
 
+def test_streams_of_the_shared_expert_and_of_leaders_are_told_for_graphs(
+    engine: tuple[Cuda, Any, list[DeepseekV32Attention]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vllm.utils.torch_utils.aux_stream", lambda: SimpleNamespace(stream_id=70))
+    cuda, _, layers = engine
+    assert cuda._streams("FSSF") == [70]
+    for layer in layers:
+        layer.impl.index_group.side_stream = SimpleNamespace(stream_id=layer.number)
+    assert cuda._streams("FSSF") == [70, 0, 3]
+
+
 @pytest.mark.parametrize(("mode", "pattern"), [(Mode.SHADOW, "FSFS"), (Mode.SHADOW, "FSSF"), (Mode.ON, "FSSF"), (Mode.ON, "FSFS")])
 def test_a_replayed_step_is_measured_as_any_other(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], mode: Mode, pattern: str) -> None:
     for _ in range(2):  # sites take turns

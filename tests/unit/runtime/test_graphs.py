@@ -1,6 +1,7 @@
 """Sets of CUDA graphs by pattern, with a stand-in for vLLM's graph manager: what is captured when, and whose graphs are in force."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import pytest
 import torch
 from indexcache_runtime.vllm import graphs
 from indexcache_runtime.vllm.graphs import GraphSets
+from indexcache_runtime.vllm.streams import Ring
 from vllm.config import CUDAGraphMode
 
 
@@ -239,6 +241,21 @@ def test_ranks_sum_up_in_a_buffer_that_is_registered_already(sets: GraphSets) ->
     dispatch(sets, FULL[0])
     assert during == [False]
     assert reducer._capture_registered
+
+
+def test_no_graph_is_captured_on_a_stream_that_the_pattern_uses(sets: GraphSets) -> None:
+    pool = itertools.cycle(range(6))
+    sets._ring = Ring(lambda: next(pool))
+    sets._streams = lambda pattern: [4, *range(pattern.count("F"))]
+    captured_on: list[int] = []
+    sets._manager.takes = lambda: captured_on.append(next(pool))
+    for pattern in ("FS", "FF", "FFFS") * 2:
+        sets.use(pattern, eager=False)
+        dispatch(sets, FULL[0])
+        sets.more()
+        assert captured_on
+        assert not {*captured_on} & {4, *range(pattern.count("F"))}
+        captured_on.clear()
 
 
 def test_an_engine_without_graphs(free: list[int]) -> None:

@@ -43,7 +43,7 @@ class Cuda:
         beside = Beside.of(first)
         k = first.indexer.topk_tokens
         self._rows, self._timer = Rows(buffer.device, k), Timer()
-        self._graphs = GraphSets(runner, self._keeping, lambda pattern: self._late.holds(pattern))
+        self._graphs = GraphSets(runner, self._keeping, lambda pattern: self._late.holds(pattern), self._streams)
         self._late = Late([layer for _, layer in found], self._graphs.replayed_tokens)
         self._sites = [
             CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, beside, self._late)
@@ -146,6 +146,13 @@ class Cuda:
         else:
             with self._rows.taps.opened():
                 yield Kept()
+
+    def _streams(self, pattern: str) -> list[int]:
+        """Those on which vLLM runs something beside the rest: a layer's shared expert, and what leaders' choices become in the cache."""
+        from vllm.utils.torch_utils import aux_stream
+
+        leading = [site.side_stream for site, letter in zip(self._sites, pattern, strict=True) if letter == FULL]
+        return [stream.stream_id for stream in (aux_stream(), *leading) if stream is not None]
 
     def _changed(self) -> DeviceUse | None:
         held = self._graphs.held, self._fixed_bytes + self._rows.scratch_bytes + self._late.bytes

@@ -1,8 +1,8 @@
-"""What Shared layers do in a step that a CUDA graph replays: their keys, all in one launch, once the last of them has its input.
+"""What Shared layers do in a step that a CUDA graph replays: their keys, all at once, when the last of them has its input.
 
 Nobody reads a Shared layer's key in the step that makes it, so it can be late. With few tokens a layer's own two kernels take some
-microseconds each time, unless another stream hides them, which depends on what else the device did before; one launch for all layers takes
-hardly more than one of those. Their sums are taken in another order, as those of another number of tokens are in vLLM: a key may differ
+microseconds each time, unless another stream hides them, which depends on what else the device did before; two launches for all layers take
+hardly more than those of one. Their sums are taken in another order, as those of another number of tokens are in vLLM: a key may differ
 by a step of fp8 from the one that the layer itself would write.
 
 What measuring needs of such a step is not copied: it lies where the graph left it until the next replay. So the inputs are held while the

@@ -41,7 +41,7 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
         "get_paged_mqa_logits_metadata": ("context_lens", "block_size", "num_sms"),
     },
     "vllm.model_executor.layers.indexer_topk": {"get_indexer_topk": ("backend",)},
-    "vllm.utils.torch_utils": {"weak_ref_tensor": ("tensor",)},
+    "vllm.utils.torch_utils": {"weak_ref_tensor": ("tensor",), "aux_stream": ()},
     "vllm.v1.worker.gpu.cudagraph_utils": {
         "ModelCudaGraphManager.capture": (
             "self", "model", "model_state", "input_buffers", "intermediate_tensors", "block_tables", "attn_groups", "kv_cache_config",

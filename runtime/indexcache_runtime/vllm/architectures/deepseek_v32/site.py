@@ -47,6 +47,11 @@ class CudaSite:
             self._consume(leader._group, place)
         self._set_choose()
 
+    @property
+    def side_stream(self) -> Any:
+        """On which its choice becomes places in the cache; None: beside nothing."""
+        return getattr(self._group, "side_stream", None)
+
     def warm(self) -> None:
         """Have what only Shared layers and measurements run compiled, so that no request waits for it."""
         self._shared.warm(WARMED)
