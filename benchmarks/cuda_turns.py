@@ -1,9 +1,14 @@
-"""Ratios near 1: engines that stand on one GPU at once run the same prompts in turns, in another order each round."""
+"""Ratios near 1: engines that stand on one GPU at once run the same prompts in turns, in another order each round.
+
+Where an engine's memory happens to lie on the device changes its decode steps by some thousandths, as long as it stands. Rounds of one
+start agree with each other to a tenth of that, and say nothing about it: so engines are started more than once where it counts.
+"""
 
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +34,14 @@ class Setting:
 
 
 class Turns:
-    """Seconds of prefills, or for each decoded token, by setting and context; one of each setting in every round."""
+    """Seconds of prefills, or for each decoded token, by setting and context, of each start; one of each setting in every round."""
 
-    def __init__(self, kind: str, settings: dict[str, Setting]) -> None:
+    def __init__(self, kind: str, settings: dict[str, Setting], before: "Turns | None" = None) -> None:
+        """before: those of earlier starts of the same engines."""
         self.kind, self.settings = kind, settings
-        self.seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
+        self.seconds: dict[tuple[str, int], list[list[float]]] = before.seconds if before else defaultdict(list)
+        self.measured: int = before.measured if before else 0
+        """Steps that were measured meanwhile, warming up aside."""
         self._random = random.Random(0)
 
     def warm_up(self, tokens: int) -> None:
@@ -55,12 +63,12 @@ class Turns:
 
     def prefill(self, length: int, rounds: int) -> None:
         """Fresh prompts."""
-        for number in range(rounds):
-            for name, setting in self._shuffled():
-                setting.arm.clear()
-                setting.tell()
-                self.seconds[name, length].append(setting.arm.prefill(length, number))
-        self._say(length)
+        with self._start(length):
+            for number in range(rounds):
+                for name, setting in self._shuffled():
+                    setting.arm.clear()
+                    setting.tell()
+                    self.seconds[name, length][-1].append(setting.arm.prefill(length, number))
 
     def decode(self, length: int, rounds: int) -> None:
         """After a prompt that each setting finds in its arm's cache."""
@@ -69,34 +77,38 @@ class Turns:
         for setting in self.settings.values():
             setting.tell()
             setting.arm.prefill(length)
-        for _ in range(rounds):
-            for name, setting in self._shuffled():
-                setting.tell()
-                setting.arm.decode(SETTLING, length)
-                self.seconds[name, length].append(setting.arm.decode(DECODED, length))
-        self._say(length)
+        with self._start(length):
+            for _ in range(rounds):
+                for name, setting in self._shuffled():
+                    setting.tell()
+                    setting.arm.decode(SETTLING, length)
+                    self.seconds[name, length][-1].append(setting.arm.decode(DECODED, length))
 
-    def ratio(self, over: str, under: str, length: int) -> dict[str, float]:
-        """Of two settings, with its interval: the median of the rounds' ratios, or of all time where measuring is what is asked."""
-        pairs = list(zip(self.seconds[over, length], self.seconds[under, length], strict=True))
+    def ratio(self, over: str, under: str, length: int) -> dict[str, Any]:
+        """Of two settings: the median of the starts, each with its rounds' median ratio, or the ratio of all their time where measuring is
+        what is asked; and its interval: from the least to the greatest start, or of the rounds, if there is one start."""
+        starts = [list(zip(a, b, strict=True)) for a, b in zip(self.seconds[over, length], self.seconds[under, length], strict=True)]
         whole = self.settings[over].measures
 
-        def of(which: Sequence[int]) -> float:
-            taken = [pairs[i] for i in which]
+        def of(taken: Sequence[tuple[float, float]]) -> float:
             return sum(a for a, _ in taken) / sum(b for _, b in taken) if whole else statistics.median(a / b for a, b in taken)
 
-        low, high = interval(of, len(pairs))
-        return {"ratio": round(of(range(len(pairs))), 5), "low": low, "high": high}
+        each = [round(of(pairs), 5) for pairs in starts]
+        low, high = min(each), max(each)
+        if len(each) == 1:
+            low, high = interval(lambda which: of([starts[0][i] for i in which]), len(starts[0]))
+        return {"ratio": statistics.median(each), "low": low, "high": high, "starts": each}
 
-    def row(self, report: Report, name: str, over: str, under: str, layers: int, **detail: Any) -> None:
+    def row(self, report: Report, name: str, over: str, under: str, layers: int) -> None:
         """The worst ratio over contexts, and all of them; what the same code gave for the other kind stays in it, and counts."""
         lengths = dict.fromkeys(length for setting, length in self.seconds if setting == over)
         each = {f"{self.kind} {length}": self.ratio(over, under, length) | {"layers": layers} for length in lengths}
         seconds = {
-            f"{self.kind} {setting} {length}": [round(x, 6) for x in xs]
-            for (setting, length), xs in self.seconds.items()
+            f"{self.kind} {setting} {length}": [[round(x, 6) for x in xs] for xs in starts]
+            for (setting, length), starts in self.seconds.items()
             if setting in (over, under)
         }
+        detail = {f"{self.kind}_steps_measured": self.measured} if self.settings[over].measures else {}
         with report.alone():
             old = report.find(name, same_commit=True)
             if old is not None:
@@ -107,9 +119,17 @@ class Turns:
             unit = f"ratio, {key}, {worst['layers']:.0f} layers"
             report.row(name, worst["ratio"], unit, {"each": each, "seconds": seconds, **detail}, low=worst["low"], high=worst["high"])
 
+    @contextmanager
+    def _start(self, length: int) -> Iterator[None]:
+        """Meanwhile a context is taken, of engines that were just started."""
+        measuring = [setting.arm for setting in self.settings.values() if setting.measures]
+        before = [arm.measured_steps(self.kind) for arm in measuring]
+        for name in self.settings:
+            self.seconds[name, length].append([])
+        yield
+        self.measured += sum(arm.measured_steps(self.kind) - steps for arm, steps in zip(measuring, before, strict=True))
+        typical = (f"{name} {1000 * statistics.median(self.seconds[name, length][-1]):.3f}" for name in self.settings)
+        say(f"{self.kind} {length}, ms: {', '.join(typical)}")
+
     def _shuffled(self) -> list[tuple[str, Setting]]:
         return self._random.sample(list(self.settings.items()), len(self.settings))
-
-    def _say(self, length: int) -> None:
-        typical = (f"{name} {1000 * statistics.median(self.seconds[name, length]):.3f}" for name in self.settings)
-        say(f"{self.kind} {length}, ms: {', '.join(typical)}")

@@ -112,7 +112,10 @@ def test_a_ratio_is_the_worst_of_all_with_its_interval(rows: dict[str, Any]) -> 
     each = rows["off_over_unpatched"]["samples"]["each"]
     assert each.keys() == {f"{kind} {length}" for kind in ("prefill", "decode") for length in cuda_runtime.CONTEXTS}
     seconds = rows["off_over_unpatched"]["samples"]["seconds"]
-    assert {len(seconds[f"prefill off {length}"]) == rounds for length, rounds in cuda_runtime.CONTEXTS.items()} == {True}
+    assert {[len(xs) for xs in seconds[f"prefill off {length}"]] == [rounds] for length, rounds in cuda_runtime.CONTEXTS.items()} == {True}
+    decoded = {len(xs) for length in cuda_runtime.CONTEXTS for xs in seconds[f"decode off {length}"]}
+    assert decoded == {cuda_runtime.DECODES}
+    assert all(len(seconds[f"decode off {length}"]) == cuda_runtime.STARTS for length in cuda_runtime.CONTEXTS)
     assert min(rows[name]["samples"][f"{kind}_steps_measured"] for name in MEASURED for kind in ("prefill", "decode")) > 0
 
 
@@ -122,7 +125,7 @@ def test_a_row_keeps_what_the_same_code_gave_for_the_other_kind_and_nothing_olde
 
     def take(kind: str, seconds: float) -> None:
         turns = Turns(kind, {"off": Setting(StandIn("ours")), "unpatched": Setting(StandIn("unpatched"))})  # type: ignore[arg-type]
-        turns.seconds = {("off", 8): [seconds, seconds], ("unpatched", 8): [1.0, 1.0]}
+        turns.seconds = {("off", 8): [[seconds, seconds]], ("unpatched", 8): [[1.0, 1.0]]}
         turns.row(report, "off_over_unpatched", "off", "unpatched", 6)
 
     def row() -> tuple[float, str, list[str]]:
@@ -154,9 +157,23 @@ def test_warming_up_waits_for_a_measured_step_of_decoding_but_not_for_ever(capsy
 def test_measuring_is_judged_by_all_time_and_all_else_by_the_typical_round() -> None:
     arm: Any = StandIn("ours")
     turns = Turns("decode", {"off": Setting(arm), "shadow": Setting(arm, measures=True), "unpatched": Setting(arm)})
-    turns.seconds = {("off", 8): [2.0, 1.0, 1.0], ("shadow", 8): [2.0, 1.0, 1.0], ("unpatched", 8): [1.0, 1.0, 1.0]}
+    turns.seconds = {("off", 8): [[2.0, 1.0, 1.0]], ("shadow", 8): [[2.0, 1.0, 1.0]], ("unpatched", 8): [[1.0, 1.0, 1.0]]}
     assert turns.ratio("off", "unpatched", 8)["ratio"] == 1.0
     assert turns.ratio("shadow", "unpatched", 8)["ratio"] == pytest.approx(4 / 3, abs=1e-4)
+
+
+def test_of_more_than_one_start_it_is_the_median_one() -> None:
+    """With the interval from the least to the greatest; each start is judged by its own rounds."""
+    arm: Any = StandIn("ours")
+    settings = {"off": Setting(arm), "shadow": Setting(arm, measures=True)}
+    turns = Turns("decode", settings)
+    turns.decode(8, 2)
+    turns = Turns("decode", settings, turns)
+    turns.decode(8, 2)
+    assert [len(xs) for xs in turns.seconds["off", 8]] == [2, 2]
+    assert turns.measured == arm.measured_steps("decode") > 0
+    turns.seconds = {("shadow", 8): [[2.0, 2.0], [9.0, 9.0], [3.0, 3.2]], ("off", 8): [[1.0, 1.0], [3.0, 3.0], [1.0, 1.0]]}
+    assert turns.ratio("shadow", "off", 8) == {"ratio": 3.0, "low": 2.0, "high": 3.1, "starts": [2.0, 3.0, 3.1]}
 
 
 def test_speedups_are_of_all_full_over_ours(rows: dict[str, Any]) -> None:
