@@ -135,6 +135,15 @@ def calls_of(sites: Iterable[int], hidden: Sequence[torch.Tensor], slots: Sequen
     return [list(sites), [x.data_ptr() for x in hidden], [x.data_ptr() for x in slots]]
 
 
+def shares(hidden: int, programs: int) -> tuple[int, int]:
+    """How many parts of how many steps each, if a part of all takes so many programs. Parts are even, so that no number of layers needs the
+    kernel compiled once more."""
+    steps = triton.cdiv(hidden, STEP)
+    least = triton.cdiv(steps, min(PARTS, triton.cdiv(PROGRAMS, programs)))
+    each = next(n for n in range(least, steps + 1) if steps % n == 0)
+    return steps // each, each
+
+
 def index_keys_triton(table: torch.Tensor, calls: torch.Tensor, like: Indexer, positions: torch.Tensor, rope: Rope) -> None:
     """Launch. table, calls: on the device, see `table_of` and `calls_of`. like: any of the indexers, all of which have its shapes."""
     tokens, layers = positions.shape[0], calls.shape[1]
@@ -142,9 +151,8 @@ def index_keys_triton(table: torch.Tensor, calls: torch.Tensor, like: Indexer, p
         return
     dim, hidden = like.norm_weight.shape[0], like.weight.shape[1]
     rows = next((rows for rows in ROWS if tokens <= rows), ROWS[-1])
-    blocks, steps = triton.cdiv(tokens, rows), triton.cdiv(hidden, STEP)
-    each = triton.cdiv(steps, min(PARTS, triton.cdiv(PROGRAMS, layers * blocks)))
-    parts = triton.cdiv(steps, each)
+    blocks = triton.cdiv(tokens, rows)
+    parts, each = shares(hidden, layers * blocks)
     sums = torch.empty((layers, tokens, parts, dim), dtype=torch.float32, device=positions.device)
     project_kernel[(parts, layers, blocks)](
         table,
@@ -157,7 +165,7 @@ def index_keys_triton(table: torch.Tensor, calls: torch.Tensor, like: Indexer, p
         HIDDEN=hidden,
         DIM=dim,
         FACTOR=tl.bfloat16 if positions.is_cuda else tl.float32,  # Triton's interpreter multiplies bfloat16 as integers
-        WHOLE=hidden % (STEP * each) == 0,
+        WHOLE=hidden % STEP == 0,
         BT=rows,
         BK=STEP,
         num_warps=4,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from indexcache_kernels.index_keys import index_keys
 from indexcache_kernels.index_keys.cases import BLOCK, Case, case, cases, untouched, written
+from indexcache_kernels.index_keys.triton import PARTS, PROGRAMS, STEP, shares
 
 from tests.unit.kernels.interpreter import interpreted
 
@@ -48,6 +49,18 @@ def test_the_kernel_writes_what_the_reference_does(name: str, caches: dict[str, 
         assert (off <= 0.13 * wanted.abs() + 0.02).float().mean() > 0.95 or not got.numel()  # one step of fp8
         assert (off <= 0.55 * wanted.abs() + 0.02).all()  # the interpreter loses the carry of a mantissa that rounds up to a power of two
     assert untouched(found, CASES[name])
+
+
+@pytest.mark.parametrize("hidden", [200, 2048, 2072, 5120, 6144, 7168])
+def test_inputs_are_shared_out_evenly_whatever_the_number_of_layers(hidden: int) -> None:
+    steps = -(-hidden // STEP)
+    for programs in (*range(1, 80), 500):
+        parts, each = shares(hidden, programs)
+        assert parts * each == steps
+        assert 1 <= parts <= PARTS
+        assert parts * programs <= 2 * PROGRAMS or parts == 1
+    assert shares(7168, 1) == (16, 7)
+    assert shares(2048, 21) == (4, 8)
 
 
 def test_the_reference_by_hand() -> None:
