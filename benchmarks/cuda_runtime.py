@@ -17,7 +17,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,50 +78,49 @@ def start(report: Report, layers: int, contexts: dict[str, int], **more: Any) ->
     return arms
 
 
-def baseline(kind: str, arms: dict[str, Arm], layers: int, before: Turns | None) -> Turns:
+def baseline(arms: dict[str, Arm], layers: int) -> dict[str, Setting]:
     """All Full."""
     ours, p = arms["ours"], pattern(layers)
     unpatched, off = Setting(arms["unpatched"]), Setting(ours, lambda: ours.put("off", p))
-    shadow = Setting(ours, lambda: ours.put("shadow", p), measures=True)
-    return Turns(kind, {"unpatched": unpatched, "off": off, "shadow": shadow}, before)
+    return {"unpatched": unpatched, "off": off, "shadow": Setting(ours, lambda: ours.put("shadow", p), measures=True)}
 
 
-def reuse(kind: str, arms: dict[str, Arm], layers: int, before: Turns | None) -> Turns:
+def reuse(arms: dict[str, Arm], layers: int) -> dict[str, Setting]:
     """The pattern; not in turns with the baseline, for one that goes to and fro captures its graphs each time."""
     ours, p = arms["ours"], pattern(layers)
     static, on = Setting(arms["static"]), Setting(ours, lambda: ours.put("on", p, 0))
-    measured = Setting(ours, lambda: ours.put("on", p), measures=True)
-    return Turns(kind, {"static": static, "on": on, "on measured": measured}, before)
+    return {"static": static, "on": on, "on measured": Setting(ours, lambda: ours.put("on", p), measures=True)}
 
 
-GROUPS: tuple[tuple[Callable[..., Turns], dict[str, tuple[str, str]]], ...] = (
-    (baseline, {"off_over_unpatched": ("off", "unpatched"), "shadow_over_off": ("shadow", "off")}),
-    (reuse, {"{kind}_on_over_native": ("on", "static"), "on_measured_over_on": ("on measured", "on")}),
-)
-"""Settings that take turns, and the rows that they give."""
+Group = tuple[Callable[[dict[str, Arm], int], dict[str, Setting]], Turns, dict[str, tuple[str, str]]]
 
 
-def ratios(report: Report, kind: str, arms: dict[str, Arm], layers: int, before: Sequence[Turns | None] = (None, None)) -> list[Turns]:
-    """What should be 1, of prefill or of decode. before: what this gave for earlier starts, which count too."""
-    both = []
-    for (group, rows), earlier in zip(GROUPS, before, strict=True):
-        taken = group(kind, arms, layers, earlier)
-        taken.warm_up(30_000)
+def groups(kind: str) -> tuple[Group, ...]:
+    """Settings that take turns, their times of all starts, and the rows that they give."""
+    return (
+        (baseline, Turns(kind, {}), {"off_over_unpatched": ("off", "unpatched"), "shadow_over_off": ("shadow", "off")}),
+        (reuse, Turns(kind, {}), {f"{kind}_on_over_native": ("on", "static"), "on_measured_over_on": ("on measured", "on")}),
+    )
+
+
+def ratios(report: Report, of: tuple[Group, ...], arms: dict[str, Arm], layers: int) -> None:
+    """What should be 1, of prefill or of decode, by one more start of the engines."""
+    for settings, turns, rows in of:
+        turns.settings = settings(arms, layers)
+        turns.warm_up(30_000)
         for length, rounds in CONTEXTS.items():
-            if kind == "prefill":
-                taken.prefill(length, rounds)
+            if turns.kind == "prefill":
+                turns.prefill(length, rounds)
             else:
-                taken.decode(length, DECODES)
+                turns.decode(length, DECODES)
             for name, (over, under) in rows.items():
-                taken.row(report, name.format(kind=kind), over, under, layers)
-        both.append(taken)
-    return both
+                turns.row(report, name, over, under, layers)
 
 
 def prefill(report: Report) -> None:
     """Prefills in turns."""
     arms = start(report, SHORT, {"unpatched": 1, "static": 1, "ours": 1})
-    ratios(report, "prefill", arms, SHORT)
+    ratios(report, groups("prefill"), arms, SHORT)
     for arm in arms.values():
         arm.close()
 
@@ -130,10 +129,10 @@ def decode(report: Report) -> None:
     """Decoding in turns; and what a kill leaves in the cache."""
     contexts = {"unpatched": 1, "static": 1, "ours": 1}
     layers = fitting(contexts, memory())
-    taken: Sequence[Turns | None] = (None, None)
+    taken = groups("decode")
     for n in range(STARTS):
         arms = start(report, layers, contexts, batched=BATCHED)
-        taken = ratios(report, "decode", arms, layers, taken)
+        ratios(report, taken, arms, layers)
         if n == STARTS - 1:
             cache(report, arms, layers)
         for arm in arms.values():

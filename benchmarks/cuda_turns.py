@@ -36,11 +36,11 @@ class Setting:
 class Turns:
     """Seconds of prefills, or for each decoded token, by setting and context, of each start; one of each setting in every round."""
 
-    def __init__(self, kind: str, settings: dict[str, Setting], before: "Turns | None" = None) -> None:
-        """before: those of earlier starts of the same engines."""
+    def __init__(self, kind: str, settings: dict[str, Setting]) -> None:
+        """settings: to be set anew when their engines were started again."""
         self.kind, self.settings = kind, settings
-        self.seconds: dict[tuple[str, int], list[list[float]]] = before.seconds if before else defaultdict(list)
-        self.measured: int = before.measured if before else 0
+        self.seconds: dict[tuple[str, int], list[list[float]]] = defaultdict(list)
+        self.measured = 0
         """Steps that were measured meanwhile, warming up aside."""
         self._random = random.Random(0)
 

@@ -168,7 +168,7 @@ def test_of_more_than_one_start_it_is_the_median_one() -> None:
     settings = {"off": Setting(arm), "shadow": Setting(arm, measures=True)}
     turns = Turns("decode", settings)
     turns.decode(8, 2)
-    turns = Turns("decode", settings, turns)
+    turns.settings = dict(settings)
     turns.decode(8, 2)
     assert [len(xs) for xs in turns.seconds["off", 8]] == [2, 2]
     assert turns.measured == arm.measured_steps("decode") > 0

@@ -173,7 +173,8 @@ class GraphSets:
         """Capture a graph of the pattern in force. The sites are as the pattern says. False: there is no room for it."""
         import torch
 
-        if self._refused or self.pattern is None:
+        assert self.pattern is not None
+        if self._refused:
             return False
         runner, manager, breakable = self._runner, self._manager, self._manager.breakable_cg_runner
         wanted, pool = manager._capture_descs, manager.pool

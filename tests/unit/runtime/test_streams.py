@@ -1,26 +1,22 @@
 """Which stream is handed out next, of a ring of a few."""
 
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 from indexcache_runtime.vllm.streams import Ring
 
 
-class Pool:
-    """Hands out streams in turn."""
-
-    def __init__(self, streams: list[int]) -> None:
-        self._turn: Iterator[int] = itertools.cycle(streams)
-
-    def __call__(self) -> int:
-        return next(self._turn)
+def turning(*streams: int) -> Callable[[], int]:
+    """Hands them out in turn."""
+    return functools.partial(next, itertools.cycle(streams))
 
 
 @pytest.mark.parametrize("before", range(5))
 @pytest.mark.parametrize("avoid", [[7], [7, 9], [9, 7, 11, 3], [5]])
 def test_the_next_one_is_none_of_those(before: int, avoid: list[int]) -> None:
-    pool = Pool([3, 5, 7, 9, 11])
+    pool = turning(3, 5, 7, 9, 11)
     for _ in range(before):
         pool()
     ring = Ring(pool)
@@ -30,7 +26,7 @@ def test_the_next_one_is_none_of_those(before: int, avoid: list[int]) -> None:
 
 
 def test_where_they_are_all_there_are_only_the_first_is_avoided() -> None:
-    pool = Pool([3, 5, 7])
+    pool = turning(3, 5, 7)
     ring = Ring(pool)
     found = []
     for _ in range(6):
@@ -41,7 +37,7 @@ def test_where_they_are_all_there_are_only_the_first_is_avoided() -> None:
 
 
 def test_others_draw_meanwhile() -> None:
-    pool = Pool([3, 5, 7, 9])
+    pool = turning(3, 5, 7, 9)
     ring = Ring(pool)
     for taken in range(9):
         ring.turn([9])
@@ -51,15 +47,15 @@ def test_others_draw_meanwhile() -> None:
 
 
 def test_streams_that_never_come_again_need_no_care() -> None:
-    fresh = itertools.count()
-    ring = Ring(lambda: next(fresh))
+    pool = functools.partial(next, itertools.count())
+    ring = Ring(pool)
     ring.turn([1])
-    drawn = next(fresh)
+    drawn = pool()
     ring.turn([drawn + 1])
-    assert next(fresh) == drawn + 1
+    assert pool() == drawn + 1
 
 
 def test_nothing_to_avoid_draws_nothing() -> None:
-    pool = Pool([3, 5])
+    pool = turning(3, 5)
     Ring(pool).turn([])
     assert pool() == 3

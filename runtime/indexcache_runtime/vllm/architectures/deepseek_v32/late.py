@@ -63,7 +63,7 @@ class Late:
         """Of the graph that is being captured."""
 
     def warm(self) -> None:
-        """Have the kernel compiled for all numbers of tokens, by tokens that have no slot."""
+        """Have the kernels compiled for all numbers of tokens and layers, by tokens that have no slot."""
         for tokens in kernel.ROWS:
             weight = self._indexers[0].weight
             hidden = weight.new_zeros((tokens, weight.shape[1]))
