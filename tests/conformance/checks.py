@@ -11,7 +11,7 @@ import torch
 from indexcache_core.contract import Mode
 from indexcache_core.pattern import leaders, shared_sites
 
-from tests.conformance.engine import ALL, Answer, Engine, Reads, Tolerance, same_sets
+from tests.conformance.engine import ALL, Answer, Engine, Reads, Tolerance, prompts, same_sets
 
 
 def alternating(engine: Engine) -> str:
@@ -92,6 +92,28 @@ def shared_reads_its_leaders_set(engine: Engine, pattern: str) -> None:
     chunks = slice(0, 4)  # of the longest prompt, alone: tokens are the same in both runs
     same_reads(steps[chunks], baseline[chunks], engine.binding.strays, range(first))
     assert not same_sets(steps[3][first], baseline[3][first], 0.01)
+
+
+def short_extensions_follow(engine: Engine) -> None:
+    """A few tokens after a cached context, which a backend may take for decoding: each Shared site reads its leader's set, and what comes
+    out is what a prefill of the whole gives."""
+    pattern, size = alternating(engine), engine.core.scheduler.hash_block_size
+    context = engine.prompts[1][: len(engine.prompts[1]) // size * size]
+    extended = [[*context, *more] for more in prompts(5, 3, 7, 40)]
+    engine.put(Mode.ON, pattern, sample_rows=0)
+    whole = []
+    for prompt in extended:
+        whole += engine.ask([prompt], 4)
+        engine.forget()
+    engine.ask([[*context, 9]], 1)
+    with engine.reads() as steps:
+        answers = engine.ask_each(extended, 4)
+    assert [a.cached for a in answers] == [len(context)] * len(extended)
+    with_sets = [step for step in steps if step]
+    assert {len(step[0]) for step in with_sets} >= {3, 7, 40}
+    for step in with_sets:
+        follows(step, pattern)
+    agree(answers, whole, engine.binding.rounding)
 
 
 def measuring_changes_nothing(engine: Engine) -> None:

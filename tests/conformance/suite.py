@@ -37,6 +37,9 @@ class Conformance:
     def test_shared_reads_exactly_its_leaders_set(self, engine: Engine, which: int) -> None:
         checks.shared_reads_its_leaders_set(engine, checks.patterns(engine)[which])
 
+    def test_a_short_extension_of_a_cached_context_follows_its_leader(self, engine: Engine) -> None:
+        checks.short_extensions_follow(engine)
+
     def test_full_to_scratch_changes_no_token(self, engine: Engine) -> None:
         checks.measuring_changes_nothing(engine)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from tests.conformance.engine import Engine, Tolerance
@@ -48,21 +49,23 @@ def environment() -> None:
 def in_order() -> None:
     """Have attention sum over chosen positions in their order: vLLM's top-k gives them in any, and rounding then differs from run to run.
 
-    For all engines of a process, with the runtime and without; graphs captured after it have it too.
+    Choices are sorted before vLLM is told that they are there, since it may convert them on another stream from then on. For all engines
+    of a process, with the runtime and without; graphs captured after it have it too.
     """
-    from vllm.v1.attention.backends.mla.flashmla_sparse import FlashMLASparseImpl
+    from vllm.model_executor.layers.attention.sparse_mla_attention import SparseMLACommonImpl
 
-    own = FlashMLASparseImpl.forward_mqa
+    own = SparseMLACommonImpl.record_logical_topk_ready
     if hasattr(own, "in_order"):
         return
 
-    def forward(self: Any, q: Any, cache: Any, metadata: Any, layer: Any) -> Any:
-        chosen = self.topk_indices_buffer[: (q[0] if isinstance(q, tuple) else q).shape[0]]
-        chosen.copy_(chosen.sort(dim=-1, descending=True).values)
-        return own(self, q, cache, metadata, layer)
+    def record(self: Any) -> None:
+        if self.index_group_index == 0:
+            chosen = self.topk_indices_buffer
+            chosen.copy_(chosen.sort(dim=-1, descending=True).values)
+        own(self)
 
-    forward.in_order = True  # type: ignore[attr-defined]
-    FlashMLASparseImpl.forward_mqa = forward
+    record.in_order = True  # type: ignore[attr-defined]
+    SparseMLACommonImpl.record_logical_topk_ready = record
 
 
 def ordered(worker: Any) -> None:
@@ -89,12 +92,73 @@ def engine(folder: Path, *, seed: int = 0, **options: Any) -> Any:
         "enable_prefix_caching": True,
         "kv_cache_memory_bytes": 4 << 30,
         "gpu_memory_utilization": 0.4,  # beside engines of other tests
-        "attention_backend": "FLASHMLA_SPARSE",
         "logprobs_mode": "raw_logprobs",
         "skip_tokenizer_init": True,
         "seed": 0,
     }
     return LLM(str(folder), **chosen | options)
+
+
+KERNELS = ("_bf16_flash_mla_kernel", "_forward_mqa_kernel")
+"""Methods that hand places in the cache to a backend's kernel, as their third argument, and how many of each row count as the fourth."""
+
+
+def _watch(impl: Any, site: int, steps: list[dict[int, torch.Tensor]]) -> None:
+    """Keep what this layer's kernel reads, as positions in the requests."""
+    name = next(name for name in KERNELS if hasattr(impl, name))
+    kernel, forward = getattr(impl, name), impl.forward_mqa
+    step: list[tuple[Any, int]] = []
+
+    def entered(q: Any, cache: Any, m: Any, layer: Any) -> Any:
+        step[:] = [(m, cache.stride(0) // cache.shape[-1])]
+        if site == 0:
+            steps.append({})
+        return forward(q, cache, m, layer)
+
+    def read(q: Any, cache: Any, places: torch.Tensor, counts: torch.Tensor, *rest: Any, **more: Any) -> Any:
+        ((m, apart),) = step
+        rows = slice(min(len(places), m.num_actual_tokens))
+        steps[-1][site] = positions(places[rows], counts[rows], m.req_id_per_token[rows], m.block_table, m.block_size, apart)
+        return kernel(q, cache, places, counts, *rest, **more)
+
+    impl.forward_mqa = entered
+    setattr(impl, name, read)
+
+
+def positions(
+    places: torch.Tensor, counts: torch.Tensor, requests: torch.Tensor, table: torch.Tensor, block: int, apart: int
+) -> torch.Tensor:
+    """Turn places in a cache into positions in the requests that they belong to.
+
+    Args:
+        places: (rows, k) int32, of which the first so many of each row count.
+        counts: (rows,) int32.
+        requests: (rows,) int32, each row's place in the table.
+        table: (requests, blocks) int32, each request's blocks; past its end anything may stand.
+        block: tokens of a block.
+        apart: places from the beginning of a block to that of the next.
+
+    Returns:
+        (rows, k) int32 on the host, each row sorted: -1 where nothing counts, a number below it where a place is not the request's own.
+    """
+    at, of, blocks = places.cpu().numpy(), requests.cpu().numpy(), table.cpu().numpy()
+    at = np.where(np.arange(at.shape[1]) < counts.cpu().numpy()[:, None], at, -1)
+    found = np.full_like(at, -1)
+    for request in np.unique(of):
+        rows = of == request
+        page, offset = np.divmod(at[rows], apart)
+        own = blocks[request][::-1]
+        nth = np.full(max(page.max(), own.max()) + 1, -1, dtype=np.int32)
+        nth[own[own >= 0]] = np.arange(len(own), dtype=np.int32)[::-1][own >= 0]  # of a block that stands there twice, the first
+        known = np.where(offset < block, nth[page], -1)
+        found[rows] = np.where(at[rows] < 0, -1, np.where(known < 0, -2 - at[rows], known * block + offset))
+    return torch.from_numpy(np.sort(found, axis=1))
+
+
+def _unwatch(impl: Any) -> None:
+    del impl.forward_mqa
+    for name in KERNELS:
+        impl.__dict__.pop(name, None)
 
 
 @dataclass(frozen=True)
@@ -103,13 +167,14 @@ class Cuda:
 
     ranks: int = 1
     graphs: bool = False
+    backend: str | None = None
     tokens_a_step: int = 1024
     repeats: Tolerance = REPEATS
     rounding: Tolerance = ROUNDING
     strays: float = 0.01
 
     def start(self, folder: Path) -> Any:
-        options: dict[str, Any] = {"max_num_seqs": 8, "enforce_eager": not self.graphs}
+        options: dict[str, Any] = {"max_num_seqs": 8, "enforce_eager": not self.graphs, "attention_backend": self.backend}
         if self.ranks == 1:
             return engine(folder, **options)
         os.environ |= {"VLLM_PLUGINS": "indexcache", "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1"}
@@ -124,19 +189,11 @@ class Cuda:
         steps: list[dict[int, torch.Tensor]] = []
         worker.reads = steps
         for site, layer in enumerate(layers(worker)):
-            impl = layer.self_attn.impl
-
-            def forward(q: Any, cache: Any, m: Any, layer: Any, *, site: int = site, impl: Any = impl, own: Any = impl.forward_mqa) -> Any:
-                if site == 0:
-                    steps.append({})
-                steps[-1][site] = impl.topk_indices_buffer[: m.num_actual_tokens].sort(dim=-1).values.cpu()
-                return own(q, cache, m, layer)
-
-            impl.forward_mqa = forward
+            _watch(layer.self_attn.impl, site, steps)
 
     def recorded(self, worker: Any) -> list[dict[int, torch.Tensor]]:
         for layer in layers(worker):
-            del layer.self_attn.impl.forward_mqa
+            _unwatch(layer.self_attn.impl)
         steps: list[dict[int, torch.Tensor]] = worker.reads
         del worker.reads
         return steps

@@ -37,9 +37,9 @@ Clean = tuple[list[Answer], list[Answer]]
 """What a clean engine answers, twice asked: how far it agrees with itself."""
 
 
-def static_answers(folder: Path) -> Clean:
+def static_answers(folder: Path, options: dict[str, Any]) -> Clean:
     """What vLLM's own static pattern answers, in a process of its own."""
-    child = [sys.executable, "-m", "tests.gpu.static_pattern", str(folder), PATTERN, json.dumps(GRAPHS), json.dumps([ASKED, TOKENS])]
+    child = [sys.executable, "-m", "tests.gpu.static_pattern", str(folder), PATTERN, json.dumps(options), json.dumps([ASKED, TOKENS])]
     out = subprocess.run(child, check=True, capture_output=True, text=True, timeout=500).stdout
     twice = json.loads(next(line for line in out.splitlines() if line.startswith(ANSWERS)).removeprefix(ANSWERS))
     first, second = ([Answer(tuple(tokens), tuple(logprobs), 0) for tokens, logprobs in answers] for answers in twice)
@@ -65,13 +65,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def native(folder: Path) -> Clean:
-    return static_answers(folder.with_name("static"))
+def options(backend: str | None) -> dict[str, Any]:
+    """Of all engines."""
+    return GRAPHS | {"attention_backend": backend}
 
 
 @pytest.fixture(scope="module")
-def launched(native: Clean, folder: Path) -> tuple[Engine, Clean]:
-    e = Engine(engine(folder, **GRAPHS), Cuda())
+def native(folder: Path, options: dict[str, Any]) -> Clean:
+    return static_answers(folder.with_name("static"), options)
+
+
+@pytest.fixture(scope="module")
+def launched(native: Clean, folder: Path, options: dict[str, Any]) -> tuple[Engine, Clean]:
+    e = Engine(engine(folder, **options), Cuda())
     first = e.ask_each(ASKED, TOKENS)
     e.forget()
     second = e.ask_each(ASKED, TOKENS)

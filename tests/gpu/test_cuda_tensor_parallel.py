@@ -22,17 +22,17 @@ class TestTwoRanks(Conformance):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def launched(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    def launched(cls, tmp_path_factory: pytest.TempPathFactory, backend: str | None) -> Iterator[Engine]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Pace, "measure", every_step)
-            engine = launch(Cuda(ranks=2), tmp_path_factory.mktemp("two") / "model")
+            engine = launch(Cuda(ranks=2, backend=backend), tmp_path_factory.mktemp("two") / "model")
             yield engine
             engine.core.shutdown()
 
 
 @pytest.fixture(scope="module")
-def graphed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = launch(Cuda(ranks=2, graphs=True), tmp_path_factory.mktemp("graphs") / "model")
+def graphed(tmp_path_factory: pytest.TempPathFactory, backend: str | None) -> Iterator[Engine]:
+    engine = launch(Cuda(ranks=2, graphs=True, backend=backend), tmp_path_factory.mktemp("graphs") / "model")
     yield engine
     engine.core.shutdown()
 

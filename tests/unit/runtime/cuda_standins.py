@@ -21,10 +21,11 @@ launches: list[tuple[Any, ...]] = []
 
 
 class FlashMLASparseImpl:
-    """vLLM's attention backend."""
+    """A layer's part of vLLM's attention backend."""
 
     def __init__(self, number: int) -> None:
-        self.index_group, self.index_group_index = SimpleNamespace(num_layers=1, name=number), 0
+        group = SimpleNamespace(num_layers=1, name=number, side_stream=SimpleNamespace(stream_id=number))
+        self.index_group, self.index_group_index = group, 0
         self._buffer: torch.Tensor | None = None
         self._indexer: Any = None
 
@@ -36,6 +37,10 @@ class FlashMLASparseImpl:
     @topk_indices_buffer.setter
     def topk_indices_buffer(self, buffer: torch.Tensor) -> None:
         self._buffer, self._indexer = buffer, None
+
+
+class FlashAttnMLASparseImpl(FlashMLASparseImpl):
+    """The same of the backend that vLLM takes by itself."""
 
 
 class Projection:

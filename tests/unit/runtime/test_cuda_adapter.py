@@ -11,7 +11,15 @@ from indexcache_runtime.vllm import graphs
 from indexcache_runtime.vllm.architectures import Unfit
 from indexcache_runtime.vllm.architectures.deepseek_v32 import Cuda, build, seam, timing
 
-from tests.unit.runtime.cuda_standins import KEY, DeepseekV32Attention, context, order, pretend
+from tests.unit.runtime.cuda_standins import (
+    KEY,
+    DeepseekV32Attention,
+    FlashAttnMLASparseImpl,
+    FlashMLASparseImpl,
+    context,
+    order,
+    pretend,
+)
 
 TOKENS = 5
 HELD = graphs.Held(0, "", 0, 0)
@@ -128,11 +136,9 @@ def test_streams_of_the_shared_expert_and_of_leaders_are_told_for_graphs(
     engine: tuple[Cuda, Any, list[DeepseekV32Attention]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vllm.utils.torch_utils.aux_stream", lambda: SimpleNamespace(stream_id=70))
-    cuda, _, layers = engine
-    assert cuda._streams("FSSF") == [70]
-    for layer in layers:
-        layer.impl.index_group.side_stream = SimpleNamespace(stream_id=layer.number)
-    assert cuda._streams("FSSF") == [70, 0, 3]
+    assert engine[0]._streams("FSSF") == [70, 0, 3]
+    monkeypatch.setattr("vllm.utils.torch_utils.aux_stream", lambda: None)
+    assert engine[0]._streams("FSFF") == [0, 2, 3]
 
 
 @pytest.mark.parametrize(("mode", "pattern"), [(Mode.SHADOW, "FSFS"), (Mode.SHADOW, "FSSF"), (Mode.ON, "FSSF"), (Mode.ON, "FSFS")])
@@ -175,13 +181,32 @@ def test_a_timed_step_tells_its_parts(engine: tuple[Cuda, Any, list[DeepseekV32A
     assert (found.parts.indexer, found.parts.attention, found.parts.rest) == pytest.approx((0.0, 0.008, 0.01))
 
 
+@pytest.mark.parametrize("impl", [FlashAttnMLASparseImpl, FlashMLASparseImpl])
+def test_groups_are_as_large_as_the_pattern_says_and_of_one_at_the_baseline(
+    layers: list[DeepseekV32Attention], impl: type[FlashMLASparseImpl]
+) -> None:
+    """FLASH_ATTN_MLA_SPARSE converts a choice once for a group of several layers, and asks the group how many they are."""
+    for layer in layers:
+        layer.impl = impl(layer.number)
+        layer.impl._indexer = layer.indexer
+    r = runner()
+    engine = build(model(layers), r), r, layers
+    own = [layer.impl.index_group for layer in layers]
+    step(engine, StepPlan(Mode.ON, "FSSF"))
+    assert [(layer.impl.index_group.name, layer.impl.index_group_index) for layer in layers] == [(0, 0), (0, 1), (0, 2), (3, 0)]
+    assert [own[0].num_layers, own[3].num_layers] == [3, 1]
+    step(engine, None)
+    assert [(layer.impl.index_group, layer.impl.index_group_index) for layer in layers] == [(group, 0) for group in own]
+    assert [group.num_layers for group in own] == [1, 1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (lambda layers, r: delattr(r, "cudagraph_manager"), "only the second is supported"),
         (
             lambda layers, r: setattr(layers[2], "impl", SimpleNamespace()),
-            "attention backend: SimpleNamespace; only FLASHMLA_SPARSE was tried",
+            "attention backend: SimpleNamespace; only FLASH_ATTN_MLA_SPARSE and FLASHMLA_SPARSE are supported, remove --attention-backend",
         ),
         (lambda layers, r: delattr(layers[0].indexer, "softmax_scale"), "DeepseekV32Attention.indexer.softmax_scale is not there"),
         (lambda layers, r: delattr(r, "attn_groups"), "SimpleNamespace.attn_groups is not there"),

@@ -68,4 +68,4 @@ def test_what_is_read_of_a_layer_and_a_runner_is_named_where_it_is_not_there() -
     assert seam.missing(Everything(), Everything()) == []
     lacking = seam.missing(Everything(), Bare())
     assert lacking == [f"Bare.{name}" for name in seam.RUNNER]
-    assert "object.impl.index_group" in seam.missing(object(), Everything())
+    assert "object.impl.index_group.num_layers" in seam.missing(object(), Everything())

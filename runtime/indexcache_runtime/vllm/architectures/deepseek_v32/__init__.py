@@ -26,8 +26,6 @@ from indexcache_runtime.vllm.architectures.deepseek_v32.site import CudaSite
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Timer
 from indexcache_runtime.vllm.graphs import GraphSets, Held
 
-BACKENDS = ("FlashMLASparseImpl",)
-"""vLLM's attention backends that were tried, by the class of a layer's `impl`."""
 NAMES = ("DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM")
 PLATFORM = "cuda"
 
@@ -152,7 +150,8 @@ class Cuda:
         from vllm.utils.torch_utils import aux_stream
 
         leading = [site.side_stream for site, letter in zip(self._sites, pattern, strict=True) if letter == FULL]
-        return [stream.stream_id for stream in (aux_stream(), *leading) if stream is not None]
+        beside = aux_stream()
+        return [stream.stream_id for stream in (*([] if beside is None else [beside]), *leading)]
 
     def _changed(self) -> DeviceUse | None:
         held = self._graphs.held, self._fixed_bytes + self._rows.scratch_bytes + self._late.bytes
@@ -222,8 +221,11 @@ def build(model: Any, runner: Any) -> Cuda:
         raise Unfit(f"model: {type(model).__name__} has no indexers; reuse needs DeepSeek Sparse Attention")
     if strange := sorted({type(layer).__name__ for _, layer in layers} - {"DeepseekV32Attention"}):
         raise Unfit(f"model: attention of class {', '.join(strange)}; only DeepseekV32Attention is supported")
-    if strange := sorted({type(layer.impl).__name__ for _, layer in layers} - set(BACKENDS)):
-        raise Unfit(f"attention backend: {', '.join(strange)}; only FLASHMLA_SPARSE was tried, set --attention-backend FLASHMLA_SPARSE")
+    if strange := sorted({type(layer.impl).__name__ for _, layer in layers} - set(seam.BACKENDS)):
+        known = " and ".join(seam.BACKENDS.values())
+        raise Unfit(
+            f"attention backend: {', '.join(strange)}; only {known} are supported, remove --attention-backend: vLLM takes one of them"
+        )
     if missing := seam.missing(layers[0][1], runner):
         raise Unfit(f"vllm: {', '.join(missing)} is not there; use a vLLM release that this runtime knows")
     if len({layer.topk_indices_buffer.data_ptr() for _, layer in layers}) != 1:

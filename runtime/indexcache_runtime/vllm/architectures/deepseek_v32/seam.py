@@ -4,6 +4,10 @@ A Shared layer runs vLLM's own forward of a layer that has no indexer (`skip_top
 and writes the indexer's key, as it does in a Full layer. The indexer is called through a name of the attention module, which is wrapped
 while its time is taken, and put back after.
 
+Attention reads a leader's choice as places in the cache. Both backends that are supported convert it once for all layers of an index
+group in steps that they take for decoding, where FLASH_ATTN_MLA_SPARSE asks the group how many layers it has: in a group of one each layer
+converts for itself. Which steps those are is the backend's own matter: it takes prefills of up to 128 or 256 tokens for decoding too.
+
 The signatures were read in vLLM 0.32.0 and 0.33.0; what a later one moves or renames is refused, not guessed.
 """
 
@@ -40,6 +44,18 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "get_paged_mqa_logits_metadata": ("context_lens", "block_size", "num_sms"),
     },
+    "vllm.v1.attention.backends.mla.index_group": {
+        "SparseMLAIndexGroup.set_logical_topk_ready": ("self", "layer_index"),
+        "SparseMLAIndexGroup.convert_logical_to_physical_topk": (
+            "self", "layer_index", "logical_topk_indices", "attn_metadata", "block_stride_rows", "return_valid_counts",
+        ),
+    },
+    "vllm.model_executor.layers.attention.sparse_mla_attention": {
+        "SparseMLACommonImpl.record_logical_topk_ready": ("self",),
+        "SparseMLACommonImpl._convert_logical_to_physical_topk": (
+            "self", "logical_topk_indices", "attn_metadata", "block_stride_rows", "return_valid_counts",
+        ),
+    },
     "vllm.model_executor.layers.indexer_topk": {"get_indexer_topk": ("backend",)},
     "vllm.utils.torch_utils": {"weak_ref_tensor": ("tensor",), "aux_stream": ()},
     "vllm.v1.worker.gpu.cudagraph_utils": {
@@ -54,8 +70,12 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """By module and qualified name, parameters that must be there, in this order, others between them or not."""
 
+BACKENDS = {"FlashAttnMLASparseImpl": "FLASH_ATTN_MLA_SPARSE", "FlashMLASparseImpl": "FLASHMLA_SPARSE"}
+"""vLLM's attention backends that are supported: by the class of a layer's `impl`, the name that --attention-backend takes."""
+
 LAYER = (
-    "forward", "impl.topk_indices_buffer", "impl.index_group", "impl.index_group_index", "topk_indices_buffer", "rotary_emb.cos_sin_cache",
+    "forward", "impl.topk_indices_buffer", "impl.index_group.num_layers", "impl.index_group.side_stream",
+    "impl.index_group_index", "topk_indices_buffer", "rotary_emb.cos_sin_cache",
     "indexer_rope_emb.cos_sin_cache", "q_a_layernorm.weight", "_q_scale", "_index_rope_interleave", "skip_topk", "layer_name",
     "indexer.wk_weights_proj.weight", "indexer.wq_b", "indexer.k_norm.weight", "indexer.k_norm.bias", "indexer.k_norm.eps",
     "indexer.k_cache.kv_cache",

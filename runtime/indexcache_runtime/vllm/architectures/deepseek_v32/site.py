@@ -1,7 +1,7 @@
 """One indexer of a CUDA model, and what it does in a step: attributes of the layer's instance, set between steps, gone at the baseline.
 
 Layers that consume one indexer's choice also share its conversion to places in the cache, as vLLM's static Shared layers do: a Shared
-site joins its leader's index group.
+site joins its leader's index group, and the group is told of how many layers it is (see `seam`).
 """
 
 import functools
@@ -49,8 +49,8 @@ class CudaSite:
 
     @property
     def side_stream(self) -> Any:
-        """On which its choice becomes places in the cache; None: beside nothing."""
-        return getattr(self._group, "side_stream", None)
+        """The stream on which its choice becomes places in the cache."""
+        return self._group.side_stream
 
     def warm(self) -> None:
         """Have what only Shared layers and measurements run compiled, so that no request waits for it."""
@@ -58,9 +58,9 @@ class CudaSite:
         self._rows.warm(self.layer.indexer)
 
     def leads(self, layers: int) -> None:
-        """So many layers, itself among them, consume its choice."""
-        if self._group is not None:
-            self._group.num_layers = layers
+        """Tell its group that so many layers, itself among them, consume its choice: with one FLASH_ATTN_MLA_SPARSE converts beside
+        nothing, and for more it converts once for all."""
+        self._group.num_layers = layers
 
     def _consume(self, group: Any, index: int) -> None:
         self.layer.impl.index_group, self.layer.impl.index_group_index = group, index
