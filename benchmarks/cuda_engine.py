@@ -87,7 +87,10 @@ def prompt(length: int, number: int) -> list[int]:
 class Engine:
     """A vLLM engine, in this process."""
 
-    def __init__(self, name: str, *, layers: int, pattern: str | None, tokens: int, kv_bytes: int, batched: int = 16384) -> None:
+    def __init__(
+        self, name: str, *, layers: int, pattern: str | None, tokens: int, kv_bytes: int, batched: int = 16384, backend: str | None = None
+    ) -> None:
+        """backend: vLLM's --attention-backend; None: what it takes by itself."""
         self.ours = name == "ours"
         os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1"}
         os.environ |= {"VLLM_DEEP_GEMM_WARMUP": "skip", "VLLM_USE_FLASHINFER_SAMPLER": "0", "VLLM_PLUGINS": ""}
@@ -114,7 +117,7 @@ class Engine:
             disable_log_stats=False,
             compilation_config={"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64]},
             moe_backend="triton",
-            attention_backend="FLASHMLA_SPARSE",
+            attention_backend=backend,
             seed=0,
         )
         self.core = self.llm.llm_engine.engine_core.engine_core
@@ -136,12 +139,14 @@ class Engine:
         import triton
         import vllm
 
+        model = self.core.model_executor.driver_worker.worker.model_runner.get_model()
         return {
             "vllm": vllm.__version__,
             "torch": torch.__version__,
             "triton": triton.__version__,
             "gpu": torch.cuda.get_device_name(),
             "cuda": str(torch.version.cuda),
+            "backend": model.model.layers[0].self_attn.attn_backend.get_name(),
         }
 
     def clear(self) -> None:

@@ -1,6 +1,7 @@
 """The runtime on CUDA beside vLLM alone: what switching costs, what reuse gains, how fast it ends.
 
-    python -m benchmarks.cuda_runtime [--stages prefill,decode,switching,speedups] [--out benchmarks/results/cuda_runtime.json]
+    python -m benchmarks.cuda_runtime [--stages prefill,decode,switching,speedups] [--attention-backend FLASHMLA_SPARSE]
+        [--out benchmarks/results/cuda_runtime.json]
 
 What should be 1 is taken of three engines that stand on one GPU at once and run in turns: vLLM alone, vLLM's own static pattern, and ours,
 off, in shadow, under reuse, and under reuse with measurement; on a model cut to the layers that fit three times. `prefill` has fewer than
@@ -9,7 +10,10 @@ short decode steps would take what the host takes. A row is the worst over conte
 `speedups` are taken on all layers, one engine after another, and with a full cache; `alone` are those without it, for another setting of
 vLLM, as VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. Weights are random: time doesn't depend on them.
 
-Rows of earlier runs stay in the file; each says on how many layers it was taken.
+All arms run under the attention backend that vLLM takes by itself. Where another is asked for (`--attention-backend`), its rows have names
+that end with it; what is gained is gained over stock vLLM by its defaults there too.
+
+Rows of earlier runs stay in the file; each says on how many layers it was taken, and under which backend.
 """
 
 import argparse
@@ -65,16 +69,22 @@ def cached(layers: int) -> int:
     return int(1.05 * LONG * KV_TOKEN * layers)
 
 
+def asked(report: Report) -> str | None:
+    """Return the attention backend that was asked for; None: vLLM takes what it takes by itself."""
+    return report.kind.upper() or None
+
+
 def start(report: Report, layers: int, contexts: dict[str, int], **more: Any) -> dict[str, Arm]:
     """Engines by name, beside each other, each with a cache for so many of the longest contexts."""
     began = time.monotonic()
     size = cached(layers)
-    options: dict[str, Any] = {"layers": layers, "pattern": pattern(layers), "tokens": LONG, **more}
+    options: dict[str, Any] = {"layers": layers, "pattern": pattern(layers), "tokens": LONG, **({"backend": asked(report)} | more)}
     arms = {name: Arm(name, kv_bytes=n * size, **options) for name, n in contexts.items()}
     for name, arm in arms.items():
         versions = arm.ready()
+        report.under(name, backend := versions.pop("backend"))
         report.begin(versions.pop("gpu"), versions)
-        say(f"{name}: {layers} layers, ready after {time.monotonic() - began:.0f} s")
+        say(f"{name}: {layers} layers, {backend}, ready after {time.monotonic() - began:.0f} s")
     return arms
 
 
@@ -183,7 +193,8 @@ def speedups(report: Report, contexts: int = FULL) -> None:
     seconds: dict[str, dict[str, list[float]]] = {"prefill": {}, "decode": {}}
     full = {}
     for name in ("unpatched", "static", "ours"):
-        arm = start(report, LAYERS, {name: contexts})[name]
+        backend = None if name == "unpatched" else asked(report)  # what is gained is gained over stock vLLM by its defaults
+        arm = start(report, LAYERS, {name: contexts}, backend=backend)[name]
         if name == "ours":
             arm.put("on", pattern(LAYERS), 0)
         arm.prefill(10_240)
@@ -234,10 +245,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stages", default="prefill,decode,switching,speedups")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cuda_runtime.json"))
+    parser.add_argument("--attention-backend", default="", help="vLLM's own choice unless given; rows of another have names of their own")
     parser.add_argument("--commit", default="", help="of the code that runs, where no git tells")
     arguments = parser.parse_args()
     environment = f"{LOGITS}={os.environ[LOGITS]} " if LOGITS in os.environ else ""
-    report = Report(arguments.out, f"{environment}python -m benchmarks.cuda_runtime --stages {arguments.stages}", arguments.commit)
+    kind = arguments.attention_backend.lower()
+    command = f"{environment}python -m benchmarks.cuda_runtime --stages {arguments.stages}"
+    command += f" --attention-backend {kind.upper()}" if kind else ""
+    report = Report(arguments.out, command, arguments.commit, kind)
     for stage in arguments.stages.split(","):
         STAGES[stage](report)
     for row in report.data["rows"]:

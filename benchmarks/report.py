@@ -19,10 +19,12 @@ class Report:
     """Rows by name, put into the file at once, so that a run that is interrupted loses nothing. Rows of earlier runs stay, and of others
     that write the same file meanwhile."""
 
-    def __init__(self, path: Path, command: str, of_commit: str = "") -> None:
-        """of_commit: of the code that runs, where no git tells."""
-        self.path, self.command, self.commit = path, command, of_commit or commit()
+    def __init__(self, path: Path, command: str, of_commit: str = "", kind: str = "") -> None:
+        """of_commit: of the code that runs, where no git tells. kind: what sets this run apart from others that write the same rows; its
+        rows' names end with it."""
+        self.path, self.command, self.commit, self.kind = path, command, of_commit or commit(), kind
         self._head: dict[str, Any] = {}
+        self._under: dict[str, str] = {}
         self._held = 0
 
     @property
@@ -51,19 +53,34 @@ class Report:
         date = datetime.now(UTC).strftime("%Y-%m-%d")
         self._head = {"hardware": hardware, "versions": versions, "commit": self.commit, "command": self.command, "date": date}
 
+    def under(self, arm: str, what: str) -> None:
+        """Say under what an arm runs from here on: it ends the unit of each row."""
+        self._under[arm] = what
+
+    def named(self, name: str) -> str:
+        """Return the name in the file of this run's row."""
+        return f"{name}_{self.kind}" if self.kind else name
+
     def find(self, name: str, *, same_commit: bool) -> dict[str, Any] | None:
         """A row that is in the file; `same_commit`: only if the code that runs made it."""
-        found = next((r for r in self.data["rows"] if r["name"] == name), None)
+        found = next((r for r in self.data["rows"] if r["name"] == self.named(name)), None)
         return found if found is not None and (not same_commit or found["commit"] == self.commit) else None
 
     def row(self, name: str, value: float, unit: str, samples: Any, **more: Any) -> None:
         """Put a row into the file, in place of one of that name."""
         made = {key: self._head[key] for key in ("commit", "date", "hardware", "command")}
-        row = {"name": name, "value": round(value, 5), "unit": unit, "samples": samples, **more, **made}
+        unit = ", ".join([unit, *self._conditions()])
+        row = {"name": self.named(name), "value": round(value, 5), "unit": unit, "samples": samples, **more, **made}
         with self.alone():
-            rows = [r for r in self.data["rows"] if r["name"] != name]
+            rows = [r for r in self.data["rows"] if r["name"] != row["name"]]
             self.path.write_text(json.dumps({**self._head, "rows": [*rows, row]}, indent=1) + "\n")
-        say(f"{name:32} {value:10.4f} {unit} " + " ".join(f"{key} {x}" for key, x in more.items() if isinstance(x, float)))
+        say(f"{row['name']:32} {value:10.4f} {unit} " + " ".join(f"{key} {x}" for key, x in more.items() if isinstance(x, float)))
+
+    def _conditions(self) -> list[str]:
+        """Return what all arms run under, or what each of them does."""
+        if len(set(self._under.values())) == 1:
+            return [next(iter(self._under.values()))]
+        return [f"{arm} {what}" for arm, what in self._under.items()]
 
 
 def commit() -> str:

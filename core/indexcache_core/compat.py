@@ -53,6 +53,9 @@ class Flag:
 CACHE_TYPES = ("auto", "bfloat16", "float16")
 """Types of a KV cache that are the model's own."""
 
+ATTENTION_BACKENDS = ("FLASH_ATTN_MLA_SPARSE", "FLASHMLA_SPARSE")
+"""Attention backends on CUDA; vLLM takes one of them by itself, the first where it can."""
+
 FLAGS = (
     Flag(("--pipeline-parallel-size", "-pp"), "a pattern across pipeline stages isn't supported", ("1",)),
     Flag(("--data-parallel-size", "-dp"), "several engine cores behind one server aren't supported", ("1",)),
@@ -70,6 +73,7 @@ FLAGS = (
     Flag(("--ec-transfer-config",), "an engine that shares its encoder's work was never tried"),
     Flag(("--enable-sleep-mode",), "waking up would lose the sites' state"),
     Flag(("--kv-cache-dtype",), "keys and values of another type than the model's were never tried", CACHE_TYPES),
+    Flag(("--attention-backend",), "another backend's way to read an indexer's choice was never tried", ATTENTION_BACKENDS),
     Flag(("--enable-lora",), "what was measured and probed on one adapter says nothing of another"),
 )
 

@@ -25,5 +25,5 @@ def test_the_whole_suite_is_on_it() -> None:
 
 def test_all_that_is_refused_is_on_it() -> None:
     refused = PAGE.partition("## Refused")[2]
-    for setting in [flag.names[0] for flag in compat.FLAGS] + [flag for _, flag, _ in SINGLE] + [RUST_FRONTEND, "--attention-backend"]:
+    for setting in [flag.names[0] for flag in compat.FLAGS] + [flag for _, flag, _ in SINGLE] + [RUST_FRONTEND]:
         assert f"`{setting}`" in refused, setting

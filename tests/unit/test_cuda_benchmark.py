@@ -25,11 +25,11 @@ class StandIn:
     """An arm that takes the time it is told to."""
 
     def __init__(self, name: str, **options: Any) -> None:
-        self.name, self.mode, self.calls = name, "off", 0
+        self.name, self.mode, self.calls, self.backend = name, "off", 0, options["backend"] if options else None
         self.rows: int | None = None
 
     def ready(self) -> dict[str, str]:
-        return {"gpu": "none", "vllm": "0"}
+        return {"gpu": "none", "vllm": "0", "backend": self.backend or "VLLMS_OWN"}
 
     def put(self, mode: str, pattern: str, rows: int | None = None) -> None:
         self.mode, self.rows = mode, rows
@@ -92,6 +92,27 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     data = json.loads(report.path.read_text())
     assert (data["hardware"], data["commit"], data["versions"]) == ("none", "abc", {"vllm": "0"})
     return {row["name"]: row for row in data["rows"]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "ratio", "speedup"),
+    [
+        ("", "VLLMS_OWN", "VLLMS_OWN"),
+        ("other", "OTHER", "unpatched VLLMS_OWN, static OTHER, ours OTHER"),
+    ],
+)
+def test_another_backends_rows_have_names_of_their_own_and_gain_over_vllms_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, ratio: str, speedup: str
+) -> None:
+    monkeypatch.setattr(cuda_runtime, "Arm", StandIn)
+    report = Report(tmp_path / "out.json", "test", "abc", asked)
+    for stage in ("prefill", "alone"):
+        cuda_runtime.STAGES[stage](report)
+    end = f"_{asked}" if asked else ""
+    units = {row["name"]: row["unit"] for row in report.data["rows"]}
+    assert units[f"prefill_on_over_native{end}"].endswith(f" layers, {ratio}")
+    assert units[f"prefill_200k_speedup{end}"] == f"x, 47 layers, {speedup}"
+    assert all(name.endswith(end) for name in units)
 
 
 def test_patterns_begin_with_a_full_layer_and_share_as_much_as_all_layers_do() -> None:

@@ -55,6 +55,7 @@ def test_other_versions_are_refused(engine: str, version: str) -> None:
         ["--pipeline-parallel-size=2"],
         ["--pipeline_parallel_size", "2"],
         ["-dp", "4"],
+        ["--attention-backend", "FLASHINFER_MLA_SPARSE"],
         ["--api-server-count=2"],
         ["--speculative-config", '{"method": "mtp"}'],
         ["--speculative-config.method=mtp"],

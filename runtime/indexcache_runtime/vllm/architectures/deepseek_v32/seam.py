@@ -16,6 +16,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from indexcache_core.compat import ATTENTION_BACKENDS
+
 ATTENTION = "vllm.models.deepseek_v32.attention"
 
 SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -70,7 +72,7 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """By module and qualified name, parameters that must be there, in this order, others between them or not."""
 
-BACKENDS = {"FlashAttnMLASparseImpl": "FLASH_ATTN_MLA_SPARSE", "FlashMLASparseImpl": "FLASHMLA_SPARSE"}
+BACKENDS = dict(zip(("FlashAttnMLASparseImpl", "FlashMLASparseImpl"), ATTENTION_BACKENDS, strict=True))
 """vLLM's attention backends that are supported: by the class of a layer's `impl`, the name that --attention-backend takes."""
 
 LAYER = (
