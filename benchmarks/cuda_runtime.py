@@ -3,10 +3,11 @@
     python -m benchmarks.cuda_runtime [--stages prefill,decode,switching,speedups] [--attention-backend FLASHMLA_SPARSE]
         [--out benchmarks/results/cuda_runtime.json]
 
-What should be 1 is taken of three engines that stand on one GPU at once and run in turns: vLLM alone, vLLM's own static pattern, and ours,
-off, in shadow, under reuse, and under reuse with measurement; on a model cut to the layers that fit three times. `prefill` has fewer than
-`decode`: prefills take the device's whole power, so its clock wanders, and many short ones in turns tell more than few long ones, while
-short decode steps would take what the host takes. A row is the worst over contexts and, where its name has no kind, over both.
+What should be 1 is taken of engines that stand on one GPU at once and run in turns: vLLM alone, vLLM's own static pattern, and ours, off,
+in shadow, under reuse, and under reuse with measurement. For prefills the model is cut to few layers: they take the device's whole power,
+so that its clock wanders, and many short ones in turns tell more than few long ones. For decoding it is cut to the layers that fit twice,
+since short steps would take what the host takes. A row is the worst over contexts and, where its name has no kind, over both.
+`decode-off` and `decode-on` are the two parts of `decode`, which need not share a GPU.
 `speedups` are taken on all layers, one engine after another, and with a full cache; `alone` are those without it, for another setting of
 vLLM, as VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. Weights are random: time doesn't depend on them.
 
@@ -30,13 +31,13 @@ from benchmarks.cuda_turns import DECODED, Setting, Turns
 from benchmarks.report import Report, say
 
 LAYERS, CUT, SHORT = 47, 22, 6
-"""Layers: all; for decoding, if they fit, and switching; for prefills."""
+"""Layers: all; for switching; for prefills."""
 BATCHED = 8192
 """Tokens of a step at most while decoding is measured: activations of fewer leave room for layers."""
 CONTEXTS = {10_240: 40, 61_440: 20, 122_880: 12, 200_000: 10}
 """Tokens, and rounds of prefills in turns."""
 LONG = max(CONTEXTS)
-DECODES, STARTS = 3, 3
+DECODES, STARTS = 5, 3
 """Rounds of decoding in turns, and how often engines are started for it."""
 FULL = 5
 """Longest contexts that fill the cache of an engine of all layers."""
@@ -59,9 +60,9 @@ def memory() -> int:
 
 
 def fitting(contexts: dict[str, int], whole: int) -> int:
-    """Layers, CUT at most, of which so many bytes hold all these engines, their pattern's first one Full."""
+    """Layers, all at most, of which so many bytes hold all these engines, their pattern's first one Full."""
     each = LAYER * len(contexts) + cached(1) * sum(contexts.values())
-    return next(n for n in range(CUT, 0, -1) if pattern(n)[0] == "F" and n * each + ENGINE * len(contexts) <= whole)
+    return next(n for n in range(LAYERS, 0, -1) if pattern(n)[0] == "F" and n * each + ENGINE * len(contexts) <= whole)
 
 
 def cached(layers: int) -> int:
@@ -135,16 +136,32 @@ def prefill(report: Report) -> None:
         arm.close()
 
 
+def decode_off(report: Report) -> None:
+    """Decoding all Full, ours and vLLM's in turns; and what a kill leaves in the cache."""
+    decoding(report, 0, "unpatched", cache)
+
+
+def decode_on(report: Report) -> None:
+    """Decoding under reuse, ours and vLLM's own pattern in turns."""
+    decoding(report, 1, "static")
+
+
 def decode(report: Report) -> None:
-    """Decoding in turns; and what a kill leaves in the cache."""
-    contexts = {"unpatched": 1, "static": 1, "ours": 1}
+    """Both."""
+    decode_off(report)
+    decode_on(report)
+
+
+def decoding(report: Report, group: int, beside: str, last: Callable[[Report, dict[str, Arm], int], None] | None = None) -> None:
+    """One group's settings in turns, by engines that are started several times; something else is done with the last of them."""
+    contexts = {beside: 1, "ours": 1}
     layers = fitting(contexts, memory())
-    taken = groups("decode")
+    taken = groups("decode")[group]
     for n in range(STARTS):
         arms = start(report, layers, contexts, batched=BATCHED)
-        ratios(report, taken, arms, layers)
-        if n == STARTS - 1:
-            cache(report, arms, layers)
+        ratios(report, (taken,), arms, layers)
+        if last is not None and n == STARTS - 1:
+            last(report, arms, layers)
         for arm in arms.values():
             arm.close()
 
@@ -232,6 +249,8 @@ def memory_of(report: Report, ours: Arm) -> None:
 STAGES: dict[str, Callable[[Report], None]] = {
     "prefill": prefill,
     "decode": decode,
+    "decode-off": decode_off,
+    "decode-on": decode_on,
     "switching": switching,
     "speedups": speedups,
     "alone": lambda report: speedups(report, contexts=1),

@@ -27,7 +27,7 @@ ROWS = {
     "scratch_gib": ("memory of measurement, GiB", "at most 1"),
 }
 """By the name of the row: what it is, and the aim. The baseline is vLLM by its defaults."""
-OTHER = ("prefill_200k_speedup", "decode_200k_speedup", "decode_full_cache_speedup", "prefill_on_over_native", "decode_on_over_native")
+OTHER = ("prefill_200k_speedup", "decode_200k_speedup", "prefill_on_over_native", "decode_on_over_native")
 """Rows that are also taken under the other backend that is supported."""
 
 
