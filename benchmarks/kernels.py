@@ -47,7 +47,8 @@ class Run:
 
     def __init__(self, report: Report, seconds: float) -> None:
         self.report, self.end = report, time.monotonic() + seconds
-        self.variants: list[str] = []
+        self.compiled: list[str] = []
+        self.right: list[str] = []
         self.bandwidth = 0.0
 
     def left(self) -> float:
@@ -82,26 +83,20 @@ def compile_all(run: Run) -> None:
         tasks = {name: pool.submit(topk.compiled, name) for name in topk.TILES}
         for name, task in tasks.items():
             with variant(name):
-                run.variants.append(task.result())
+                run.compiled.append(task.result())
                 say(f"compiled: {name}")
 
 
 def exact(run: Run) -> None:
-    """Variants that choose wrongly are out."""
-    found: dict[str, Any] = {}
-    for name in list(run.variants):
-        run.variants.remove(name)
+    """Variants that choose wrongly can't be the best."""
+    found: dict[str, dict[str, int]] = {}
+    for name in run.compiled:
         with variant(name):
             found[name] = topk.unlike(name)
-            if any(found[name].values()):
-                say(f"{name}: wrong, {found[name]}")
-            else:
-                run.variants.append(name)
-    right = {name: errors for name, errors in found.items() if name in run.variants}
-    wrong = {name: errors for name, errors in found.items() if name not in run.variants}
-    if right:
-        worst = max(sum(errors.values()) for errors in right.values())
-        run.report.row("topk_set_errors", worst, "members", {"variants": right, "left out": wrong})
+            say(f"{name}: {sum(found[name].values())} errors {found[name] if any(found[name].values()) else ''}")
+    run.right = [name for name, errors in found.items() if not any(errors.values())]
+    best = min(found, key=lambda name: sum(found[name].values()))
+    run.report.row("topk_set_errors", sum(found[best].values()), "members", found)
 
 
 def speedup(label: str) -> Callable[[Run], None]:
@@ -109,16 +104,18 @@ def speedup(label: str) -> Callable[[Run], None]:
 
     def measure(run: Run) -> None:
         c = topk.prompt(topk.LENGTHS[label])
-        works: dict[str, Work] = {name: partial(topk.ours, c, name) for name in run.variants}
+        works: dict[str, Work] = {name: partial(topk.ours, c, name) for name in run.compiled}
         with variant("vLLM"):
             topk.vllm(c, DEFAULT)
             works = {"vllm": lambda: topk.vllm(c, DEFAULT), "vllm, 4096 MB": lambda: topk.vllm(c, WIDE), **works}
             works["vllm's logits alone"] = lambda: [topk.logits(part) for part in topk.chunks(c, WIDE)]
         times = in_turns(works, ROUNDS)
         medians = {name: median(found) for name, found in times.items()}
-        best = min(run.variants, key=lambda name: medians[name])
         pairs = float(topk.ROWS) * (topk.LENGTHS[label] - topk.ROWS / 2)
         tflops = {name: round(pairs * 2 * topk.HEADS * topk.DIM / t / 1e9, 1) for name, t in medians.items()}
+        for name, t in medians.items():
+            say(f"{label} {name:64} {t:9.3f} ms {tflops[name]:7.1f} TFLOPS")
+        best = min(run.right, key=lambda name: medians[name])
         samples = {"ms": {name: [round(t, 4) for t in found] for name, found in times.items()}, "tflops": tflops, "best": best}
         run.report.row(f"topk_ms_{label}", medians[best], f"ms, {topk.ROWS} rows", samples)
         if "vllm" in medians:
@@ -126,8 +123,6 @@ def speedup(label: str) -> Callable[[Run], None]:
             run.report.row(f"topk_speedup_{label}", medians["vllm"] / medians[best], "times", medians, over_4096_mb=round(wide, 5))
             if label == "200k":
                 beside(run, c, best)
-        for name, t in medians.items():
-            say(f"{label} {name:64} {t:9.3f} ms {tflops[name]:7.1f} TFLOPS")
 
     return measure
 
