@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from indexcache_kernels.index_keys import Indexer

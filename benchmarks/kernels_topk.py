@@ -11,13 +11,13 @@ TOPK, ROWS, HEADS, DIM = 2048, 16_384, 32, 128
 LENGTHS = {"200k": 200_000, "120k": 122_880, "60k": 61_440}
 TILES = {
     "64 x 128, segments of 512, 3 residents, 168 registers": Tiles(segment=512, registers=168),
-    "128 x 128, 8 warps, 2 residents, 128 registers": Tiles(keys=128, warps=8, residents=2, registers=128),
-    "64 x 128, segments of 512, 4 residents, 128 registers": Tiles(segment=512, residents=4, registers=128),
-    "64 x 128, segments of 512, 2 residents": Tiles(segment=512, residents=2),
-    "64 x 128, 3 residents, 168 registers": Tiles(registers=168),
-    "128 x 128, 8 warps, wide buffer, 2 residents, 128 registers": Tiles(keys=128, warps=8, spare=4, residents=2, registers=128),
-    "128 x 256, 8 warps, segments of 512, 1 resident": Tiles(keys=128, columns=256, segment=512, warps=8, residents=1),
+    "128 x 128, 8 warps, segments of 512, 2 residents, 128 registers": Tiles(keys=128, segment=512, warps=8, residents=2, registers=128),
+    "64 x 128, segments of 512, 2 residents": Tiles(segment=512, residents=2, registers=None),
     "64 x 128, 8 warps, segments of 512, 2 residents, 128 registers": Tiles(segment=512, warps=8, residents=2, registers=128),
+    "64 x 128, segments of 512, 4 residents, 128 registers": Tiles(segment=512, residents=4, registers=128),
+    "128 x 256, 8 warps, segments of 512, 1 resident": Tiles(keys=128, columns=256, segment=512, warps=8, residents=1, registers=None),
+    "64 x 128, segments of 256, 4 stages, 3 residents, 168 registers": Tiles(segment=256, stages=4, registers=168),
+    "128 x 128, 8 warps, wide buffer, 2 residents, 128 registers": Tiles(keys=128, warps=8, spare=4, residents=2, registers=128),
 }
 ALIKE = 1e-5
 """Of the row's largest score: sums in another order differ by less."""

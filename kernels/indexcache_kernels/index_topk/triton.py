@@ -26,13 +26,13 @@ class Tiles(NamedTuple):
     """Rows times heads, scored at once."""
     spare: int = 2
     """How many times topk a buffer holds, topk rounded up to a power of two."""
-    segment: int = 1024
+    segment: int = 512
     """Keys scored before candidates are picked, at most."""
     warps: int = 4
     stages: int = 3
     residents: int = 3
     """Programs of a multiprocessor."""
-    registers: int | None = None
+    registers: int | None = 168
     """Of a thread, at most."""
 
 
