@@ -107,6 +107,11 @@ def elsewhere(x: torch.Tensor) -> torch.Tensor:
         (lambda c: c._replace(hidden=[x.float() for x in c.hidden]), "hidden 0: .* expected .tokens, hidden. bfloat16"),
         (lambda c: c._replace(slots=[s.int() for s in c.slots]), "slots 0: .* expected .tokens,. int64"),
         (
+            lambda c: c._replace(hidden=[x.T.contiguous().T for x in c.hidden]),
+            "hidden 0: .* expected .tokens, hidden. bfloat16, contiguous",
+        ),
+        (lambda c: c._replace(slots=[s[:2] for s in c.slots]), "slots 0: .2,. .* expected .tokens,. int64"),
+        (
             lambda c: c._replace(indexers=[x._replace(weight=x.weight.half()) for x in c.indexers]),
             "weight of indexer 0: .*float16; expected",
         ),

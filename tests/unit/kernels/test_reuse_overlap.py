@@ -77,6 +77,8 @@ def test_sets_of_no_members_at_all() -> None:
         ({"fresh_scores": torch.zeros(3, 32)}, "fresh_scores: \\(3, 32\\)"),
         ({"fresh": torch.zeros(4, 32)}, "fresh: torch.float32"),
         ({"fresh_scores": torch.zeros(4, 32, dtype=torch.int32)}, "fresh_scores: torch.int32"),
+        ({"fresh": torch.zeros(4, 32, dtype=torch.int32, device="meta")}, "fresh: \\(4, 32\\) on meta; expected .* on cpu, like reused"),
+        ({"reused": torch.zeros(4, 32, dtype=torch.int16)}, "reused: torch.int16; expected int32 or int64"),
     ],
 )
 def test_refuses_what_it_does_not_take(change: dict[str, torch.Tensor], named: str) -> None:
