@@ -4,10 +4,10 @@
         [--out benchmarks/results/cuda_runtime.json]
 
 What should be 1 is taken of engines that stand on one GPU at once and run in turns: vLLM alone, vLLM's own static pattern, and ours, off,
-in shadow, under reuse, and under reuse with measurement. For prefills the model is cut to few layers: they take the device's whole power,
+in shadow, under reuse, and under reuse with measurement. For prefills the model is cut to fewer layers: they take the device's whole power,
 so that its clock wanders, and many short ones in turns tell more than few long ones. For decoding it is cut to the layers that fit twice,
 since short steps would take what the host takes. A row is the worst over contexts and, where its name has no kind, over both.
-`decode-off` and `decode-on` are the two parts of `decode`, which need not share a GPU.
+`prefill-off` and `prefill-on`, `decode-off` and `decode-on` are the two parts of `prefill` and `decode`, which need not share a GPU.
 `speedups` are taken on all layers, one engine after another, and with a full cache; `alone` are those without it, for another setting of
 vLLM, as VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. Weights are random: time doesn't depend on them.
 
@@ -30,11 +30,11 @@ from benchmarks.cuda_engine import Arm
 from benchmarks.cuda_turns import DECODED, Setting, Turns
 from benchmarks.report import Report, say
 
-LAYERS, CUT, SHORT = 47, 22, 6
+LAYERS, CUT, SHORT = 47, 22, 14
 """Layers: all; for switching; for prefills."""
 BATCHED = 8192
 """Tokens of a step at most while decoding is measured: activations of fewer leave room for layers."""
-CONTEXTS = {10_240: 40, 61_440: 20, 122_880: 12, 200_000: 10}
+CONTEXTS = {10_240: 40, 61_440: 20, 122_880: 8, 200_000: 6}
 """Tokens, and rounds of prefills in turns."""
 LONG = max(CONTEXTS)
 DECODES, STARTS = 5, 3
@@ -114,56 +114,54 @@ def groups(kind: str) -> tuple[Group, ...]:
     )
 
 
-def ratios(report: Report, of: tuple[Group, ...], arms: dict[str, Arm], layers: int) -> None:
+def ratios(report: Report, of: Group, arms: dict[str, Arm], layers: int) -> None:
     """What should be 1, of prefill or of decode, by one more start of the engines."""
-    for settings, turns, rows in of:
-        turns.settings = settings(arms, layers)
-        turns.warm_up(30_000)
-        for length, rounds in CONTEXTS.items():
-            if turns.kind == "prefill":
-                turns.prefill(length, rounds)
-            else:
-                turns.decode(length, DECODES)
-            for name, (over, under) in rows.items():
-                turns.row(report, name, over, under, layers)
+    settings, turns, rows = of
+    turns.settings = settings(arms, layers)
+    turns.warm_up(30_000)
+    for length, rounds in CONTEXTS.items():
+        if turns.kind == "prefill":
+            turns.prefill(length, rounds)
+        else:
+            turns.decode(length, DECODES)
+        for name, (over, under) in rows.items():
+            turns.row(report, name, over, under, layers)
 
 
-def prefill(report: Report) -> None:
-    """Prefills in turns."""
-    arms = start(report, SHORT, {"unpatched": 1, "static": 1, "ours": 1})
-    ratios(report, groups("prefill"), arms, SHORT)
+BESIDE = ("unpatched", "static")
+"""Arms beside ours: all Full, and under reuse."""
+
+
+def prefilling(report: Report, group: int) -> None:
+    """Prefills in turns, ours and vLLM's."""
+    arms = start(report, SHORT, {BESIDE[group]: 1, "ours": 1})
+    ratios(report, groups("prefill")[group], arms, SHORT)
     for arm in arms.values():
         arm.close()
 
 
-def decode_off(report: Report) -> None:
-    """Decoding all Full, ours and vLLM's in turns; and what a kill leaves in the cache."""
-    decoding(report, 0, "unpatched", cache)
-
-
-def decode_on(report: Report) -> None:
-    """Decoding under reuse, ours and vLLM's own pattern in turns."""
-    decoding(report, 1, "static")
-
-
-def decode(report: Report) -> None:
-    """Both."""
-    decode_off(report)
-    decode_on(report)
-
-
-def decoding(report: Report, group: int, beside: str, last: Callable[[Report, dict[str, Arm], int], None] | None = None) -> None:
-    """One group's settings in turns, by engines that are started several times; something else is done with the last of them."""
-    contexts = {beside: 1, "ours": 1}
+def decoding(report: Report, group: int) -> None:
+    """Decoding in turns, ours and vLLM's, by engines that are started several times; and, all Full, what a kill leaves in the cache."""
+    contexts = {BESIDE[group]: 1, "ours": 1}
     layers = fitting(contexts, memory())
     taken = groups("decode")[group]
     for n in range(STARTS):
         arms = start(report, layers, contexts, batched=BATCHED)
-        ratios(report, (taken,), arms, layers)
-        if last is not None and n == STARTS - 1:
-            last(report, arms, layers)
+        if n == 0 and "unpatched" in arms:
+            cache(report, arms, layers)
+        ratios(report, taken, arms, layers)
         for arm in arms.values():
             arm.close()
+
+
+def both(part: Callable[[Report, int], None]) -> Callable[[Report], None]:
+    """Return a stage of all Full and of reuse."""
+
+    def stage(report: Report) -> None:
+        part(report, 0)
+        part(report, 1)
+
+    return stage
 
 
 def cache(report: Report, arms: dict[str, Arm], layers: int) -> None:
@@ -247,10 +245,12 @@ def memory_of(report: Report, ours: Arm) -> None:
 
 
 STAGES: dict[str, Callable[[Report], None]] = {
-    "prefill": prefill,
-    "decode": decode,
-    "decode-off": decode_off,
-    "decode-on": decode_on,
+    "prefill": both(prefilling),
+    "prefill-off": lambda report: prefilling(report, 0),
+    "prefill-on": lambda report: prefilling(report, 1),
+    "decode": both(decoding),
+    "decode-off": lambda report: decoding(report, 0),
+    "decode-on": lambda report: decoding(report, 1),
     "switching": switching,
     "speedups": speedups,
     "alone": lambda report: speedups(report, contexts=1),
@@ -273,6 +273,7 @@ def main() -> None:
     command += f" --attention-backend {kind.upper()}" if kind else ""
     report = Report(arguments.out, command, arguments.commit, kind)
     for stage in arguments.stages.split(","):
+        report.stage()
         STAGES[stage](report)
     for row in report.data["rows"]:
         print(f"{row['name']:32} {row['value']:10.4f} {row['unit']}")

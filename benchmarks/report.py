@@ -54,8 +54,12 @@ class Report:
         self._head = {"hardware": hardware, "versions": versions, "commit": self.commit, "command": self.command, "date": date}
 
     def under(self, arm: str, what: str) -> None:
-        """Say under what an arm runs from here on: it ends the unit of each row."""
+        """Say under what an arm runs from here on: it ends the unit of each row of the stage."""
         self._under[arm] = what
+
+    def stage(self) -> None:
+        """Begin a stage, of arms of its own."""
+        self._under.clear()
 
     def named(self, name: str) -> str:
         """Return the name in the file of this run's row."""
@@ -80,7 +84,7 @@ class Report:
         """Return what all arms run under, or what each of them does."""
         if len(set(self._under.values())) == 1:
             return [next(iter(self._under.values()))]
-        return [f"{arm} {what}" for arm, what in self._under.items()]
+        return [f"{arm} {what}" for arm, what in sorted(self._under.items())]
 
 
 def commit() -> str:

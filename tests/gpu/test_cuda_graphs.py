@@ -51,12 +51,12 @@ def later(a: list[Answer], b: list[Answer]) -> float:
     return fmean(d for one, other in zip(a, b, strict=True) for d in differences(one, other)[1:])
 
 
-def same(found: list[Answer], clean: Clean, *, first: float = 0.001, rest: float = 0.01) -> None:
+def same(found: list[Answer], clean: Clean) -> None:
     """The first token's log-probability is a clean run's, as prefills repeat to the bit; those of decode steps are as near to a clean
     run's as clean runs are to each other: vLLM's top-k of decode steps breaks ties by chance."""
     for got, expected in zip(found, clean[0], strict=True):
-        assert differences(got, expected)[0] <= first
-    assert later(found, clean[0]) <= 2 * later(*clean) + rest
+        assert differences(got, expected)[0] <= 0.001
+    assert later(found, clean[0]) <= 2 * later(*clean) + 0.01
 
 
 @pytest.fixture(scope="module")
@@ -237,12 +237,10 @@ def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(under
     cut, one, other = ([head(a, n) for a, n in zip(found, before, strict=True)] for found in (answers, *clean))
     same(cut, (one, other))
     assert later(answers, again) <= 2 * later(*clean) + 0.01
-    heads = {name: tuple([head(a, 8) for a in run] for run in clean) for name, clean in (("native", native), ("full", untouched))}
-    apart = later(heads["native"][0], heads["full"][0]) / 4  # in steps of other requests and chunks sums are taken in another order
-    for got, one, other in ((reused, *heads["native"]), (full, *heads["full"])):
-        same(got, (one, other), first=0.05, rest=apart)
-    with pytest.raises(AssertionError):
-        same(reused, (heads["full"][0], heads["full"][1]), first=0.05, rest=apart)
+    of_pattern, of_full = ([head(a, 8) for a in clean[0]] for clean in (native, untouched))
+    for got, own, other in ((reused, of_pattern, of_full), (full, of_full, of_pattern)):
+        assert max(differences(a, b)[0] for a, b in zip(got, own, strict=True)) <= 0.05
+        assert later(got, own) < later(got, other) / 2  # in steps of other requests and chunks sums are taken in another order
     assert under.state.requests.touched_by_reuse >= 32
 
 
