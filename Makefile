@@ -31,7 +31,8 @@ demo: product ## The main job: five scenarios on a real Kubernetes with real eng
 	@$(TESTBED) run $(PY) -m indexcache_testbed.demo
 
 .PHONY: test
-test: check lint unit engine cluster e2e ## All tests
+test: check ## All tests: every stage, whatever fails, and a table at the end
+	@scripts/env.sh $(CACHE) plain indexcache_testbed.stages
 
 .PHONY: lint
 lint: env ## ruff, mypy (strict), and that what is generated is current
