@@ -1,55 +1,62 @@
 # Everything a newcomer needs: `make demo` and `make test`. Both set up what they need, once, outside this checkout.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 CACHE := $(or $(INDEXCACHE_CACHE),$(if $(filter 0,$(shell id -u)),/var/cache/indexcache,$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/indexcache))
-BIN := $(CACHE)/env/dev/bin
-PY := $(BIN)/python
-TESTBED := $(BIN)/testbed
+ENV := $(shell scripts/env.sh $(CACHE) where)
+PY := $(ENV)/bin/python
+TESTBED := $(ENV)/bin/testbed
+MYPY := $(PY) -m mypy --no-error-summary
 export INDEXCACHE_CACHE := $(CACHE)
-export MYPY_CACHE_DIR := $(CACHE)/mypy
+export MYPY_CACHE_DIR := $(ENV)/mypy
 
 .PHONY: help
 help: ## This list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+.PHONY: check
+check: ## Whether this machine has what the testbed needs: root, disk, namespaces, Debian's packages
+	@scripts/env.sh $(CACHE) plain indexcache_testbed.cluster.prerequisites $(CACHE)
+
 .PHONY: env
-env: ## The Python environment (about 6 GB, outside the checkout)
-	@scripts/env.sh $(CACHE) dev
+env: ## The Python environment (about 6 GB, outside the checkout, shared by checkouts of the same lock)
+	@scripts/env.sh $(CACHE)
 
 .PHONY: build
-build: env ## The testbed's binaries and images: about 8 minutes on two cores the first time
-	@scripts/env.sh $(CACHE) engine & environment=$$!; $(TESTBED) build && wait $$environment
+build: check env ## The testbed's binaries and images: about 8 minutes on two cores the first time
+	@$(TESTBED) build
 
 .PHONY: demo
 demo: product ## The main job: five scenarios on a real Kubernetes with real engines, and what happened in each
 	@$(TESTBED) run $(PY) -m indexcache_testbed.demo
 
 .PHONY: test
-test: lint unit engine cluster e2e ## All tests
+test: check ## All tests: every stage, whatever fails, and a table at the end
+	@scripts/env.sh $(CACHE) plain indexcache_testbed.stages
 
 .PHONY: lint
 lint: env ## ruff, mypy (strict), and that what is generated is current
-	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
-	@for p in core kernels operator runtime testbed; do echo "mypy: $$p"; $(BIN)/mypy --no-error-summary $$p/indexcache_$$p || exit 1; done
-	@echo "mypy: dsa_cpu" && $(BIN)/mypy --no-error-summary testbed/dsa_cpu/dsa_cpu
-	@echo "mypy: tests, benchmarks" && $(BIN)/mypy --no-error-summary tests benchmarks
+	@$(ENV)/bin/ruff format --check -q . && $(ENV)/bin/ruff check -q .
+	@for p in core kernels operator runtime testbed; do echo "mypy: $$p"; $(MYPY) $$p/indexcache_$$p || exit 1; done
+	@echo "mypy: dsa_cpu" && $(MYPY) testbed/dsa_cpu/dsa_cpu
+	@echo "mypy: tests, benchmarks" && $(MYPY) tests benchmarks
 
 .PHONY: unit
 unit: env ## Unit tests: pure, two minutes
-	@$(BIN)/pytest tests/unit -q
+	@$(PY) -m pytest tests/unit -q
 
 .PHONY: engine
 engine: env ## Tests of a real vLLM on this machine's CPU
-	@scripts/env.sh $(CACHE) engine
-	@$(BIN)/pytest tests/engine -q
+	@$(TESTBED) environment
+	@$(PY) -m pytest tests/engine
 
 .PHONY: cluster
 cluster: up ## Tests against a real API server
-	@$(TESTBED) run $(BIN)/pytest tests/cluster -q
+	@$(TESTBED) run $(PY) -m pytest tests/cluster -q
 
 .PHONY: e2e
 e2e: product ## The demo's scenarios as assertions: real engines, gateway, Prometheus, Alertmanager
-	@$(TESTBED) run $(BIN)/pytest tests/e2e -q
+	@$(TESTBED) run $(PY) -m pytest tests/e2e -q
 
 .PHONY: up
 up: build ## The testbed: Kubernetes, gateway and monitoring in namespaces of their own
@@ -57,7 +64,7 @@ up: build ## The testbed: Kubernetes, gateway and monitoring in namespaces of th
 
 .PHONY: product
 product: up ## The operator's and the runtime's images, in the testbed
-	@$(PY) -m indexcache_testbed.product
+	@$(TESTBED) product
 
 .PHONY: down
 down: ## End the testbed; nothing is left of it
@@ -71,14 +78,18 @@ status: ## What runs in the testbed
 shell: ## A shell in the testbed, with kubectl and helm
 	@$(TESTBED) shell
 
+.PHONY: clean-cache
+clean-cache: env ## Remove environments that nobody needs any more, and say why
+	@$(TESTBED) clean-cache
+
 .PHONY: generate
 generate: env ## The CRD and its reference, from the operator's types
 	@$(PY) -m indexcache_operator.api.crd
 
 .PHONY: format
 format: env ## Format and fix
-	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
+	@$(ENV)/bin/ruff format -q . && $(ENV)/bin/ruff check -q --fix .
 
 .PHONY: lock
 lock: env ## Compile requirements/ anew
-	@UV=$(CACHE)/tools/bin/uv scripts/lock.sh
+	@UV=$(ENV)/bin/uv scripts/lock.sh

@@ -106,6 +106,7 @@ def engine(folder: Path) -> Any:
         dtype="float32",
         max_model_len=1088,
         max_num_batched_tokens=1088,
+        block_size=16,
         enable_prefix_caching=False,
         kv_cache_memory_bytes=64 << 20,
         distributed_executor_backend="uni",

@@ -15,7 +15,19 @@ from typing import Annotated, ParamSpec
 import typer
 from rich.markup import escape
 
-from .cluster import Cluster, TestbedError, addons, base_image, inspect, lifecycle, project_images
+from . import product as products
+from .cluster import (
+    Cluster,
+    TestbedError,
+    addons,
+    base_image,
+    clean,
+    engine_environment,
+    inspect,
+    lifecycle,
+    project_images,
+    tenancy,
+)
 from .cluster import build as building
 from .cluster.layout import DEFAULT_NAME, Layout
 from .cluster.report import Reporter
@@ -56,11 +68,35 @@ def build() -> None:
 
 @app.command()
 @told
+def environment() -> None:
+    """Make the engines' environment, if it is missing in the cache. Needs no root."""
+    engine_environment.build(Layout.of(), report)
+
+
+@app.command("clean-cache")
+@told
+def clean_cache() -> None:
+    """Remove environments that nobody needs, and say of each why it goes or stays."""
+    for place in clean.clean(Layout.of()):
+        report.note(f"{'kept' if place.kept else 'removed'} {place.path}: {place.why}")
+
+
+@app.command()
+@told
 def up(name: Name = DEFAULT_NAME) -> None:
     """Start the cluster, or complete it where it runs."""
     cluster = Cluster.named(name)
     lifecycle.up(cluster, report)
     report.note(f"gateway http://{addons.gateway_address(cluster)} (in the cluster's network: testbed run, testbed shell)")
+
+
+@app.command()
+@told
+def product() -> None:
+    """Build the operator's and the runtime's images and put them into the cluster."""
+    cluster = Cluster.named()
+    tenancy.hold(cluster)
+    products.bring(cluster, report)
 
 
 @app.command()
@@ -103,6 +139,7 @@ def logs(
 def run(command: Annotated[list[str], typer.Argument(help="The command and its arguments.")], name: Name = DEFAULT_NAME) -> None:
     """Run a command in the cluster's network, with KUBECONFIG set and kubectl, helm and promtool on the PATH."""
     cluster = Cluster.named(name)
+    tenancy.hold(cluster)
     _become(cluster.enter(command), {**os.environ, **cluster.environment()})
 
 
@@ -111,9 +148,9 @@ def run(command: Annotated[list[str], typer.Argument(help="The command and its a
 def shell(name: Name = DEFAULT_NAME) -> None:
     """Open a shell in the cluster's network."""
     cluster = Cluster.named(name)
-    _become(
-        cluster.enter([os.environ.get("SHELL", "/bin/bash")]), {**os.environ, **cluster.environment(), "debian_chroot": f"testbed {name}"}
-    )
+    tenancy.hold(cluster)
+    inside = cluster.enter([os.environ.get("SHELL", "/bin/bash")])
+    _become(inside, {**os.environ, **cluster.environment(), "debian_chroot": f"testbed {name}"})
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """The project's own two images in the running testbed, each under a tag that is a hash of what it is made from.
 
-    python -m indexcache_testbed.product        outside the testbed's network: building fetches packages
+    testbed product        outside the testbed's network: building fetches packages
 
 So an image is built again exactly when something in it changed, and a change of the operator alone leaves engine pods as they are.
 """
@@ -12,7 +12,8 @@ from pathlib import Path
 from indexcache_testbed.cluster import store
 from indexcache_testbed.cluster.buildah import archive_name
 from indexcache_testbed.cluster.handle import Cluster
-from indexcache_testbed.cluster.layout import DEFAULT_NAME, Layout
+from indexcache_testbed.cluster.layout import Layout
+from indexcache_testbed.cluster.locks import locked
 from indexcache_testbed.cluster.project_images import build_project_image, forget, load
 from indexcache_testbed.cluster.report import Reporter
 
@@ -47,20 +48,21 @@ def loaded(layout: Layout) -> dict[str, str]:
     return found
 
 
-def main() -> None:
-    """Build what is missing and put it into the cluster."""
-    cluster, report, tags = Cluster.named(DEFAULT_NAME), Reporter(), {target: tag(target) for target in SOURCES}
-    for target in SOURCES:
-        name = f"{repository(target)}:{tags[target]}"
-        archive = cluster.layout.artifacts / "project" / archive_name(name)
-        with report.step(f"image {name}", about="" if archive.exists() else "about half a minute"):
-            if not archive.exists():
-                build_project_image(cluster.layout, name, ROOT, target=target)
-                forget(cluster.layout, repository(target), name)
-            load(cluster, archive)
-            store.forget(cluster, repository(target), name)
-    (cluster.layout.artifacts / "project/tags.json").write_text(json.dumps(tags))
+def bring(cluster: Cluster, report: Reporter) -> None:
+    """Build what is missing and put it into the cluster.
 
-
-if __name__ == "__main__":
-    main()
+    One at a time: each forgets what others built before it.
+    """
+    tags = {target: tag(target) for target in SOURCES}
+    folder = cluster.layout.artifacts / "project"
+    with locked(folder / "lock"):
+        for target in SOURCES:
+            name = f"{repository(target)}:{tags[target]}"
+            archive = folder / archive_name(name)
+            with report.step(f"image {name}", about="" if archive.exists() else "about half a minute"):
+                if not archive.exists():
+                    build_project_image(cluster.layout, name, ROOT, target=target)
+                    forget(cluster.layout, repository(target), name)
+                load(cluster, archive)
+                store.forget(cluster, repository(target), name)
+        (folder / "tags.json").write_text(json.dumps(tags))

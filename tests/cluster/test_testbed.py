@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from indexcache_testbed.cluster import Cluster, faults, lifecycle
+from indexcache_testbed.cluster import Cluster, TestbedError, faults, lifecycle, tenancy
 from indexcache_testbed.cluster.addons import ENVOY_NAMESPACE, configure_receiver, gateway_address, receiver_token
 from indexcache_testbed.cluster.base_image import ENGINE
 from indexcache_testbed.cluster.cgroups import parents
@@ -125,6 +127,31 @@ def test_a_pod_reads_models_through_its_claim_and_cannot_write_them(cluster: Clu
     cluster.kubectl("create", "-f", "-", stdin=pod("claim", volume, ["sh", "-c", "ls -A /data; ! touch /data/x 2>/dev/null"]))
     cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/claim", "-n", "serving", "--timeout=60s")
     assert sorted(cluster.kubectl("logs", "claim", "-n", "serving").split()) == names
+
+
+def test_another_checkout_gets_the_cluster_and_its_own_models(cluster: Cluster, tmp_path: Path) -> None:
+    ours = cluster.layout.checkout
+    (tmp_path / "testbed").mkdir()
+    (tmp_path / "requirements").symlink_to(ours / "requirements")
+    for name in ("go", "cluster", "dsa_cpu", "vllm_name"):
+        (tmp_path / "testbed" / name).symlink_to(ours / "testbed" / name)
+    shutil.copytree(cluster.layout.models, tmp_path / "testbed" / "models")
+    (tmp_path / "testbed" / "models" / "of-another-checkout").touch()
+    volume: dict[str, object] = {"persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
+    cluster.kubectl("create", "-f", "-", stdin=pod("ours", volume, ["sleep", "600"]))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/ours", "-n", "serving", "--timeout=60s")
+    init, another = cluster.init(), Cluster(replace(cluster.layout, checkout=tmp_path))
+    lifecycle.up(another, Reporter())
+    assert (another.init(), tenancy.owner(another)) == (init, tmp_path)
+    assert cluster.get("pod", "ours", "-n", "serving") is None  # it had the other models
+    cluster.kubectl("create", "-f", "-", stdin=pod("another", volume, ["ls", "/data"]))
+    succeeded = "--for=jsonpath={.status.phase}=Succeeded"
+    cluster.kubectl("wait", succeeded, "pod/another", "-n", "serving", "--timeout=60s")
+    assert "of-another-checkout" in cluster.kubectl("logs", "another", "-n", "serving").split()
+    with pytest.raises(TestbedError, match=r"was brought to .*; bring it here with `make up`"):
+        tenancy.hold(cluster)
+    lifecycle.up(cluster, Reporter())
+    assert (cluster.init(), tenancy.owner(cluster)) == (init, ours)
 
 
 def test_nobody_is_administrator_without_a_certificate(cluster: Cluster) -> None:

@@ -127,6 +127,16 @@ class Engine:
         return k
 
     @property
+    def block_size(self) -> int:
+        """Tokens a block of the KV cache, by the engine's own word."""
+        size: int = self.core.vllm_config.cache_config.block_size
+        return size
+
+    def cacheable(self, prompt: Prompt) -> int:
+        """Return how many tokens of a prompt the cache can serve: whole blocks, and never the last token."""
+        return (len(prompt) - 1) // self.block_size * self.block_size
+
+    @property
     def prompts(self) -> list[list[int]]:
         """Contexts over k in several steps and in one, across k, and under it. The first fills the first steps by itself."""
         k, step = self.k, self.binding.tokens_a_step

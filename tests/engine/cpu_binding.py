@@ -5,12 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from tests.conformance.engine import Tolerance
 
 TOKENS_A_STEP = 160
-
+BLOCK_SIZES = (16, 128)
+"""Those that vLLM's CPU platform picks, by the machine, where none is given."""
+at_each_block_size = pytest.mark.parametrize(
+    "cpu_engine",
+    BLOCK_SIZES,
+    ids="blocks of {}".format,
+    indirect=True,
+    scope="session",
+)
+"""For tests of what depends on the blocks of the KV cache."""
 
 EXACT, ROUNDING = Tolerance(0.0, 0.0), Tolerance(1e-4, 1e-4)
 
@@ -21,6 +31,8 @@ class Cpu:
 
     ranks: int = 1
     tokens_a_step: int = TOKENS_A_STEP
+    block_size: int = 16
+    """Tokens a block of the KV cache. Given, as all else that vLLM would derive from the machine."""
     repeats: Tolerance = EXACT
     rounding: Tolerance = ROUNDING
     strays: float = 0.0
@@ -44,6 +56,7 @@ class Cpu:
             max_model_len=1088,
             max_num_batched_tokens=self.tokens_a_step,
             max_num_seqs=8,
+            block_size=self.block_size,
             enable_prefix_caching=True,
             kv_cache_memory_bytes=64 << 20,
             tensor_parallel_size=self.ranks,

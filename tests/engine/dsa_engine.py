@@ -3,7 +3,8 @@
 A process of its own, since vLLM loads its plugins once a process, and the tests of other plugins run beside these.
 job: {"engine": arguments of vllm.LLM, "batches": {name: {"prompts": [[token, ...], ...], "max_tokens": n, "prompt_logprobs": bool,
 "every": n or null}}}
-out: {"scheduler": {...}, "batches": {name: [{"tokens": [...], "logprobs": [...], "cached": n}, ...]}, "choices": {name: [...]}};
+out: {"block_size": n, "scheduler": {...},
+"batches": {name: [{"tokens": [...], "logprobs": [...], "cached": n}, ...]}, "choices": {name: [...]}};
 logprobs of all prompt tokens but the first, if asked for, and of the generated ones. A request that asks for its prompt's
 log-probabilities does not read the prefix cache. choices: for each n-th row of each step and layer, what the indexer chose and scored.
 """
@@ -77,6 +78,7 @@ def main() -> None:
     llm = LLM(**job["engine"])
     scheduler = llm.llm_engine.vllm_config.scheduler_config
     out: dict[str, Any] = {
+        "block_size": llm.llm_engine.vllm_config.cache_config.block_size,
         "scheduler": {name: getattr(scheduler, name) for name in ("max_num_batched_tokens", "enable_chunked_prefill")},
         "batches": {},
         "choices": {},

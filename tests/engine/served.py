@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 import httpx
 from indexcache_core.contract import State
+from indexcache_testbed.cluster import engine_environment
+from indexcache_testbed.cluster.layout import Layout
 from prometheus_client.parser import text_string_to_metric_families
 
 TOKEN = "served-token"
@@ -110,12 +112,14 @@ def serving(folder: Path, model: Path, args: list[str], env: Mapping[str, str]) 
         "INDEXCACHE_TOKEN_FILE": str(folder / "token"),
         "INDEXCACHE_CONTROL_PORT": str(control),
         "OMP_NUM_THREADS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "HF_HUB_OFFLINE": "1",
     }
-    python = Path(sys.prefix).with_name("engine") / "bin/python"  # a stock vLLM
-    assert python.exists(), f"{python} is missing; `make` installs the engines' environment there"
+    python = engine_environment.place(Layout.of()) / "bin/python"  # a stock vLLM
+    assert python.exists(), f"{python} is missing; `testbed environment` makes it, and `make engine` runs that"
     command = [str(python), "-m", "vllm.entrypoints.cli.main", "serve", str(model), "--served-model-name", "m", "--port", str(users)]
-    command += ["--dtype", "float32", "--max-model-len", "1088", "--kv-cache-memory-bytes", "64M", *args]
+    command += ["--dtype", "float32", "--max-model-len", "1088", "--block-size", "16"]
+    command += ["--kv-cache-memory-bytes", "64M", *args]
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, env=clean | given | dict(env), stdout=out, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder

@@ -25,20 +25,28 @@ TOLERANCE = 1e-4
 MAX_TOKENS = 24
 K = random_model.CONFIG["index_topk"]
 LENGTHS = (40, 150, 300, 500, 777)
+ENVIRONMENT = {
+    "VLLM_PLUGINS": "dsa_cpu",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "OMP_NUM_THREADS": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
 TRAINED = Path(__file__).parents[2] / "testbed/models/tiny_dsa"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """An engine to start: its model, how many tokens a step may hold, and the seed of the prompts."""
+    """An engine to start: its model, tokens a step may hold, the prompts' seed, tokens a block of KV."""
 
     architecture: str
     tokens_a_step: int
     seed: int
+    block_size: int = 16
 
 
 SETUPS = {
     "chunked": Setup("DeepseekV32ForCausalLM", 160, seed=7),
+    "chunked, blocks of 128": Setup("DeepseekV32ForCausalLM", 160, seed=7, block_size=128),
     "whole": Setup("GlmMoeDsaForCausalLM", 2048, seed=2),
 }
 
@@ -48,7 +56,13 @@ def prompts(seed: int) -> list[list[int]]:
     return [torch.randint(3, 256, (n,), generator=g).tolist() for n in LENGTHS]
 
 
-def serve(model: Path, tokens_a_step: int, batches: dict[str, Any], out: Path) -> dict[str, Any]:
+def serve(
+    model: Path,
+    tokens_a_step: int,
+    block_size: int,
+    batches: dict[str, Any],
+    out: Path,
+) -> dict[str, Any]:
     """What a vLLM of its own makes of the batches, one after another."""
     engine = {
         "model": str(model),
@@ -56,6 +70,7 @@ def serve(model: Path, tokens_a_step: int, batches: dict[str, Any], out: Path) -
         "max_model_len": 1088,
         "max_num_batched_tokens": tokens_a_step,
         "max_num_seqs": 8,
+        "block_size": block_size,
         "enable_prefix_caching": True,
         "kv_cache_memory_bytes": 64 << 20,
         "distributed_executor_backend": "uni",
@@ -66,7 +81,7 @@ def serve(model: Path, tokens_a_step: int, batches: dict[str, Any], out: Path) -
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("dsa_engine.py")), str(out)],
         input=json.dumps({"engine": engine, "batches": batches}),
-        env=os.environ | {"VLLM_PLUGINS": "dsa_cpu", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"},
+        env=os.environ | ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -81,9 +96,8 @@ def serve(model: Path, tokens_a_step: int, batches: dict[str, Any], out: Path) -
 class Served:
     """One engine's results, and the reference for its model."""
 
-    def __init__(self, setup: Setup, folder: Path) -> None:
-        random_model.write(folder / "model", setup.architecture, seed=0 if setup.architecture.startswith("Deepseek") else 1)
-        self.reference, self.setup, self.prompts = Reference(folder / "model"), setup, prompts(setup.seed)
+    def __init__(self, setup: Setup, folder: Path, reference: Reference) -> None:
+        self.reference, self.setup, self.prompts = reference, setup, prompts(setup.seed)
         longer = [[*ids, 9, 8, 7] for ids in self.prompts]
         batches = {f"alone {len(ids)}": batch([ids]) for ids in self.prompts} | {
             "together": batch(self.prompts),
@@ -91,8 +105,10 @@ class Served:
             "choices": batch(self.prompts[2:3], every=7),
             "choices together": batch(self.prompts[:3], every=2),
         }
-        out = serve(folder / "model", setup.tokens_a_step, batches, folder / "out.json")
-        self.scheduler, self.results, self.choices = out["scheduler"], out["batches"], out["choices"]
+        file = folder / f"out-{setup.block_size}.json"
+        out = serve(folder, setup.tokens_a_step, setup.block_size, batches, file)
+        self.block_size, self.scheduler = out["block_size"], out["scheduler"]
+        self.results, self.choices = out["batches"], out["choices"]
 
     def alone(self) -> list[dict[str, Any]]:
         return [self.results[f"alone {len(ids)}"][0] for ids in self.prompts]
@@ -102,9 +118,23 @@ def batch(ids: list[list[int]], *, prompt_logprobs: bool = True, every: int | No
     return {"prompts": ids, "max_tokens": MAX_TOKENS, "prompt_logprobs": prompt_logprobs, "every": every}
 
 
+@pytest.fixture(scope="module")
+def modelled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Reference]]:
+    """A model's folder and its reference, by architecture; one for all engines that serve it."""
+
+    @functools.cache
+    def made(architecture: str) -> tuple[Path, Reference]:
+        folder = tmp_path_factory.mktemp(architecture) / "model"
+        random_model.write(folder, architecture, seed=0 if architecture.startswith("Deepseek") else 1)
+        return folder, Reference(folder)
+
+    return made
+
+
 @pytest.fixture(scope="module", params=SETUPS)
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Served:
-    return Served(SETUPS[request.param], tmp_path_factory.mktemp(request.param))
+def served(request: pytest.FixtureRequest, modelled: Callable[[str], tuple[Path, Reference]]) -> Served:
+    setup = SETUPS[request.param]
+    return Served(setup, *modelled(setup.architecture))
 
 
 @dataclass(frozen=True)
@@ -147,8 +177,9 @@ def difference(reference: Reference, ids: list[int], got: dict[str, Any], **how:
 
 
 def test_the_engine_works_in_steps_as_asked(served: Served) -> None:
-    """vLLM's own CPU platform turns chunks off for MLA models and widens the steps."""
+    """By the machine, vLLM's own CPU platform turns chunks off, widens the steps and picks the blocks."""
     assert served.scheduler == {"max_num_batched_tokens": served.setup.tokens_a_step, "enable_chunked_prefill": True}
+    assert served.block_size == served.setup.block_size
 
 
 @pytest.mark.parametrize("which", range(len(LENGTHS)), ids=[f"{n} tokens" for n in LENGTHS])
@@ -179,7 +210,7 @@ def test_requests_together_get_the_tokens_they_get_alone(served: Served) -> None
 
 def test_prefix_cache_hits(served: Served) -> None:
     for ids, got in zip(served.prompts, served.results["cached"], strict=True):
-        assert got["cached"] >= len(ids) // 16 * 16 - 16
+        assert got["cached"] >= len(ids) // served.block_size * served.block_size
         difference(served.reference, [*ids, 9, 8, 7], got).check()
 
 
@@ -227,7 +258,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[l
         symbols = torch.stack([torch.randperm(512, generator=g)[:pairs] for _ in range(2)], 1).flatten().tolist()
         asked[f"{pairs} pairs"] = [config["bos_token_id"], *symbols]
     batches = {name: batch([ids]) for name, ids in asked.items()}
-    results = serve(TRAINED, 512, batches, tmp_path_factory.mktemp("trained") / "out.json")["batches"]
+    results = serve(TRAINED, 512, 16, batches, tmp_path_factory.mktemp("trained") / "out.json")["batches"]
     return lambda name: (asked[name], results[name][0])
 
 

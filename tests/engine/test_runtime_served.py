@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     random_model.write(folder / "model", "DeepseekV32ForCausalLM", seed=0)
     args = ["--skip-tokenizer-init", "--distributed-executor-backend", "mp", "--tensor-parallel-size", "2"]
-    env = {"VLLM_PLUGINS": "dsa_cpu,indexcache", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # two ranks on one NUMA node
+    env = {"VLLM_PLUGINS": "dsa_cpu,indexcache"}
     with serving(folder, folder / "model", args, env) as server:
         yield server
 

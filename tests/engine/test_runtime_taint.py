@@ -13,14 +13,15 @@ from indexcache_core.contract import Mode
 from indexcache_runtime.vllm.blocks import Blocks
 
 from tests.conformance.engine import Answer, Engine
+from tests.engine.cpu_binding import at_each_block_size
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, at_each_block_size]
 
 PATTERN = "FSSS"
 
 
 def prompts(seed: int, bases: int, each: int) -> list[list[int]]:
-    """Prompts in families that share 256 tokens and end in 40 of their own."""
+    """Prompts in families that share 256 tokens, whole blocks at either size, and end in 40 of their own."""
     g = torch.Generator().manual_seed(seed)
 
     def draw(n: int) -> list[int]:
@@ -98,17 +99,18 @@ def test_a_build_without_the_salt_fails(
 
 
 def test_warm_baseline_blocks_survive_a_canary_and_are_read_by_it(engine: Engine, clean: list[Answer]) -> None:
+    each = engine.cacheable(PROMPTS[0])
     first = engine.ask(PROMPTS[:5], 4)
     assert max(a.cached for a in first) >= 256
     before = engine.state.cache
     engine.put(Mode.ON, PATTERN)
     reused = engine.ask_each(PROMPTS[:5], 4)
-    assert all(a.cached >= 288 for a in reused)
+    assert all(a.cached >= each for a in reused)
     assert engine.state.cache.baseline_hits - before.baseline_hits == sum(a.cached for a in reused)
     assert engine.state.cache.reuse_hits == before.reuse_hits
     engine.kill()
     back = engine.ask_each(PROMPTS[:5], 12)
-    assert all(a.cached >= 288 for a in back)
+    assert all(a.cached >= each for a in back)
     assert tokens(back) == tokens(clean[:5])
 
 
@@ -120,7 +122,7 @@ def test_requests_under_the_same_reuse_share_its_blocks_and_other_flags_do_not(e
     assert shared.reuse_hits - before.reuse_hits == 256
     engine.kill()
     engine.put(Mode.ON, PATTERN, sample_rows=1)  # computes the same
-    assert engine.ask(PROMPTS[:1], 4)[0].cached >= 288
+    assert engine.ask(PROMPTS[:1], 4)[0].cached >= engine.cacheable(PROMPTS[0])
     engine.put(Mode.ON, PATTERN, min_context_tokens=100)
     assert engine.ask(PROMPTS[:1], 4)[0].cached == 0
     engine.put(Mode.ON, "FFSS")
@@ -138,4 +140,4 @@ def test_a_request_preempted_after_the_kill_is_clean(engine: Engine, clean: list
     assert tokens(engine.finish(names)) == tokens(clean[:3])
     again = engine.ask_each(PROMPTS[:3], 12)
     assert tokens(again) == tokens(clean[:3])
-    assert all(a.cached >= 288 for a in again)
+    assert all(a.cached >= engine.cacheable(PROMPTS[0]) for a in again)

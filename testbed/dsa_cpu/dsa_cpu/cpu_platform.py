@@ -1,7 +1,9 @@
 """vLLM's CPU platform without its refusal of sparse attention.
 
-Trap: for every MLA model the built-in platform turns off chunked prefill and prefix caching and widens the token budget, since its own
-MLA can't do them. This one can, so it puts back what was asked for; vLLM's log still says they were turned off.
+Trap: for an MLA model the built-in platform decides by the machine. Without AMX it turns off chunked prefill
+and prefix caching, widens the token budget and forces KV blocks of 16, whatever was asked; with AMX it leaves
+these alone and makes blocks of 128 unless told otherwise. Here all four are what was asked for, and blocks
+are of BLOCK_SIZE where nothing was, on every machine; vLLM's log may still say otherwise.
 
 Tensor parallel: each rank has some of the attention's heads, and the whole of every indexer, so all ranks choose the same positions from
 the same hidden states. On a machine with fewer NUMA nodes than ranks vLLM wants VLLM_CPU_OMP_THREADS_BIND=nobind, or a list of cores.
@@ -14,6 +16,8 @@ from vllm.platforms.cpu import CpuPlatform
 from dsa_cpu import guard
 
 ARCHITECTURES = frozenset({"DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM"})
+BLOCK_SIZE = 16
+"""Tokens a block of the KV cache, unless --block-size says otherwise."""
 
 
 def is_dsa(vllm_config: Any) -> bool:
@@ -54,12 +58,14 @@ class DsaCpuPlatform(CpuPlatform):  # type: ignore[misc]
         """Adapts the configuration in place. Raises guard.Unsupported for a DSA model under a configuration that can't work."""
         scheduler, cache, parallel = vllm_config.scheduler_config, vllm_config.cache_config, vllm_config.parallel_config
         asked = scheduler.enable_chunked_prefill, scheduler.max_num_batched_tokens, cache.enable_prefix_caching
+        block_size = cache.block_size if cache.user_specified_block_size else BLOCK_SIZE
         executor = parallel.distributed_executor_backend
         super().check_and_update_config(vllm_config)
         if not is_dsa(vllm_config):
             return
         check_supported(vllm_config)
         scheduler.enable_chunked_prefill, scheduler.max_num_batched_tokens, cache.enable_prefix_caching = asked
+        cache.block_size = block_size
         if executor == "uni":  # else rewritten to "mp": one more process of 1 GB
             parallel.distributed_executor_backend = executor
         # The C++ rotary kernel for CPUs silently mis-rotates MLA's (tokens, heads, rope) queries; torch's own is right.

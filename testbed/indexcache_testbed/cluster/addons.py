@@ -22,6 +22,7 @@ from .report import Reporter
 GATEWAY_NAMESPACE = "infra"
 GATEWAY = "gw"
 ENVOY_NAMESPACE = "envoy-gateway-system"
+ENGINES_NAMESPACE = "serving"
 RELEASE = "eg"
 DEFAULT_RECEIVER = "http://indexcache-operator.indexcache-system.svc:9443/alerts"
 
@@ -35,11 +36,16 @@ def render(layout: Layout, manifest: str, **values: str) -> str:
     return Template((layout.manifests / manifest).read_text()).substitute(values)
 
 
+def volumes(built: Built) -> dict[str, Path]:
+    """Return what engine pods mount, by the name of its volume."""
+    return {"engine-env": built.engine, "models": built.models}
+
+
 def install(cluster: Cluster, built: Built, pins: Pins, report: Reporter) -> None:
     """Install everything and wait until all of it is available."""
     layout = cluster.layout
     images = {name.upper().replace("-", "_") + "_IMAGE": image for name, image in pins.images.items()}
-    values = {**images, "DNS_IP": configs.DNS_IP, "ENGINE_ENVIRONMENT": str(layout.engine_environment), "MODELS": str(layout.models)}
+    values = {**images, "DNS_IP": configs.DNS_IP, "VOLUMES": str(layout.volumes)}
 
     def apply(*manifests: str) -> None:
         cluster.kubectl("apply", "-f", "-", stdin="\n---\n".join(render(layout, manifest, **values) for manifest in manifests))

@@ -5,15 +5,13 @@ Two things at a time: the Go compiler, which takes both cores, and what waits fo
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import base_image, chart, golang, images, prerequisites, prune
+from . import base_image, chart, engine_environment, golang, images, models, prerequisites, prune
 from .layout import Layout
+from .locks import locked
 from .pins import Pins
 from .report import Reporter
 
@@ -28,31 +26,32 @@ class Built:
     """Envoy Gateway's chart."""
     archives: tuple[Path, ...]
     """Images for containerd."""
+    engine: Path
+    """The environment with vLLM that engine pods mount."""
+    models: Path
+    """The models that they mount."""
 
-    def paths(self) -> tuple[Path, ...]:
-        """All of it."""
-        return (self.binaries, self.chart, *self.archives)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock on a file: one process at a time, freed by the kernel whatever becomes of the holder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    def artifacts(self) -> tuple[Path, ...]:
+        """Return what lies among the artifacts."""
+        return (self.binaries, self.chart, self.models, *self.archives)
 
 
 def artifacts(layout: Layout, pins: Pins) -> Built:
     """Where everything lies, whether it is built or not."""
     binaries = golang.binaries(layout, pins)
     archives = [*images.go_archives(layout, pins, binaries).values(), *images.other_archives(layout, pins).values()]
-    return Built(binaries, chart.chart_directory(layout, pins), (*archives, base_image.engine_archive(layout)))
+    return Built(
+        binaries=binaries,
+        chart=chart.chart_directory(layout, pins),
+        archives=(*archives, base_image.engine_archive(layout)),
+        engine=engine_environment.place(layout),
+        models=models.place(layout),
+    )
 
 
 def is_built(built: Built) -> bool:
     """Whether nothing is missing."""
-    return all(path.exists() for path in built.paths())
+    return all(path.exists() for path in built.artifacts()) and engine_environment.is_whole(built.engine)
 
 
 def build(layout: Layout, report: Reporter) -> Built:
@@ -63,9 +62,10 @@ def build(layout: Layout, report: Reporter) -> Built:
     """
     pins = Pins.of(layout)
     built = artifacts(layout, pins)
-    prerequisites.check(layout.cache, cold=not built.binaries.exists(), report=report)
+    gib = prerequisites.WARM_GIB if built.binaries.exists() else prerequisites.COLD_GIB
+    prerequisites.check(layout.cache, gib=gib)
     if is_built(built) and base_image.base_stamp(layout).exists():
-        prune.use(layout, built.paths())
+        prune.use(layout, built.artifacts())
         return built
     layout.artifacts.mkdir(parents=True, exist_ok=True)
     with locked(layout.artifacts / "lock"), ThreadPoolExecutor(max_workers=1) as beside:
@@ -75,7 +75,7 @@ def build(layout: Layout, report: Reporter) -> Built:
         chart.build_chart(layout, pins, go, report)
         fetched.result()
         images.build_go_images(layout, pins, built.binaries, report)
-        prune.use(layout, built.paths())
+        prune.use(layout, built.artifacts())
         for place in prune.prune(layout):
             report.note(f"removed {place}, of earlier sources")
     return built
@@ -85,3 +85,5 @@ def _from_the_network(layout: Layout, pins: Pins, report: Reporter) -> None:
     base_image.build_base(layout, report)
     base_image.build_engine(layout, report)
     images.build_other_images(layout, pins, report)
+    engine_environment.build(layout, report)
+    models.build(layout)

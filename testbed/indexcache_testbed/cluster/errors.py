@@ -17,7 +17,9 @@ class CommandError(TestbedError):
     Attributes:
         argv: the command.
         status: its exit status; None when it ran out of time.
-        output: what it wrote to standard error and standard output, in this order.
+        output: what it wrote to standard output and standard error, in this order. The text has its last
+            lines, and kubectl, for one, tells of a hundred things that went well on the one and of the one
+            that did not on the other.
     """
 
     def __init__(self, argv: Sequence[str], status: int | None, output: str) -> None:

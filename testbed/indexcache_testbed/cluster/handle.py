@@ -51,12 +51,12 @@ class Cluster:
         """
         init = self.init()
         if init is None:
-            raise self._not_running()
+            raise self.not_running()
         return ["nsenter", "-t", str(init.pid), "-n", *map(str, argv)]
 
     def environment(self) -> dict[str, str]:
         """Variables for a command in the cluster: where its API server is, and its own kubectl and helm first on the PATH."""
-        recorded = json.loads((self.layout.state / "built.json").read_text())
+        recorded = json.loads(self.layout.started_from.read_text())
         path = f"{recorded['binaries']}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
         return {"KUBECONFIG": str(self.layout.kubeconfig), "PATH": path, "TESTBED_NAME": self.layout.name}
 
@@ -72,7 +72,7 @@ class Cluster:
         """
         init = self.init()
         if init is None:
-            raise self._not_running()
+            raise self.not_running()
         libc = ctypes.CDLL(None, use_errno=True)  # os.setns comes with Python 3.12
         with open(f"/proc/{init.pid}/ns/net", "rb") as namespace:
             if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
@@ -105,5 +105,6 @@ class Cluster:
         found = self.get(*words)
         return list(found["items"]) if found else []
 
-    def _not_running(self) -> TestbedError:
+    def not_running(self) -> TestbedError:
+        """Return what to raise where the cluster must run and does not."""
         return TestbedError(f"the cluster {self.layout.name} does not run; start it with `testbed up`")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import addons, configs, lifecycle
+from . import addons, configs, lifecycle, tenancy
 from .errors import TestbedError
 from .handle import Cluster
 from .pins import Pins
@@ -27,6 +27,7 @@ def status(cluster: Cluster) -> list[Line]:
     if cluster.init() is None:
         return [Line("cluster", f"{cluster.layout.name} does not run", good=False)]
     lines = [Line("cluster", f"{cluster.layout.name}, state in {cluster.layout.state}")]
+    lines.append(Line("checkout", f"{tenancy.owner(cluster) or 'of none'}"))
     lines += _components(lifecycle.events(cluster))
     node = cluster.get("node", configs.NODE)
     ready = [c["status"] for c in (node or {}).get("status", {}).get("conditions", []) if c["type"] == "Ready"]

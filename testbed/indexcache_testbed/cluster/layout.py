@@ -37,7 +37,7 @@ class Layout:
     name: str = DEFAULT_NAME
     """The cluster's name. Clusters of different names can run at the same time."""
     checkout: Path = CHECKOUT
-    """The source tree: what is built, and whose models the pods see."""
+    """The source tree: what is built."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -65,7 +65,7 @@ class Layout:
 
     @property
     def models(self) -> Path:
-        """The directory of models that pods mount."""
+        """The checkout's models, of which pods see a copy."""
         return self.checkout / "testbed" / "models"
 
     @property
@@ -74,9 +74,14 @@ class Layout:
         return self.cache / "testbed"
 
     @property
-    def engine_environment(self) -> Path:
-        """The virtual environment with vLLM that engine pods mount at this very path."""
-        return self.cache / "env" / "engine"
+    def environments(self) -> Path:
+        """Python's environments, each in a place named by its key."""
+        return self.cache / "env"
+
+    @property
+    def checkouts(self) -> Path:
+        """Each checkout's own environments, which lie over those of the dependencies."""
+        return self.cache / "checkouts"
 
     @property
     def home(self) -> Path:
@@ -92,6 +97,21 @@ class Layout:
     def state(self) -> Path:
         """What lives only as long as the cluster."""
         return self.home / "state"
+
+    @property
+    def volumes(self) -> Path:
+        """Links to what pods mount: a volume's path can't be changed, what lies there can."""
+        return self.state / "volumes"
+
+    @property
+    def started_from(self) -> Path:
+        """The checkout that the cluster was brought to, and what it runs of it: paths, in a JSON object."""
+        return self.state / "built.json"
+
+    @property
+    def use(self) -> Path:
+        """The lock that commands in the cluster share; who takes the cluster away must hold it alone."""
+        return self.home / "use"
 
     @property
     def logs(self) -> Path:

@@ -3,6 +3,9 @@
 All that a cluster makes (veths, bridge, iptables, mounts, shims) belongs to namespaces whose first process is `init`; the launcher,
 `unshare --kill-child`, takes it along when it ends. So `down` kills one process, waits for both, and removes control groups
 and files. The launcher's id is on disk before the first namespace exists: a killed `up` leaves nothing that `down` can't find.
+
+`up` brings a cluster that runs to what the checkout was built into: it starts it anew if it was configured or
+built otherwise, and engine pods if they mount another environment or other models.
 """
 
 from __future__ import annotations
@@ -12,13 +15,17 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from . import addons, certs, cgroups, configs
-from .build import Built, build, locked
+from . import addons, certs, cgroups, configs, tenancy
+from .build import Built, build
 from .errors import TestbedError
 from .handle import Cluster
+from .layout import Layout
+from .locks import locked
 from .pins import Pins
 from .prerequisites import require_root
 from .report import Reporter
@@ -34,14 +41,14 @@ def up(cluster: Cluster, report: Reporter) -> None:
     """Build what is missing, start the cluster if it does not run, install what is missing in it.
 
     Raises:
-        TestbedError: something did not come up; its log's last lines are in the text.
+        TestbedError: something did not come up, and its log's last lines are in the text; or another checkout
+        uses the cluster.
     """
     built = build(cluster.layout, report)
-    with locked(cluster.layout.home / "lock"):
-        if cluster.init() and not dead_components(cluster):
+    with locked(cluster.layout.home / "lock"), tenancy.taken(cluster):
+        if cluster.init() and not dead_components(cluster) and _is_configured(cluster, built):
             report.note(f"the cluster {cluster.layout.name} runs")
-            with report.step("images"):
-                import_archives(cluster, built.archives)
+            _bring(cluster, built, report)
         else:
             _remove(cluster)
             _start(cluster, built, report)
@@ -72,6 +79,60 @@ def events(cluster: Cluster) -> list[dict[str, Any]]:
 def dead_components(cluster: Cluster) -> list[str]:
     """Components that were started and have ended."""
     return [event["name"] for event in events(cluster) if event["event"] == "ended"]
+
+
+def _configuration(layout: Layout, built: Built) -> dict[Path, str]:
+    """Return what components are started with: texts by file. It depends on no checkout's path."""
+    return {
+        layout.state / "containerd.toml": configs.containerd(layout, Pins.of(layout).images["pause"]),
+        layout.state / "cni" / "net.d" / "10-testbed.conflist": configs.cni(layout),
+        layout.state / "kubelet.yaml": configs.kubelet(layout),
+        layout.state / "plan.json": json.dumps(configs.plan(layout, built.binaries)),
+    }
+
+
+def _is_configured(cluster: Cluster, built: Built) -> bool:
+    """Return whether the cluster was started as this checkout would; one that is no checkout's was not."""
+    wanted = _configuration(cluster.layout, built)
+    as_wanted = all(file.exists() and file.read_text() == text for file, text in wanted.items())
+    return as_wanted and tenancy.owner(cluster) is not None
+
+
+def _bring(cluster: Cluster, built: Built, report: Reporter) -> None:
+    """Bring a cluster that runs to what this checkout was built into."""
+    with report.step("images"):
+        import_archives(cluster, built.archives)
+    if _link_volumes(cluster, built):
+        with report.step("engine pods end, to start anew with this checkout's environment and models"):
+            cluster.kubectl("delete", "pods", "--all", "-n", addons.ENGINES_NAMESPACE, "--timeout=120s")
+    _record(cluster, built)
+
+
+def _link_volumes(cluster: Cluster, built: Built) -> bool:
+    """Let the volumes' paths lead to the environment and the models; return whether one led elsewhere."""
+    cluster.layout.volumes.mkdir(parents=True, exist_ok=True)
+    changed = False
+    for name, place in addons.volumes(built).items():
+        link = cluster.layout.volumes / name
+        if not link.is_symlink() or link.readlink() != place:
+            unfinished = link.with_suffix(".new")
+            unfinished.unlink(missing_ok=True)
+            unfinished.symlink_to(place)
+            unfinished.replace(link)
+            changed = True
+    return changed
+
+
+def _record(cluster: Cluster, built: Built) -> None:
+    layout = cluster.layout
+    places = {
+        "checkout": layout.checkout,
+        "binaries": built.binaries,
+        "chart": built.chart,
+        "engine": built.engine,
+        "models": built.models,
+    }
+    layout.started_from.write_text(json.dumps({name: str(place) for name, place in places.items()}))
 
 
 def _start(cluster: Cluster, built: Built, report: Reporter) -> None:
@@ -107,11 +168,10 @@ def _write_state(cluster: Cluster, built: Built) -> None:
         file = layout.state / "kubeconfig" / client
         file.touch(mode=0o600)
         file.write_text(configs.kubeconfig(layout, client))
-    (layout.state / "containerd.toml").write_text(configs.containerd(layout, Pins.of(layout).images["pause"]))
-    (layout.state / "cni" / "net.d" / "10-testbed.conflist").write_text(configs.cni(layout))
-    (layout.state / "kubelet.yaml").write_text(configs.kubelet(layout))
-    (layout.state / "plan.json").write_text(json.dumps(configs.plan(layout, built.binaries)))
-    (layout.state / "built.json").write_text(json.dumps({"binaries": str(built.binaries), "chart": str(built.chart)}))
+    for path, text in _configuration(layout, built).items():
+        path.write_text(text)
+    _link_volumes(cluster, built)
+    _record(cluster, built)
 
 
 def _node_ready(cluster: Cluster) -> bool:
@@ -119,7 +179,7 @@ def _node_ready(cluster: Cluster) -> bool:
     return bool(node) and any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
 
 
-def _until(cluster: Cluster, component: str, condition: Any, *, every: float = 0.05) -> None:
+def _until(cluster: Cluster, component: str, condition: Callable[[], bool], *, every: float = 0.05) -> None:
     """Wait for a condition, or for the reason why it will never hold."""
     deadline = time.monotonic() + READY_SECONDS
     recorded_by = time.monotonic() + 10

@@ -16,7 +16,7 @@ from pathlib import Path
 from .layout import Layout
 
 KEPT_SECONDS = 86400.0
-PREFIXES = ("go-", "image-", "chart-", "tmp")
+PREFIXES = ("go-", "image-", "chart-", "models-", "tmp")
 """Of directories named by a key, and of those that a killed build left."""
 
 
@@ -43,6 +43,7 @@ def _place(layout: Layout, path: Path) -> Path:
 
 
 def _started_from(layout: Layout) -> list[Path]:
-    """Binaries and charts of all clusters that are up."""
+    """Return those artifacts that clusters were started from."""
     recorded = [json.loads(file.read_text()) for file in (layout.cache / "clusters").glob("*/state/built.json")]
-    return [Path(path) for one in recorded for path in one.values()]
+    paths = [Path(path) for one in recorded for path in one.values()]
+    return [path for path in paths if path.is_relative_to(layout.artifacts)]

@@ -48,8 +48,8 @@ def run(
             check=False,
         )
     except subprocess.TimeoutExpired as expired:
-        said = b"".join(part for part in (expired.stderr, expired.stdout) if isinstance(part, bytes))
+        said = b"".join(part for part in (expired.stdout, expired.stderr) if isinstance(part, bytes))
         raise CommandError(words, None, said.decode(errors="replace")) from expired
     if done.returncode:
-        raise CommandError(words, done.returncode, done.stderr + done.stdout)
+        raise CommandError(words, done.returncode, done.stdout + done.stderr)
     return done.stdout

@@ -35,7 +35,7 @@ def unpack_wheel(package: str, into: Path, layout: Layout) -> None:
         into.parent.mkdir(parents=True, exist_ok=True)
         run(
             [
-                _uv(layout),
+                uv(),
                 "pip",
                 "install",
                 "-q",
@@ -51,8 +51,13 @@ def unpack_wheel(package: str, into: Path, layout: Layout) -> None:
         )
 
 
-def _uv(layout: Layout) -> Path:
-    for candidate in (Path(sys.executable).with_name("uv"), layout.cache / "tools" / "bin" / "uv", shutil.which("uv")):
+def uv() -> Path:
+    """Return where uv is: beside this Python, or on the PATH.
+
+    Raises:
+        TestbedError: it is in neither place.
+    """
+    for candidate in (Path(sys.executable).with_name("uv"), shutil.which("uv")):
         if candidate and Path(candidate).exists():
             return Path(candidate)
-    raise TestbedError("uv is not found beside this Python, in the cache's tools/bin or on the PATH; install it (`pip install uv`)")
+    raise TestbedError("uv: not found beside this Python or on the PATH; make it with `make env`")

@@ -13,7 +13,9 @@ async def run(*command: str, stdin: str = "", within: float = 120) -> str:
         *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), within)
+        # Not wait_for: before Python 3.12 it loses a cancellation that comes as the command ends.
+        async with asyncio.timeout(within):
+            out, err = await process.communicate(stdin.encode())
     except TimeoutError:
         raise CommandError(f"{' '.join(command)}: no end in {within:.0f} s") from None
     finally:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from indexcache_testbed.cluster import base_image, buildah, chart, golang, images, keys, prerequisites
+from indexcache_testbed.cluster import base_image, buildah, chart, golang, images, keys, models
 from indexcache_testbed.cluster.build import artifacts, is_built
 from indexcache_testbed.cluster.errors import TestbedError
 from indexcache_testbed.cluster.layout import CHECKOUT, Layout
 from indexcache_testbed.cluster.pins import Pins
-from indexcache_testbed.cluster.report import Reporter
 
 
 @pytest.fixture
@@ -92,6 +91,22 @@ def test_the_charts_values_name_the_image_that_is_there() -> None:
     assert chart.fill_values(template, "example.org/gateway:v1") == "image: example.org/gateway:v1\npullPolicy: Never\n"
 
 
+def test_models_are_copied_once_and_named_by_what_is_in_them(tmp_path: Path) -> None:
+    one, other = (Layout(tmp_path / "cache", checkout=tmp_path / name) for name in ("one", "other"))
+    for layout in (one, other):
+        (layout.models / "tiny").mkdir(parents=True)
+        (layout.models / "tiny" / "weights").write_bytes(b"\xff")
+    (one.models / "tiny" / "weights").chmod(0o600)
+    one.artifacts.mkdir(parents=True)
+    copy = models.build(one)
+    assert models.build(other) == copy
+    assert (copy / "tiny" / "weights").read_bytes() == b"\xff"
+    assert (copy / "tiny" / "weights").stat().st_mode & 0o777 == 0o644
+    (other.models / "tiny" / "weights").write_bytes(b"\xfe")
+    assert models.build(other) != copy
+    assert [path.name for path in one.artifacts.iterdir() if not path.name.startswith("models-")] == []
+
+
 def test_an_archive_tells_its_digest(tmp_path: Path) -> None:
     index = json.dumps({"manifests": [{"digest": "sha256:abc"}]}).encode()
     with tarfile.open(tmp_path / "image.tar", "w") as tar:
@@ -99,25 +114,6 @@ def test_an_archive_tells_its_digest(tmp_path: Path) -> None:
         header.size = len(index)
         tar.addfile(header, io.BytesIO(index))
     assert buildah.archive_digest(tmp_path / "image.tar") == "sha256:abc"
-
-
-def test_too_little_disk_is_told_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr(prerequisites, "COLD_GIB", 10**9)
-    with pytest.raises(TestbedError, match=r"GiB free, 1000000000 GiB needed.*INDEXCACHE_CACHE"):
-        prerequisites.check(tmp_path, cold=True, report=Reporter())
-
-
-def test_without_root_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(TestbedError, match="needs root"):
-        prerequisites.require_root("testbed up")
-
-
-def test_elsewhere_than_on_linux_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.platform", "darwin")
-    with pytest.raises(TestbedError, match="needs Linux"):
-        prerequisites.require_root("testbed up")
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "-x", "x-", "a/b", "a" * 21])

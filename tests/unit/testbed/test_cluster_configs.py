@@ -100,8 +100,7 @@ def test_manifests_are_yaml_once_filled_in(layout: Layout) -> None:
         "PROMETHEUS_IMAGE",
         "ALERTMANAGER_IMAGE",
         "DNS_IP",
-        "ENGINE_ENVIRONMENT",
-        "MODELS",
+        "VOLUMES",
         "RECEIVER_URL",
     )
     values = {name: f"value-of-{name.lower()}" for name in names}

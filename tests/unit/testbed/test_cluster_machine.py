@@ -66,6 +66,11 @@ def test_a_failed_command_tells_what_it_said() -> None:
     assert caught.value.status == 3
 
 
+def test_the_reason_is_told_however_much_went_well() -> None:
+    with pytest.raises(CommandError, match="spec is immutable"):
+        run(["sh", "-c", "echo 'The PersistentVolume is invalid: spec is immutable' >&2; seq 100; exit 1"])
+
+
 def test_a_command_that_takes_too_long_is_ended() -> None:
     with pytest.raises(CommandError, match="ran out of time"):
         run(["sleep", "600"], timeout=0.1)
