@@ -82,3 +82,9 @@ format: env ## Format and fix
 .PHONY: lock
 lock: env ## Compile requirements/ anew
 	@UV=$(CACHE)/tools/bin/uv scripts/lock.sh
+
+.PHONY: imports
+imports: env ## Who may import whom (.importlinter); part of lint
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+lint: imports
