@@ -19,7 +19,7 @@ class Step:
 
 def watch(core: Any) -> list[Step]:
     """All steps of an engine core from here on. They run in the order in which they are handed over, and end in it."""
-    from indexcache_runtime.vllm.steps import PLAN
+    from indexcache_runtime.vllm.carried import PLAN
 
     wrapper, scheduler = core.model_executor.driver_worker, core.scheduler
     steps: list[Step] = []

@@ -15,6 +15,9 @@ from typing import Protocol
 
 from indexcache_core.contract import DeviceUse, Mode, Site
 
+REPLAYED_ROWS = 64
+"""Of a replayed step at most so many rows are measured: its graph keeps them."""
+
 
 class SiteMode(StrEnum):
     """What a site does in a step. Its key cache is written in every mode, so each may follow each."""

@@ -14,9 +14,6 @@ from dataclasses import dataclass, field
 MEASURED_SHARE = 0.005
 """Of the time of steps that could be measured, at most so much is spent on measuring."""
 
-REPLAYED_ROWS = 64
-"""Of a replayed step at most so many rows are measured: its graph keeps them."""
-
 FIRST_AFTER = 16
 """Replayed steps before the first measured one: they tell what one takes."""
 

@@ -5,22 +5,16 @@ Without a token file nothing is served, and reuse can't be switched on: an engin
 
 import asyncio
 import logging
-import os
 import socket
 import threading
-from pathlib import Path
 
 import uvicorn
-from indexcache_core.contract import CONTROL_PORT, PORT_ENV, TOKEN_FILE_ENV
+from indexcache_core.contract import PORT_ENV
 
 from indexcache_runtime.control import Control
 from indexcache_runtime.routes import app
 
 logger = logging.getLogger(__name__)
-
-
-class NoToken(Exception):
-    """There is no token to guard the control port with; says why and what to do."""
 
 
 class Server(uvicorn.Server):
@@ -34,28 +28,6 @@ class Server(uvicorn.Server):
         """Until `should_exit`, noticed within seconds."""
         while not self.should_exit:  # noqa: ASYNC110  # uvicorn's plain attribute, set from any thread
             await asyncio.sleep(5)
-
-
-def read_token(environ: dict[str, str] | None = None) -> str:
-    """The control token, from the file that TOKEN_FILE_ENV names. Raises NoToken."""
-    name = (os.environ if environ is None else environ).get(TOKEN_FILE_ENV, "")
-    if not name:
-        raise NoToken(f"{TOKEN_FILE_ENV} is not set; set it to the path of a file that holds the control token")
-    try:
-        token = Path(name).read_text().strip()
-    except OSError as e:
-        raise NoToken(f"{TOKEN_FILE_ENV}={name}: {e.strerror}; mount the control token there") from e
-    if not token:
-        raise NoToken(f"{TOKEN_FILE_ENV}={name}: the file is empty; put the control token there")
-    return token
-
-
-def port(environ: dict[str, str] | None = None) -> int:
-    """The control port, from PORT_ENV or the default. Raises ValueError."""
-    value = (os.environ if environ is None else environ).get(PORT_ENV, str(CONTROL_PORT))
-    if not value.isdecimal() or int(value) > 65535:
-        raise ValueError(f"{PORT_ENV}={value!r}; expected a port, 0 to 65535")
-    return int(value)
 
 
 def serve(control: Control, token: str, number: int) -> tuple[Server, int]:

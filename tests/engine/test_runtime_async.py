@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from indexcache_core.contract import Mode
 from indexcache_runtime.engine import Measured, StepPlan
-from indexcache_runtime.vllm.steps import MEASURED, PLAN
+from indexcache_runtime.vllm.carried import MEASURED, PLAN
 from indexcache_runtime.vllm.worker import Worker
 
 pytestmark = pytest.mark.engine

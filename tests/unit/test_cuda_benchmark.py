@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode
-from indexcache_runtime.vllm.steps import PLAN
+from indexcache_runtime.vllm.carried import PLAN
 
 from benchmarks import cuda_runtime, render
 from benchmarks.cuda_engine import Engine

@@ -14,37 +14,13 @@ scales.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 
+from indexcache_kernels.index_keys.inputs import Indexer, Rope
 from indexcache_kernels.index_keys.naive import index_keys_naive
 
 __all__ = ["Indexer", "Rope", "check", "index_keys"]
-
-
-class Indexer(NamedTuple):
-    """One layer's indexer."""
-
-    weight: torch.Tensor
-    """(dim or more, hidden) bfloat16, contiguous, hidden a multiple of 8; its first dim rows are the key's."""
-    norm_weight: torch.Tensor
-    """(dim,) float32"""
-    norm_bias: torch.Tensor
-    """(dim,) float32"""
-    cache: torch.Tensor
-    """(blocks, tokens a block, dim + 4) uint8, contiguous within a block; dim a power of two."""
-
-
-class Rope(NamedTuple):
-    """How all of them rotate."""
-
-    table: torch.Tensor
-    """(positions, 2 h) floats: cosines, then sines."""
-    interleaved: bool
-    """Pairs are neighbours."""
-    eps: float
-    """Of the norm before."""
 
 
 def index_keys(
@@ -72,7 +48,7 @@ def index_keys(
         index_keys_naive(indexers, hidden, slots, positions, rope)
 
 
-def check(indexers: Sequence["Indexer"]) -> None:
+def check(indexers: Sequence[Indexer]) -> None:
     """Raises ValueError, naming what is wrong, for indexers that no form takes."""
     first = indexers[0]
     dim = first.norm_weight.shape[0]

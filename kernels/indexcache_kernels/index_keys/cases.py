@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from indexcache_kernels.index_keys import Indexer, Rope
+from indexcache_kernels.index_keys.inputs import Indexer, Rope
 
 BLOCK = 64
 

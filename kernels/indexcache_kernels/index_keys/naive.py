@@ -1,15 +1,11 @@
 """The definition of `index_keys`, in torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
-if TYPE_CHECKING:
-    from indexcache_kernels.index_keys import Indexer, Rope
+from indexcache_kernels.index_keys.inputs import Indexer, Rope
 
 LARGEST = 448.0
 """Of fp8 e4m3."""

@@ -15,7 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-from indexcache_kernels.index_keys import Indexer, Rope
+from indexcache_kernels.index_keys.inputs import Indexer, Rope
 
 ROWS = (16, 32, 64)
 """Tokens that a program takes: the kernel is compiled for each."""

@@ -12,10 +12,9 @@ import functools
 import logging
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from indexcache_runtime.vllm.logs import log_as_vllm_does
 
-NAME = "indexcache"
-"""The entry points' name, in every group."""
+logger = logging.getLogger(__name__)
 
 
 def load_unlisted() -> None:
@@ -30,10 +29,11 @@ def load_unlisted() -> None:
     @functools.wraps(load)
     def loaded(*args: Any, **kwargs: Any) -> list[Any]:
         found: list[Any] = load(*args, **kwargs)
-        if envs.VLLM_PLUGINS is None and all(plugin.name != NAME for plugin in found):
-            from indexcache_runtime.vllm.metrics import endpoint
-            from indexcache_runtime.vllm.plugin import log_as_vllm_does
+        if envs.VLLM_PLUGINS is not None:
+            return found
+        from indexcache_runtime.vllm.metrics import NAME, endpoint  # not before: the other processes have no use for it
 
+        if all(plugin.name != NAME for plugin in found):
             log_as_vllm_does()  # again: when plugins were registered, the server's logging was not set up yet
             found.append(endpoint())
             logger.info("indexcache: VLLM_PLUGINS is not set; metrics and headers are added, and no route")

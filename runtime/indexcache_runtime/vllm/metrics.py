@@ -1,6 +1,6 @@
 """vLLM's endpoint plugin: the engine's metrics on the server's own /metrics, and its name and mode on every answer. It adds no route.
 
-It also takes the header by which a request opts out of reuse (optout.py).
+It also takes the header by which a request opts out of reuse (requests.py).
 
 The API server and the engine core are two processes. A thread of the first polls the second's control port over loopback and keeps the
 last state; a collector renders what is kept. So a scrape never waits, the event loop never blocks, and when the engine hangs the numbers
@@ -21,15 +21,16 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
+from indexcache_runtime.access import NoToken, port, read_token
 from indexcache_runtime.exposition import families
-from indexcache_runtime.server import NoToken, port, read_token
-from indexcache_runtime.vllm.endpoints import NAME
 from indexcache_runtime.vllm.headers import Headers
-from indexcache_runtime.vllm.optout import OptOut
-from indexcache_runtime.vllm.plugin import log_as_vllm_does
+from indexcache_runtime.vllm.logs import log_as_vllm_does
+from indexcache_runtime.vllm.requests import OptOut
 
 logger = logging.getLogger(__name__)
 
+NAME = "indexcache"
+"""The entry points' name, in every group."""
 POLL_SECONDS = 0.5
 
 

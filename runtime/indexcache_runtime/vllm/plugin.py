@@ -16,11 +16,13 @@ from typing import Any
 
 from indexcache_core.contract import Site
 
+from indexcache_runtime.access import NoToken, port, read_token
 from indexcache_runtime.control import Control
 from indexcache_runtime.engine import Probe
-from indexcache_runtime.server import NoToken, port, read_token, serve
-from indexcache_runtime.vllm import endpoints, optout, refusals, worker
+from indexcache_runtime.server import serve
+from indexcache_runtime.vllm import endpoints, optout, refusals, requests, worker
 from indexcache_runtime.vllm.blocks import Blocks
+from indexcache_runtime.vllm.logs import log_as_vllm_does
 from indexcache_runtime.vllm.steps import Steps
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ def register() -> None:
         return
     setattr(EngineCore, MARK, True)
     endpoints.load_unlisted()
-    optout.check_requests()
+    requests.check_requests()
     setattr(WorkerWrapperBase, worker.METHOD, worker.attach)
     construct = EngineCore.__init__
 
@@ -85,13 +87,6 @@ def control_once(core: Any) -> None:
         serve(control, token, number)
     except OSError as e:
         logger.error("indexcache: no control port, reuse stays off: %s", e)
-
-
-def log_as_vllm_does() -> None:
-    """vLLM configures its own tree of loggers alone: let ours use the same handlers and level."""
-    ours, theirs = logging.getLogger("indexcache_runtime"), logging.getLogger("vllm")
-    ours.handlers, ours.propagate = theirs.handlers, False
-    ours.setLevel(theirs.level)
 
 
 def adopt(core: Any, token: str, *, seed: int | None = None) -> Control:

@@ -11,17 +11,17 @@ from typing import Any
 from indexcache_core.contract import InFlight, Mode, is_probe
 
 from indexcache_runtime.control import BASELINE, Behaviour, Control
-from indexcache_runtime.engine import Measured, Row, StepPlan
+from indexcache_runtime.engine import REPLAYED_ROWS, Measured, Row, StepPlan
 from indexcache_runtime.ledger import Ledger
-from indexcache_runtime.pace import REPLAYED_ROWS
 from indexcache_runtime.sampling import Scheduled, choose
 from indexcache_runtime.vllm.blocks import Blocks
+from indexcache_runtime.vllm.carried import MEASURED, PLAN
 from indexcache_runtime.vllm.optout import opted_out
 from indexcache_runtime.vllm.recompute import recompute
 
-PLAN, WANTED, CHOOSING, MEASURED = "indexcache_plan", "indexcache_wanted", "indexcache_choosing", "indexcache_measured"
-"""Attributes of vLLM's SchedulerOutput (what the step does, whether it could be measured, seconds it took to choose rows) and
-ModelRunnerOutput; absent where there is nothing to say. All are pickled with them."""
+WANTED, CHOOSING = "indexcache_wanted", "indexcache_choosing"
+"""Attributes of vLLM's SchedulerOutput that only the engine core reads: whether the step could be measured, and the seconds that it took to
+choose rows. Absent where there is nothing to say; pickled with it."""
 
 
 class Steps:

@@ -14,7 +14,7 @@ from typing import Any
 
 from indexcache_runtime.engine import Adapter, Pending, Probe
 from indexcache_runtime.vllm.architectures import Unfit, deepseek_v32, deepseek_v32_generic
-from indexcache_runtime.vllm.steps import MEASURED, PLAN
+from indexcache_runtime.vllm.carried import MEASURED, PLAN
 
 logger = logging.getLogger(__name__)
 

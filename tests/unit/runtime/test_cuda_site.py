@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import torch
 from indexcache_core.contract import Site
-from indexcache_runtime.engine import Row
-from indexcache_runtime.pace import REPLAYED_ROWS
+from indexcache_runtime.engine import REPLAYED_ROWS, Row
 from indexcache_runtime.vllm.architectures.deepseek_v32.late import Late
 from indexcache_runtime.vllm.architectures.deepseek_v32.rows import Rows
 from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Beside

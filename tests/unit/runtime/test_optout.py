@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from indexcache_core.contract import is_probe, probe_request_id
 from indexcache_runtime import optout
-from indexcache_runtime.vllm.optout import OptOut, opted_out
+from indexcache_runtime.vllm.optout import opted_out
+from indexcache_runtime.vllm.requests import OptOut
 
 CHAT = "/v1/chat/completions"
 

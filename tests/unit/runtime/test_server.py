@@ -4,9 +4,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from indexcache_runtime.access import NoToken, port, read_token
 from indexcache_runtime.control import Control
 from indexcache_runtime.engine import Probe
-from indexcache_runtime.server import NoToken, port, read_token, serve
+from indexcache_runtime.server import serve
 
 
 def test_the_token_is_read_from_its_file(tmp_path: Path) -> None:

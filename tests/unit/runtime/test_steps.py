@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from indexcache_core.contract import Desired, Flags, Mode, Site
 from indexcache_runtime.control import Control
-from indexcache_runtime.engine import Measured, Probe, StepPlan
-from indexcache_runtime.pace import FIRST_AFTER, REPLAYED_ROWS
-from indexcache_runtime.vllm.steps import CHOOSING, MEASURED, PLAN, Steps
+from indexcache_runtime.engine import REPLAYED_ROWS, Measured, Probe, StepPlan
+from indexcache_runtime.pace import FIRST_AFTER
+from indexcache_runtime.vllm.carried import MEASURED, PLAN
+from indexcache_runtime.vllm.steps import CHOOSING, Steps
 
 GRAPHED, REPLAYED, K, ROWS = 256, 220, 16, 300
 

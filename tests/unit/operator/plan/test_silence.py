@@ -1,13 +1,18 @@
-"""A pod that left the baseline's Service turns reuse on only when certainly nobody comes to it that way any more."""
+"""A pod that left the baseline's Service turns reuse on only when certainly nobody comes to it that way."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Mode, Requests, State
 from indexcache_core.evidence.traffic import DELTA, at_most, spent
-from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.api.status import Phase, PodStatus, Status
 from indexcache_operator.plan import silence
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
 
+from tests.unit.operator.plan.build import NOW, engine, observation, pod, status
 from tests.unit.operator.plan.world import World, good, spec
 
 POD = "pod-1"
@@ -107,7 +112,7 @@ def test_a_new_operator_knows_which_pod_was_silent() -> None:
 
 
 def test_the_chance_of_a_false_silence_is_bounded_over_all_time() -> None:
-    """However often counting begins: the sum over all beginnings of the chance that none of so many requests comes."""
+    """However often counting begins: the sum of the chances that none of so many requests comes."""
     share = 0.5 / 3
     needed, chance = 0, 0.0
     for number in range(1, 20_000):
@@ -132,3 +137,121 @@ def test_a_pod_with_half_of_an_even_share_is_never_silent_in_twenty_thousand_req
         memory = silence.observe(Look(world.observe()), status, memory)
         assert not memory.silent
     assert memory.leaving
+
+
+# ------------------------------------------------------------------------- one look at a time
+
+
+LIFE, OTHER = ("a", "life"), ("b", "life")
+NEEDED = next(n for n in range(1000) if at_most(0, n, 0.5 / 2) <= spent(1))
+"""Of so many requests to two pods one comes to one with half of its share, but for a chance of DELTA / 2."""
+
+
+def counted(n: int, running: int = 0, reuse: int = 0) -> State:
+    return engine(requests=Requests(admitted_baseline=n, running_baseline=running, running_reuse=reuse))
+
+
+def looked(
+    a: State | None, b: State | None, seconds: float = 0.0, b_label: bool = True, **changes: Any
+) -> Look:
+    """The canary's pod a, behind no Service, and the baseline's b."""
+    pods = (pod("a", a, **{"baseline_label": False, **changes}), pod("b", b, baseline_label=b_label))
+    return Look(replace(observation(*pods), now=NOW + timedelta(seconds=seconds)))
+
+
+def observed(*looks: Look, memory: Memory | None = None, **kept: Any) -> Memory:
+    found = memory or Memory(key="try")
+    for each in looks:
+        found = silence.observe(each, status(**{"canary_pods": ["a"], **kept}), found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("others", "seconds", "expected"),
+    [
+        (NEEDED, silence.SETTLE_SECONDS, True),
+        (NEEDED - 1, silence.SETTLE_SECONDS, False),
+        (NEEDED, silence.SETTLE_SECONDS - 0.1, False),
+    ],
+)
+def test_a_pod_is_silent_after_so_many_requests_to_others_and_so_long(
+    others: int, seconds: float, expected: bool
+) -> None:
+    memory = observed(looked(counted(5), counted(0)), looked(counted(5), counted(others), seconds))
+    assert (memory.silent == {LIFE}) is expected
+    assert list(memory.leaving) == [LIFE]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        looked(counted(0, running=1), counted(NEEDED), 9),
+        looked(counted(0, reuse=1), counted(NEEDED), 9),
+        looked(counted(0), counted(NEEDED), 9, b_label=False),
+    ],
+)
+def test_a_pod_that_still_works_or_whose_traffic_has_nowhere_to_go_is_not_silent(second: Look) -> None:
+    assert not observed(looked(counted(0), counted(0)), second).silent
+
+
+def test_a_request_to_it_begins_the_count_anew_and_for_more() -> None:
+    first = observed(looked(counted(0), counted(0)), looked(counted(1), counted(NEEDED), 9))
+    assert (first.silent, first.leaving[LIFE].number) == (frozenset(), 2)
+    assert first.leaving[LIFE].admitted == {LIFE: 1, OTHER: NEEDED}
+    assert not observed(looked(counted(1), counted(2 * NEEDED), 19), memory=first).silent
+    assert observed(looked(counted(1), counted(3 * NEEDED), 19), memory=first).silent
+
+
+def test_who_is_known_to_be_silent_stays_so_until_a_request_comes() -> None:
+    known = observed(looked(counted(0), counted(0)), looked(counted(0), counted(NEEDED), 9))
+    assert observed(looked(counted(0), counted(NEEDED), 9.5), memory=known).silent == {LIFE}
+    assert observed(looked(counted(0, running=1), counted(NEEDED), 9.5), memory=known).silent == {LIFE}
+    assert not observed(looked(counted(1), counted(NEEDED), 9.5), memory=known).silent
+
+
+def test_what_was_known_of_a_pod_that_can_not_be_asked_is_kept() -> None:
+    known = observed(looked(counted(0), counted(0)), looked(counted(0), counted(NEEDED), 9))
+    both = replace(
+        known, silent=known.silent | {OTHER}, leaving={**known.leaving, OTHER: known.leaving[LIFE]}
+    )
+    after = observed(looked(None, counted(NEEDED), 10), memory=both)
+    assert (set(after.silent), after.leaving) == ({LIFE}, known.leaving)
+    nobody = observed(looked(None, counted(0)))
+    assert not nobody.silent
+    assert not nobody.leaving
+
+
+def test_behind_the_canarys_service_silence_is_kept_and_no_longer_counted() -> None:
+    known = observed(looked(counted(0), counted(0)), looked(counted(0), counted(NEEDED), 9))
+    after = observed(looked(counted(50), counted(NEEDED), 10, canary_label=True), memory=known)
+    assert after.silent == {LIFE}
+    assert not after.leaving
+    assert not observed(looked(counted(0), counted(0), canary_label=True)).silent
+    assert observed(
+        looked(counted(0), counted(0), canary_label=True),
+        memory=replace(known, silent=frozenset({LIFE, OTHER})),
+    ).silent == {LIFE}
+
+
+def test_behind_the_baselines_service_and_outside_the_canary_nothing_is_known() -> None:
+    known = observed(looked(counted(0), counted(0)), looked(counted(0), counted(NEEDED), 9))
+    back = observed(looked(counted(0), counted(NEEDED), 10, baseline_label=True), memory=known)
+    assert not back.silent
+    assert not back.leaving
+    assert not observed(looked(counted(0), counted(NEEDED), 10), memory=known, canary_pods=[]).silent
+
+
+def test_each_pod_of_the_canary_is_looked_at() -> None:
+    """One that stands elsewhere, or can't be asked, hides none after it."""
+    pods = (pod("c"), pod("d", None, baseline_label=False), pod("e", baseline_label=False, canary_label=True))
+    first = looked(counted(0), counted(0))
+    seen = Look(replace(first.o, pods=(*pods, *first.o.pods)))
+    assert list(observed(seen, canary_pods=["c", "d", "e", "a"]).leaving) == [LIFE]
+
+
+def test_after_a_restart_a_pod_that_is_wanted_to_reuse_was_silent() -> None:
+    wanted = [PodStatus(name="a", desired="on-canary-1")]
+    assert observed(looked(counted(0), counted(0)), pods=wanted).silent == {LIFE}
+    assert not observed(looked(counted(0), counted(0)), pods=[PodStatus(name="a", desired="shadow-1")]).silent
+    begun = observed(looked(counted(0), counted(0)))
+    assert not observed(looked(counted(0), counted(0), 1), memory=begun, pods=wanted).silent

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
-from indexcache_runtime.pace import REPLAYED_ROWS
+from indexcache_runtime.engine import REPLAYED_ROWS
 
 
 class Taps:

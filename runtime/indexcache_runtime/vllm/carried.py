@@ -1,0 +1,6 @@
+"""What rides on vLLM's own objects between the engine core and its workers, so that no further message is needed."""
+
+PLAN = "indexcache_plan"
+"""Attribute of SchedulerOutput: what the step does, an engine.StepPlan; absent where it does nothing but run all Full."""
+MEASURED = "indexcache_measured"
+"""Attribute of ModelRunnerOutput: what the step measured, an engine.Measured; absent where nothing was."""

@@ -1,0 +1,65 @@
+"""The certificate, at the observation at which it is given."""
+
+import math
+
+import pytest
+from indexcache_core.evidence import betting, certificate
+from indexcache_core.histogram import Histogram, of
+
+
+def good(n: int) -> Histogram:
+    return of([0.9] * n)
+
+
+def test_the_certificates_wealth_is_the_mean_over_its_bets() -> None:
+    wealth = [math.exp(w) for w in betting.log_wealth(good(20).counts, 0.5, 0.5)]
+    found = math.exp(certificate.log_certificate(good(20), 0.5, 0.5))
+    assert found == pytest.approx(sum(wealth) / len(wealth))
+    assert certificate.log_certificate(Histogram(), 0.5) == 0.0
+    assert certificate.log_certificate(good(20), 0.5) > certificate.log_certificate(good(20), 0.5, 0.5)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_it_is_given_when_the_wealth_reaches_the_bound(share: float) -> None:
+    reached = math.exp(-certificate.log_certificate(good(12), 0.5, share))
+    assert certificate.certified(good(12), 0.5, reached * (1 + 1e-9), share)
+    assert not certificate.certified(good(12), 0.5, reached * (1 - 1e-9), share)
+    assert not certificate.certified(Histogram(), 0.5, 0.99, share)
+    assert certificate.certified(Histogram(), 0.5, 1.0, share)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
+@pytest.mark.parametrize("have", [1, 3, 7])
+def test_what_is_still_needed_is_enough_and_not_much_more(share: float, have: int) -> None:
+    n = round(have / share)
+    needed = certificate.still_needed(good(n), 0.5, 0.001, share)
+    assert needed is not None
+    assert needed > 0
+    assert certificate.certified(good(n + math.ceil(needed / share)), 0.5, 0.001, share)
+    less = n + math.floor((needed - 1) / share) - 1
+    assert not certificate.certified(good(max(less, n)), 0.5, 0.001, share)
+
+
+def test_what_needs_nothing_and_what_never_gets_there() -> None:
+    assert certificate.still_needed(good(200), 0.5, 0.05) == 0
+    assert certificate.still_needed(Histogram(), 0.5, 0.05) is None
+    assert certificate.still_needed(of([0.5] * 9), 0.5, 0.05) is None
+    assert certificate.still_needed(of([0.2] * 9), 0.5, 0.05) is None
+
+
+def test_one_observation_is_the_least_that_is_needed() -> None:
+    n = next(n for n in range(1, 100) if certificate.certified(good(n), 0.5, 0.05))
+    assert certificate.still_needed(good(n - 1), 0.5, 0.05) == 1
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_the_lower_bound_is_the_largest_mean_refuted(share: float) -> None:
+    bound = certificate.lower_bound(good(60), 0.05, share)
+    assert bound is not None
+    assert certificate.certified(good(60), bound, 0.05, share)
+    assert not certificate.certified(good(60), bound + 2e-4, 0.05, share)
+    assert certificate.lower_bound(Histogram(), 0.05) is None
+    assert certificate.lower_bound(of([0.0]), 0.05) == 0.0
+    certain = certificate.lower_bound(of([1.0] * 10**6), 0.05)
+    assert certain is not None
+    assert certain > 0.9

@@ -1,0 +1,91 @@
+"""What certificates and detectors say together of one test."""
+
+import math
+from typing import Any
+
+import pytest
+from indexcache_core.evidence import certificate, verdict
+from indexcache_core.evidence.verdict import Judgement, Verdict
+from indexcache_core.histogram import Histogram, of
+
+GOOD, SOME = of([0.9] * 200), of([0.9] * 4)
+
+
+def judged(
+    histogram: Histogram = SOME,
+    threshold: float | None = 0.5,
+    log_e: float = 0.0,
+    **changes: Any,
+) -> Judgement:
+    """What is said of a test with these figures."""
+    return verdict.judge(histogram, threshold, log_e=log_e, alpha=0.01, beta=0.05, **changes)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (judged(Histogram()), Verdict.NO_DATA),
+        (judged(SOME), Verdict.HOLDING),
+        (judged(GOOD), Verdict.CERTIFIED),
+        (judged(GOOD, log_e=math.log(100)), Verdict.BREACHED),
+        (judged(Histogram(), log_e=math.log(101)), Verdict.BREACHED),
+        (judged(GOOD, log_e=math.log(99.9)), Verdict.CERTIFIED),
+        (judged(GOOD, acts=False), Verdict.OBSERVING),
+        (judged(GOOD, None), Verdict.OBSERVING),
+        (judged(GOOD, None, log_e=99.0), Verdict.OBSERVING),
+        (judged(SOME, share=0.01), Verdict.HOLDING),
+    ],
+)
+def test_each_verdict(found: Judgement, expected: Verdict) -> None:
+    assert found.verdict is expected
+
+
+def test_a_share_makes_a_certificate_later() -> None:
+    n = next(n for n in range(1, 99) if judged(of([0.9] * n)).verdict is Verdict.CERTIFIED)
+    assert judged(of([0.9] * n), share=0.5).verdict is Verdict.HOLDING
+    assert judged(of([0.9] * 2 * n), share=0.5).verdict is Verdict.CERTIFIED
+
+
+def test_the_figures_of_a_judgement() -> None:
+    found = judged(SOME, share=0.5, log_e=1.5)
+    expected = {"histogram": SOME, "threshold": 0.5, "log_e": 1.5, "beta": 0.05, "share": 0.5}
+    assert vars(found) == {"verdict": Verdict.HOLDING, **expected}
+    assert found.samples == 2.0
+    assert found.mean == pytest.approx(0.9)
+    assert found.lower_bound == certificate.lower_bound(SOME, 0.05, 0.5)
+    assert found.needed == certificate.still_needed(SOME, 0.5, 0.05, 0.5)
+    assert judged(SOME).share == 1.0
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [(judged(GOOD), 0), (judged(SOME, acts=False), 0), (judged(SOME, None), 0), (judged(Histogram()), None)],
+)
+def test_what_wants_nothing_needs_nothing(found: Judgement, expected: int | None) -> None:
+    assert found.needed == expected
+
+
+@pytest.mark.parametrize(("log_e", "expected"), [(-math.log(0.01), True), (-math.log(0.01) - 1e-9, False)])
+def test_a_breach_is_at_the_bound(log_e: float, expected: bool) -> None:
+    assert verdict.breached(log_e, 0.01) is expected
+
+
+V = Verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([V.CERTIFIED, V.NO_DATA, V.HOLDING], V.NO_DATA),
+        ([V.CERTIFIED, V.OBSERVING], V.CERTIFIED),
+        ([V.OBSERVING, V.HOLDING, V.CERTIFIED], V.HOLDING),
+        ([V.CERTIFIED, V.NO_DATA, V.BREACHED], V.BREACHED),
+        ([V.OBSERVING], V.OBSERVING),
+        ([], V.OBSERVING),
+    ],
+)
+def test_the_worst_verdict_decides_and_nothing_is_never_certified(
+    found: list[Verdict],
+    expected: Verdict,
+) -> None:
+    assert verdict.worst(found) is expected

@@ -1,0 +1,165 @@
+"""States to decide on, built from little: each is a healthy rollout's but for what a test says."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from indexcache_core.contract import Mode, Site, State
+from indexcache_core.evidence.traffic import Reached
+from indexcache_core.evidence.verdict import Judgement, Verdict
+from indexcache_core.histogram import Histogram, of
+from indexcache_operator.api.spec import Spec
+from indexcache_operator.api.status import FallbackStatus, Phase, PodStatus, RouteStatus, Status
+from indexcache_operator.model import EnginePod, Observation, Route
+from indexcache_operator.plan import clock, flags, guardrails, revision
+from indexcache_operator.plan.context import Context
+from indexcache_operator.plan.evidence_view import Answer, Evidence
+from indexcache_operator.plan.look import Look
+from indexcache_operator.plan.memory import Memory, TestKey
+from indexcache_operator.plan.traffic_view import Seen
+
+from tests.unit.operator.plan.world import BASELINE, FOREIGN, K, spec
+
+__all__ = ["BASELINE", "FOREIGN", "spec"]
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+REVISION = revision.revision(spec())
+ORIGINAL: tuple[dict[str, Any], ...] = (FOREIGN, BASELINE)
+CANARY = {**BASELINE, "name": "chat-canary"}
+SITES = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))
+QUALITY = {"quality": {"probes": {"configMap": "p"}}}
+
+
+def at(seconds: float) -> str:
+    """A time in the status, so many seconds after now."""
+    return clock.stamp(NOW + timedelta(seconds=seconds))
+
+
+def engine(mode: Mode = Mode.OFF, **changes: Any) -> State:
+    """What an engine says of itself, in its first life."""
+    return State.model_validate(
+        {"supported": True, "incarnation": "life", "mode": mode, "sites": SITES, **changes}
+    )
+
+
+IDLE = engine()
+
+
+def pod(name: str = "a", state: State | None = IDLE, /, **changes: Any) -> EnginePod:
+    """A ready pod behind the baseline's Service."""
+    return EnginePod(
+        **{"name": name, "ip": "10.0.0.1", "ready": True, "baseline_label": True, "state": state, **changes}
+    )
+
+
+def route(*backends: dict[str, Any], **changes: Any) -> Route:
+    """A route that every gateway accepted; by default with the user's own backends."""
+    values = {"rule_index": 0, "generation": 5, "resource_version": "77", "accepted_generation": 5, **changes}
+    return Route(found=True, backends=backends or ORIGINAL, **values)
+
+
+WITH_CANARY = route(FOREIGN, BASELINE, CANARY)
+KEPT = RouteStatus(name="users", rule="generate", original_backends=list(ORIGINAL))
+
+
+def status(phase: Phase = Phase.CANARY, **changes: Any) -> Status:
+    """The status of a rollout whose revision is the spec's."""
+    began = {"phase_started_at": at(-10), "revision_started_at": at(-100)}
+    return Status.model_validate({"phase": phase, "revision": REVISION, **began, **changes})
+
+
+def intent(
+    cause: str = "Killed", message: str = "by hand", since: float = -4, of_revision: str = REVISION
+) -> FallbackStatus:
+    """That a fallback is wanted."""
+    return FallbackStatus(cause=cause, message=message, since=at(since), revision=of_revision)
+
+
+def observation(*pods: EnginePod, **changes: Any) -> Observation:
+    """What was seen of a rollout."""
+    values: dict[str, Any] = {
+        "now": NOW,
+        "name": "chat",
+        "namespace": "ns",
+        "uid": "uid",
+        "generation": 3,
+        "annotations": {},
+        "deleting": False,
+        "spec": spec(),
+        "status": status(),
+        "workload_current": True,
+        "route": route(),
+    }
+    return Observation(pods=pods, **{**values, **changes})
+
+
+def look(*pods: EnginePod, **changes: Any) -> Look:
+    """One look at it."""
+    return Look(observation(*pods, **changes))
+
+
+def context(
+    *pods: EnginePod,
+    memory: Memory | None = None,
+    evidence: Evidence | None = None,
+    seen: Seen | None = None,
+    **changes: Any,
+) -> Context:
+    """What a phase decides by."""
+    seen_by_pods = look(*pods, **changes)
+    nothing = Seen(reached=Reached.UNKNOWN)
+    return Context(
+        seen_by_pods,
+        seen_by_pods.o.status,
+        memory or Memory(key="try"),
+        evidence or Evidence(),
+        seen or nothing,
+    )
+
+
+def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Look:
+    """A look at engines that do what the status wants of them: flags of these kinds, else off."""
+    before = observation(*pods, **changes)
+    after = flags.assign(Look(before), before.status, kinds)
+    kept = {p.name: p for p in after.pods}
+    obeying = tuple(
+        replace(p, state=p.state and obey(Look(before), after, kept[p.name], p.state)) for p in pods
+    )
+    return look(*obeying, **{**changes, "status": after})
+
+
+def obey(seen: Look, wanted: Status, kept: PodStatus, state: State) -> State:
+    """An engine that accepted what the status wants of it."""
+    content = flags.content(seen, wanted, flags.kind_of(kept))
+    return state.model_copy(
+        update={
+            "epoch": kept.epoch,
+            "mode": Mode(content.flags.mode),
+            "desired": content.flags,
+            "identity": content.identity,
+            "thresholds": content.thresholds,
+            "permit_remaining_seconds": content.permit_seconds,
+        }
+    )
+
+
+def judgement(verdict: Verdict, histogram: Histogram | None = None, log_e: float = 0.0) -> Judgement:
+    """What is said of one test with the threshold 0.5."""
+    values = histogram if histogram is not None else of([0.9] * 200)
+    return Judgement(verdict=verdict, histogram=values, threshold=0.5, log_e=log_e, beta=0.05, share=0.5)
+
+
+def answer(
+    name: str,
+    verdict: Verdict,
+    judgements: dict[TestKey, Judgement] | None = None,
+    of_spec: Spec | None = None,
+) -> Answer:
+    """What one guardrail of a spec says."""
+    row = next(g for g in guardrails.guardrails(of_spec or spec()) if g.name == name)
+    return Answer(guardrail=row, verdict=verdict, judgements=judgements or {})
+
+
+def evidence(verdict: Verdict = Verdict.CERTIFIED) -> Evidence:
+    """All that the spec's one guardrail says."""
+    return Evidence(answers=(answer("recall", verdict, {TestKey("recall", None, 3): judgement(verdict)}),))
