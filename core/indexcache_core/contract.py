@@ -61,6 +61,8 @@ class Reason(StrEnum):
     KILLED = "Killed"
     PERMIT_LAPSED = "PermitLapsed"
     BREAKER = "Breaker"
+    INTERNAL_ERROR = "InternalError"
+    """The runtime itself failed; the engine serves on as vLLM made it, and can't switch reuse until it is started again."""
 
 
 class InFlight(StrEnum):
@@ -322,11 +324,17 @@ def is_probe(request_id: str, token: str) -> bool:
     """Whether a request's id (an engine may put things before and after it) was made by `probe_request_id` with this token."""
     _, found, rest = request_id.partition(PROBE_PREFIX + "-")
     parts = rest.split("-")
-    return bool(found) and len(parts) >= 2 and hmac.compare_digest(parts[1], _sign(token, parts[0]))
+    # As bytes: whoever sends a request chooses its id, and compare_digest takes no other characters than ASCII's.
+    return bool(found) and len(parts) >= 2 and hmac.compare_digest(_bytes(parts[1]), _bytes(_sign(token, parts[0])))
 
 
 def _sign(token: str, nonce: str) -> str:
-    return hmac.new(token.encode(), f"probe {nonce}".encode(), hashlib.sha256).hexdigest()[:16]
+    return hmac.new(token.encode(), _bytes(f"probe {nonce}"), hashlib.sha256).hexdigest()[:16]
+
+
+def _bytes(text: str) -> bytes:
+    """Encode any text, lone surrogates as well."""
+    return text.encode(errors="surrogatepass")
 
 
 def context_bucket(tokens: int, k: int) -> int:

@@ -3,10 +3,13 @@
 The engine's thread asks once a step what to do (`behaviour`) and reports what it did; the port's thread reads and writes the switch.
 The breaker is judged where that question is asked: what it stops is already stopped for the step about to be scheduled.
 The lock is never held while a model runs, so a kill waits for nothing, and a hung step shows in `step_seconds` instead of hanging GET.
+
+Whatever fails in the runtime itself ends in `fail`: reuse stops for the rest of the engine's life, and the engine serves on.
 """
 
 import hashlib
 import json
+import logging
 import math
 import threading
 import time
@@ -23,6 +26,8 @@ from indexcache_runtime.ledger import Ledger
 from indexcache_runtime.measurements import Measurements
 from indexcache_runtime.pace import Pace
 from indexcache_runtime.switch import Switch
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Control:
         self._started: deque[float] = deque()
         self._ended = 0.0
         self._device = DeviceLog()
+        self._gave_up = False
 
     @property
     def incarnation(self) -> str:
@@ -107,6 +113,11 @@ class Control:
     def replayed_tokens(self) -> int:
         """See Probe."""
         return self._probe.replayed_tokens
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether something failed in the runtime itself, so that reuse is over in this engine's life."""
+        return self._gave_up
 
     def pace(self) -> Pace:
         """Which steps are to be measured and timed, for who schedules them."""
@@ -136,10 +147,19 @@ class Control:
         """To the baseline from the next step on."""
         with self._lock:
             now = self._clock()
-            self._switch.advance(now)
             self._switch.kill(kill.reason)
             self._settle(now)
         return self.state()
+
+    def fail(self, doing: str, error: BaseException | str) -> None:
+        """Stop reuse for the rest of this engine's life, since the runtime itself failed.
+
+        Args:
+            doing: What it was doing, as "scheduling a step".
+            error: What was raised, or what another process says of it.
+        """
+        with self._lock:
+            self._give_up(doing, error)
 
     # The engine's side.
 
@@ -148,7 +168,7 @@ class Control:
         with self._lock:
             if self._behaviour.mode is not Mode.OFF and (now := self._clock()) >= self._due:
                 self._switch.advance(now)
-                self._guard.judge(now)
+                self._judged(self._guard.judge, now)
                 self._settle(now)
                 ends = self._switch.permit_until
                 self._due = min(self._guard.next_look, math.inf if ends is None else ends)
@@ -175,9 +195,29 @@ class Control:
             self._measurements.add(plan, measured)
             self._device.add(measured, reuse=plan.mode is Mode.ON)
 
+    def _give_up(self, doing: str, error: BaseException | str) -> None:
+        found = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        message = (
+            f"internal error while {doing}: {found[:400]}; the engine serves on without reuse, its log has the traceback: please report it"
+        )
+        logger.error("indexcache: %s", message, exc_info=error if isinstance(error, BaseException) else None)
+        self._gave_up = True
+        self._switch.give_up(message)
+        self._behaviour, self._due = BASELINE, -math.inf
+        self._started.clear()  # nobody counts them from here on
+
+    def _judged(self, judge: Callable[[float], None], now: float) -> None:
+        """Ask the guard. What it can't judge must not run."""
+        if self._gave_up:
+            return
+        try:
+            judge(now)
+        except Exception as e:  # noqa: BLE001  # told, and reuse stops
+            self._give_up("judging what was measured", e)
+
     def _settle(self, now: float) -> None:
         s, flags, self._due = self._switch, self._switch.flags, -math.inf
-        self._guard.ask(now)
+        self._judged(self._guard.ask, now)
         if s.mode not in (Mode.SHADOW, Mode.ON) or s.pattern is None:
             self._behaviour = BASELINE
             return

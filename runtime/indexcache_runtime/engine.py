@@ -141,5 +141,10 @@ class Adapter(Protocol):
         ...
 
     def take(self) -> Pending | None:
-        """What the step measured, once; None if nothing. Called after the step's work was handed to the device."""
+        """What the step measured, once; None if nothing. Called after the step's work was handed to the device. Raises what failed in the
+        step while it ran, which doesn't reach vLLM."""
+        ...
+
+    def restore(self) -> None:
+        """Put the model back as vLLM made it, whatever was done to it. Nothing is called after it."""
         ...

@@ -125,6 +125,11 @@ class Switch:
         """To the baseline, whatever the mode."""
         self.trip(Reason.KILLED, reason)
 
+    def give_up(self, message: str) -> None:
+        """To the baseline for the rest of this engine's life: from here on reuse is not supported, and the message says why."""
+        self.unsupported = (*self.unsupported, message)
+        self.trip(Reason.INTERNAL_ERROR, message)
+
     def trip(self, reason: Reason, message: str) -> None:
         """To the baseline until a newer epoch."""
         self.mode, self.reason, self.message, self.permit_until = Mode.TRIPPED, reason, message, None

@@ -3,6 +3,7 @@
 Nothing that was sampled may be lost or delivered twice, and nothing may be computed from what reuse made.
 """
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,8 +42,7 @@ class Core:
         self.hasher = core.request_block_hasher
         self.control = Control(Probe("m", engine.control.sites))
         blocks = Blocks(self.scheduler, self.scheduler.hash_block_size, opted_out)
-        self.scheduler.kv_cache_manager.get_computed_blocks = blocks.lookup
-        Steps(self.control, self.scheduler, blocks, TOKEN, seed=1).install()
+        Steps(self.control, self.scheduler, blocks, TOKEN, seed=1).install(SimpleNamespace(request_block_hasher=None))
         self.delivered: dict[str, list[int]] = {}
 
     def put(self, epoch: int, in_flight: InFlight) -> None:

@@ -14,11 +14,15 @@ What counts is `request.block_hashes` when a block is full, for then vLLM enters
 are not computed yet are therefore changed at every flip (`enter`), and decided anew at every admission, the one after a preemption
 included (`lookup`). A name may claim more taint than is there, never less.
 
+Where this fails itself, a request keeps the names that vLLM gives it, if none of its blocks has a class, and else names that nobody asks
+for.
+
 Traps: `num_computed_tokens` counts tokens in flight, which were scheduled under the behaviour before the flip, as it should. The hasher
 also runs in vLLM's input thread, for requests that the scheduler has not seen; those have no class yet.
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,8 +52,16 @@ def salted(name: str, block: bytes) -> bytes:
 class Blocks:
     """The names of one engine core's blocks. Used by its thread alone, but for the hasher on new requests."""
 
-    def __init__(self, scheduler: Any, block_size: int, opted_out: Callable[[Any], bool] = lambda request: False) -> None:
-        """`opted_out`: whether a request never reuses; its answer for a request never changes."""
+    def __init__(
+        self,
+        scheduler: Any,
+        block_size: int,
+        opted_out: Callable[[Any], bool] = lambda request: False,
+        failed: Callable[[str, Exception], None] | None = None,
+    ) -> None:
+        """`opted_out`: whether a request never reuses; its answer for a request never changes. `failed`: is told what failed here, and
+        what it was doing; without it, it is raised."""
+        self._failed = failed
         self._scheduler = scheduler
         self._size = block_size
         self._opted_out = opted_out
@@ -72,9 +84,18 @@ class Blocks:
             finally:
                 request.block_hashes = named
             taint.base.extend(new)
-            return [salted(taint.name, block) for block in new]
+            try:
+                return [salted(taint.name, block) for block in new]
+            except Exception as e:  # noqa: BLE001  # told, and named so that nobody asks for it
+                self._tell("naming blocks", e)
+                return [os.urandom(32) for _ in new]
 
         return names
+
+    def _tell(self, doing: str, error: Exception) -> None:
+        if self._failed is None:
+            raise error
+        self._failed(doing, error)
 
     def enter(self, behaviour: str | None) -> int:
         """From the next step on KV is computed under this behaviour. Returns how many requests in flight changed names."""
@@ -92,6 +113,17 @@ class Blocks:
             request.block_hashes = taint.base
             delattr(request, ATTRIBUTE)
         found = self._lookup(request, *limit)
+        base = request.block_hashes
+        try:
+            return self._best(request, found, *limit)
+        except Exception as e:  # noqa: BLE001  # told; what is found at the baseline is right in any case
+            request.block_hashes = base
+            request.__dict__.pop(ATTRIBUTE, None)
+            self._tell("looking a request up in the prefix cache", e)
+            return self._lookup(request, *limit)
+
+    def _best(self, request: Any, found: tuple[Any, int, int], *limit: Any) -> tuple[Any, int, int]:
+        """Choose among what is cached: at the baseline (`found`), there and on under the class, or under the class alone."""
         if self.current is None or request._block_hasher is None or self._opted_out(request):
             return found
         base = request.block_hashes

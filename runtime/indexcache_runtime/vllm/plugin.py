@@ -81,29 +81,32 @@ def control_once(core: Any) -> None:
     except (NoToken, ValueError) as e:
         logger.warning("indexcache: no control port, reuse stays off: %s", e)
         return
-    control = adopt(core, token)
-    setattr(core, CONTROL, control)
     try:
+        control = adopt(core, token)
+        setattr(core, CONTROL, control)
         serve(control, token, number)
-    except OSError as e:
-        logger.error("indexcache: no control port, reuse stays off: %s", e)
+    except Exception:  # whatever it is, the engine serves; nobody can switch reuse on without a control port
+        logger.exception("indexcache: no control port, reuse stays off")
 
 
 def adopt(core: Any, token: str, *, seed: int | None = None) -> Control:
     """Take charge of a vLLM EngineCore that stands, if it is supported. Returns its control either way."""
     import vllm
 
-    probe = _probe(core, vllm.__version__)
+    try:
+        probe = _probe(core, vllm.__version__)
+    except Exception as e:
+        logger.exception("indexcache: can't take charge of this engine; it serves as vLLM made it")
+        reason = f"start: {type(e).__name__}: {str(e)[:400]}; the engine's log has the traceback: please report it"
+        probe = Probe(", ".join(core.vllm_config.model_config.architectures), reasons=(reason,))
     control = Control(probe, engine_version=vllm.__version__, runtime_version=version("indexcache-runtime"))
     if probe.reasons:
         logger.warning("indexcache: reuse is not supported here: %s", "; ".join(probe.reasons))
         return control
     scheduler = core.scheduler
-    blocks = Blocks(scheduler, scheduler.hash_block_size, optout.opted_out)
-    scheduler.kv_cache_manager.get_computed_blocks = blocks.lookup
-    if core.request_block_hasher is not None:
-        core.request_block_hasher = blocks.hasher(core.request_block_hasher)
-    Steps(control, scheduler, blocks, token, seed=seed).install()
+    blocks = Blocks(scheduler, scheduler.hash_block_size, optout.opted_out, lambda doing, error: steps.fail(doing, error))
+    steps = Steps(control, scheduler, blocks, token, seed=seed)
+    steps.install(core)
     logger.info("indexcache: %d indexers, k=%d, incarnation %s", len(control.sites), control.k, control.incarnation)
     return control
 

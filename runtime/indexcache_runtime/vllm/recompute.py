@@ -22,9 +22,9 @@ def recompute(scheduler: Any, requests: Collection[str]) -> set[str]:
     names = {request.request_id for request in chosen}
     if not chosen:
         return names
-    scheduler.running = [request for request in scheduler.running if request.request_id not in names]
     now = time.monotonic()
     for request in reversed(chosen):  # each goes before the one preempted last, so they stand in the order in which they ran
+        scheduler.running.remove(request)
         scheduler._preempt_request(request, now)
     scheduler.prev_step_scheduled_req_ids.difference_update(names)
     return names

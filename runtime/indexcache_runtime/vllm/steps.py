@@ -2,10 +2,15 @@
 
 Installed on the scheduler's instance, only in an engine that is supported and controlled. At the baseline a step pays for its counts: a
 few dictionary writes for each request that comes or goes.
+
+Nothing here may take the engine down. Whatever is raised, here, in naming blocks or in a worker, is told to the control, which stops reuse
+for good; a step that it happened in runs all Full, vLLM's own functions are put back before the next one, and what vLLM itself raises is
+vLLM's. Blocks keep their names: those of requests that were touched by reuse can't become the baseline's by that.
 """
 
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from indexcache_core.contract import InFlight, Mode, is_probe
@@ -15,7 +20,7 @@ from indexcache_runtime.engine import REPLAYED_ROWS, Measured, Row, StepPlan
 from indexcache_runtime.ledger import Ledger
 from indexcache_runtime.sampling import Scheduled, choose
 from indexcache_runtime.vllm.blocks import Blocks
-from indexcache_runtime.vllm.carried import MEASURED, PLAN
+from indexcache_runtime.vllm.carried import FAILED, MEASURED, PLAN
 from indexcache_runtime.vllm.optout import opted_out
 from indexcache_runtime.vllm.recompute import recompute
 
@@ -36,18 +41,64 @@ class Steps:
         self._reused: set[str] = set()
         """Requests in flight whose KV holds what a step in mode on computed."""
         self._pace = control.pace()
+        self._failed = False
 
-    def install(self) -> None:
+    def install(self, core: Any) -> None:
         """Put this between vLLM's engine core and its scheduler."""
+        self._core, self._own_hasher = core, core.request_block_hasher
+        if self._own_hasher is not None:
+            core.request_block_hasher = self._blocks.hasher(self._own_hasher)
+        manager = self._scheduler.kv_cache_manager
         self._scheduler.schedule, self._scheduler.update_from_output = self.schedule, self.update
-        self._scheduler.kv_cache_manager.record_prefix_cache_stats = self.record_hits
+        manager.get_computed_blocks, manager.record_prefix_cache_stats = self._blocks.lookup, self.record_hits
+
+    def fail(self, doing: str, error: BaseException | str) -> None:
+        """Stop reuse for good. May be called while a step is scheduled, and from any thread."""
+        if not self._failed:
+            self._failed = True
+            self._control.fail(doing, error)
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """In place of Scheduler.schedule."""
+        self._failed = self._failed or self._control.gave_up
+        begun = self._guarded("beginning a step", self._begin)
+        output = self._schedule(*args, **kwargs)
+        if begun is not None:
+            self._guarded("scheduling a step", self._settle, output, *begun)
+        if self._failed:
+            self._leave_to_vllm()
+            for name in (PLAN, WANTED, CHOOSING):
+                vars(output).pop(name, None)
+        return output
+
+    def _guarded(self, doing: str, do: Callable[..., Any], *args: Any) -> Any:
+        """Call one of ours. None where it failed, or something did before."""
+        if self._failed:
+            return None
+        try:
+            return do(*args)
+        except Exception as e:  # noqa: BLE001  # told, and reuse stops
+            self.fail(doing, e)
+            return None
+
+    def _leave_to_vllm(self) -> None:
+        """Put vLLM's own functions back. Requests that have the hasher keep it: it leaves those alone that reuse never touched."""
+        self._core.request_block_hasher = self._own_hasher
+        for owner, names in (
+            (self._scheduler, ("schedule", "update_from_output")),
+            (self._scheduler.kv_cache_manager, ("get_computed_blocks", "record_prefix_cache_stats")),
+        ):
+            for name in names:
+                vars(owner).pop(name, None)
+
+    def _begin(self) -> tuple[Behaviour, int, int]:
+        """Settle what the step does. Returns it, and how many requests are recomputed and got other names."""
         behaviour = self._control.behaviour()
         recomputed = self._leave(behaviour)
-        resalted = self._blocks.enter(behaviour.taint)
-        output = self._schedule(*args, **kwargs)
+        return behaviour, recomputed, self._blocks.enter(behaviour.taint)
+
+    def _settle(self, output: Any, behaviour: Behaviour, recomputed: int, resalted: int) -> None:
+        """Count what was scheduled, and let it carry what its workers do."""
         tokens = output.total_num_scheduled_tokens
         with self._control.ledger() as ledger:
             ledger.resalted += resalted
@@ -61,10 +112,16 @@ class Steps:
             if not all_full and behaviour.sample_rows:
                 setattr(output, WANTED, True)
             self._control.started()
-        return output
 
     def update(self, scheduler_output: Any, model_runner_output: Any) -> Any:
         """In place of Scheduler.update_from_output."""
+        if (failure := getattr(model_runner_output, FAILED, None)) is not None:
+            self.fail("running a step", failure)
+        self._guarded("counting a step", self._ended, scheduler_output, model_runner_output)
+        return self._update(scheduler_output, model_runner_output)
+
+    def _ended(self, scheduler_output: Any, model_runner_output: Any) -> None:
+        """Count what a step measured, and how long it took."""
         plan: StepPlan | None = getattr(scheduler_output, PLAN, None)
         measured: Measured | None = getattr(model_runner_output, MEASURED, None)
         if tokens := scheduler_output.total_num_scheduled_tokens:
@@ -74,7 +131,6 @@ class Steps:
             told = self._take(plan, measured) if plan is not None and measured is not None else 0.0
             if plan is not None and plan.rows:
                 self._pace.price(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
-        return self._update(scheduler_output, model_runner_output)
 
     def _take(self, plan: StepPlan, measured: Measured) -> float:
         """Count what a step measured. Returns what measuring took, in seconds; 0 where the worker doesn't tell."""
@@ -85,11 +141,14 @@ class Steps:
     def record_hits(self, request: Any, num_hits: int) -> None:
         """In place of KVCacheManager.record_prefix_cache_stats, which vLLM calls once for each admission."""
         if num_hits:
-            reused = self._blocks.reused_tokens(request, num_hits)
-            with self._control.ledger() as ledger:
-                ledger.reuse_hits += reused
-                ledger.baseline_hits += num_hits - reused
+            self._guarded("counting what was cached", self._hit, request, num_hits)
         self._record_hits(request, num_hits)
+
+    def _hit(self, request: Any, num_hits: int) -> None:
+        reused = self._blocks.reused_tokens(request, num_hits)
+        with self._control.ledger() as ledger:
+            ledger.reuse_hits += reused
+            ledger.baseline_hits += num_hits - reused
 
     def _leave(self, behaviour: Behaviour) -> int:
         """Where reuse ended, recompute what it touched, if its flags said so. Returns how many requests."""

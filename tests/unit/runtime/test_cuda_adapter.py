@@ -79,7 +79,12 @@ def replay(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan)
     """The same from a graph: what it keeps, it keeps at every replay, and nothing else can be looked at."""
     cuda, r, layers = engine
     graphs = SimpleNamespace(
-        replays=lambda pattern: True, use=lambda pattern, eager: used.append((pattern, eager)), more=lambda: None, replayed=None, held=HELD
+        failed=None,
+        replays=lambda pattern: True,
+        use=lambda pattern, eager: used.append((pattern, eager)),
+        more=lambda: None,
+        replayed=None,
+        held=HELD,
     )
     used: list[tuple[str | None, bool]] = []
     with pytest.MonkeyPatch.context() as patch:

@@ -10,7 +10,8 @@ scores (rows, longest context) float32, -inf beyond a row's context; `m.starts`,
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -43,6 +44,10 @@ class GenericSite:
         else:
             self.op.select = self._shared if mode is SiteMode.SHARED else self._to_scratch
 
+    def restore(self) -> None:
+        """To what vLLM made it."""
+        self.op.__dict__.pop("select", None)
+
     def reused(self, m: Any) -> torch.Tensor:
         """The sampled rows of the buffer: (rows, k) int32. At a Shared site they are its leader's."""
         chosen: torch.Tensor = self.op.topk_indices_buffer[self._step.rows(m)]
@@ -50,20 +55,23 @@ class GenericSite:
 
     def _full_kept(self, q: torch.Tensor, weights: torch.Tensor, m: Any) -> None:
         self._own(q, weights, m)
-        self._step.kept[self.site.index] = self.reused(m).clone()
+        with self._step.measuring():
+            self._step.kept[self.site.index] = self.reused(m).clone()
 
     def _full_compared(self, q: torch.Tensor, weights: torch.Tensor, m: Any, leader: int | None) -> None:
         self._own(q, weights, m)
-        assert leader is not None
-        scores = self.op.row_scores(q, weights, m, self._step.rows(m))
-        self._step.add(self.site.index, self._step.kept[leader], self.reused(m), scores)
+        with self._step.measuring():
+            assert leader is not None
+            scores = self.op.row_scores(q, weights, m, self._step.rows(m))
+            self._step.add(self.site.index, self._step.kept[leader], self.reused(m), scores)
 
     def _shared(self, q: torch.Tensor, weights: torch.Tensor, m: Any) -> None:
         """Nothing to do: the buffer holds the leader's choice."""
 
     def _to_scratch(self, q: torch.Tensor, weights: torch.Tensor, m: Any) -> None:
-        scores = self.op.row_scores(q, weights, m, self._step.rows(m))
-        self._step.add(self.site.index, self.reused(m), fresh_sets(scores, self.site.k), scores)
+        with self._step.measuring():
+            scores = self.op.row_scores(q, weights, m, self._step.rows(m))
+            self._step.add(self.site.index, self.reused(m), fresh_sets(scores, self.site.k), scores)
 
 
 class Step:
@@ -75,6 +83,15 @@ class Step:
         self._rows: torch.Tensor | None = None
         self.kept: dict[int, torch.Tensor] = {}
         self._measured: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._failed: Exception | None = None
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """What fails meanwhile is kept for `take`: the model's step goes on, which doesn't need it."""
+        try:
+            yield
+        except Exception as e:  # noqa: BLE001  # raised by take
+            self._failed = e
 
     def begin(self, plan: StepPlan | None) -> None:
         """Forget the step before."""
@@ -96,7 +113,9 @@ class Step:
         self._measured[site] = compare(reused, fresh, scores)
 
     def take(self) -> Measured | None:
-        """What was measured, once."""
+        """What was measured, once. Raises what failed."""
+        if self._failed is not None:
+            raise self._failed
         if not self._measured:
             return None
         measured, self._measured = self._measured, {}
@@ -147,6 +166,11 @@ class Generic:
         """See engine.Adapter."""
         measured = self._step.take()
         return None if measured is None else lambda: measured
+
+    def restore(self) -> None:
+        """See engine.Adapter."""
+        for site in self._sites:
+            site.restore()
 
     def _letters(self, plan: StepPlan | None) -> list[tuple[GenericSite, str, int]]:
         pattern = FULL * len(self._sites) if plan is None else plan.pattern

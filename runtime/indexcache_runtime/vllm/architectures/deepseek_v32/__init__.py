@@ -112,6 +112,8 @@ class Cuda:
 
     def take(self) -> Pending | None:
         """See engine.Adapter."""
+        if self._graphs.failed is not None:
+            raise self._graphs.failed
         if self._rows.metadata is not None and self._plan is not None:
             leading = leaders(self._plan.pattern)
             with torch.inference_mode():
@@ -134,6 +136,14 @@ class Cuda:
             )
 
         return read
+
+    def restore(self) -> None:
+        """See engine.Adapter."""
+        self._runner.prepare_inputs = self._prepare
+        for site in self._sites:
+            site.restore()
+        self._timer.stop()
+        self._graphs.use(None, eager=False)
 
     @contextmanager
     def _keeping(self) -> Iterator[Kept]:

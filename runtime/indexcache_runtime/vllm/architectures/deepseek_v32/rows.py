@@ -54,6 +54,15 @@ class Rows:
         self._marks: list[Any] = []
         self._host = 0.0
         self._scratch_bytes = 0
+        self._failed: Exception | None = None
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """What fails meanwhile is kept for `take`: the model's step goes on, which doesn't need it."""
+        try:
+            yield
+        except Exception as e:  # noqa: BLE001  # raised by take
+            self._failed = e
 
     @property
     def scratch_bytes(self) -> int:
@@ -143,7 +152,9 @@ class Rows:
         return score(indexer, q, w, self._contexts, self._table[1], self._schedule)
 
     def take(self) -> Pending | None:
-        """Send home what was measured; to be read once the step's output was awaited."""
+        """Send home what was measured; to be read once the step's output was awaited. Raises what failed."""
+        if self._failed is not None:
+            raise self._failed
         if not self._measured:
             return None
         sites = list(self._measured)

@@ -57,6 +57,12 @@ class CudaSite:
         self._shared.warm(WARMED)
         self._rows.warm(self.layer.indexer)
 
+    def restore(self) -> None:
+        """Put the layer back as vLLM made it."""
+        self._keep, self._compare_with, self._timed, self._tap = False, None, False, False
+        self.follow(None)
+        self.leads(1)
+
     def leads(self, layers: int) -> None:
         """Tell its group that so many layers, itself among them, consume its choice: with one FLASH_ATTN_MLA_SPARSE converts beside
         nothing, and for more it converts once for all."""
@@ -101,13 +107,14 @@ class CudaSite:
         if self._timed:
             self._timer.mark("layer")
         if self._compare_with is not None and self.mode is SiteMode.SHARED:
-            with self._rows.priced():
+            with self._rows.measuring(), self._rows.priced():
                 self._to_scratch(q_c)
         self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
         if self._keep:
-            self._rows.keep(self.site.index, self.layer.topk_indices_buffer)
+            with self._rows.measuring():
+                self._rows.keep(self.site.index, self.layer.topk_indices_buffer)
         if self._compare_with is not None and self.mode is SiteMode.FULL:
-            with self._rows.priced():
+            with self._rows.measuring(), self._rows.priced():
                 self._to_leader(self._compare_with, q, weights)
         if self._timed:
             self._timer.mark("layer")

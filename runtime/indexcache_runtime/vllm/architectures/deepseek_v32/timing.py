@@ -72,12 +72,16 @@ class Timer:
         """A part begins or ends: step, layer (indexer and attention of one), indexer."""
         self._marks[part].append(self._events.mark())
 
+    def stop(self) -> None:
+        """Take no more time of this step."""
+        _timing.clear()
+        INDEXER.use(self, False)
+
     def take(self) -> Pending | None:
         """The step's work was handed over."""
         if self not in _timing:
             return None
-        _timing.clear()
-        INDEXER.use(self, False)
+        self.stop()
         if not self._marks["step"]:  # the step had no forward
             return None
         self.mark("step")

@@ -1,0 +1,181 @@
+"""Whatever fails in the runtime itself, the engine serves on: no request is lost, nothing that reuse made is served to the baseline, vLLM's
+own functions are back, and the state says what failed."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from indexcache_core.contract import Mode, Reason
+from indexcache_runtime.control import Control
+from indexcache_runtime.engine import StepPlan
+from indexcache_runtime.guard import Guard
+from indexcache_runtime.ledger import Ledger
+from indexcache_runtime.measurements import Measurements
+from indexcache_runtime.pace import Pace
+from indexcache_runtime.switch import Refusal
+from indexcache_runtime.vllm import blocks, plugin, steps
+from indexcache_runtime.vllm.architectures import deepseek_v32_generic as generic
+from indexcache_runtime.vllm.blocks import Blocks
+from indexcache_runtime.vllm.steps import Steps
+
+from tests.conformance import checks
+from tests.conformance.engine import TOKEN, Engine
+
+pytestmark = pytest.mark.engine
+
+SCHEDULING: tuple[tuple[Any, str], ...] = (
+    (Control, "behaviour"),
+    (Control, "ledger"),
+    (Control, "started"),
+    (Guard, "ask"),
+    (Ledger, "admit"),
+    (Ledger, "finish"),
+    (Pace, "measure"),
+    (Steps, "_leave"),
+    (Steps, "_admit"),
+    (Steps, "_all_full"),
+    (Steps, "_count"),
+    (Steps, "_plan"),
+    (Steps, "_users"),
+    (steps, "choose"),
+    (steps, "is_probe"),
+    (steps, "opted_out"),
+)
+NAMING: tuple[tuple[Any, str], ...] = (
+    (Blocks, "enter"),
+    (Blocks, "_best"),
+    (Blocks, "_classed"),
+    (Blocks, "reused_tokens"),
+    (blocks, "salted"),
+)
+COUNTING: tuple[tuple[Any, str], ...] = (
+    (Control, "ended"),
+    (Control, "measured"),
+    (Measurements, "add"),
+    (Pace, "took"),
+    (Pace, "price"),
+)
+WORKING: tuple[tuple[Any, str], ...] = (
+    (generic.Generic, "begin"),
+    (generic.Generic, "ran"),
+    (generic.Generic, "take"),
+    (generic.GenericSite, "set"),
+    (generic.Step, "begin"),
+    (generic.Step, "rows"),
+    (generic.Step, "add"),
+    (generic.Step, "take"),
+    (generic, "fresh_sets"),
+)
+HOOKS = (*SCHEDULING, *NAMING, *COUNTING, *WORKING)
+
+
+class Broken(Exception):
+    """What the hook raises."""
+
+
+def broken(*args: Any, **kwargs: Any) -> Any:
+    raise Broken("on purpose")
+
+
+@pytest.fixture
+def engine(cpu_engine: tuple[Engine, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """At the baseline, every step measured that can be; taken charge of anew afterwards, as after a restart."""
+    e = cpu_engine[0]
+    e.reset()
+    monkeypatch.setattr(Pace, "measure", lambda *args: True)
+    yield e
+    monkeypatch.undo()
+    take_charge_anew(e)
+    e.reset()
+
+
+def take_charge_anew(engine: Engine) -> None:
+    worker = vars(engine.core.model_executor.driver_worker)
+    for name in ("execute_model", "sample_tokens"):
+        worker.pop(name, None)
+    if "schedule" in vars(engine.core.scheduler):  # nothing failed in the engine core
+        vars(engine.core.scheduler)["schedule"].__self__._leave_to_vllm()
+    engine.adopt()
+    assert engine.state.supported, engine.state.reasons
+
+
+@pytest.mark.parametrize(("owner", "name"), HOOKS, ids=lambda x: x if isinstance(x, str) else x.__name__.rpartition(".")[2])
+def test_a_hook_that_raises_costs_no_request(engine: Engine, owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.put(Mode.ON, checks.alternating(engine))
+    long, *short = engine.prompts[2:]
+    engine.ask([long], 4)  # something to be found in the cache
+    under_way = [engine.start(p, 12) for p in (long, short[0])]
+    for _ in range(4):
+        engine.step()
+    monkeypatch.setattr(owner, name, broken)
+    if owner in (Guard, generic.GenericSite):  # those are asked where flags change
+        with contextlib.suppress(Refusal):  # which it is where asking for the state fails already
+            engine.put(Mode.ON, checks.patterns(engine)[-1])
+    late = [engine.start(p, 6) for p in (long, *short)]
+    answers = engine.finish([*under_way, *late])
+    assert [len(a.tokens) for a in answers] == [12] * 2 + [6] * len(late)
+    state = engine.state
+    assert (state.supported, state.mode, state.reason) == (False, Mode.TRIPPED, Reason.INTERNAL_ERROR)
+    assert "on purpose" in state.message
+    assert state.message in state.reasons
+    engine.step()
+    assert_vllms_own(engine)
+    checks.agree(engine.ask(engine.prompts[2:4], 16), engine.untouched[2:4], engine.binding.rounding)
+    with pytest.raises(Refusal, match="Unsupported"):
+        engine.put(Mode.ON, checks.alternating(engine))
+    engine.kill()
+
+
+def assert_vllms_own(engine: Engine) -> None:
+    scheduler = engine.core.scheduler
+    assert not {"schedule", "update_from_output"} & vars(scheduler).keys()
+    assert not {"get_computed_blocks", "record_prefix_cache_stats"} & vars(scheduler.kv_cache_manager).keys()
+    assert "Blocks" not in engine.core.request_block_hasher.__qualname__
+    for layer in engine.model.model.layers:
+        assert "select" not in vars(layer.self_attn.indexer.indexer_op)
+
+
+def test_a_failure_in_shadow_changes_no_token(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.put(Mode.SHADOW, checks.alternating(engine), sample_rows=64)
+    monkeypatch.setattr(generic, "compare", broken)
+    checks.agree(engine.ask(engine.prompts, 16), engine.untouched, engine.binding.repeats)
+    assert engine.state.reason is Reason.INTERNAL_ERROR
+
+
+@pytest.mark.parametrize(
+    "name", ["icprobe-a-é", "icprobe-é-a", "icprobe-\ud800-\udfff", "icprobe-", "icprobe--", "\0icprobe-a-b", "é" * 300]
+)
+def test_any_id_of_a_request_is_served(engine: Engine, name: str) -> None:
+    engine.put(Mode.ON, checks.alternating(engine))
+    (answer,) = engine.finish([engine.start(engine.prompts[-1], 4, name)])
+    assert len(answer.tokens) == 4
+    assert (engine.state.supported, engine.state.mode) == (True, Mode.ON)
+
+
+def test_a_start_that_fails_is_said_and_leaves_the_engine_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_back(engine)
+    monkeypatch.setattr(engine.core, "collective_rpc", broken)
+    control = plugin.adopt(engine.core, TOKEN)
+    assert not control.state().supported
+    assert "on purpose" in control.state().reasons[0]
+    assert_vllms_own(engine)
+
+
+def take_back(engine: Engine) -> None:
+    """Leave the engine to vLLM."""
+    engine.ask(engine.prompts[-1:], 1)
+    stop: Callable[[], None] = vars(engine.core.scheduler)["schedule"].__self__._leave_to_vllm
+    stop()
+
+
+def test_a_model_that_cannot_be_put_back_is_not_served_as_if_it_were(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What such a step would compute is neither the baseline nor the pattern."""
+    from indexcache_runtime.vllm.worker import Worker
+
+    worker: Worker = vars(engine.core.model_executor.driver_worker)["execute_model"].__self__
+    monkeypatch.setattr(generic.Generic, "begin", broken)
+    monkeypatch.setattr(generic.Generic, "restore", broken)
+    with pytest.raises(Broken):
+        worker._guarded(worker._adapter.begin, StepPlan(Mode.ON, "FSSS"))
