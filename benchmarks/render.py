@@ -1,6 +1,6 @@
-"""Figures of the README, rendered from the files of results: none is typed.
+"""Renders the tables of docs/performance.md from the files of results, so that no figure in them is typed.
 
-python -m benchmarks.render        writes the README's block
+python -m benchmarks.render        rewrites the tables
 """
 
 import json
@@ -9,7 +9,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-BEGIN, END = "<!-- cuda_runtime.json, by benchmarks/render.py -->", "<!-- end -->"
+PAGE = ROOT / "docs/performance.md"
+BEGIN, END = "<!-- {file}, by benchmarks/render.py -->", "<!-- end -->"
+"""Lines of the page between which a table stands; `file` is the file of results that it comes from."""
 ROWS = {
     "prefill_200k_speedup": ("prefill of 200K tokens: all Full of vLLM alone by its defaults, over ours under reuse", "at least 1.85"),
     "decode_200k_speedup": ("decoding at 200K, the same", "at least 1.25"),
@@ -55,26 +57,44 @@ def _line(data: dict[str, Any], name: str, what: str, aim: str) -> str:
     return f"| {what} | {row['value']:.4g}{beside} | {aim} | {taken} |"
 
 
-def rendered(readme: str, results: str, more_scores: str) -> str:
-    """The README with its block current."""
-    before, _, rest = readme.partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise SystemExit(f"README.md: no block between {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n{block(json.loads(results), json.loads(more_scores))}\n{END}{after}"
+def off_cost(data: dict[str, Any]) -> str:
+    """Return the table of what the runtime costs on a CPU while it is off, with an interval of 95 % in each row."""
+    lines = ["| with the runtime off, over vLLM without it | ratio | interval of 95 % |", "|---|---|---|"]
+    lines += [f"| {row['name']} | {row['value']:.4f} | {row['low']:.4f} to {row['high']:.4f} |" for row in data["rows"]]
+    return "\n".join([*lines, "", f"{data['hardware']}, vLLM {data['versions']['vllm']}, at {data['commit'][:7]}."])
 
 
-def read() -> tuple[str, str]:
-    """The files of results; one that isn't there yet has no rows."""
-    files = (RESULTS / "cuda_runtime.json", RESULTS / "cuda_runtime_4096.json")
-    main_file, more_scores = (f.read_text() if f.exists() else '{"rows": []}' for f in files)
-    return main_file, more_scores
+def rendered(page: str, tables: dict[str, str]) -> str:
+    """Return the page with each table, by its file of results, in its place.
+
+    Raises:
+        SystemExit: a table's place is not on the page.
+    """
+    for file, table in tables.items():
+        begin = BEGIN.format(file=file)
+        before, _, rest = page.partition(begin)
+        _, found, after = rest.partition(END)
+        if not found:
+            raise SystemExit(f"{PAGE.name}: no lines {begin!r} and {END!r}; expected a table's place between them; put them back")
+        page = f"{before}{begin}\n{table}\n{END}{after}"
+    return page
+
+
+def tables() -> dict[str, str]:
+    """Return the tables by their file of results."""
+    cuda, more_scores = (_read(name) for name in ("cuda_runtime.json", "cuda_runtime_4096.json"))
+    return {"cuda_runtime.json": block(cuda, more_scores), "off_cost.json": off_cost(_read("off_cost.json"))}
+
+
+def _read(name: str) -> dict[str, Any]:
+    """Return what is in a file of results."""
+    found: dict[str, Any] = json.loads((RESULTS / name).read_text())
+    return found
 
 
 def main() -> None:
-    """See above."""
-    readme = ROOT / "README.md"
-    readme.write_text(rendered(readme.read_text(), *read()))
+    """Rewrite the tables of the page."""
+    PAGE.write_text(rendered(PAGE.read_text(), tables()))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,26 @@
-"""The README's figures are those of the files of results."""
+"""The figures of docs/performance.md are those of the files of results."""
 
-from pathlib import Path
+import pytest
 
 from benchmarks import render
 
-ROOT = Path(__file__).parents[2]
+
+def test_the_page_says_what_was_measured() -> None:
+    page = render.PAGE.read_text()
+    assert render.rendered(page, render.tables()) == page
 
 
-def test_the_readme_says_what_was_measured() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert render.rendered(readme, *render.read()) == readme
+def test_a_figure_that_was_typed_is_found() -> None:
+    page = render.PAGE.read_text()
+    typed = page.replace("| 0 | 0 |", "| 1 | 0 |")
+    assert typed != page
+    assert render.rendered(typed, render.tables()) == page
 
 
 def test_a_row_that_is_missing_is_said_to_be() -> None:
     assert "not measured yet" in render.block({"rows": [], "hardware": "x", "versions": {}, "date": ""}, {"rows": []})
+
+
+def test_a_page_without_a_tables_place_is_refused() -> None:
+    with pytest.raises(SystemExit, match=r"off_cost\.json"):
+        render.rendered("", {"off_cost.json": "a table"})
