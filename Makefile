@@ -12,7 +12,7 @@ export MYPY_CACHE_DIR := $(ENV)/mypy
 
 .PHONY: help
 help: ## This list
-	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: check
 check: ## Whether this machine has what the testbed needs: root, disk, namespaces, Debian's packages
