@@ -34,12 +34,13 @@ def hold(cluster: Cluster) -> None:
     """
     if cluster.init() is None:
         raise cluster.not_running()
-    # Left open on purpose: the kernel lets go of it with the process.
+    # Left open where the cluster is ours: the kernel lets go of it with the process.
     lock = os.open(cluster.layout.use, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(lock, fcntl.LOCK_SH)
     os.set_inheritable(lock, True)
     found = owner(cluster)
     if found != cluster.layout.checkout:
+        os.close(lock)
         this = cluster.layout
         brought = f"the testbed {this.name} was brought to {found}, this is {this.checkout}"
         raise TestbedError(f"{brought}; bring it here with `make up`")

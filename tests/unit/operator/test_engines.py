@@ -15,6 +15,12 @@ TOKEN = "token"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer than an operator would: a busy machine takes its time over 8 MiB."""
+    monkeypatch.setattr("indexcache_operator.engines.TIMEOUT_SECONDS", 60.0)
+
+
 @asynccontextmanager
 async def engines(handler: Handler) -> AsyncIterator[Engines]:
     app = web.Application()
@@ -69,7 +75,8 @@ async def test_what_is_no_state_is_not_believed(status: int, text: str, words: s
             await found.state("127.0.0.1")
 
 
-async def test_silence_is_an_error_that_names_the_pod() -> None:
+async def test_silence_is_an_error_that_names_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexcache_operator.engines.TIMEOUT_SECONDS", 0.1)
     release = asyncio.Event()
 
     async def handler(request: web.Request) -> web.Response:

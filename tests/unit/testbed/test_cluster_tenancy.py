@@ -86,7 +86,8 @@ def test_a_command_in_anothers_cluster_is_refused_by_name(
         match=rf"was brought to {tmp_path}/other, this is {CHECKOUT}; bring it here with `make up`",
     ):
         tenancy.hold(cluster)
-    _record(cluster, built(tmp_path))
+    with tenancy.taken(cluster):  # who was refused holds nothing
+        _record(cluster, built(tmp_path))
     tenancy.hold(cluster)
     elsewhere = Cluster(replace(cluster.layout, checkout=tmp_path / "third"))
     with pytest.raises(TestbedError, match="in use by"), tenancy.taken(elsewhere):
