@@ -9,11 +9,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from indexcache_runtime.vllm.blocks import Blocks
+from indexcache_runtime.vllm.blocks import Blocks, salted
 
 SIZE = 4
 Behaviours = frozenset[str | None]
@@ -269,3 +270,238 @@ def test_no_prefix_cache_no_names() -> None:
     w.step(r, 10)
     w.behaviour = None
     assert w.blocks.enter(None) == 0
+
+
+# ------------------------------------------------------------------------------------------ by names
+
+
+def baseline(tokens: list[int]) -> list[bytes]:
+    """The baseline's names of a prompt's full blocks."""
+    return names(FakeRequest("x", list(tokens), None))
+
+
+def salts(name: str, tokens: list[int], first: int = 0) -> list[bytes]:
+    """The names of a prompt of which all from one block on has a class."""
+    base = baseline(tokens)
+    return base[:first] + [salted(name, block) for block in base[first:]]
+
+
+def test_a_name_under_a_class_is_as_long_as_vllms_own_and_another_for_each_class_and_block() -> None:
+    block, other = baseline(PROMPT)[:2]
+    assert len({salted("x", block), salted("y", block), salted("x", other), block}) == 4
+    assert {len(salted(name, block)) for name in ("", "x", "x>off")} == {32}
+    assert salted("x", block) == hashlib.sha256(b"indexcache\0x\0" + block).digest()
+
+
+def test_names_under_reuse_go_on_from_where_the_baseline_ends() -> None:
+    w = World()
+    w.run(PROMPT[:8])
+    w.behaviour = "x"
+    r = w.add(PROMPT)
+    w.step(r, 22)
+    assert r.block_hashes == salts("x", PROMPT, 2)
+    r.append(7)
+    r.append(7)
+    assert r.block_hashes == salts("x", [*PROMPT, 7, 7], 2)
+
+
+def test_entering_the_same_behaviour_again_changes_nothing() -> None:
+    w = World()
+    w.behaviour = "x"
+    r = w.add(PROMPT)
+    w.step(r, 10)
+    before = list(r.block_hashes)
+    assert w.blocks.enter("x") == 0
+    assert r.block_hashes == before
+
+
+def test_a_flip_renames_what_is_not_computed_and_counts_who_was_renamed() -> None:
+    w = World()
+    r, fresh, other = w.add(PROMPT), w.add(PROMPT), w.add([9] * 22)
+    w.step(r, 10)
+    w.step(other, 8)
+    assert w.blocks.enter("x") == 2
+    assert r.block_hashes == salts("x", PROMPT, 2)
+    assert other.block_hashes == salts("x", [9] * 22, 2)
+    assert fresh.block_hashes == baseline(PROMPT)
+    assert w.blocks.enter(None) == 2
+    assert r.block_hashes == salts("x>off", PROMPT, 2)
+    assert w.blocks.enter("y") == 2
+    assert r.block_hashes == salts("x>off>y", PROMPT, 2)
+
+
+def test_what_was_computed_before_a_flip_keeps_its_name() -> None:
+    w = World()
+    w.behaviour = "x"
+    r = w.add(PROMPT)
+    w.step(r, 10)
+    w.blocks.enter(None)
+    assert r.block_hashes == salts("x", PROMPT)[:2] + salts("x>off", PROMPT)[2:]
+    w.blocks.enter("x")
+    assert r.block_hashes == salts("x", PROMPT)[:2] + salts("x>off>x", PROMPT)[2:]
+
+
+def test_a_request_that_a_flip_finds_waiting_is_not_renamed() -> None:
+    w = World()
+    r = w.add(PROMPT)
+    w.step(r, 0)
+    assert w.blocks.enter("x") == 0
+    assert r.block_hashes == baseline(PROMPT)
+
+
+@pytest.mark.parametrize("opted_out", [True, False])
+def test_who_is_never_renamed_hides_no_other(opted_out: bool) -> None:
+    w = World()
+    first = w.add(PROMPT, opted_out=True) if opted_out else FakeRequest("n", PROMPT, None)
+    w.requests.setdefault(first.request_id, first)
+    second = w.add([9] * 22)
+    w.step(first, 10)
+    w.step(second, 10)
+    assert w.blocks.enter("x") == 1
+    assert second.block_hashes == salts("x", [9] * 22, 2)
+
+
+def counted(w: World, r: FakeRequest) -> list[int]:
+    """How many blocks vLLM is asked for in one lookup, each time."""
+    asked: list[int] = []
+    find = w.blocks._lookup
+
+    def lookup(request: FakeRequest, *limit: Any) -> tuple[list[bytes], int, int]:
+        found: tuple[list[bytes], int, int] = find(request)
+        asked.append(found[1])
+        return found
+
+    w.blocks._lookup = lookup
+    w.blocks.lookup(r)
+    return asked
+
+
+def test_the_longer_of_both_ways_is_found() -> None:
+    """Baseline blocks and then the class, or the class from the start."""
+    w = World()
+    w.behaviour = "x"
+    w.run(PROMPT)
+    w.behaviour = None
+    w.run(PROMPT[:5])
+    w.blocks.enter("x")
+    r = w.add(PROMPT)
+    assert counted(w, r) == [4, 20, 20]
+    assert r.block_hashes == salts("x", PROMPT, 1)
+    assert w.blocks.reused_tokens(r, 20) == 16
+    assert w.blocks.reused_tokens(r, 4) == 0
+
+
+def test_the_class_alone_wins_where_it_reaches_further() -> None:
+    w = World()
+    w.behaviour = "x"
+    w.run(PROMPT)
+    for name in salts("x", PROMPT)[1:2]:
+        del w.cache[name]
+    w.behaviour = None
+    w.run(PROMPT[:5])
+    w.cache[salted("x", baseline(PROMPT)[1])] = [frozenset({"x"})] * SIZE
+    del w.cache[baseline(PROMPT)[0]]
+    w.blocks.enter("x")
+    r = w.add(PROMPT)
+    found = w.blocks.lookup(r)
+    assert (found[1], r.block_hashes) == (20, salts("x", PROMPT))
+
+
+def test_a_lookups_limit_is_passed_on() -> None:
+    w = World()
+    w.blocks.enter("x")
+    limits: list[tuple[Any, ...]] = []
+
+    def lookup(request: FakeRequest, *limit: Any) -> tuple[list[bytes], int, int]:
+        limits.append(limit)
+        return [], 0, 0
+
+    w.blocks._lookup = lookup
+    w.blocks.lookup(w.add(PROMPT), 7, "a")
+    assert limits == [(7, "a")] * 3
+
+
+def test_a_prompt_looked_up_again_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM asks at every step while a request waits."""
+    w = World()
+    w.blocks.enter("x")
+    r = w.add(PROMPT)
+    made: list[bytes] = []
+
+    def counting(name: str, block: bytes) -> bytes:
+        made.append(block)
+        return salted(name, block)
+
+    monkeypatch.setattr("indexcache_runtime.vllm.blocks.salted", counting)
+    for _ in range(3):
+        w.blocks.lookup(r)
+        assert r.block_hashes == salts("x", PROMPT)
+    assert len(made) == 5
+    r.append(7)
+    r.append(7)
+    w.blocks.lookup(r)
+    assert r.block_hashes == salts("x", [*PROMPT, 7, 7])
+    assert len(made) == 7  # the block that was filled, as it was filled and at its lookup
+    w.blocks.enter("y")
+    w.blocks.lookup(r)
+    assert r.block_hashes == salts("y", [*PROMPT, 7, 7])
+
+
+def test_a_request_without_a_full_block_has_no_names() -> None:
+    w = World()
+    w.blocks.enter("x")
+    r = w.add([1, 2])
+    for _ in range(2):
+        w.blocks.lookup(r)
+        assert r.block_hashes == []
+    r.tokens += [3, 4]
+    r.update()
+    w.blocks.lookup(r)
+    assert r.block_hashes == salts("x", [1, 2, 3, 4])
+
+
+def test_a_prompt_that_was_cut_and_goes_on_otherwise_is_named_anew() -> None:
+    """A streaming session: vLLM cuts the list of names, and what comes is another text."""
+    w = World()
+    w.behaviour = "x"
+    r = w.add(PROMPT)
+    w.step(r, 22)
+    del r.block_hashes[2:], r.tokens[8:]
+    r.tokens += [5] * 8
+    r.update()
+    expected = [*PROMPT[:8], *[5] * 8]
+    assert r.block_hashes == salts("x", expected)
+    r.num_computed_tokens = 0
+    w.blocks.lookup(r)
+    assert r.block_hashes == salts("x", expected)
+    shorter = w.add([*PROMPT[:8], 6, 6, 6, 6])
+    w.blocks.lookup(shorter)
+    assert shorter.block_hashes == salts("x", [*PROMPT[:8], 6, 6, 6, 6])
+
+
+def test_the_names_that_a_request_has_survive_a_hasher_that_fails() -> None:
+    w = World()
+    w.behaviour = "x"
+    r = w.add(PROMPT)
+    w.step(r, 22)
+    before = list(r.block_hashes)
+
+    def failing(request: FakeRequest) -> list[bytes]:
+        raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError):
+        w.blocks.hasher(failing)(r)
+    assert r.block_hashes == before
+
+
+def test_a_request_without_a_class_found_nothing_of_reuse() -> None:
+    w = World()
+    r = w.add(PROMPT)
+    w.step(r, 10)
+    assert w.blocks.reused_tokens(r, 8) == 0
+    free = Blocks(SimpleNamespace(requests={}, kv_cache_manager=SimpleNamespace(get_computed_blocks=w._find)), SIZE)
+    free.enter("x")
+    again = w.add(PROMPT)
+    again._block_hasher = names
+    free.lookup(again)
+    assert again.block_hashes == salts("x", PROMPT, 2)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 from indexcache_core import contract
 from indexcache_core.contract import JUDGED, JUDGED_FROM, BreakerTest, Mode, Site, Thresholds
+from indexcache_core.evidence import detector
+from indexcache_core.evidence.detector import Detector
 from indexcache_core.histogram import of
 from indexcache_runtime.breaker import Breaker
 from indexcache_runtime.measurements import Cell
@@ -169,3 +171,121 @@ def test_one_that_begins_late_holds_no_more_than_one_that_saw_all() -> None:
 def test_a_guardrail_without_a_threshold_is_refused() -> None:
     with pytest.raises(ValueError, match=r"thresholds\.overlap: missing"):
         Breaker(contract.Breaker(alpha=0.1, guardrails=("overlap",)), Thresholds(recall=0.5), 2)
+
+
+# ----------------------------------------------------------------------------------- by figures
+
+
+def test_each_guardrail_has_its_limit() -> None:
+    limits = {t.guardrail: t.log_limit for t in breaker(0.02).standing()}
+    assert limits == pytest.approx(
+        {
+            "overlap": math.log(3 * 7 / 0.02),
+            "recall": math.log(3 * 7 / 0.02),
+            "recall_per_indexer": math.log(3 * 7 * 2 / 0.02),
+        }
+    )
+    (alone,) = breaker(0.02, ("recall_per_indexer",)).standing()
+    assert alone.log_limit == pytest.approx(math.log(7 * 2 / 0.02))
+    none_shared = Breaker(contract.Breaker(alpha=0.1, guardrails=ALL), Thresholds(overlap=M0, recall=M0, recall_per_indexer=M0), 0)
+    assert {t.log_limit for t in none_shared.standing()} == {math.log(3 * 7 / 0.1)}
+
+
+def bet(values: list[float], slot: int = 2, share: float = 0.5, begun: int = 1, m0: float = M0) -> float:
+    """The wealth of one look in one stream, the other holding what was bet on it first."""
+    stream = Detector(log_s=detector.fresh().log_s, slot=begun).after(of(values), m0, slot, share)
+    return detector.log_e([stream, detector.fresh()])
+
+
+def test_one_looks_evidence() -> None:
+    b = breaker()
+    b.look([(cell(1), of([0.1, 0.2]), of([0.3])), (cell(3), of([0.4]), of([0.5, 0.6]))], 2)
+    overlap, recall, by_site = b.standing()
+    found = [t.log_e for t in (overlap, recall, by_site)]
+    assert found == pytest.approx([bet([0.1, 0.2, 0.4]), bet([0.3, 0.5, 0.6]), bet([0.3], share=1.0)])
+    assert [t.mean for t in (overlap, recall, by_site)] == pytest.approx([0.7 / 3, 1.4 / 3, 0.3])
+    assert (overlap.observations, recall.observations, by_site.observations) == (1.5, 1.5, 1.0)
+    assert by_site.site == 1
+    assert (overlap.site, overlap.context, by_site.context) == (None, CONTEXT, CONTEXT)
+
+
+def test_thresholds_are_each_guardrails_own() -> None:
+    b = Breaker(contract.Breaker(alpha=0.01, guardrails=ALL), Thresholds(overlap=0.3, recall=0.4, recall_per_indexer=0.6), len(SHARED))
+    b.look([(cell(1), of([0.2]), of([0.2]))], 2)
+    assert [t.log_e for t in b.standing()] == pytest.approx([bet([0.2], m0=0.3), bet([0.2], m0=0.4), bet([0.2], m0=0.6, share=1.0)])
+
+
+def test_contexts_and_sites_are_bet_on_apart() -> None:
+    b = breaker(guardrails=("recall", "recall_per_indexer"))
+    b.look([(cell(1), of([]), of([0.1])), (cell(1, context=CONTEXT + 1), of([]), of([0.2])), (cell(3), of([]), of([0.3]))], 2)
+    recall, by_site = b.standing()
+    assert (recall.context, by_site.site, by_site.context) == (CONTEXT, 1, CONTEXT)
+    assert [recall.log_e, by_site.log_e] == pytest.approx([bet([0.1, 0.3]), bet([0.1], share=1.0)])
+
+
+def test_looks_add_up_and_slots_are_opened_once() -> None:
+    b = breaker(guardrails=("overlap",))
+    for slot, value in ((3, 0.1), (3, 0.2), (9, 0.3)):
+        feed(b, slot, {1: [value]})
+    expected = detector.fresh()
+    for slot, value in ((3, 0.1), (3, 0.2), (9, 0.3)):
+        expected = expected.after(of([value]), M0, slot, 0.5)
+    (standing,) = b.standing()
+    assert standing.log_e == pytest.approx(detector.log_e([expected, detector.fresh()]))
+    assert standing.mean == pytest.approx(0.2)
+
+
+def test_one_that_begins_within_a_series_leaves_the_slots_before_it_unopened() -> None:
+    b = breaker(guardrails=("overlap",), slot=7)
+    feed(b, 9, {1: [0.1]})
+    assert b.standing()[0].log_e == pytest.approx(bet([0.1], slot=9, begun=7))
+
+
+def test_it_breaches_at_its_limit_and_takes_it_back_under_it() -> None:
+    b = breaker(guardrails=("overlap",))
+    slot = 1
+    while b.breach() is None:
+        slot += 1
+        feed(b, slot, {1: [0.1]})
+    found = b.breach()
+    assert found is not None
+    assert found == b.standing()[0]
+    assert found.log_e >= found.log_limit
+    exact = breaker(alpha=7 / math.exp(found.log_e - 1e-9), guardrails=("overlap",))
+    under = breaker(alpha=7 / math.exp(found.log_e + 1e-9), guardrails=("overlap",))
+    for second in range(2, slot + 1):
+        feed(exact, second, {1: [0.1]})
+        feed(under, second, {1: [0.1]})
+    assert (exact.breach() is not None, under.breach()) == (True, None)
+    while b.breach() is not None:
+        feed(b, slot, {1: [1.0] * 5})
+    assert b.standing()[0].log_e < found.log_limit
+
+
+def test_the_nearest_to_its_limit_stands_for_a_guardrail() -> None:
+    b = breaker(guardrails=("recall_per_indexer",))
+    feed(b, 2, {1: [0.1], 3: [0.4]})
+    assert b.standing()[0].site == 1
+    feed(b, 2, {3: [0.1] * 9})
+    assert b.standing()[0].site == 3
+
+
+def test_an_observation_of_no_count_is_shown_without_a_mean() -> None:
+    b = breaker(guardrails=("overlap",))
+    b.look([(cell(1), of([]), of([]))], 2)
+    (standing,) = b.standing()
+    assert (standing.mean, standing.observations) == (None, 0.0)
+    assert b.message(standing, SITES) == (
+        "overlap of the Shared indexers at contexts of 129-256 tokens is unknown in the mean over 0 observations, "
+        f"at least 0.5 expected (guardrail overlap); evidence e^{standing.log_e:.1f} against the pattern, "
+        f"the limit is e^{standing.log_limit:.1f}"
+    )
+
+
+def test_without_sites_contexts_have_no_name() -> None:
+    b = breaker(guardrails=("recall",))
+    feed(b, 2, {1: [0.1]})
+    (standing,) = b.standing()
+    assert b.message(standing, ()).startswith("recall of the Shared indexers is 0.100 in the mean")
+    (nothing,) = breaker(guardrails=("recall",)).standing()
+    assert b.message(nothing, SITES).startswith("recall of the Shared indexers is unknown")

@@ -276,3 +276,18 @@ def test_a_weight_waits_for_a_ready_pod_behind_the_canarys_service(exposed: Engi
 def test_one_percent_is_a_weight_too() -> None:
     exposed = pod("a", baseline_label=False)
     assert canary.targets(exposing(exposed, pod("b"), traffic=TrafficStatus(desired=1))).backends is None
+
+
+def test_with_a_route_one_pod_stays_at_the_baseline_whatever_the_weight() -> None:
+    two = {"image": "engine:1", "model": "/model", "replicas": 2}
+    all_of_it = spec(engine=two, strategy={**TIMED, "steps": [{"weight": 100}]})
+    step = StepStatus(index=0, weight=100, started_at=at(-1))
+    after = canary.decide(exposing(pod("a", **MOVED), pod("b"), spec=all_of_it, step=step, verdict=HOLDING))
+    assert (after.canary_pods, after.traffic.desired) == (["a"], 100)
+
+
+def test_the_next_step_is_the_next_in_the_spec() -> None:
+    three = spec(strategy={**TIMED, "steps": [{"weight": 20}, {"weight": 30}, {"weight": 60}]})
+    after = canary.decide(exposing(spec=three))
+    assert after.step is not None
+    assert (after.step.index, after.step.weight) == (1, 30)

@@ -490,3 +490,17 @@ def test_while_nothing_is_tried_all_is_at_the_baseline() -> None:
     assert check.targets(c) == Targets(
         kinds={}, labels={"a": (True, False), "b": (True, False)}, backends=None
     )
+
+
+def test_what_is_wrong_with_the_spec_the_model_and_each_engine_is_told_together() -> None:
+    one = {"image": "i", "model": "m", "replicas": 1}
+    llama = {"architectures": ["LlamaForCausalLM"]}
+    first, second = engine(supported=False, reasons=("old",)), engine(supported=False, reasons=("older",))
+    found = reasons(pod("a", first), pod("b", second), spec=spec(engine=one), model_config=llama)
+    starts = [
+        "spec.engine.replicas",
+        "model: LlamaForCausalLM",
+        "spec.engine: pod a: old",
+        "spec.engine: pod b: older",
+    ]
+    assert [reason[: len(start)] for reason, start in zip(found, starts, strict=True)] == starts

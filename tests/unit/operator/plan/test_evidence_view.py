@@ -468,3 +468,29 @@ def test_the_slot_of_a_look_is_its_second_since_the_try_began() -> None:
     young: Status = status(revision_started_at=at(-0.5))
     assert observe(measured(series([0.9])), status=young).detectors[recall_at(3)].slot == 1
     assert observe(measured(series([0.9]))).detectors[recall_at(3)].slot == SLOT
+
+
+def test_a_breach_of_shadow_counts_where_nothing_is_asked_of_reuse() -> None:
+    """A context without traffic and without measurements under reuse: no certificate is over it."""
+    asked = spec(confidence={"badPromotion": 0.2})
+    memory = remembering({total(context=8): BAD, total(mode=ON): GOOD})
+    found = judged(memory, asked=asked)
+    test = TestKey("recall", None, 8)
+    bets = [memory.detectors[test, Mode.SHADOW], memory.detectors[test, Mode.ON]]
+    assert found.verdict is Verdict.BREACHED
+    assert vars(found.judgements[test]) == {
+        "verdict": Verdict.BREACHED,
+        "histogram": Histogram(),
+        "threshold": 0.5,
+        "log_e": detector.log_e(bets),
+        "beta": 0.2,
+        "share": 0.5,
+    }
+    assert list(found.judgements) == [TestKey("recall", None, 3), test]
+
+
+def test_what_an_engine_measured_of_a_full_indexer_is_shown_and_nothing_was_bet_on_it() -> None:
+    memory = remembering({total(site=2, mode=ON): GOOD}, asked=PER_SITE)
+    found = judged(memory, asked=PER_SITE, name="recallPerIndexer")
+    assert found.judgements[TestKey("recallPerIndexer", 2)].log_e == 0.0
+    assert found.verdict is Verdict.NO_DATA

@@ -78,6 +78,7 @@ def test_the_canarys_pods(pods: list[EnginePod], before: list[str], count: int, 
 def test_without_a_route_all_pods_can_be_chosen_and_none_is_given_back() -> None:
     assert exposure.choose(look(pod("a"), pod("b"), **UNROUTED), status(), 2) == ["a", "b"]
     assert exposure.choose(look(pod("a"), **UNROUTED), status(canary_pods=["a"]), 1) == ["a"]
+    assert exposure.choose(look(pod("a"), **UNROUTED), status(), 2) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,15 @@ def test_who_is_confirmed_stays_so_over_a_restart_of_the_operator() -> None:
 
 @pytest.mark.parametrize(
     ("good", "count", "weight", "expected"),
-    [(0, 2, 50, 0), (1, 2, 50, 25), (2, 2, 50, 50), (1, 3, 2, 1), (3, 2, 50, 50), (1, 3, 50, 16)],
+    [
+        (0, 2, 50, 0),
+        (1, 2, 50, 25),
+        (2, 2, 50, 50),
+        (1, 3, 2, 1),
+        (3, 2, 50, 50),
+        (1, 3, 50, 16),
+        (2, 3, 50, 33),
+    ],
 )
 def test_the_weight_is_what_the_confirmed_pods_justify(
     good: int, count: int, weight: int, expected: int

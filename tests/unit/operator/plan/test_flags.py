@@ -251,3 +251,17 @@ def test_the_status_of_pods_that_are_gone_is_dropped() -> None:
 def test_a_pod_that_leaves_is_told_what_is_wanted_of_it_too() -> None:
     seen = look(pod("a", None), pod("b", None, deleting=True))
     assert [flags.kind_of(p) for p in flags.assign(seen, status(), {"b": CANARY}).pods] == [OFF, CANARY]
+
+
+@pytest.mark.parametrize("kind", [OFF, SHADOW, CANARY, PROMOTED])
+def test_whoever_does_what_is_wanted_is_settled(kind: str) -> None:
+    each = pod("a", doing(kind))
+    assert flags.settled(look(each), status(pods=[wanting(kind)]), each)
+
+
+def test_a_permit_of_another_length_is_another_content() -> None:
+    longer = spec(fallback={"permit": {"canary": "9s", "promoted": "60s"}})
+    seen = look(pod("a", None), pod("b", None), spec=longer)
+    kept = [wanting(CANARY), wanting(PROMOTED).model_copy(update={"name": "b"})]
+    after = flags.assign(seen, status(pods=kept, epoch=4), {"a": CANARY, "b": PROMOTED})
+    assert [p.epoch for p in after.pods] == [5, 4]

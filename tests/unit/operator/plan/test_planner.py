@@ -402,3 +402,30 @@ def test_a_pod_on_its_way_out_keeps_what_it_has_unless_all_go_back() -> None:
     assert after == {"a": SHADOW, "b": CANARY}
     back = told({"a": SHADOW, "b": CANARY}, *pods, status=status(Phase.FALLING_BACK, fallback=intent())).o
     assert {p.desired for p in plan(back).status.pods} == {"off"}
+
+
+def test_what_is_kept_of_a_pod_is_relied_on() -> None:
+    seen = told({"a": SHADOW}, pod("a"), status=status(Phase.SHADOWING)).o
+    first = plan(seen)
+    (kept,) = first.status.pods
+    for change, expected in (({"permit_seconds": 5.0}, True), ({"state": "off", "reason": "x"}, False)):
+        before = first.status.model_copy(update={"pods": [kept.model_copy(update=change)]})
+        found = plan(replace(seen, status=before), first.memory)
+        assert ("PersistStatus" in kinds(found)) is expected
+
+
+@pytest.mark.parametrize(("canary", "baseline", "verified"), [(40, 160, 5), (0, 160, None)])
+def test_what_the_counters_show_of_the_weight_is_written(
+    canary: int, baseline: int, verified: int | None
+) -> None:
+    def counts(a: int, b: int) -> tuple[EnginePod, EnginePod]:
+        return pod("a", counted(0, a), **MOVED), pod("b", counted(0, b))
+
+    kept = status(
+        Phase.PROMOTING, canary_pods=["a"], route=KEPT, traffic=TrafficStatus(desired=20, previous=5)
+    )
+    first = planned(*counts(0, 0), status=kept, route=WITH_CANARY)
+    second = planned(*counts(canary, baseline), status=kept, route=WITH_CANARY, memory=first.memory)
+    assert second.status.traffic.verified_generation == verified
+    assert second.status.traffic.observed == (20 if verified else 0)
+    assert second.memory.contradicted_at == ("" if verified else at(0))

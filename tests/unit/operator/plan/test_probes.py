@@ -141,6 +141,7 @@ def contexts(*counts: float) -> Memory:
         (replace(contexts(0, 0, 5, 5), quality_counts={"3": {"9": 2, "8": 1}}), (SHORT, SHORT)),
         (replace(contexts(0, 0, 5, 5), quality_counts={"2": {"9": 1}, "7": {"9": 99}}), (LONG, SHORT)),
         (replace(contexts(0, 0, 0, 5), quality_counts={"3": {"9": 1}}), (LONGER, LONG)),
+        (replace(contexts(0, 0, 1, 9), quality_counts={"3": {"9": 5}}), (SHORT, LONGER)),
     ],
 )
 def test_probes_are_drawn_as_the_traffic_is_long_the_one_that_lags_first(

@@ -1,5 +1,6 @@
 """Promoting and Promoted: reuse everywhere, then the route as it was."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from indexcache_operator.plan import promote
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.exposure import Targets
 from indexcache_operator.plan.flags import CANARY, PROMOTED, SHADOW
+from indexcache_operator.plan.memory import Memory
 from indexcache_operator.plan.traffic_view import Seen
 
 from tests.unit.operator.plan.build import (
@@ -153,3 +155,10 @@ def test_when_promoted_everything_stays_and_new_pods_join() -> None:
         labels={"a": (True, False), "new": (True, False)},
         backends=None,
     )
+
+
+def test_while_not_all_reuse_a_pod_that_fell_silent_joins_the_canary() -> None:
+    c = promoting(pod("a", baseline_label=False), pod("b"), kinds={"a": CANARY, "b": SHADOW}, desired=50)
+    silent = replace(c, memory=Memory(key="try", silent=frozenset({("a", "life")})))
+    assert promote.promoting_targets(silent).labels["a"] == (False, True)
+    assert promote.promoting_targets(c).labels["a"] == (False, False)

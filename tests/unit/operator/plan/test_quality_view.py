@@ -11,7 +11,7 @@ from indexcache_operator.model import ProbeResult
 from indexcache_operator.plan import quality_view
 from indexcache_operator.plan.memory import Memory
 
-from tests.unit.operator.plan.build import QUALITY, REVISION, at, engine, look, pod, spec, status
+from tests.unit.operator.plan.build import QUALITY, REVISION, SITES, at, engine, look, pod, spec, status
 
 PROBED = spec(guardrails=QUALITY)
 TOLERANCE = 0.02
@@ -53,10 +53,10 @@ def test_the_first_look_begins_from_nothing() -> None:
 
 def test_answers_are_counted_by_context_and_value() -> None:
     memory = observe(
+        result(9.0, of_revision="other", name="c"),
         result(0.0),
         result(TOLERANCE / 2, 20, name="b"),
         result(0.0),
-        result(9.0, of_revision="other", name="c"),
     )
     none, half = quality.value(0.0, TOLERANCE), quality.value(TOLERANCE / 2, TOLERANCE)
     assert memory.quality is not None
@@ -139,3 +139,4 @@ def test_nothing_is_stored_without_probes() -> None:
 def test_k_is_what_the_first_engine_that_knows_its_sites_says() -> None:
     assert quality_view.site_k(look(pod("a", None), pod("b", engine(sites=())), pod("c"))) == 16
     assert quality_view.site_k(look(pod("a", None), pod("b", engine(sites=())))) is None
+    assert quality_view.site_k(look(pod("a", engine(sites=SITES[:1])))) == 16

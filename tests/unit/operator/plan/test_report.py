@@ -402,3 +402,13 @@ def test_a_contradiction_is_written_when_it_begins_and_then_every_so_often(
     assert after == (AGAINST if written else now)
     assert remembered.contradicted_at == (at(0) if written else contradicted)
     assert traffic(WANTED, Reached.UNKNOWN, at(-99))[0] == WANTED
+
+
+def test_every_guardrail_has_its_rows() -> None:
+    asked = spec(guardrails={"overlap": {"min": 0.3}, "recall": {"min": 0.5}})
+    found = [
+        answer(name, Verdict.HOLDING, {TestKey(name, None, 3): judgement(Verdict.HOLDING)}, asked)
+        for name in ("overlap", "recall")
+    ]
+    shown = report.evidence_rows(context(pod(), spec=asked, evidence=Evidence(answers=tuple(found))))
+    assert [row.guardrail for row in shown] == ["overlap", "recall"]

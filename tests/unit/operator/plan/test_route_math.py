@@ -79,6 +79,7 @@ def test_weights_are_shortened_only_where_they_would_be_too_heavy() -> None:
     assert [b["weight"] for b in exact] == [MOST, MOST]
     shortened = weighted([{**BASE, "weight": MOST // 25}, {**OTHER, "weight": MOST // 25}], 50)
     assert [b["weight"] for b in shortened] == [1, 1, 2]
+    assert all(isinstance(b["weight"], int) for b in shortened)
 
 
 @pytest.mark.parametrize(

@@ -255,3 +255,30 @@ def test_after_a_restart_a_pod_that_is_wanted_to_reuse_was_silent() -> None:
     assert not observed(looked(counted(0), counted(0)), pods=[PodStatus(name="a", desired="shadow-1")]).silent
     begun = observed(looked(counted(0), counted(0)))
     assert not observed(looked(counted(0), counted(0), 1), memory=begun, pods=wanted).silent
+
+
+def test_pods_that_can_not_be_asked_take_nothing_from_the_others() -> None:
+    known = observed(looked(counted(0), counted(0)), looked(counted(0), counted(NEEDED), 9))
+    both = replace(
+        known,
+        silent=known.silent | {("z", "life")},
+        leaving={**known.leaving, ("z", "life"): known.leaving[LIFE]},
+    )
+    first = looked(counted(0), counted(NEEDED), 10)
+    seen = Look(replace(first.o, pods=(*first.o.pods, pod("z", None, baseline_label=False))))
+    after = observed(seen, memory=both, canary_pods=["a", "z"])
+    assert after.silent == {LIFE, ("z", "life")}
+    assert set(after.leaving) == {LIFE, ("z", "life")}
+
+
+def test_requests_of_both_kinds_run_on() -> None:
+    first = looked(counted(0), counted(0))
+    assert not observed(first, looked(counted(0, running=1, reuse=1), counted(NEEDED), 9)).silent
+
+
+def test_fewer_requests_tell_where_fewer_pods_share_them() -> None:
+    """A pod that isn't ready has no share, so the only one that is would have got half of all."""
+    alone = next(n for n in range(1000) if at_most(0, n, 0.5) <= spent(1))
+    assert alone < NEEDED
+    first = looked(counted(0), counted(0), ready=False)
+    assert observed(first, looked(counted(0), counted(alone), 9, ready=False)).silent == {LIFE}

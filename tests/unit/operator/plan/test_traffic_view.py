@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Requests, State
+from indexcache_core.evidence import traffic
 from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import Status, TrafficStatus
 from indexcache_operator.model import Route
@@ -212,3 +213,66 @@ def test_a_weight_taken_back_is_refuted_by_silence() -> None:
     wanted = kept(0, 20)
     assert follow(wanted, at_look(0, 0), at_look(0, 20))[0].reached is Reached.UNKNOWN
     assert follow(wanted, at_look(0, 0), at_look(0, 40))[0].reached is Reached.YES
+
+
+def expected(
+    monkeypatch: pytest.MonkeyPatch, wanted: Status, pods: tuple[Any, ...], number: int = 1
+) -> tuple[float, float]:
+    """The old and the new share that the counters of these pods are judged by."""
+    asked: list[tuple[float, float]] = []
+
+    def judge(canary: int, total: int, *, old: float, new: float, delta: float) -> Reached:
+        asked.append((old, new))
+        return Reached.UNKNOWN
+
+    _, memory = follow(wanted, at_look(0, 0, pods=pods))
+    assert memory.mark is not None
+    monkeypatch.setattr(traffic, "judge", judge)
+    begun = Memory(key="try", mark=Mark(setting=memory.mark.setting, since=at(0), admitted={}, number=number))
+    traffic_view.observe(at_look(0, 0, pods=pods), wanted, begun)
+    (only,) = asked
+    return only
+
+
+A, B = pod("a", counted(0), **MOVED), pod("b", counted(0))
+BEHIND_BOTH = pod("a", counted(0), canary_label=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pods", "old", "new"),
+    [
+        (kept(20, 100), (A, B), 1.0, 0.2),
+        (kept(40, 10, ("a", "c")), (A, B, pod("c", counted(0), canary_label=True)), 0.05, 0.2),
+        (kept(20, 100), (BEHIND_BOTH, B), 1.0, 0.6),
+        (kept(0, 50), (BEHIND_BOTH, B), 0.75, 0.5),
+        (
+            kept(20, 0, ("a", "c")),
+            (pod("a", counted(0), baseline_label=False), B, pod("c", counted(0), canary_label=True)),
+            0.5,
+            0.6,
+        ),
+    ],
+)
+def test_what_share_is_expected(
+    monkeypatch: pytest.MonkeyPatch, wanted: Status, pods: tuple[Any, ...], old: float, new: float
+) -> None:
+    assert expected(monkeypatch, wanted, pods) == pytest.approx((old, new))
+
+
+@pytest.mark.parametrize(
+    ("pods", "number", "old"), [((A, B), 1, 0.0), ((A, B), 2, 0.25), ((A,), 2, 0.5), ((A, B, B), 3, 1 / 6)]
+)
+def test_what_must_be_refuted_where_no_weight_was_ever_given(
+    monkeypatch: pytest.MonkeyPatch, pods: tuple[Any, ...], number: int, old: float
+) -> None:
+    assert expected(monkeypatch, kept(0, 0), pods, number) == pytest.approx((old, 0.0))
+
+
+def test_more_than_all_of_the_traffic_is_all() -> None:
+    """One of two pods of the canary stands alone, and gets nearly everything."""
+    wanted = kept(40, 0, chosen=("a", "c"))
+
+    def pods(a: int, b: int) -> tuple[Any, ...]:
+        return pod("a", counted(a), **MOVED), pod("b", counted(b)), pod("c", counted(0), canary_label=True)
+
+    assert follow(wanted, at_look(0, 0, pods=pods(0, 0)), at_look(0, 0, pods=pods(90, 10)))[0].percent == 100
