@@ -38,7 +38,7 @@ test: check ## All tests: every stage, whatever fails, and a table at the end
 lint: env ## ruff, mypy (strict), and that what is generated is current
 	@$(ENV)/bin/ruff format --check -q . && $(ENV)/bin/ruff check -q .
 	@for p in core kernels operator runtime testbed; do echo "mypy: $$p"; $(MYPY) $$p/indexcache_$$p || exit 1; done
-	@$(ENV)/bin/lint-imports --no-cache --no-logo
+	@$(PY) -c 'from importlinter.cli import lint_imports_command as check; check()' --no-cache --no-logo
 	@echo "mypy: dsa_cpu" && $(MYPY) testbed/dsa_cpu/dsa_cpu
 	@echo "mypy: tests, benchmarks" && $(MYPY) tests benchmarks
 
