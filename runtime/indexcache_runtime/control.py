@@ -5,8 +5,6 @@ The breaker is judged where that question is asked: what it stops is already sto
 The lock is never held while a model runs, so a kill waits for nothing, and a hung step shows in `step_seconds` instead of hanging GET.
 """
 
-import hashlib
-import json
 import math
 import threading
 import time
@@ -15,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from indexcache_core.contract import Desired, InFlight, Kill, Mode, Site, State, new_incarnation
+from indexcache_core.digest import digest
 
 from indexcache_runtime.devicelog import DeviceLog
 from indexcache_runtime.engine import Measured, Probe, StepPlan
@@ -46,7 +45,7 @@ BASELINE = Behaviour()
 
 def taint_class(pattern: str, min_context_tokens: int) -> str:
     """The name of what is computed under reuse with these flags: they alone decide which step runs which indexer."""
-    return hashlib.sha256(json.dumps([pattern, min_context_tokens]).encode()).hexdigest()[:16]
+    return digest([pattern, min_context_tokens], 16)
 
 
 class Held:

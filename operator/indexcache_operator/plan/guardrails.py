@@ -15,12 +15,11 @@ prompt length), `recallPerIndexer` for each indexer over all judged buckets toge
 "Overall" is the mean over the Shared indexers of one request step, each with the same weight.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Literal
 
 from indexcache_core.contract import JUDGED, Breaker, GuardrailName, Thresholds
+from indexcache_core.digest import digest
 from indexcache_core.evidence import quality
 from indexcache_core.pattern import protect, shared_sites
 
@@ -119,4 +118,4 @@ def _judged_by_engines(spec: Spec) -> tuple[GuardrailName, ...]:
 def question(spec: Spec) -> str:
     """A name for what is asked of the evidence. If it changes, what was counted against the old question is void."""
     asked = {"guardrails": spec.guardrails.model_dump(mode="json"), "confidence": spec.confidence.model_dump(mode="json")}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
+    return digest(asked, 10)
