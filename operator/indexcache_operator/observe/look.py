@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+from indexcache_core import arguments
 from indexcache_core.contract import State
 
 from indexcache_operator import names
@@ -177,11 +178,6 @@ def _token(secret: Object | None) -> str | None:
 
 
 def completions_key(spec: Spec) -> str | None:
-    """The key that vLLM asks of users, where the spec's arguments say it."""
-    args = spec.engine.args
-    for i, arg in enumerate(args):
-        if arg.startswith("--api-key="):
-            return arg.partition("=")[2]
-        if arg == "--api-key" and i + 1 < len(args):
-            return args[i + 1]
-    return None
+    """Return the key that vLLM asks of users, where the spec's arguments say it."""
+    option = arguments.last(arguments.parse(spec.engine.args), "--api-key")
+    return option.value if option else None

@@ -11,6 +11,7 @@ an entry of `env` overrides it.
 
 from typing import Any
 
+from indexcache_core.arguments import last, parse
 from indexcache_core.contract import CONTROL_PORT, PORT_ENV, TOKEN_FILE_ENV
 
 from indexcache_operator import names
@@ -45,7 +46,7 @@ def selector(rollout: str) -> dict[str, str]:
 
 
 def _base(engine: Engine) -> Object:
-    ported = any(arg == "--port" or arg.startswith("--port=") for arg in engine.args)
+    ported = last(parse(engine.args), "--port") is not None
     container = {
         "name": names.ENGINE_CONTAINER,
         "image": engine.image,
