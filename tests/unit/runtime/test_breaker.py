@@ -19,7 +19,7 @@ ALL: tuple[contract.GuardrailName, ...] = ("overlap", "recall", "recall_per_inde
 
 def breaker(alpha: float = 0.01, guardrails: tuple[contract.GuardrailName, ...] = ALL, slot: int = 1) -> Breaker:
     thresholds = Thresholds(overlap=M0, recall=M0, recall_per_indexer=M0)
-    return Breaker(contract.Breaker(alpha=alpha, guardrails=guardrails), thresholds, len(SHARED), slot)
+    return Breaker(contract.Breaker(alpha=alpha, guardrails=guardrails), thresholds, SHARED, slot)
 
 
 def cell(site: int, mode: Mode = Mode.ON, context: int = CONTEXT) -> Cell:
@@ -57,7 +57,7 @@ def test_a_healthy_pattern_trips_no_more_often_than_alpha_says() -> None:
 def test_without_the_split_and_the_finite_purse_the_bound_would_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can tell: a build that spends without end, and alpha on every test, trips most healthy engines."""
     monkeypatch.setattr("indexcache_core.evidence.detector.log_purse", lambda first, last: 0.0)
-    monkeypatch.setattr("indexcache_runtime.breaker.JUDGED", (CONTEXT,))
+    monkeypatch.setattr("indexcache_core.evidence.guardrails.JUDGED", (CONTEXT,))
     assert false_trips(runs=40, looks=80, alpha=0.3) > 0.5
 
 
@@ -72,7 +72,7 @@ def test_a_bad_site_among_good_ones_trips_within_seconds() -> None:
     assert (breach.guardrail, breach.site, breach.context) == ("recall_per_indexer", 3, CONTEXT)
     assert breach.mean == pytest.approx(0.2, abs=0.05)
     assert breach.observations == 5 * found
-    assert breach.log_e >= breach.log_limit == math.log(3 * len(JUDGED) * len(SHARED) / 0.001)
+    assert breach.log_e >= breach.log_limit == pytest.approx(math.log(3 * len(JUDGED) * len(SHARED) / 0.001))
 
 
 def test_a_good_pattern_that_turns_bad_trips() -> None:
@@ -112,7 +112,9 @@ def test_nothing_measured_nothing_said() -> None:
         b.look([], second)
     assert b.breach() is None
     limits = [math.log(3 * n / 0.01) for n in (len(JUDGED), len(JUDGED), len(JUDGED) * len(SHARED))]
-    assert b.standing() == tuple(BreakerTest(guardrail=g, log_limit=limit) for g, limit in zip(ALL, limits, strict=True))
+    standing = b.standing()
+    assert [test.log_limit for test in standing] == pytest.approx(limits)
+    assert standing == tuple(BreakerTest(guardrail=g, log_limit=t.log_limit) for g, t in zip(ALL, standing, strict=True))
 
 
 def test_contexts_that_are_not_judged_say_nothing() -> None:
@@ -168,4 +170,4 @@ def test_one_that_begins_late_holds_no_more_than_one_that_saw_all() -> None:
 
 def test_a_guardrail_without_a_threshold_is_refused() -> None:
     with pytest.raises(ValueError, match=r"thresholds\.overlap: missing"):
-        Breaker(contract.Breaker(alpha=0.1, guardrails=("overlap",)), Thresholds(recall=0.5), 2)
+        Breaker(contract.Breaker(alpha=0.1, guardrails=("overlap",)), Thresholds(recall=0.5), SHARED)
