@@ -9,7 +9,6 @@ import base64
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import aiohttp
 from indexcache_core import arguments
@@ -20,13 +19,12 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, NotFound
 from indexcache_operator.model import EnginePod, Observation, ProbeResult, ProbeSet, Route
+from indexcache_operator.objects import Object
 from indexcache_operator.observe import drift, gateway, pods, probes
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.rollout import Rollout, read
 from indexcache_operator.workload.merge import MergeError
 from indexcache_operator.workload.render import Owner, Runtime, Workload, render
-
-Object = dict[str, Any]
 
 PROBES_SECONDS = 30.0
 """How long a ConfigMap of probes, which may be large, is believed."""

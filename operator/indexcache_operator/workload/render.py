@@ -5,16 +5,14 @@ so moving a pod replaces none. New pods are born behind the baseline Service, si
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from indexcache_core.digest import digest
 
 from indexcache_operator import names
 from indexcache_operator.api.base import GROUP, KIND, VERSION
 from indexcache_operator.api.spec import Spec
+from indexcache_operator.objects import Object
 from indexcache_operator.workload.pod import pod_template, selector
-
-Object = dict[str, Any]
 
 DIGITS = 16
 """Hex digits of the hashes of templates and of all objects."""
