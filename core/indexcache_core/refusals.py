@@ -24,7 +24,7 @@ class Setting:
     allowed: tuple[str, ...] = ()
     """Values that do not ask for the feature, besides those that mean "not set" (None, false, an empty text)."""
     since: Series = OLDEST
-    """The release series that brought it; on an older one it is not looked for."""
+    """The release series that brought it. An older one has no such setting, and so it is never found set there."""
 
     @property
     def is_argument(self) -> bool:
