@@ -40,7 +40,7 @@ lint: env ## ruff, mypy (strict), and that what is generated is current
 	@for p in core kernels operator runtime testbed; do echo "mypy: $$p"; $(MYPY) $$p/indexcache_$$p || exit 1; done
 	@$(PY) -c 'from importlinter.cli import lint_imports_command as check; check()' --no-cache --no-logo
 	@echo "mypy: dsa_cpu" && $(MYPY) testbed/dsa_cpu/dsa_cpu
-	@echo "mypy: tests, benchmarks" && $(MYPY) tests benchmarks
+	@echo "mypy: tests, benchmarks, scripts" && $(MYPY) tests benchmarks scripts
 
 .PHONY: unit
 unit: env ## Unit tests: pure, two minutes
@@ -84,8 +84,8 @@ clean-cache: env ## Remove environments that nobody needs any more, and say why
 	@$(TESTBED) clean-cache
 
 .PHONY: generate
-generate: env ## The CRD and its reference, from the operator's types
-	@$(PY) -m indexcache_operator.api.crd
+generate: env ## What is made of code: the CRD, its reference, the table of what is refused
+	@$(PY) -m scripts.generate
 
 .PHONY: format
 format: env ## Format and fix

@@ -37,11 +37,6 @@ def check(pattern: str) -> str:
 Pattern = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(check)]
 
 
-def all_full(sites: int) -> str:
-    """The baseline's pattern for a model with that many sites."""
-    return FULL * sites
-
-
 def protect(pattern: str, protected: Iterable[int]) -> str:
     """The pattern with the protected sites Full, whatever it said of them."""
     kept = set(protected)

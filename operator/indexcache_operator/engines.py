@@ -8,6 +8,8 @@ import aiohttp
 from indexcache_core.contract import CONTROL_PORT, Desired, Kill, Refused, State
 from pydantic import ValidationError
 
+from indexcache_operator.http_calls import Call, CallError, answer
+
 TIMEOUT_SECONDS = 1.0
 """A control port answers from memory. One that takes longer is as good as silent."""
 MAX_ANSWER = 8 * 1024 * 1024  # bytes
@@ -42,23 +44,21 @@ class Engines:
         return await self._call("POST", ip, "/v1/kill", Kill(reason=reason[:512]).model_dump_json())
 
     async def _call(self, method: str, ip: str, path: str, body: str | None) -> State:
-        host = f"[{ip}]" if ":" in ip else ip
-        what = f"{method} {host}:{self.port}{path}"
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        call = Call(
+            method=method,
+            host=ip,
+            port=self.port,
+            path=path,
+            headers={"Authorization": f"Bearer {self.token}"},
+            body=body,
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+            max_answer=MAX_ANSWER,
+        )
         try:
-            async with self.session.request(
-                method, f"http://{host}:{self.port}{path}", data=body, headers=headers, timeout=timeout
-            ) as answer:
-                raw = await answer.content.read(MAX_ANSWER + 1)
-                while len(raw) <= MAX_ANSWER and (more := await answer.content.read(MAX_ANSWER + 1 - len(raw))):
-                    raw += more
-                status = answer.status
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise EngineError(f"{what}: {error or type(error).__name__}") from error
-        if len(raw) > MAX_ANSWER:
-            raise EngineError(f"{what}: an answer of over {MAX_ANSWER} bytes")
-        return _read(what, status, raw)
+            found = await answer(self.session, call)
+        except CallError as error:
+            raise EngineError(str(error)) from error
+        return _read(str(call), found.status, found.body)
 
 
 def _read(what: str, status: int, raw: bytes) -> State:

@@ -19,8 +19,7 @@ from kubernetes.aio.dynamic.client import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
 from indexcache_operator import names
-
-Object = dict[str, Any]
+from indexcache_operator.objects import Object
 
 MERGE, JSON = "application/merge-patch+json", "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0

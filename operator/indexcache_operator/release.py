@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import aiohttp
 
@@ -27,7 +26,6 @@ from indexcache_operator.observe.prober import Prober
 
 logger = logging.getLogger(__name__)
 
-Object = dict[str, Any]
 POLL_SECONDS = 0.5
 
 

@@ -7,8 +7,6 @@ The lock is never held while a model runs, so a kill waits for nothing, and a hu
 Whatever fails in the runtime itself ends in `fail`: reuse stops for the rest of the engine's life, and the engine serves on.
 """
 
-import hashlib
-import json
 import logging
 import math
 import threading
@@ -18,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from indexcache_core.contract import Desired, InFlight, Kill, Mode, Site, State, new_incarnation
+from indexcache_core.digest import digest
 
 from indexcache_runtime.devicelog import DeviceLog
 from indexcache_runtime.engine import Measured, Probe, StepPlan
@@ -51,7 +50,7 @@ BASELINE = Behaviour()
 
 def taint_class(pattern: str, min_context_tokens: int) -> str:
     """The name of what is computed under reuse with these flags: they alone decide which step runs which indexer."""
-    return hashlib.sha256(json.dumps([pattern, min_context_tokens]).encode()).hexdigest()[:16]
+    return digest([pattern, min_context_tokens], 16)
 
 
 class Held:

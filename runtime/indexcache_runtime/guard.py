@@ -39,7 +39,7 @@ class Guard:
         self._question, self._breaker = question, None
         if asked is not None and s.pattern is not None:
             self._measurements.retake()
-            self._breaker = Breaker(asked, s.thresholds, len(shared_sites(s.pattern)), self._slot(now))
+            self._breaker = Breaker(asked, s.thresholds, shared_sites(s.pattern), self._slot(now))
             self._looked = -math.inf
 
     def judge(self, now: float) -> None:

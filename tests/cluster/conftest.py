@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from indexcache_operator.api.crd import CRD_FILE
 from indexcache_operator.kube import Kube, KubeError
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
+from scripts.generate.crd import CRD_FILE
 from tests.cluster import apiserver
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

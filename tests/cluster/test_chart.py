@@ -11,7 +11,6 @@ import yaml
 from indexcache_operator import names
 from indexcache_operator.act import events, finalizer, workload
 from indexcache_operator.act.status import StatusWriter
-from indexcache_operator.api.crd import CRD_FILE, ROOT
 from indexcache_operator.api.status import Status
 from indexcache_operator.kube import Kube, KubeError
 from indexcache_operator.model import Event
@@ -23,6 +22,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
+from scripts.generate.crd import CRD_FILE, ROOT
 from tests.cluster import apiserver
 
 CHART = ROOT / "charts" / "indexcache-operator"

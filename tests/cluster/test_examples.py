@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import yaml
 from indexcache_operator import names
-from indexcache_operator.api.crd import ROOT
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.kube import Kube
 from indexcache_operator.observe import gateway
 from indexcache_operator.workload.render import Owner, Runtime, render
+
+from scripts.generate.crd import ROOT
 
 EXAMPLES = {path.stem: list(yaml.safe_load_all(path.read_text())) for path in sorted((ROOT / "examples").glob("*.yaml"))}
 ROLLOUTS = [name for name, bodies in EXAMPLES.items() if bodies[0]["kind"] == "IndexCacheRollout"]

@@ -3,44 +3,46 @@
 from typing import Any
 
 import pytest
-from indexcache_runtime.vllm.refusals import OFFLOADED, SINGLE, of_config
+from indexcache_core.refusals import REFUSALS, RUST_FRONTEND, Setting
+from indexcache_core.supported import series_of
+from indexcache_runtime.vllm.refusals import of_config
 
 from tests.conformance.engine import Engine
 
 pytestmark = pytest.mark.engine
 
-SETTINGS: list[tuple[str, Any, str]] = [
-    *((f"parallel_config.{field}", 2, flag) for field, flag, _ in SINGLE),
-    ("parallel_config.enable_dbo", True, "--enable-dbo"),
-    ("parallel_config.ubatch_size", 2, "--enable-dbo"),
-    ("parallel_config.distributed_executor_backend", "ray", "--distributed-executor-backend"),
-    ("attention_config.hisparse_config", object(), "hisparse_config"),
-    *((f"offload_config.{part}.{field}", 2, flag) for part, field, flag in OFFLOADED),
-    ("cache_config.cache_dtype", "fp8", "--kv-cache-dtype"),
-    ("model_config.enable_sleep_mode", True, "--enable-sleep-mode"),
-    ("lora_config", object(), "--enable-lora"),
-    ("speculative_config", object(), "--speculative-config"),
-    ("kv_transfer_config", object(), "--kv-transfer-config"),
-    ("ec_transfer_config", object(), "--ec-transfer-config"),
-]
+SETTINGS = {setting.config: setting for refusal in REFUSALS for setting in refusal.settings if setting.config}
 
 
-@pytest.mark.parametrize(("path", "value", "named"), SETTINGS, ids=[path for path, _, _ in SETTINGS])
-def test_a_setting_is_refused_by_name(engine: Engine, monkeypatch: pytest.MonkeyPatch, path: str, value: Any, named: str) -> None:
-    config = engine.core.vllm_config
+def refused_value(setting: Setting) -> Any:
+    """Return a value that asks for the feature."""
+    if setting.name.startswith("--enable-"):
+        return True
+    if not setting.allowed:
+        return object()
+    return 2 if setting.allowed[0].isdecimal() else "another"
+
+
+@pytest.mark.parametrize("path", SETTINGS)
+def test_a_setting_is_refused_by_name(engine: Engine, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    from vllm import __version__
+
+    found, setting, config = series_of(__version__), SETTINGS[path], engine.core.vllm_config
+    if found is None or found < setting.since:
+        pytest.skip(f"vLLM {__version__} has no {setting.name} yet")
     assert of_config(config) == []
     *parents, field = path.split(".")
     owner = config
     for parent in parents:
         owner = getattr(owner, parent)
-    monkeypatch.setattr(owner, field, value)  # fails where there is no such field
+    monkeypatch.setattr(owner, field, refused_value(setting))  # fails where there is no such field
     (reason,) = of_config(config)
-    assert named in reason
+    assert reason.startswith(f"{setting.name}: found ")
 
 
 def test_the_servers_switch_is_vllms(engine: Engine) -> None:
     from vllm import envs
 
-    assert "VLLM_USE_RUST_FRONTEND" in envs.environment_variables
-    (reason,) = of_config(engine.core.vllm_config, {"VLLM_USE_RUST_FRONTEND": "1"})
-    assert "VLLM_USE_RUST_FRONTEND" in reason
+    assert RUST_FRONTEND in envs.environment_variables
+    (reason,) = of_config(engine.core.vllm_config, {RUST_FRONTEND: "1"})
+    assert reason.startswith(RUST_FRONTEND)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("tests", "testbed", "core", "operator", "runtime", "kernels", "benchmarks")
+FOLDERS = ("tests", "testbed", "core", "operator", "runtime", "kernels", "benchmarks", "scripts")
 
 NAMES = (
     "os.cpu_count",

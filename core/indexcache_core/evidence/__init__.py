@@ -3,6 +3,7 @@
 betting.py      wealth of a bet on bucketed observations, the one formula that everything here stands on
 certificate.py  "the mean is above the threshold": what promotes. Bounded by beta
 detector.py     "the mean fell under the threshold, now or later": what rolls back. Bounded by alpha
+guardrails.py   which tests there are, each one's part of alpha, and what is said of one that is breached
 verdict.py      what both say together of one test
 quality.py      paired probes as observations in [0, 1]
 traffic.py      whether the engines' counters show the share of traffic that the route was told to give

@@ -24,7 +24,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-from indexcache_core.histogram import BUCKETS, Histogram, lower
+from indexcache_core.histogram import BUCKETS, lower
 
 FRACTIONS = (0.03, 0.1, 0.25, 0.5, 0.75)
 """Of the wealth, at stake in each bet; all at most 3/4, so no observation ever costs more than three quarters of a bet."""
@@ -66,8 +66,3 @@ def log_add(a: float, b: float) -> float:
     """log(exp(a) + exp(b))."""
     high, low = max(a, b), min(a, b)
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))
-
-
-def observations(histogram: Histogram, share: float = 1.0) -> float:
-    """How many full observations these count as."""
-    return histogram.count * share

@@ -54,9 +54,14 @@ class Judgement:
         return certificate.still_needed(self.histogram, self.threshold, self.beta, self.share)
 
 
+def log_limit(alpha: float) -> float:
+    """Return the logarithm of the wealth, in nats, at which a test with this part of alpha breaches: log(1 / alpha)."""
+    return -math.log(alpha)
+
+
 def breached(log_e: float, alpha: float) -> bool:
-    """Whether the wealth of the bet against the pattern reached 1 / alpha."""
-    return log_e >= -math.log(alpha)
+    """Return whether the wealth of the bet against the pattern reached 1 / alpha."""
+    return log_e >= log_limit(alpha)
 
 
 def judge(

@@ -18,38 +18,12 @@ from collections.abc import Sequence
 import torch
 
 from indexcache_kernels.index_keys.inputs import Indexer, Rope
-from indexcache_kernels.index_keys.naive import index_keys_naive
 
-__all__ = ["Indexer", "Rope", "check", "index_keys"]
-
-
-def index_keys(
-    indexers: Sequence[Indexer], hidden: Sequence[torch.Tensor], slots: Sequence[torch.Tensor], positions: torch.Tensor, rope: Rope
-) -> None:
-    """Write the keys of some tokens into the caches of all indexers.
-
-    hidden: each layer's (tokens, hidden) bfloat16, contiguous. slots: each layer's (tokens,) int64, the token's place in the cache, below
-    zero if it has none. positions: (tokens,) int64.
-    Raises ValueError for shapes or dtypes other than these. On CUDA this is the Triton kernel, elsewhere the torch reference.
-    """
-    check(indexers)
-    for i, (x, s) in enumerate(zip(hidden, slots, strict=True)):
-        if x.shape != (positions.shape[0], indexers[i].weight.shape[1]) or x.dtype != torch.bfloat16 or not x.is_contiguous():
-            raise ValueError(f"hidden {i}: {tuple(x.shape)} {x.dtype}; expected (tokens, hidden) bfloat16, contiguous")
-        if s.shape != positions.shape or s.dtype != torch.int64:
-            raise ValueError(f"slots {i}: {tuple(s.shape)} {s.dtype}; expected (tokens,) int64")
-    if positions.is_cuda:
-        from indexcache_kernels.index_keys.triton import calls_of, index_keys_triton, table_of
-
-        calls = calls_of(range(len(indexers)), hidden, slots)
-        table, there = table_of(indexers), torch.tensor(calls, device=positions.device)
-        index_keys_triton(table, there, indexers[0], positions, rope)
-    else:
-        index_keys_naive(indexers, hidden, slots, positions, rope)
+__all__ = ["Indexer", "Rope", "check"]
 
 
 def check(indexers: Sequence[Indexer]) -> None:
-    """Raises ValueError, naming what is wrong, for indexers that no form takes."""
+    """Raise ValueError, naming what is wrong, for indexers that neither the kernel nor the reference takes."""
     first = indexers[0]
     dim = first.norm_weight.shape[0]
     if dim & (dim - 1) or dim < 16:

@@ -1,4 +1,4 @@
-"""Inputs on which all forms of `index_keys` must agree, as far as fp8 tells: they sum up in other orders."""
+"""Inputs on which kernel and reference must agree, as far as fp8 tells: they sum up in other orders."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ BLOCK = 64
 
 
 class Case(NamedTuple):
-    """Arguments of `index_keys`."""
+    """Arguments of `index_keys_naive`."""
 
     indexers: list[Indexer]
     hidden: list[torch.Tensor]

@@ -1,4 +1,4 @@
-"""The definition of `index_keys`, in torch."""
+"""The definition of what the kernel writes, in torch."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,11 @@ LARGEST = 448.0
 def index_keys_naive(
     indexers: Sequence[Indexer], hidden: Sequence[torch.Tensor], slots: Sequence[torch.Tensor], positions: torch.Tensor, rope: Rope
 ) -> None:
-    """See `index_keys`, which checks the arguments."""
+    """Write the keys of some tokens into the caches of all indexers.
+
+    hidden: each layer's (tokens, hidden) bfloat16, contiguous. slots: each layer's (tokens,) int64, the token's place in
+    the cache, below zero if it has none. positions: (tokens,) int64. `check` says which indexers it takes.
+    """
     for indexer, x, places in zip(indexers, hidden, slots, strict=True):
         dim, block = indexer.norm_weight.shape[0], indexer.cache.shape[1]
         key = (x.float() @ indexer.weight[:dim].float().T).to(torch.bfloat16).float()

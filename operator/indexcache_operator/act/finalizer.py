@@ -3,12 +3,9 @@
 Kopf's own finalizer is not used: for a resource that is being deleted when the operator starts it would run no daemon and let it go.
 """
 
-from typing import Any
-
 from indexcache_operator import names
 from indexcache_operator.kube import Kube, NotFound
-
-Object = dict[str, Any]
+from indexcache_operator.objects import Object
 
 
 async def hold(kube: Kube, raw: Object) -> None:

@@ -6,13 +6,11 @@ between, which it has promised to Alertmanager to keep.
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from indexcache_operator import names
 from indexcache_operator.api.status import Status
 from indexcache_operator.kube import Kube
-
-Object = dict[str, Any]
+from indexcache_operator.objects import Object
 
 QUIET_SECONDS = 10.0
 """Numbers alone are written no more often than this: live ones are metrics."""

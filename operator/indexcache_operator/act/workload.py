@@ -2,13 +2,11 @@
 
 import asyncio
 import secrets
-from typing import Any
 
 from indexcache_operator import names
 from indexcache_operator.kube import Kube, KubeError, NotFound
+from indexcache_operator.objects import Object
 from indexcache_operator.workload.render import Owner, Workload, secret
-
-Object = dict[str, Any]
 
 
 class ForeignObject(Exception):

@@ -1,4 +1,5 @@
-"""The spec of an IndexCacheRollout, as users write it. The CRD in crds/ is generated from these types (see crd.py).
+"""The spec of an IndexCacheRollout, as users write it. The CRD in crds/ is generated from these types (see
+scripts/generate/crd.py).
 
 What a schema or CEL can refuse is refused by the API server; what needs the model, the route or the probes is refused by the operator,
 with the field's name (plan/check.py).

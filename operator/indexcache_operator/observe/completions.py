@@ -18,16 +18,18 @@ import json
 import math
 import secrets
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 from indexcache_core.contract import probe_request_id
 
+from indexcache_operator.http_calls import Call, CallError, answer
 from indexcache_operator.model import Probe
+from indexcache_operator.objects import Object
 from indexcache_operator.observe.probes import MAX_CONTINUATION
 
 TIMEOUT_SECONDS = 300.0
 """A long prefill behind users' requests."""
+CONNECT_SECONDS = 2.0
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes. The largest is that of /tokenize, some 8 a token."""
 
@@ -96,29 +98,32 @@ class Completions:
             found.append(token_logprob(await self._call("POST", ip, "/v1/completions", body), token))
         return sum(found) / len(found)
 
-    async def _call(self, method: str, ip: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        host = f"[{ip}]" if ":" in ip else ip
-        what = f"{method} {host}:{self.port}{path}"
+    async def _call(self, method: str, ip: str, path: str, body: Object | None) -> Object:
         headers = {"X-Request-Id": probe_request_id(self.token, secrets.token_hex(8))}
         if self.api_key:
             headers["Authorization"] = f"Bearer {self.api_key}"
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, connect=2)
+        call = Call(
+            method=method,
+            host=ip,
+            port=self.port,
+            path=path,
+            headers=headers,
+            body=None if body is None else json.dumps(body),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, connect=CONNECT_SECONDS),
+            max_answer=MAX_ANSWER,
+        )
         try:
-            async with self.session.request(
-                method, f"http://{host}:{self.port}{path}", json=body, headers=headers, timeout=timeout
-            ) as answer:
-                raw = bytearray()
-                async for chunk in answer.content.iter_chunked(1 << 16):
-                    raw += chunk
-                    if len(raw) > MAX_ANSWER:
-                        raise ProbeError(f"{what}: an answer of over {MAX_ANSWER} bytes")
-                if answer.status != 200:
-                    raise ProbeError(f"{what}: {answer.status}: {raw[:300].decode(errors='replace')}")
-            found = json.loads(raw)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise ProbeError(f"{what}: {error or type(error).__name__}") from error
+            answered = await answer(self.session, call)
+        except CallError as error:
+            raise ProbeError(str(error)) from error
+        if answered.status != 200:
+            raise ProbeError(f"{call}: {answered.status}: {answered.body[:300].decode(errors='replace')}")
+        try:
+            found = json.loads(answered.body)
+        except ValueError as error:
+            raise ProbeError(f"{call}: {error}") from error
         if not isinstance(found, dict):
-            raise ProbeError(f"{what}: an answer that is no object")
+            raise ProbeError(f"{call}: an answer that is no object")
         return found
 
 
@@ -139,7 +144,7 @@ def split(probe: Probe, prompt: tuple[int, ...], whole: tuple[int, ...]) -> Toke
     return Tokens(prompt=prompt, continuation=continuation)
 
 
-def token_logprob(answer: dict[str, Any], token: int) -> float:
+def token_logprob(answer: Object, token: int) -> float:
     """This token's log-probability in a completion of one token, in nats. ProbeError if it is not there, or is none."""
     try:
         found = float(answer["choices"][0]["logprobs"]["top_logprobs"][0][f"token_id:{token}"])

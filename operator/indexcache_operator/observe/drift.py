@@ -6,13 +6,11 @@ Deployment's generation, nothing differs. The answer holds for a generation, so 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from indexcache_operator import names
 from indexcache_operator.kube import Kube
+from indexcache_operator.objects import Object
 from indexcache_operator.workload.render import Workload
-
-Object = dict[str, Any]
 
 
 @dataclass

@@ -6,13 +6,11 @@ A route's status is no proof of what its data plane does (a gateway cut off from
 
 import math
 import re
-from typing import Any
 
 from indexcache_operator.api.spec import HttpRoute
 from indexcache_operator.model import Route
+from indexcache_operator.objects import Object
 from indexcache_operator.observe.rollout import Rollout
-
-Object = dict[str, Any]
 
 PATH = "apis/gateway.networking.k8s.io/v1"
 PLURAL = "httproutes"

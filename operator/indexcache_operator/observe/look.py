@@ -9,9 +9,9 @@ import base64
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import aiohttp
+from indexcache_core import arguments
 from indexcache_core.contract import State
 
 from indexcache_operator import names
@@ -19,13 +19,12 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, NotFound
 from indexcache_operator.model import EnginePod, Observation, ProbeResult, ProbeSet, Route
+from indexcache_operator.objects import Object
 from indexcache_operator.observe import drift, gateway, pods, probes
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.rollout import Rollout, read
 from indexcache_operator.workload.merge import MergeError
 from indexcache_operator.workload.render import Owner, Runtime, Workload, render
-
-Object = dict[str, Any]
 
 PROBES_SECONDS = 30.0
 """How long a ConfigMap of probes, which may be large, is believed."""
@@ -177,11 +176,6 @@ def _token(secret: Object | None) -> str | None:
 
 
 def completions_key(spec: Spec) -> str | None:
-    """The key that vLLM asks of users, where the spec's arguments say it."""
-    args = spec.engine.args
-    for i, arg in enumerate(args):
-        if arg.startswith("--api-key="):
-            return arg.partition("=")[2]
-        if arg == "--api-key" and i + 1 < len(args):
-            return args[i + 1]
-    return None
+    """Return the key that vLLM asks of users, where the spec's arguments say it."""
+    option = arguments.last(arguments.parse(spec.engine.args), "--api-key")
+    return option.value if option else None

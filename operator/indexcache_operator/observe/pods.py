@@ -1,13 +1,10 @@
 """Engine pods as the kubelet reports them. Pure."""
 
-from typing import Any
-
 from indexcache_core.contract import State
 
 from indexcache_operator import names
 from indexcache_operator.model import EnginePod
-
-Object = dict[str, Any]
+from indexcache_operator.objects import Object
 
 _TRANSIENT = {"PodInitializing", "ContainerCreating"}
 

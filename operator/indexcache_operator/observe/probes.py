@@ -3,18 +3,18 @@
 A file with one bad line is refused whole: probes left out in silence would make the evidence speak of another distribution.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from indexcache_operator.model import Probe, ProbeSet
+from indexcache_operator.objects import Object
 from indexcache_operator.observe.rollout import words
 
 KEY = "probes.jsonl"
 MAX_CONTINUATION = 8
 """Tokens: each is a request of its own to both engines. Only an engine can count them; here a continuation of more words is refused, as it
 has more tokens too."""
-Object = dict[str, Any]
 
 
 class _Line(BaseModel):

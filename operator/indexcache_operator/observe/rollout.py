@@ -1,15 +1,13 @@
 """The rollout itself, as the API server gives it: what of it can be read, and why the rest can't."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ValidationError
 
 from indexcache_operator import names
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Status
-
-Object = dict[str, Any]
+from indexcache_operator.objects import Object
 
 
 class UnreadableStatus(ValueError):

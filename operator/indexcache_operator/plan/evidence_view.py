@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from indexcache_core.contract import JUDGED, Mode, State
 from indexcache_core.evidence import detector, verdict
 from indexcache_core.evidence.detector import Detector
+from indexcache_core.evidence.guardrails import STREAMS
 from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram
 
@@ -22,7 +23,6 @@ from indexcache_operator.plan.guardrails import CARRIES, Guardrail, guardrails, 
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Measure, Memory, SeriesKey, Stream, TestKey, TotalKey
 
-STREAMS: tuple[Stream, Stream] = (Mode.SHADOW, Mode.ON)
 Totals = dict[TotalKey, Histogram]
 
 

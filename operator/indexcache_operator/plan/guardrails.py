@@ -1,36 +1,32 @@
 """Which tests a spec asks for, and each one's part of alpha.
 
-A guardrail with a threshold that isn't `observeOnly` *acts*. alpha (confidence.falseRollback) is split by Bonferroni. The engines' breakers
-together get BREAKERS of it if there is anything that they can judge, each engine an even part. The rest is the operator's, evenly over the
-guardrails that act, and within each evenly over its tests:
+The guardrails, their tests and the split are core's (indexcache_core/evidence/guardrails.py); this is how a spec sets them. A
+guardrail with a threshold that isn't `observeOnly` *acts*: it takes part in alpha and can roll back.
 
-    overlap, recall         one test a judged bucket of context length, on the mean over the Shared indexers
-    recallPerIndexer        one test a Shared indexer and judged bucket
-    quality                 one test
-
-The split rests on the spec alone, never on data. Certificates aren't split: see indexcache_core/evidence/certificate.py. They are asked for
-in fewer, larger groups: `overlap` and `recall` for each judged bucket that carries at least CARRIES of the judged traffic (of requests by
-prompt length), `recallPerIndexer` for each indexer over all judged buckets together.
-
-"Overall" is the mean over the Shared indexers of one request step, each with the same weight.
+Certificates aren't split: see indexcache_core/evidence/certificate.py. They are asked for in fewer, larger groups: `overlap` and
+`recall` for each judged bucket that carries at least CARRIES of the judged traffic (of requests by prompt length),
+`recall_per_indexer` for each indexer over all judged buckets together.
 """
 
-import hashlib
-import json
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
-from indexcache_core.contract import JUDGED, Breaker, GuardrailName, Thresholds
+from indexcache_core.contract import Breaker, GuardrailName, Thresholds
+from indexcache_core.digest import digest
 from indexcache_core.evidence import quality
+from indexcache_core.evidence.guardrails import (
+    MEASURED,
+    Measure,
+    Name,
+    TestKey,
+    engines_alpha,
+    operators_alpha,
+    tests_alpha,
+)
 from indexcache_core.pattern import protect, shared_sites
 
 from indexcache_operator.api.spec import Spec
-from indexcache_operator.plan.memory import Measure, TestKey
 
 CARRIES = 0.05
-BREAKERS = 0.1
-"""The breakers' part of alpha: a tenth, since they only have to act where nobody else does. It costs the operator 0.1 nat, and them 2.3."""
-Name = Literal["overlap", "recall", "recallPerIndexer", "quality"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,83 +36,81 @@ class Guardrail:
     name: Name
     measure: Measure | None
     """None for quality."""
+    by_site: bool = False
+    """Whether its tests are of single indexers."""
     threshold: float | None
     acts: bool
     tests: tuple[TestKey, ...]
-    alpha: float
+    alpha: float = 0.0
     """Of each test."""
     share: float = 1.0
     """What one site's observation counts."""
 
-    @property
-    def by_site(self) -> bool:
-        """Whether its tests are of single indexers."""
-        return self.name == "recallPerIndexer"
-
 
 def effective_pattern(spec: Spec) -> str:
-    """What is tried: the pattern with the protected indexers Full."""
+    """Return what is tried: the pattern with the protected indexers Full."""
     return protect(spec.index_cache.pattern, spec.index_cache.protected)
 
 
 def thresholds(spec: Spec) -> Thresholds:
-    """As engines publish them for alert rules; of guardrails that only observe too."""
+    """Return the thresholds as engines publish them for alert rules, of guardrails that only observe too."""
     g = spec.guardrails
     return Thresholds(overlap=g.overlap.min, recall=g.recall.min, recall_per_indexer=g.recall.per_indexer_min)
 
 
 def guardrails(spec: Spec) -> tuple[Guardrail, ...]:
-    """All four that can be shown, quality only where there are probes."""
-    g = spec.guardrails
+    """Return all four that can be shown, quality only where there are probes."""
+    asked = _asked(spec)
+    acting = sum(guardrail.acts for guardrail in asked)
+    alpha = operators_alpha(spec.confidence.false_rollback, engines_judge=bool(_judged_by_engines(spec)))
+    return tuple(replace(guardrail, alpha=tests_alpha(alpha, acting, len(guardrail.tests))) for guardrail in asked)
+
+
+def _asked(spec: Spec) -> list[Guardrail]:
+    """Return them without their parts of alpha."""
+    g, limits = spec.guardrails, thresholds(spec)
     shared = shared_sites(effective_pattern(spec))
-    share = 1.0 / max(len(shared), 1)
-    by_context = {name: tuple(TestKey(name, None, c) for c in JUDGED) for name in ("overlap", "recall")}
-    by_site = tuple(TestKey("recallPerIndexer", s, c) for s in shared for c in JUDGED)
-    rows: list[tuple[Name, Measure | None, float | None, bool, tuple[TestKey, ...], float]] = [
-        ("overlap", "overlap", g.overlap.min, g.overlap.observe_only, by_context["overlap"], share),
-        ("recall", "recall", g.recall.min, g.recall.observe_only, by_context["recall"], share),
-        ("recallPerIndexer", "recall", g.recall.per_indexer_min, g.recall.observe_only, by_site, 1.0),
-    ]
-    if g.quality is not None:
-        rows.append(("quality", None, quality.THRESHOLD, g.quality.observe_only, (TestKey("quality"),), 1.0))
-    acting = sum(1 for row in rows if row[2] is not None and not row[3] and row[4])
-    mine = spec.confidence.false_rollback * (1.0 - BREAKERS if _judged_by_engines(spec) else 1.0)
-    return tuple(
-        Guardrail(
-            name=name,
-            measure=measure,
-            threshold=threshold,
-            acts=threshold is not None and not observes and bool(tests),
-            tests=tests,
-            alpha=mine / max(acting, 1) / max(len(tests), 1),
-            share=part,
+    asked = []
+    for measured in MEASURED.values():
+        section = g.overlap if measured.measure == "overlap" else g.recall
+        threshold: float | None = getattr(limits, measured.name)
+        tests = measured.tests(shared)
+        asked.append(
+            Guardrail(
+                name=measured.name,
+                measure=measured.measure,
+                by_site=measured.by_site,
+                threshold=threshold,
+                acts=threshold is not None and not section.observe_only and bool(tests),
+                tests=tests,
+                share=measured.share(len(shared)),
+            )
         )
-        for name, measure, threshold, observes, tests, part in rows
-    )
+    if g.quality is not None:
+        tests = (TestKey("quality"),)
+        acts = not g.quality.observe_only
+        asked.append(Guardrail(name="quality", measure=None, threshold=quality.THRESHOLD, acts=acts, tests=tests))
+    return asked
 
 
 def breaker(spec: Spec) -> Breaker | None:
-    """What each engine judges by itself; None where no guardrail of a measure acts.
+    """Return what each engine judges by itself; None where no guardrail of a measure acts.
 
     The bound is for as many lives of engines as there are replicas; one that restarts begins another.
     """
     judged = _judged_by_engines(spec)
     if not judged:
         return None
-    return Breaker(alpha=spec.confidence.false_rollback * BREAKERS / spec.engine.replicas, guardrails=judged)
+    return Breaker(alpha=engines_alpha(spec.confidence.false_rollback, spec.engine.replicas), guardrails=judged)
 
 
 def _judged_by_engines(spec: Spec) -> tuple[GuardrailName, ...]:
-    g = spec.guardrails
-    acting: dict[GuardrailName, bool] = {
-        "overlap": g.overlap.min is not None and not g.overlap.observe_only,
-        "recall": g.recall.min is not None and not g.recall.observe_only,
-        "recall_per_indexer": g.recall.per_indexer_min is not None and not g.recall.observe_only,
-    }
-    return tuple(name for name, acts in acting.items() if acts) if shared_sites(effective_pattern(spec)) else ()
+    if not shared_sites(effective_pattern(spec)):
+        return ()
+    return tuple(MEASURED[guardrail.name].name for guardrail in _asked(spec) if guardrail.acts and guardrail.name in MEASURED)
 
 
 def question(spec: Spec) -> str:
-    """A name for what is asked of the evidence. If it changes, what was counted against the old question is void."""
+    """Return a name for what is asked of the evidence. If it changes, what was counted against the old question is void."""
     asked = {"guardrails": spec.guardrails.model_dump(mode="json"), "confidence": spec.confidence.model_dump(mode="json")}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
+    return digest(asked, 10)

@@ -1,14 +1,13 @@
 """What the planner remembers between two looks of one process. Losing it loses sensitivity for a moment, never correctness."""
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from indexcache_core.contract import Mode
 from indexcache_core.evidence.detector import Detector
+from indexcache_core.evidence.guardrails import Measure as Measure
+from indexcache_core.evidence.guardrails import Stream as Stream
+from indexcache_core.evidence.guardrails import TestKey as TestKey
 from indexcache_core.histogram import Histogram
-
-Measure = Literal["overlap", "recall"]
-Stream = Literal[Mode.SHADOW, Mode.ON]
 
 
 class SeriesKey(NamedTuple):
@@ -30,14 +29,6 @@ class TotalKey(NamedTuple):
     site: int
     context: int
     mode: Stream
-
-
-class TestKey(NamedTuple):
-    """One test: see guardrails.py."""
-
-    guardrail: str
-    site: int | None = None
-    context: int | None = None
 
 
 Life = tuple[str, str]

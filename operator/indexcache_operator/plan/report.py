@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 from indexcache_core.contract import context_label
+from indexcache_core.evidence.guardrails import IN_RESOURCE
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Judgement, Verdict, worst
 
@@ -67,7 +68,7 @@ def evidence_rows(c: Context) -> list[EvidenceStatus]:
     rows = []
     for answer in c.evidence.answers:
         kept = list(answer.judgements.items())
-        if answer.guardrail.name == "recallPerIndexer" and kept:
+        if answer.guardrail.by_site and kept:
             kept = [min(kept, key=lambda item: (_rank(item[1]), -item[1].log_e, item[1].lower_bound or 0.0))]
         rows += [_row(c, answer, key, judgement) for key, judgement in kept]
     return rows
@@ -80,7 +81,7 @@ def _rank(judgement: Judgement) -> int:
 def _row(c: Context, answer: Answer, key: TestKey, j: Judgement) -> EvidenceStatus:
     k = site_k(c.look)
     return EvidenceStatus(
-        guardrail=answer.guardrail.name,
+        guardrail=IN_RESOURCE[answer.guardrail.name],
         contexts=context_label(key.context, k) if key.context is not None and k else "",
         indexer=key.site,
         verdict=j.verdict.value,
@@ -133,7 +134,7 @@ def _reason(c: Context) -> str:
         return f"weight {status.step.weight} not seen yet"
     for answer in c.evidence.acting:
         if answer.verdict is Verdict.NO_DATA and not (status.phase is Phase.SHADOWING and answer.guardrail.name == "quality"):
-            return f"no data on {answer.guardrail.name}"
+            return f"no data on {IN_RESOURCE[answer.guardrail.name]}"
     needed = _needed(c)
     if needed is None:
         return "more evidence needed"

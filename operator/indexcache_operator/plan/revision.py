@@ -1,8 +1,8 @@
 """What is being tried, by name: a hash of what an engine computes with, not of how many engines there are or who judges them."""
 
-import hashlib
-import json
 from collections.abc import Mapping
+
+from indexcache_core.digest import digest
 
 from indexcache_operator.api.base import GROUP
 from indexcache_operator.api.spec import Spec
@@ -20,7 +20,7 @@ def revision(spec: Spec) -> str:
         "engine": spec.engine.model_dump(mode="json", exclude={"replicas"}),
         "indexCache": spec.index_cache.model_dump(mode="json"),
     }
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:10]
+    return digest(what, 10)
 
 
 def killed(annotations: Mapping[str, str], name: str) -> bool:

@@ -1,9 +1,9 @@
 """What ends a try from outside its own phase, in order of rank: a deletion, a stop by anybody, a change of what is asked, a breach."""
 
-import math
-
-from indexcache_core.contract import Mode, Reason, context_label
+from indexcache_core.contract import Mode, Reason
+from indexcache_core.evidence import guardrails as judged
 from indexcache_core.evidence import quality
+from indexcache_core.evidence.verdict import log_limit
 
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan import evidence_view, quality_view, revision
@@ -17,7 +17,7 @@ ENGAGED = frozenset({Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMO
 CAUSES = {
     "overlap": "OverlapBelowThreshold",
     "recall": "RecallBelowThreshold",
-    "recallPerIndexer": "RecallBelowThreshold",
+    "recall_per_indexer": "RecallBelowThreshold",
     "quality": "QualityBelowThreshold",
 }
 
@@ -84,17 +84,13 @@ def _killed_for(revision_: str, pod: str, said: str) -> tuple[str, str]:
 def breach_message(c: Context, answer: Answer, test: TestKey) -> str:
     """The figures of a breach, for people."""
     guardrail, judgement = answer.guardrail, answer.judgements[test]
-    limit = -math.log(guardrail.alpha)
-    evidence = f"evidence e^{judgement.log_e:.1f} against the pattern, the limit is e^{limit:.1f}"
-    spec = c.look.spec.guardrails.quality
-    if guardrail.name == "quality" and spec is not None and judgement.mean is not None:
-        drop = quality.drop(judgement.mean, spec.max_logprob_drop)
-        return f"log-probability drops by {drop:.4f} nat a token, at most {spec.max_logprob_drop:g} allowed; {evidence}"
-    decisive, found = evidence_view.decisive(c.memory, guardrail, test)
-    where = f"indexer {test.site}" if test.site is not None else "the Shared indexers"
+    evidence = judged.evidence_message(judgement.log_e, log_limit(guardrail.alpha))
+    asked = c.look.spec.guardrails.quality
+    if guardrail.name == "quality" and asked is not None:
+        drop = None if judgement.mean is None else quality.drop(judgement.mean, asked.max_logprob_drop)
+        return judged.quality_message(drop, asked.max_logprob_drop, evidence)
+    decisive, mean = evidence_view.decisive(c.memory, guardrail, test)
+    assert guardrail.threshold is not None
+    shown = TestKey(guardrail.name, test.site, decisive.context)
     k = quality_view.site_k(c.look)
-    if decisive.context is not None and k:
-        where += f" at contexts of {context_label(decisive.context, k)} tokens"
-    mean = f"{found:.3f} in the mean" if found is not None else "under the threshold"
-    name = "overlap" if guardrail.measure == "overlap" else "recall"
-    return f"{name} of {where} is {mean}, at least {guardrail.threshold:g} expected; {evidence}"
+    return judged.breach_message(shown, k=k, mean=mean, threshold=guardrail.threshold, evidence=evidence)

@@ -11,10 +11,12 @@ an entry of `env` overrides it.
 
 from typing import Any
 
+from indexcache_core.arguments import last, parse
 from indexcache_core.contract import CONTROL_PORT, PORT_ENV, TOKEN_FILE_ENV
 
 from indexcache_operator import names
 from indexcache_operator.api.spec import Engine
+from indexcache_operator.objects import Object
 from indexcache_operator.workload.merge import merge
 
 USER = 65532
@@ -24,7 +26,6 @@ KEEP_ALIVE_SECONDS = "4000"
 """How long an engine keeps an idle connection: longer than gateways do (Envoy an hour), so that it never closes one on which a request is
 just coming. vLLM's own default is 5 s, and a pod on its way from one Service to the other idles for as long."""
 
-Object = dict[str, Any]
 
 _CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
@@ -45,7 +46,7 @@ def selector(rollout: str) -> dict[str, str]:
 
 
 def _base(engine: Engine) -> Object:
-    ported = any(arg == "--port" or arg.startswith("--port=") for arg in engine.args)
+    ported = last(parse(engine.args), "--port") is not None
     container = {
         "name": names.ENGINE_CONTAINER,
         "image": engine.image,

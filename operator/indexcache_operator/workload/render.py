@@ -4,17 +4,18 @@ The Deployment selects pods by rollout and engine alone; which Service a pod sta
 so moving a pod replaces none. New pods are born behind the baseline Service, since an engine starts at the baseline.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
-from typing import Any
+
+from indexcache_core.digest import digest
 
 from indexcache_operator import names
 from indexcache_operator.api.base import GROUP, KIND, VERSION
 from indexcache_operator.api.spec import Spec
+from indexcache_operator.objects import Object
 from indexcache_operator.workload.pod import pod_template, selector
 
-Object = dict[str, Any]
+DIGITS = 16
+"""Hex digits of the hashes of templates and of all objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class Workload:
 def render(spec: Spec, owner: Owner, runtime: Runtime) -> Workload:
     """What this spec wants. MergeError for an engine template that can't be merged."""
     template = pod_template(spec.engine, rollout=owner.name, runtime_image=runtime.image, pull_policy=runtime.pull_policy)
-    template_digest = _digest(template)
+    template_digest = digest(template, DIGITS)
     template["metadata"]["labels"][names.TEMPLATE_LABEL] = template_digest
     deployment = {
         "apiVersion": "apps/v1",
@@ -68,9 +69,9 @@ def render(spec: Spec, owner: Owner, runtime: Runtime) -> Workload:
         _service(owner, names.baseline_service(owner.name), names.BASELINE_LABEL, spec.engine.port),
         _service(owner, names.canary_service(owner.name), names.CANARY_LABEL, spec.engine.port),
     )
-    digest = _digest([deployment, *services])
-    deployment["metadata"]["annotations"] = {names.APPLIED_ANNOTATION: digest}  # type: ignore[index]
-    return Workload(deployment=deployment, services=services, digest=digest, template=template_digest)
+    applied = digest([deployment, *services], DIGITS)
+    deployment["metadata"]["annotations"] = {names.APPLIED_ANNOTATION: applied}  # type: ignore[index]
+    return Workload(deployment=deployment, services=services, digest=applied, template=template_digest)
 
 
 def secret(owner: Owner, token: str) -> Object:
@@ -101,7 +102,3 @@ def _metadata(owner: Owner, name: str) -> Object:
     reference = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": owner.name, "uid": owner.uid}
     owners = [{**reference, "controller": True, "blockOwnerDeletion": True}]
     return {"name": name, "namespace": owner.namespace, "labels": labels, "ownerReferences": owners}
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -71,8 +71,3 @@ def test_the_mean_of_exponentials(logs: list[float], expected: float) -> None:
 )
 def test_the_sum_of_exponentials(a: float, b: float, expected: float) -> None:
     assert betting.log_add(a, b) == pytest.approx(expected)
-
-
-def test_observations_count_by_their_share() -> None:
-    assert betting.observations(of([0.1] * 6), 0.5) == 3.0
-    assert betting.observations(of([0.1] * 6)) == 6.0

@@ -26,7 +26,6 @@ def test_what_is_none_is_named(text: str, said: str) -> None:
 
 
 def test_what_a_pattern_says() -> None:
-    assert pattern.all_full(3) == "FFF"
     assert pattern.protect("FSSS", [2, 0, 9]) == "FSFS"
     assert pattern.leaders("FSSFS") == (0, 0, 0, 3, 3)
     assert pattern.shared_sites("FSSFS") == (1, 2, 4)

@@ -59,11 +59,13 @@ def test_a_plain_dsa_engine_is_supported() -> None:
         ({"parallel_config__enable_dbo": True}, "--enable-dbo"),
         ({"offload_config": SimpleNamespace(uva=SimpleNamespace(cpu_offload_gb=4.0))}, "--cpu-offload-gb"),
         ({"offload_config": SimpleNamespace(prefetch=SimpleNamespace(offload_group_size=8))}, "--offload-group-size"),
-        ({"parallel_config__use_ubatching": True}, "--enable-dbo"),
+        ({"parallel_config__ubatch_size": 2}, "--ubatch-size"),
         ({"attention_config__hisparse_config": object()}, "hisparse_config"),
         ({"lora_config": object()}, "--enable-lora"),
         ({"speculative_config": object()}, "--speculative-config"),
         ({"kv_transfer_config": object()}, "--kv-transfer-config"),
+        ({"cache_config__kv_offloading_size": 4.0}, "--kv-offloading-size"),
+        ({"model_config__hf_text_config": SimpleNamespace(index_topk=64, indexer_types=["full", "shared"])}, "indexer_types"),
         ({"ec_transfer_config": object()}, "--ec-transfer-config"),
         ({"model_config__enable_sleep_mode": True}, "--enable-sleep-mode"),
         ({"cache_config__cache_dtype": "fp8_ds_mla"}, "--kv-cache-dtype"),
@@ -75,6 +77,41 @@ def test_what_is_not_supported_is_named(change: dict[str, Any], named: str) -> N
     assert named in reason
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"parallel_config__pipeline_parallel_size": 2}, "--pipeline-parallel-size: found 2; expected 1, because "),
+        (
+            {"parallel_config__distributed_executor_backend": SimpleNamespace},
+            "--distributed-executor-backend: found set; expected uni or mp",
+        ),
+        ({"parallel_config__enable_dbo": True}, "--enable-dbo: found set; expected unset, because "),
+        ({"offload_config": SimpleNamespace(uva=SimpleNamespace(cpu_offload_gb=4.5))}, "--cpu-offload-gb: found 4.5; expected 0, because "),
+        ({"cache_config__cache_dtype": "fp8"}, "--kv-cache-dtype: found fp8; expected auto or bfloat16 or float16, because "),
+    ],
+)
+def test_a_reason_says_what_was_found_and_what_was_expected(change: dict[str, Any], reason: str) -> None:
+    (found,) = of_config(config(**change))
+    assert found.startswith(reason)
+    assert found.endswith("; remove it")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parallel_config__distributed_executor_backend": None},
+        {"parallel_config__distributed_executor_backend": "mp"},
+        {"parallel_config__ubatch_size": 1},
+        {"parallel_config__enable_dbo": False},
+        {"offload_config": SimpleNamespace(uva=SimpleNamespace(cpu_offload_gb=0.0), prefetch=None)},
+        {"cache_config__cache_dtype": "bfloat16"},
+        {"attention_config": None},
+    ],
+)
+def test_what_is_not_set_or_allowed_is_no_reason(change: dict[str, Any]) -> None:
+    assert of_config(config(**change)) == []
+
+
 @pytest.mark.parametrize(("value", "refused"), [("1", True), ("0", False), ("", False)])
 def test_the_server_that_loads_no_plugins(value: str, refused: bool) -> None:
     reasons = of_config(config(), {"VLLM_USE_RUST_FRONTEND": value})
@@ -84,7 +121,7 @@ def test_the_server_that_loads_no_plugins(value: str, refused: bool) -> None:
 @pytest.mark.parametrize("platform", ["rocm", "xpu", "tpu"])
 def test_other_platforms(platform: str) -> None:
     (reason,) = of_version("0.33.0", platform)
-    assert reason.startswith(f"platform: {platform}")
+    assert reason.startswith(f"platform: found {platform}; expected cpu or cuda")
 
 
 def test_versions() -> None:

@@ -7,6 +7,7 @@ import pytest
 from indexcache_core.contract import JUDGED, Flags, Identity, Mode, Series, State
 from indexcache_core.evidence import detector
 from indexcache_core.evidence.detector import Detector
+from indexcache_core.evidence.guardrails import Name
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api.status import Phase, Status
@@ -207,14 +208,14 @@ def test_each_guardrail_bets_on_its_own_measure_and_groups() -> None:
     memory = observe(measured(*found), spec=asked)
     assert memory.detectors[TestKey("overlap", None, 3), Mode.SHADOW] == bet([0.2, 0.3], 0.3)
     assert memory.detectors[TestKey("recall", None, 3), Mode.SHADOW] == bet([0.9, 0.7])
-    assert memory.detectors[TestKey("recallPerIndexer", 1, 3), Mode.SHADOW] == bet([0.9], 0.25, share=1.0)
-    assert memory.detectors[TestKey("recallPerIndexer", 3, 3), Mode.SHADOW] == bet([0.7], 0.25, share=1.0)
-    assert memory.detectors[TestKey("recallPerIndexer", 3, 4), Mode.SHADOW] == bet([], 0.25, share=1.0)
+    assert memory.detectors[TestKey("recall_per_indexer", 1, 3), Mode.SHADOW] == bet([0.9], 0.25, share=1.0)
+    assert memory.detectors[TestKey("recall_per_indexer", 3, 3), Mode.SHADOW] == bet([0.7], 0.25, share=1.0)
+    assert memory.detectors[TestKey("recall_per_indexer", 3, 4), Mode.SHADOW] == bet([], 0.25, share=1.0)
 
 
 def test_what_has_no_threshold_hides_no_other() -> None:
     memory = observe(measured(series([0.9])), spec=spec(guardrails={"recall": {"perIndexerMin": 0.25}}))
-    assert {key.guardrail for key, _ in memory.detectors} == {"recallPerIndexer"}
+    assert {key.guardrail for key, _ in memory.detectors} == {"recall_per_indexer"}
 
 
 def test_probes_are_taken_up_too() -> None:
@@ -305,9 +306,9 @@ PER_SITE = spec(guardrails={"recall": {"perIndexerMin": 0.3}})
 
 def test_each_indexer_wants_a_certificate_over_all_its_contexts() -> None:
     totals = {total(context=3, mode=ON): of([0.95] * 30), total(context=4, mode=ON): of([0.95] * 30)}
-    found = judged(remembering(totals, asked=PER_SITE), asked=PER_SITE, name="recallPerIndexer")
+    found = judged(remembering(totals, asked=PER_SITE), asked=PER_SITE, name="recall_per_indexer")
     assert found.verdict is Verdict.NO_DATA
-    one, three = TestKey("recallPerIndexer", 1), TestKey("recallPerIndexer", 3)
+    one, three = TestKey("recall_per_indexer", 1), TestKey("recall_per_indexer", 3)
     assert {key: j.verdict for key, j in found.judgements.items()} == {
         one: Verdict.CERTIFIED,
         three: Verdict.NO_DATA,
@@ -315,18 +316,18 @@ def test_each_indexer_wants_a_certificate_over_all_its_contexts() -> None:
     assert found.judgements[one].histogram.count == 60
     both = {**totals, total(site=3, mode=ON): GOOD}
     assert (
-        judged(remembering(both, asked=PER_SITE), asked=PER_SITE, name="recallPerIndexer").verdict
+        judged(remembering(both, asked=PER_SITE), asked=PER_SITE, name="recall_per_indexer").verdict
         is Verdict.CERTIFIED
     )
 
 
 @pytest.mark.parametrize("where", [total(mode=ON), total(context=8, mode=ON), total(mode=Mode.SHADOW)])
-@pytest.mark.parametrize(("asked", "name"), [(spec(), "recall"), (PER_SITE, "recallPerIndexer")])
-def test_a_breach_counts_wherever_it_is(where: TotalKey, asked: Any, name: str) -> None:
+@pytest.mark.parametrize(("asked", "name"), [(spec(), "recall"), (PER_SITE, "recall_per_indexer")])
+def test_a_breach_counts_wherever_it_is(where: TotalKey, asked: Any, name: Name) -> None:
     memory = remembering({where: BAD}, asked=asked)
     found = judged(memory, asked=asked, name=name)
     assert found.verdict is Verdict.BREACHED
-    test = TestKey(name, 1 if name == "recallPerIndexer" else None, where.context)
+    test = TestKey(name, 1 if name == "recall_per_indexer" else None, where.context)
     worst = detector.log_e([memory.detectors[test, Mode.SHADOW], memory.detectors[test, Mode.ON]])
     (breached,) = [j for j in found.judgements.values() if j.verdict is Verdict.BREACHED]
     assert breached.log_e == pytest.approx(worst)
@@ -336,11 +337,11 @@ def test_the_worst_bet_under_a_certificate_is_its_wealth() -> None:
     memory = remembering(
         {total(context=3, mode=ON): GOOD, total(context=5, mode=ON): of([0.1] * 2)}, asked=PER_SITE
     )
-    found = judged(memory, asked=PER_SITE, name="recallPerIndexer")
-    test = TestKey("recallPerIndexer", 1, 5)
+    found = judged(memory, asked=PER_SITE, name="recall_per_indexer")
+    test = TestKey("recall_per_indexer", 1, 5)
     bets = [memory.detectors[test, Mode.SHADOW], memory.detectors[test, Mode.ON]]
-    assert found.judgements[TestKey("recallPerIndexer", 1)].log_e == pytest.approx(detector.log_e(bets))
-    assert found.judgements[TestKey("recallPerIndexer", 3)].log_e == pytest.approx(
+    assert found.judgements[TestKey("recall_per_indexer", 1)].log_e == pytest.approx(detector.log_e(bets))
+    assert found.judgements[TestKey("recall_per_indexer", 3)].log_e == pytest.approx(
         detector.log_e([bet([], 0.3, 2, 1.0)] * 2)
     )
 
@@ -403,7 +404,7 @@ def test_the_shares_of_the_judged_traffic_are_told() -> None:
     assert evidence_view.judge(look(), remembering({}, {1: 50, 3: 30, 4: 10})).shares == {3: 0.75, 4: 0.25}
 
 
-def says(*answers: tuple[str, Verdict, bool]) -> Evidence:
+def says(*answers: tuple[Name, Verdict, bool]) -> Evidence:
     """What guardrails say, each by whether it acts."""
     asked = spec(guardrails={**ALL, **QUALITY})
     out = []
@@ -436,7 +437,7 @@ def test_a_breach_is_of_a_guardrail_that_acts() -> None:
     ],
 )
 def test_all_that_acts_must_be_certified(
-    answers: list[tuple[str, Verdict, bool]], expected: bool, without_quality: bool
+    answers: list[tuple[Name, Verdict, bool]], expected: bool, without_quality: bool
 ) -> None:
     assert says(*answers).certified() is expected
     assert says(*answers).certified(without_quality=True) is without_quality
@@ -449,12 +450,12 @@ def test_the_decisive_test_is_the_one_that_holds_most_against_the_pattern() -> N
         total(site=3, context=5, mode=ON): GOOD,
     }
     memory = remembering(totals, asked=PER_SITE)
-    row = next(g for g in guardrails(PER_SITE) if g.name == "recallPerIndexer")
-    assert evidence_view.decisive(memory, row, TestKey("recallPerIndexer", 1)) == (
-        TestKey("recallPerIndexer", 1, 5),
+    row = next(g for g in guardrails(PER_SITE) if g.name == "recall_per_indexer")
+    assert evidence_view.decisive(memory, row, TestKey("recall_per_indexer", 1)) == (
+        TestKey("recall_per_indexer", 1, 5),
         BAD.mean,
     )
-    only = TestKey("recallPerIndexer", 1, 3)
+    only = TestKey("recall_per_indexer", 1, 3)
     assert evidence_view.decisive(memory, row, only) == (only, GOOD.mean)
     overall = next(g for g in guardrails(spec()) if g.name == "recall")
     found, mean = evidence_view.decisive(remembering(totals), overall, TestKey("recall", None, 5))

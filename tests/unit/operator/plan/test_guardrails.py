@@ -19,11 +19,11 @@ def rows(asked: dict[str, Any], **changes: Any) -> dict[str, Guardrail]:
 
 def test_each_guardrail_has_its_tests() -> None:
     found = rows(ALL)
-    assert list(found) == ["overlap", "recall", "recallPerIndexer", "quality"]
+    assert list(found) == ["overlap", "recall", "recall_per_indexer", "quality"]
     assert found["overlap"].tests == tuple(TestKey("overlap", None, c) for c in JUDGED)
     assert found["recall"].tests == tuple(TestKey("recall", None, c) for c in JUDGED)
-    assert found["recallPerIndexer"].tests == tuple(
-        TestKey("recallPerIndexer", s, c) for s in (1, 3) for c in JUDGED
+    assert found["recall_per_indexer"].tests == tuple(
+        TestKey("recall_per_indexer", s, c) for s in (1, 3) for c in JUDGED
     )
     assert found["quality"].tests == (TestKey("quality"),)
     assert [row.measure for row in found.values()] == ["overlap", "recall", "recall", None]
@@ -41,7 +41,7 @@ def test_alpha_is_split_over_what_acts_and_never_overspent() -> None:
     assert 3 * breaker.alpha == pytest.approx(0.001)
     assert found["quality"].alpha == pytest.approx(0.009 / 4)
     assert found["overlap"].alpha == found["recall"].alpha == pytest.approx(0.009 / 4 / 7)
-    assert found["recallPerIndexer"].alpha == pytest.approx(0.009 / 4 / 14)
+    assert found["recall_per_indexer"].alpha == pytest.approx(0.009 / 4 / 14)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_alpha_is_split_over_what_acts_and_never_overspent() -> None:
     [
         ({"overlap": {"min": 0.3, "observeOnly": True}, "recall": {"min": 0.5}}, {"recall"}, ("recall",)),
         ({"overlap": {"min": 0.3}, "recall": {"min": 0.5, "observeOnly": True}}, {"overlap"}, ("overlap",)),
-        ({"recall": {"perIndexerMin": 0.3}}, {"recallPerIndexer"}, ("recall_per_indexer",)),
+        ({"recall": {"perIndexerMin": 0.3}}, {"recall_per_indexer"}, ("recall_per_indexer",)),
         ({"recall": {"min": 0.5, "perIndexerMin": 0.3, "observeOnly": True}, **QUALITY}, {"quality"}, None),
         (
             {"recall": {"min": 0.5}, "quality": {**QUALITY["quality"], "observeOnly": True}},
@@ -73,17 +73,17 @@ def test_what_only_observes_takes_no_part_of_alpha(
 
 def test_protected_indexers_are_no_tests() -> None:
     found = rows({"recall": {"perIndexerMin": 0.3}}, indexCache={"pattern": "FSSS", "protected": [2]})
-    assert {t.site for t in found["recallPerIndexer"].tests} == {1, 3}
+    assert {t.site for t in found["recall_per_indexer"].tests} == {1, 3}
     assert guardrails.effective_pattern(spec(indexCache={"pattern": "FSSS", "protected": [2]})) == "FSFS"
 
 
 def test_a_pattern_without_shared_indexers_is_judged_by_no_engine() -> None:
     asked = {"recall": {"min": 0.5, "perIndexerMin": 0.3}}
     found = rows(asked, indexCache={"pattern": "FF"})
-    assert (found["recallPerIndexer"].tests, found["recallPerIndexer"].acts) == ((), False)
+    assert (found["recall_per_indexer"].tests, found["recall_per_indexer"].acts) == ((), False)
     assert (found["recall"].acts, found["recall"].share) == (True, 1.0)
     assert found["recall"].alpha == pytest.approx(0.01 / 7)
-    assert found["recallPerIndexer"].alpha == pytest.approx(0.01)
+    assert found["recall_per_indexer"].alpha == pytest.approx(0.01)
     assert guardrails.breaker(spec(guardrails=asked, indexCache={"pattern": "FF"})) is None
 
 

@@ -225,10 +225,10 @@ GOOD, WORSE = of([0.9] * 50), of([0.6] * 50)
 def test_of_the_indexers_only_the_weakest_is_shown(
     judgements: list[tuple[Verdict, Histogram, float]], weakest: int
 ) -> None:
-    found = {TestKey("recallPerIndexer", i, None): judgement(*j) for i, j in enumerate(judgements)}
-    assert [row.indexer for row in rows(found, "recallPerIndexer")] == [weakest]
+    found = {TestKey("recall_per_indexer", i, None): judgement(*j) for i, j in enumerate(judgements)}
+    assert [row.indexer for row in rows(found, "recall_per_indexer")] == [weakest]
     assert len(rows({TestKey("recall", None, i): j for i, j in enumerate(found.values())})) == len(judgements)
-    assert rows({}, "recallPerIndexer") == []
+    assert rows({}, "recall_per_indexer") == []
 
 
 def summed(*found: Judgement) -> str:

@@ -219,8 +219,8 @@ GUARDRAILS = {"overlap": {"min": 0.3}, "recall": {"min": 0.5, "perIndexerMin": 0
             ["recall of the Shared indexers at", "is 0.250 in the mean, at least 0.5"],
         ),
         (
-            "recallPerIndexer",
-            TestKey("recallPerIndexer", 1, None),
+            "recall_per_indexer",
+            TestKey("recall_per_indexer", 1, None),
             "RecallBelowThreshold",
             ["recall of indexer 1 at contexts of 65-128 tokens is 0.125 in the mean, at least 0.25 expected"],
         ),
@@ -238,7 +238,7 @@ def test_a_breach_gives_its_figures(name: str, test: TestKey, expected: str, wor
         name, Verdict.BREACHED, {test: judgement(Verdict.BREACHED, of([0.0] * 9), log_e=7.5)}, asked
     )
     bad = detector.fresh().after(of([0.1] * 30), 0.5, 2)
-    key = TestKey("recallPerIndexer", 1, 3)
+    key = TestKey("recall_per_indexer", 1, 3)
     totals = {
         TotalKey("recall", 1, 3, Mode.ON): of([0.125] * 4),
         TotalKey("recall", 3, 3, Mode.ON): of([0.375] * 4),

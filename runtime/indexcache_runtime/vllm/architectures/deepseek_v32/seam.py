@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from indexcache_core.compat import ATTENTION_BACKENDS
+from indexcache_core.supported import ATTENTION_BACKENDS
 
 ATTENTION = "vllm.models.deepseek_v32.attention"
 

@@ -1,0 +1,137 @@
+"""What is judged: the guardrails, the tests of each, their parts of alpha, and what is said of one that is breached.
+
+The operator judges what all engines of a rollout measured together (plan/guardrails.py), each engine's breaker what that engine
+measured alone (indexcache_runtime/breaker.py). Both read here which tests there are:
+
+    overlap, recall         one test for each judged bucket of context length, on the mean over the Shared indexers
+    recall_per_indexer      one test for each Shared indexer and judged bucket
+    quality                 one test, on paired probes; engines know nothing of it
+
+The mean over the Shared indexers is that of one request step, in which each has the same weight.
+
+alpha (confidence.falseRollback) is split by Bonferroni. The breakers of all engines together get BREAKERS of it, if there is
+anything that they can judge, and each engine an even part of that. The rest is the operator's. Whoever judges splits its part
+evenly over the guardrails that act, and within each evenly over its tests. The split rests on what is asked alone, never on data.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from indexcache_core.contract import JUDGED, GuardrailName, Mode, context_label
+
+Measure = Literal["overlap", "recall"]
+"""What an engine measures of a reused choice: see Series in contract.py."""
+Stream = Literal[Mode.SHADOW, Mode.ON]
+"""Whether it was measured while all layers ran Full, or under reuse."""
+STREAMS: tuple[Stream, Stream] = (Mode.SHADOW, Mode.ON)
+"""Every test bets on both, half and half."""
+
+Name = GuardrailName | Literal["quality"]
+"""A guardrail: by the name that engines know it by, where they do."""
+IN_RESOURCE: Mapping[Name, str] = {
+    "overlap": "overlap",
+    "recall": "recall",
+    "recall_per_indexer": "recallPerIndexer",
+    "quality": "quality",
+}
+"""How the resource's status spells it."""
+
+BREAKERS = 0.1
+"""The breakers' part of alpha: a tenth, since they only have to act where nobody else does. It costs the operator 0.1 nat, and them 2.3."""
+
+
+class TestKey(NamedTuple):
+    """One test, or one group of tests that a certificate is asked for."""
+
+    guardrail: Name
+    site: int | None = None
+    """The Shared indexer that is judged; None: the mean over all of them."""
+    context: int | None = None
+    """The bucket of context length; None: all judged buckets together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A guardrail on what engines measure."""
+
+    name: GuardrailName
+    measure: Measure
+    by_site: bool
+    """Whether each Shared indexer is judged by itself, rather than their mean."""
+
+    def test(self, site: int, context: int) -> TestKey:
+        """Return the test to which an observation at a site and in a judged bucket of context length belongs."""
+        return TestKey(self.name, site if self.by_site else None, context)
+
+    def tests(self, shared: Sequence[int]) -> tuple[TestKey, ...]:
+        """Return all tests, given the indexes of the Shared indexers."""
+        sites = shared if self.by_site else (None,)
+        return tuple(TestKey(self.name, site, context) for site in sites for context in JUDGED)
+
+    def share(self, shared: int) -> float:
+        """Return what one indexer's observation counts, in (0, 1], if so many are Shared: see `share` in betting.py."""
+        return 1.0 if self.by_site else 1.0 / max(shared, 1)
+
+
+MEASURED: Mapping[Name, Measured] = {
+    "overlap": Measured(name="overlap", measure="overlap", by_site=False),
+    "recall": Measured(name="recall", measure="recall", by_site=False),
+    "recall_per_indexer": Measured(name="recall_per_indexer", measure="recall", by_site=True),
+}
+"""Those that engines can judge too."""
+
+
+def operators_alpha(false_rollback: float, *, engines_judge: bool) -> float:
+    """Return the operator's part of alpha."""
+    return false_rollback * (1.0 - BREAKERS if engines_judge else 1.0)
+
+
+def engines_alpha(false_rollback: float, engines: int) -> float:
+    """Return the part of alpha of one of so many engines that judge."""
+    return false_rollback * BREAKERS / engines
+
+
+def tests_alpha(alpha: float, guardrails: int, tests: int) -> float:
+    """Return the part of one test of a guardrail with so many, where `alpha` is split over so many guardrails that act."""
+    return alpha / max(guardrails, 1) / max(tests, 1)
+
+
+def breach_message(
+    test: TestKey,
+    *,
+    k: int | None,
+    mean: float | None,
+    threshold: float,
+    evidence: str,
+    layer: int | None = None,
+    observations: float | None = None,
+) -> str:
+    """Return, for people, what was measured where and against what, of a test on what engines measure.
+
+    `k`: tokens that an indexer chooses, by which contexts are shown; None if unknown. `evidence`: see `evidence_message`.
+    `layer` and `observations` are shown where they are known.
+    """
+    measured = MEASURED[test.guardrail]
+    where = "the Shared indexers" if test.site is None else f"indexer {test.site}"
+    if layer is not None:
+        where += f" (layer {layer})"
+    if test.context is not None and k:
+        where += f" at contexts of {context_label(test.context, k)} tokens"
+    found = "under the threshold" if mean is None else f"{mean:.3f} in the mean"
+    named = ""
+    if observations is not None:
+        found += f" over {observations:.0f} observations"
+        named = f" (guardrail {test.guardrail})"
+    return f"{measured.measure} of {where} is {found}, at least {threshold:g} expected{named}; {evidence}"
+
+
+def quality_message(drop: float | None, allowed: float, evidence: str) -> str:
+    """Return the same of the test on probes. `drop`, `allowed`: of the log-probability, in nats a token."""
+    found = "more than is allowed" if drop is None else f"{drop:.4f} nat a token"
+    return f"log-probability drops by {found}, at most {allowed:g} allowed; {evidence}"
+
+
+def evidence_message(log_e: float, log_limit: float) -> str:
+    """Return how strong the evidence against the pattern is, and at which strength it breaches; both in nats."""
+    return f"evidence e^{log_e:.1f} against the pattern, the limit is e^{log_limit:.1f}"

@@ -1,0 +1,68 @@
+"""One HTTP call to a pod, bounded in time and in the size of its answer: whoever answers may be anything."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+
+CHUNK = 1 << 16
+"""Bytes read at once."""
+
+
+class CallError(Exception):
+    """A call that got no whole answer; its words say which call it was and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call, and its bounds."""
+
+    method: str
+    host: str
+    """An IP address, of version 4 or 6, or a name."""
+    port: int
+    path: str
+    headers: Mapping[str, str]
+    body: str | None = None
+    """A text in JSON; None: none is sent."""
+    timeout: aiohttp.ClientTimeout
+    max_answer: int
+    """In bytes."""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self._authority}{self.path}"
+
+    @property
+    def url(self) -> str:
+        """The whole address."""
+        return f"http://{self._authority}{self.path}"
+
+    @property
+    def _authority(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back, whatever it says."""
+
+    status: int
+    body: bytes
+
+
+async def answer(session: aiohttp.ClientSession, call: Call) -> Answer:
+    """Make a call and return its answer.
+
+    Raises CallError if there is none in time, or a larger one than the call allows: of that, no more is read than allowed.
+    """
+    headers = dict(call.headers) | ({"Content-Type": "application/json"} if call.body is not None else {})
+    try:
+        async with session.request(call.method, call.url, data=call.body, headers=headers, timeout=call.timeout) as found:
+            raw = bytearray()
+            async for chunk in found.content.iter_chunked(CHUNK):
+                raw += chunk
+                if len(raw) > call.max_answer:
+                    raise CallError(f"{call}: an answer of over {call.max_answer} bytes")
+            return Answer(status=found.status, body=bytes(raw))
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise CallError(f"{call}: {str(error) or type(error).__name__}") from error

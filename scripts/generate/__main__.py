@@ -1,0 +1,18 @@
+"""Write every generated file: the CRD, the chart's copy, their reference, and the table of what is refused.
+
+python -m scripts.generate
+"""
+
+from scripts.generate import compatibility, crd
+
+
+def main() -> None:
+    """Write them, and print which."""
+    for path, text in (crd.render() | compatibility.render()).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path.relative_to(crd.ROOT))
+
+
+if __name__ == "__main__":
+    main()
