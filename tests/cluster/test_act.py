@@ -9,6 +9,7 @@ from indexcache_operator import names
 from indexcache_operator.act import finalizer, labels, route, workload
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.act.workload import ForeignObject
+from indexcache_operator.api import stored
 from indexcache_operator.api.spec import HttpRoute
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.kube import Conflict, Kube, NotFound
@@ -224,7 +225,7 @@ async def test_a_changed_route_is_found_by_the_status(world: World) -> None:
     assert look.observation.route is not None
     assert look.observation.route.problem is not None
     assert "found no HTTPRoute new" in look.observation.route.problem
-    kept = look.rollout.status.model_validate({"route": {"name": "chat", "rule": "generate", "originalBackends": []}})
+    kept = stored.read({"route": {"name": "chat", "rule": "generate", "originalBackends": []}})
     await StatusWriter().write(world.kube, look.rollout.raw, kept)
     look = await world.look()
     assert gateway.where(look.rollout) == HttpRoute(name="chat", rule="generate")

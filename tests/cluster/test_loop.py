@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from indexcache_operator import names
 from indexcache_operator.act import perform
-from indexcache_operator.api.status import FallbackStatus, Phase, Status
+from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.control import Loops
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, NotFound
@@ -95,7 +95,7 @@ async def scene(kube: Kube, namespace: str) -> AsyncIterator[Scene]:
 
 async def test_holds_applies_persists_and_then_rests(scene: Scene) -> None:
     def decide(o: Observation) -> tuple[Status, list[Action]]:
-        status = o.status.model_copy(update={"phase": Phase.CHECKING})
+        status = replace(o.status, phase=Phase.CHECKING)
         return status, [] if o.workload_current else [PersistStatus(), EnsureWorkload(), Event(type="Normal", reason="Began", message="m")]
 
     loop = scene.loop(decide)
@@ -133,8 +133,8 @@ async def test_an_intent_written_in_between_is_never_erased(scene: Scene) -> Non
 
     def decide(o: Observation) -> tuple[Status, list[Action]]:
         if o.status.fallback is not None:
-            return o.status.model_copy(update={"phase": Phase.FALLING_BACK}), [PersistStatus()]
-        return o.status.model_copy(update={"epoch": o.status.epoch + 1}), [PersistStatus()]
+            return replace(o.status, phase=Phase.FALLING_BACK), [PersistStatus()]
+        return replace(o.status, epoch=o.status.epoch + 1), [PersistStatus()]
 
     loop = scene.loop(decide)
     looked = loop.observer.look
@@ -154,7 +154,7 @@ async def test_an_intent_written_in_between_is_never_erased(scene: Scene) -> Non
             return (await scene.status()).get("phase") == "FallingBack"
 
         await scene.eventually(fell)
-    assert FallbackStatus.model_validate((await scene.status())["fallback"]).cause == "AlertFiring"
+    assert (await scene.status())["fallback"]["cause"] == "AlertFiring"
     assert (await scene.status()).get("epoch", 0) == 0
 
 
@@ -179,7 +179,7 @@ async def test_a_kill_waits_for_nothing_and_nothing_for_a_kill(scene: Scene, mon
             return o.status, [EnsureWorkload()]
         if o.status.epoch == 9:
             return o.status, []
-        return o.status.model_copy(update={"epoch": 9}), [PersistStatus(), Kill(pod="p", reason="why")]
+        return replace(o.status, epoch=9), [PersistStatus(), Kill(pod="p", reason="why")]
 
     loop = scene.loop(decide, wait=0.01)
     written = loop._writer.write
@@ -223,8 +223,8 @@ async def test_what_follows_a_failure_waits_for_the_next_look(scene: Scene) -> N
 
     def decide(o: Observation) -> tuple[Status, list[Action]]:
         if len(scene.seen) < 3:
-            return o.status.model_copy(update={"epoch": 5}), [SetLabels(pod="gone", baseline=True, canary=False), PersistStatus()]
-        return o.status.model_copy(update={"phase": Phase.CHECKING}), [PersistStatus()]
+            return replace(o.status, epoch=5), [SetLabels(pod="gone", baseline=True, canary=False), PersistStatus()]
+        return replace(o.status, phase=Phase.CHECKING), [PersistStatus()]
 
     async with running(scene.loop(decide)):
 
@@ -242,7 +242,7 @@ async def test_a_fault_of_the_planners_does_not_end_the_loop(scene: Scene) -> No
     def decide(o: Observation) -> tuple[Status, list[Action]]:
         if len(scene.seen) == 1:
             raise ZeroDivisionError("a fault")
-        return o.status.model_copy(update={"phase": Phase.CHECKING}), [PersistStatus()]
+        return replace(o.status, phase=Phase.CHECKING), [PersistStatus()]
 
     async with running(scene.loop(decide)):
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from indexcache_operator import names
+from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Status
 
@@ -63,7 +64,7 @@ def _spec(raw: Object) -> tuple[Spec | None, str | None]:
 
 def _status(raw: Object) -> Status:
     try:
-        return Status.model_validate(raw.get("status") or {})
+        return stored.read(raw.get("status") or {})
     except ValidationError as error:
         found = "; ".join(words(error, "status"))
         raise UnreadableStatus(

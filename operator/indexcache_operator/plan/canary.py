@@ -4,6 +4,8 @@ A step ends when the engines' counters show its weight, every acting guardrail i
 clock alone never ends it but by falling back.
 """
 
+from dataclasses import replace
+
 from indexcache_core.evidence.traffic import Reached
 
 from indexcache_operator.api.status import Phase, Status, StepStatus
@@ -20,14 +22,14 @@ def decide(c: Context) -> Status:
         return fall_back(look, status, "Superseded", "spec.strategy.steps no longer has the step under way")
     weight = spec.strategy.steps[step.index].weight
     count = exposure.canary_count(weight, spec.engine.replicas, look.routed)
-    status = status.model_copy(update={"canary_pods": exposure.choose(look, status, count)})
+    status = replace(status, canary_pods=exposure.choose(look, status, count))
     status = exposure.confirm(look, exposure.adopt_route(look, status), c.memory)
     justified = exposure.justified(look, status, c.memory, weight, count)
-    status = status.model_copy(update={"traffic": weighted(status.traffic, justified)})
-    step = step.model_copy(update={"weight": weight, "reached_at": step.reached_at if justified == weight else None})
+    status = replace(status, traffic=weighted(status.traffic, justified))
+    step = replace(step, weight=weight, reached_at=step.reached_at if justified == weight else None)
     if step.reached_at is None and justified == weight and _reached(c, status):
-        step = step.model_copy(update={"reached_at": clock.stamp(look.now)})
-    status = status.model_copy(update={"step": step, "message": _message(c, status, step, justified, count)})
+        step = replace(step, reached_at=clock.stamp(look.now))
+    status = replace(status, step=step, message=_message(c, status, step, justified, count))
     if spec.paused:
         return status
     if _over(c, step):
@@ -57,9 +59,10 @@ def _over(c: Context, step: StepStatus) -> bool:
 def _next(c: Context, status: Status, step: StepStatus) -> Status:
     steps = c.look.spec.strategy.steps
     if step.index + 1 == len(steps):
-        return enter(c.look, status, Phase.PROMOTING, "All steps certified; turning reuse on everywhere", step=None)
+        promoting = enter(c.look, status, Phase.PROMOTING, "All steps certified; turning reuse on everywhere")
+        return replace(promoting, step=None)
     following = StepStatus(index=step.index + 1, weight=steps[step.index + 1].weight, started_at=clock.stamp(c.look.now))
-    return status.model_copy(update={"step": following, "requests_seen": 0})
+    return replace(status, step=following, requests_seen=0)
 
 
 def _message(c: Context, status: Status, step: StepStatus, justified: int, count: int) -> str:

@@ -4,6 +4,8 @@ Reasons are looked for anew in each look, so Failed ends by itself when the last
 whatever the cluster does; what the user may still be about to apply (route, probes) is waited for before it counts as missing.
 """
 
+from dataclasses import replace
+
 from indexcache_core import compat, pattern
 from indexcache_core.contract import Mode
 
@@ -23,19 +25,20 @@ SHORTEST_TIMEOUT = 30.0
 def adopt(look: Look, status: Status) -> Status:
     """The status with the spec's revision as the one that is tried, from the baseline and from no evidence."""
     name = look.wanted_revision
-    rejected = [r for r in status.rejected if r.revision != name or not revision.retry_allowed(look.o.annotations, r)]
-    fresh = {
-        "revision": name,
-        "revision_started_at": clock.stamp(look.now),
-        "rejected": rejected,
-        "fallback": None,
-        "quality": None,
-        "evidence": [],
-        "step": None,
-        "canary_pods": [],
-        "paused_at": "",
-    }
-    return enter(look, status, Phase.CHECKING, "Checking the spec, the engines and the route", **fresh)
+    annotations = look.o.annotations
+    rejected = (r for r in status.rejected if r.revision != name or not revision.retry_allowed(annotations, r))
+    return replace(
+        enter(look, status, Phase.CHECKING, "Checking the spec, the engines and the route"),
+        revision=name,
+        revision_started_at=clock.stamp(look.now),
+        rejected=tuple(rejected),
+        fallback=None,
+        quality=None,
+        evidence=(),
+        step=None,
+        canary_pods=(),
+        paused_at="",
+    )
 
 
 def decide(c: Context) -> Status:
@@ -44,7 +47,7 @@ def decide(c: Context) -> Status:
     if look.o.spec is None:
         return _failed(look, status, [f"spec: {look.o.spec_problem or 'not readable'}"])
     if status.revision != look.wanted_revision or status.phase is Phase.PENDING:
-        return decide(c.but(**dict(adopt(look, status))))
+        return decide(replace(c, status=adopt(look, status)))
     rejected = revision.rejection(status, status.revision)
     if rejected is not None and revision.retry_allowed(look.o.annotations, rejected):
         return adopt(look, status)
@@ -57,14 +60,14 @@ def decide(c: Context) -> Status:
         return adopt(look, status)
     waiting = missing or waiting_for(look, status)
     if waiting:
-        return status.model_copy(update={"message": "Waiting: " + "; ".join(waiting)})
+        return replace(status, message="Waiting: " + "; ".join(waiting))
     return enter(look, status, Phase.SHADOWING, "Measuring on live traffic that is served all Full; nobody is exposed")
 
 
 def _failed(look: Look, status: Status, reasons: list[str]) -> Status:
     message = "; ".join(reasons)
     if status.phase is Phase.FAILED:
-        return status.model_copy(update={"message": message})
+        return replace(status, message=message)
     return enter(look, status, Phase.FAILED, message)
 
 

@@ -7,17 +7,18 @@ changes only with its status.
 from indexcache_core.contract import Mode
 from indexcache_core.evidence.traffic import Reached
 
-from indexcache_operator.api.status import Condition, Phase
+from indexcache_operator.api.status import Condition, ConditionStatus, Phase
 from indexcache_operator.plan import clock
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.look import may_be_on, pod_status
 
 FRESH_SECONDS = 60.0
 MEASURING = frozenset({Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED})
-Row = tuple[str, str, str, str]
+Row = tuple[str, ConditionStatus, str, str]
+"""Type, status, reason, message."""
 
 
-def conditions(c: Context) -> list[Condition]:
+def conditions(c: Context) -> tuple[Condition, ...]:
     """All of them, in a fixed order."""
     old = {condition.type: condition for condition in c.status.conditions}
     out = []
@@ -25,18 +26,16 @@ def conditions(c: Context) -> list[Condition]:
         before = old.get(type_)
         since = before.last_transition_time if before and before.status == status else clock.stamp(c.look.now)
         out.append(
-            Condition.model_validate(
-                {
-                    "type": type_,
-                    "status": status,
-                    "reason": reason,
-                    "message": message,
-                    "last_transition_time": since,
-                    "observed_generation": c.look.o.generation,
-                }
+            Condition(
+                type=type_,
+                status=status,
+                reason=reason,
+                message=message,
+                last_transition_time=since,
+                observed_generation=c.look.o.generation,
             )
         )
-    return out
+    return tuple(out)
 
 
 def _stopped(c: Context) -> bool:

@@ -6,11 +6,10 @@ found out before a weight is given. At no time is a Service without a ready pod 
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from indexcache_core.contract import Mode
 
-from indexcache_operator.api.status import RouteStatus, Status
+from indexcache_operator.api.status import Backend, RouteStatus, Status
 from indexcache_operator.model import EnginePod, PatchRoute, SetLabels
 from indexcache_operator.plan import clock, flags, route_math
 from indexcache_operator.plan.look import Look, pod_status, route_has_canary
@@ -25,7 +24,7 @@ class Targets:
     """Kind of flags by pod (flags.py); a pod not named is off."""
     labels: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     """Baseline, canary."""
-    backends: tuple[dict[str, Any], ...] | None = None
+    backends: tuple[Backend, ...] | None = None
     """Of the user's rule; None leaves it alone."""
 
 
@@ -35,7 +34,7 @@ def canary_count(weight: int, replicas: int, routed: bool) -> int:
     return max(1, min(most, int(replicas * weight / 100 + 0.5)))
 
 
-def choose(look: Look, status: Status, count: int) -> list[str]:
+def choose(look: Look, status: Status, count: int) -> tuple[str, ...]:
     """The canary's pods: those chosen before that still exist, then ready ones in order of name. One ready pod stays at the baseline.
 
     Where pods were lost so that none would stay, the last chosen are given back.
@@ -48,7 +47,7 @@ def choose(look: Look, status: Status, count: int) -> list[str]:
         chosen.append(others.pop(0))
     while chosen and spare and not others and not any(p.name not in chosen for p in look.ready):
         chosen.pop()
-    return chosen
+    return tuple(chosen)
 
 
 def left(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
@@ -102,9 +101,9 @@ def confirm(look: Look, status: Status, memory: Memory) -> Status:
     for kept in status.pods:
         pod = next((p for p in look.o.pods if p.name == kept.name), None)
         if kept.name in status.canary_pods and pod is not None and pod.state is not None and confirmed(look, status, memory, pod):
-            kept = kept.model_copy(update={"confirmed": pod.state.incarnation})
+            kept = replace(kept, confirmed=pod.state.incarnation)
         pods.append(kept)
-    return status.model_copy(update={"pods": pods})
+    return replace(status, pods=tuple(pods))
 
 
 def justified(look: Look, status: Status, memory: Memory, weight: int, count: int) -> int:
@@ -122,11 +121,11 @@ def adopt_route(look: Look, status: Status) -> Status:
     if not route_math.names(route.backends, look.baseline_service):
         return status
     where = spec.traffic.http_route
-    kept = RouteStatus(name=where.name, rule=where.rule, original_backends=[dict(b) for b in route.backends])
-    return status.model_copy(update={"route": kept})
+    kept = RouteStatus(name=where.name, rule=where.rule, original_backends=tuple(route.backends))
+    return replace(status, route=kept)
 
 
-def backends(look: Look, status: Status, weight: int) -> tuple[dict[str, Any], ...] | None:
+def backends(look: Look, status: Status, weight: int) -> tuple[Backend, ...] | None:
     """The rule's backends for a weight; None without a route."""
     if status.route is None:
         return None

@@ -7,6 +7,7 @@ same again. New epochs are newer than any that the status or any engine knows, a
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 from indexcache_core.contract import Desired, Flags, Identity, Mode, State
 
@@ -25,7 +26,8 @@ RENEW_BELOW = 0.7
 
 def content(look: Look, status: Status, kind: str) -> Desired:
     """The desired state of one kind, but for incarnation and epoch (empty, 1)."""
-    who = Identity(namespace=look.o.namespace, rollout=look.o.name, uid=look.o.uid)
+    revision = "" if kind == OFF else status.revision
+    who = Identity(namespace=look.o.namespace, rollout=look.o.name, uid=look.o.uid, revision=revision)
     if kind == OFF:
         return Desired(incarnation="", epoch=1, flags=Flags(), identity=who)
     spec = look.spec
@@ -43,7 +45,7 @@ def content(look: Look, status: Status, kind: str) -> Desired:
             in_flight=spec.fallback.in_flight,
         ),
         permit_seconds=permit_seconds(spec, kind) if on else None,
-        identity=who.model_copy(update={"revision": status.revision}),
+        identity=who,
         thresholds=thresholds(spec),
         breaker=breaker(spec),
     )
@@ -79,8 +81,8 @@ def assign(look: Look, status: Status, kinds: dict[str, str]) -> Status:
             permit = 0.0
         # What a try confirmed ends with it: in the next the same engine has to fall silent and answer anew.
         kept = old.confirmed if kind in (CANARY, PROMOTED) else ""
-        pods.append(old.model_copy(update={"desired": wanted, "epoch": epoch, "permit_seconds": permit, "confirmed": kept}))
-    return status.model_copy(update={"pods": pods, "epoch": new if used else status.epoch})
+        pods.append(replace(old, desired=wanted, epoch=epoch, permit_seconds=permit, confirmed=kept))
+    return replace(status, pods=tuple(pods), epoch=new if used else status.epoch)
 
 
 def _overtaken(state: State, wanted: Desired, epoch: int) -> bool:
@@ -128,5 +130,17 @@ def puts(look: Look, status: Status) -> Iterable[PutFlags]:
         left = pod.state.permit_remaining_seconds
         due = wanted.permit_seconds is not None and (left is None or left < RENEW_BELOW * wanted.permit_seconds)
         if not done or due:
-            epoch = max(kept.epoch, 1)
-            yield PutFlags(pod=pod.name, desired=wanted.model_copy(update={"incarnation": pod.state.incarnation, "epoch": epoch}))
+            yield PutFlags(pod=pod.name, desired=_addressed(wanted, pod.state.incarnation, max(kept.epoch, 1)))
+
+
+def _addressed(content: Desired, incarnation: str, epoch: int) -> Desired:
+    """The same content for one life of an engine, under an epoch."""
+    return Desired(
+        incarnation=incarnation,
+        epoch=epoch,
+        flags=content.flags,
+        permit_seconds=content.permit_seconds,
+        identity=content.identity,
+        thresholds=content.thresholds,
+        breaker=content.breaker,
+    )

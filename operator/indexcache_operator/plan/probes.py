@@ -4,6 +4,8 @@ By the deficit rule: of the buckets of context length that have probes, the next
 Probes go on after the certificate, more seldom: what was good may drift.
 """
 
+from dataclasses import replace
+
 from indexcache_core.contract import Mode, context_bucket
 
 from indexcache_operator.api.status import Phase
@@ -46,7 +48,7 @@ def choose(c: Context) -> RunProbes | None:
 
 def asked(memory: Memory, now: str) -> Memory:
     """The memory after an asking."""
-    return Memory(**{**vars(memory), "probed_at": now})
+    return replace(memory, probed_at=now)
 
 
 def _answered(c: Context, pod: EnginePod) -> bool:

@@ -27,7 +27,7 @@ def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]
     """The status with what people read, and the memory of when."""
     status, memory = c.status, c.memory
     if not measured:
-        status = status.model_copy(update={"reason": _reason(c), "step_summary": _step(c)})
+        status = replace(status, reason=_reason(c), step_summary=_step(c))
         return status, memory
     verdicts = tuple((a.guardrail.name, a.verdict.value) for a in c.evidence.answers)
     moved = (status.phase, status.step and status.step.index, status.revision) != (
@@ -41,28 +41,27 @@ def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]
     if not (moved or due or (turned and status.phase is not Phase.PROMOTED)):
         step = status.step
         if step is not None and before.step is not None:
-            step = step.model_copy(update={"requests_seen": before.step.requests_seen, "requests_needed": before.step.requests_needed})
+            step = replace(step, requests_seen=before.step.requests_seen, requests_needed=before.step.requests_needed)
         live = ("evidence", "recall", "verdict", "reason", "step_summary", "requests_seen", "quality")
-        status = status.model_copy(update={"step": step, **{name: getattr(before, name) for name in live}})
-        return (status if status.phase is not Phase.PROMOTING else status.model_copy(update={"reason": _reason(c)})), memory
+        status = replace(status, step=step, **{name: getattr(before, name) for name in live})
+        return (status if status.phase is not Phase.PROMOTING else replace(status, reason=_reason(c))), memory
     needed = _needed(c)
-    step = status.step and status.step.model_copy(update={"requests_seen": memory.requests_seen, "requests_needed": needed})
-    status = status.model_copy(
-        update={
-            "evidence": evidence_rows(c),
-            "step": step,
-            "requests_seen": memory.requests_seen if not moved else 0,
-            "recall": _recall(c),
-            "verdict": worst([a.verdict for a in c.evidence.answers]).value,
-            "quality": quality_view.stored(status.revision, memory),
-        }
+    step = status.step and replace(status.step, requests_seen=memory.requests_seen, requests_needed=needed)
+    status = replace(
+        status,
+        evidence=evidence_rows(c),
+        step=step,
+        requests_seen=memory.requests_seen if not moved else 0,
+        recall=_recall(c),
+        verdict=worst([a.verdict for a in c.evidence.answers]).value,
+        quality=quality_view.stored(status.revision, memory),
     )
     shown = replace(c, status=status)
-    status = status.model_copy(update={"reason": _reason(shown), "step_summary": _step(shown)})
+    status = replace(status, reason=_reason(shown), step_summary=_step(shown))
     return status, replace(memory, published_at=clock.stamp(c.look.now), published=verdicts)
 
 
-def evidence_rows(c: Context) -> list[EvidenceStatus]:
+def evidence_rows(c: Context) -> tuple[EvidenceStatus, ...]:
     """One row a certificate, of the indexers only the weakest: sixty rows are no status."""
     rows = []
     for answer in c.evidence.answers:
@@ -70,7 +69,7 @@ def evidence_rows(c: Context) -> list[EvidenceStatus]:
         if answer.guardrail.name == "recallPerIndexer" and kept:
             kept = [min(kept, key=lambda item: (_rank(item[1]), -item[1].log_e, item[1].lower_bound or 0.0))]
         rows += [_row(c, answer, key, judgement) for key, judgement in kept]
-    return rows
+    return tuple(rows)
 
 
 def _rank(judgement: Judgement) -> int:
@@ -83,7 +82,7 @@ def _row(c: Context, answer: Answer, key: TestKey, j: Judgement) -> EvidenceStat
         guardrail=answer.guardrail.name,
         contexts=context_label(key.context, k) if key.context is not None and k else "",
         indexer=key.site,
-        verdict=j.verdict.value,
+        verdict=j.verdict,
         mean=None if j.mean is None else round(j.mean, 4),
         lower_bound=None if j.lower_bound is None else round(j.lower_bound, 4),
         threshold=answer.guardrail.threshold,
@@ -150,10 +149,10 @@ def traffic(c: Context) -> tuple[TrafficStatus, Memory]:
     if status.route is None or route is None or now.desired != c.look.o.status.traffic.desired:
         return now, memory
     if c.seen.reached is Reached.YES and now.verified_generation != route.generation:
-        return now.model_copy(update={"observed": now.desired, "verified_generation": route.generation}), memory
+        return replace(now, observed=now.desired, verified_generation=route.generation), memory
     begins = now.verified_generation is not None or not memory.contradicted_at
     due = begins or c.look.since(memory.contradicted_at) >= CONTRADICTED
     if c.seen.reached is Reached.NO and due:
         memory = replace(memory, contradicted_at=clock.stamp(c.look.now))
-        return now.model_copy(update={"observed": c.seen.percent, "verified_generation": None}), memory
+        return replace(now, observed=c.seen.percent, verified_generation=None), memory
     return now, memory

@@ -1,5 +1,7 @@
 """Shadowing: evidence before exposure. All pods measure; all users are served all Full."""
 
+from dataclasses import replace
+
 from indexcache_operator.api.status import Phase, Status, StepStatus
 from indexcache_operator.plan import clock, flags
 from indexcache_operator.plan.context import Context, enter, fall_back
@@ -15,8 +17,8 @@ def decide(c: Context) -> Status:
     if certified and enough and not spec.paused:
         adopted = adopt_route(look, status)
         if look.routed and adopted.route is None:
-            return status.model_copy(update={"message": "Waiting: the route doesn't name the baseline's Service any more"})
-        return enter(look, adopted, Phase.CANARY, "Exposing step by step, on evidence", step=first_step(c))
+            return replace(status, message="Waiting: the route doesn't name the baseline's Service any more")
+        return replace(enter(look, adopted, Phase.CANARY, "Exposing step by step, on evidence"), step=first_step(c))
     if not spec.paused and look.since(status.phase_started_at) >= clock.seconds(shadow.timeout):
         if not c.memory.data_at:
             return fall_back(look, status, "NoEvidence", f"nothing was measured in shadow within {shadow.timeout}; nobody was exposed")

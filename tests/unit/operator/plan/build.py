@@ -8,6 +8,7 @@ from indexcache_core.contract import Mode, Site, State
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram, of
+from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import FallbackStatus, Phase, PodStatus, RouteStatus, Status
 from indexcache_operator.model import EnginePod, Observation, Route
@@ -59,13 +60,13 @@ def route(*backends: dict[str, Any], **changes: Any) -> Route:
 
 
 WITH_CANARY = route(FOREIGN, BASELINE, CANARY)
-KEPT = RouteStatus(name="users", rule="generate", original_backends=list(ORIGINAL))
+KEPT = RouteStatus(name="users", rule="generate", original_backends=ORIGINAL)
 
 
 def status(phase: Phase = Phase.CANARY, **changes: Any) -> Status:
     """The status of a rollout whose revision is the spec's."""
     began = {"phase_started_at": at(-10), "revision_started_at": at(-100)}
-    return Status.model_validate({"phase": phase, "revision": REVISION, **began, **changes})
+    return stored.read({"phase": phase, "revision": REVISION, **began, **changes})
 
 
 def intent(
@@ -115,6 +116,11 @@ def context(
         evidence or Evidence(),
         seen or nothing,
     )
+
+
+def but(c: Context, **changes: Any) -> Context:
+    """The same with another status."""
+    return replace(c, status=replace(c.status, **changes))
 
 
 def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Look:

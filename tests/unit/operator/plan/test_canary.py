@@ -1,5 +1,6 @@
 """The canary's steps: how far exposure goes, when a step is over, and when the try is."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.unit.operator.plan.build import (
     KEPT,
     WITH_CANARY,
     at,
+    but,
     context,
     engine,
     evidence,
@@ -52,7 +54,7 @@ def exposing(
     """The first step with its one pod exposed and its weight in the route, but for what a test says."""
     pods = pods or (pod("a", **MOVED), pod("b"), pod("c"))
     kept = status(
-        canary_pods=["a"],
+        canary_pods=("a",),
         route=KEPT if routed else None,
         step=step or StepStatus(index=0, weight=20, started_at=at(-60), reached_at=at(-30)),
         traffic=traffic or TrafficStatus(desired=20),
@@ -80,7 +82,7 @@ def test_the_last_step_leads_to_the_promotion() -> None:
     last = StepStatus(index=1, weight=50, started_at=at(-60), reached_at=at(-30))
     pods = [pod("a", **MOVED), pod("b", **MOVED), pod("c")]
     c = exposing(*pods, step=last, traffic=TrafficStatus(desired=50))
-    c = c.but(canary_pods=["a", "b"])
+    c = but(c, canary_pods=("a", "b"))
     told_both = told({"a": CANARY, "b": CANARY}, *pods, status=c.status, route=WITH_CANARY)
     memory = Memory(key="try", silent=A | {("b", "life")})
     after = canary.decide(
@@ -175,7 +177,7 @@ def test_a_changed_weight_of_the_step_under_way_is_followed() -> None:
 
 @pytest.mark.parametrize("step", [None, StepStatus(index=2, weight=50, started_at=at(-1))])
 def test_a_step_that_the_spec_no_longer_has_ends_the_try(step: StepStatus | None) -> None:
-    after = canary.decide(exposing().but(step=step))
+    after = canary.decide(but(exposing(), step=step))
     assert after.fallback is not None
     assert (after.phase, after.fallback.cause) == (Phase.FALLING_BACK, "Superseded")
     assert "spec.strategy.steps" in after.fallback.message
@@ -199,7 +201,7 @@ def test_out_of_time_it_falls_back(change: dict[str, Any], words: str) -> None:
     assert after.fallback is not None
     assert after.fallback.cause == "ProgressDeadlineExceeded"
     assert words in after.fallback.message
-    early = change["step"].model_copy(update={"started_at": at(-119.9)})
+    early = replace(change["step"], started_at=at(-119.9))
     assert canary.decide(exposing(verdict=HOLDING, **{**change, "step": early})).phase is Phase.CANARY
     paused = spec(paused=True)
     assert canary.decide(exposing(verdict=HOLDING, spec=paused, **change)).phase is Phase.CANARY
@@ -214,7 +216,7 @@ def test_what_stands_in_the_way_is_named() -> None:
         traffic=TrafficStatus(),
     )
     after = canary.decide(c)
-    assert after.canary_pods == ["a", "b"]
+    assert after.canary_pods == ("a", "b")
     assert after.message == (
         "Step 2 of 2, 50 %: 2 of 2 pods chosen, "
         "waiting until no user's request comes to a, b any more; 0 % for now"

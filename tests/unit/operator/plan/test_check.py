@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode, Site
+from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.api.status import EvidenceStatus, Phase, QualityStatus, Rejected, Status, StepStatus
 from indexcache_operator.model import EnginePod, Observation, Probe, ProbeSet, Route
 from indexcache_operator.plan import check, plan
@@ -217,7 +218,7 @@ REJECTED = Rejected(revision=REVISION, reason="Killed", at=at(-9))
 
 @pytest.mark.parametrize(("retried", "again"), [("", REVISION), (REVISION, f"{REVISION}/2")])
 def test_a_rejected_revision_names_what_tries_it_again(retried: str, again: str) -> None:
-    kept = status(Phase.CHECKING, rejected=[REJECTED.model_copy(update={"retried": retried})])
+    kept = status(Phase.CHECKING, rejected=(replace(REJECTED, retried=retried),))
     (reason,) = reasons(status=kept, annotations={"indexcache.dev/kill": REVISION})
     for word in (REVISION, at(-9), "(Killed)", f'indexcache.dev/retry: "{again}"'):
         assert word in reason
@@ -431,24 +432,24 @@ def test_a_spec_that_can_not_be_read(problem: str | None, words: str) -> None:
 FRESH: dict[str, Any] = {
     "fallback": None,
     "quality": None,
-    "evidence": [],
+    "evidence": (),
     "step": None,
-    "canary_pods": [],
+    "canary_pods": (),
     "paused_at": "",
 }
 USED: dict[str, Any] = {
     "fallback": intent(of_revision="old"),
     "quality": QualityStatus(revision="old"),
-    "evidence": [EvidenceStatus(guardrail="recall", verdict="Holding", alpha=0.1)],
+    "evidence": (EvidenceStatus(guardrail="recall", verdict=Verdict.HOLDING, alpha=0.1),),
     "step": StepStatus(index=1, weight=50, started_at=at(-1)),
-    "canary_pods": ["a"],
+    "canary_pods": ("a",),
     "paused_at": at(-1),
 }
 
 
 def test_a_new_revision_begins_from_no_evidence() -> None:
     other = Rejected(revision="other", reason="x", at="")
-    before = status(Phase.FELL_BACK, **USED, revision="old", rejected=[other, REJECTED], epoch=7)
+    before = status(Phase.FELL_BACK, **USED, revision="old", rejected=(other, REJECTED), epoch=7)
     after = check.adopt(look(status=before), before)
     assert after == status(
         Phase.CHECKING,
@@ -456,11 +457,11 @@ def test_a_new_revision_begins_from_no_evidence() -> None:
         message=after.message,
         phase_started_at=at(0),
         revision_started_at=at(0),
-        rejected=[other, REJECTED],
+        rejected=(other, REJECTED),
         epoch=7,
     )
     retried = look(status=before, annotations={"indexcache.dev/retry": REVISION})
-    assert check.adopt(retried, before).rejected == [other]
+    assert check.adopt(retried, before).rejected == (other,)
 
 
 @pytest.mark.parametrize(
@@ -470,7 +471,7 @@ def test_a_new_revision_begins_from_no_evidence() -> None:
         (status(Phase.PENDING), at(0)),
         (status(Phase.PENDING, revision=""), at(0)),
         (status(Phase.CHECKING), at(-100)),
-        (status(Phase.CHECKING, rejected=[REJECTED]), at(-100)),
+        (status(Phase.CHECKING, rejected=(REJECTED,)), at(-100)),
     ],
 )
 def test_what_is_checked_is_the_specs_revision(kept: Status, began: str) -> None:
@@ -479,9 +480,9 @@ def test_what_is_checked_is_the_specs_revision(kept: Status, began: str) -> None
 
 
 def test_a_retry_begins_the_rejected_revision_anew() -> None:
-    kept = status(Phase.FAILED, rejected=[REJECTED])
+    kept = status(Phase.FAILED, rejected=(REJECTED,))
     after = decided(status=kept, annotations={"indexcache.dev/retry": REVISION})
-    assert (after.phase, after.rejected, after.revision_started_at) == (Phase.CHECKING, [], at(0))
+    assert (after.phase, after.rejected, after.revision_started_at) == (Phase.CHECKING, (), at(0))
     assert decided(status=kept).phase is Phase.FAILED
 
 

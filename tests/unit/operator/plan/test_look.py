@@ -76,7 +76,7 @@ def test_reuse_may_run_where_an_engine_says_so_or_is_silent_within_its_permit(
 
 def test_a_pod_that_nothing_is_kept_of_was_told_nothing() -> None:
     kept = PodStatus(name="a", epoch=7)
-    assert pod_status(status(pods=[PodStatus(name="b"), kept]), "a") == kept
+    assert pod_status(status(pods=(PodStatus(name="b"), kept)), "a") == kept
     assert pod_status(status(), "a") == PodStatus(name="a")
 
 

@@ -129,7 +129,7 @@ def test_a_pod_with_half_of_an_even_share_is_never_silent_in_twenty_thousand_req
     world.deploy()
     pods = list(world.pods.values())
     pods[0].baseline = False
-    status, memory = Status(phase=Phase.CANARY, canary_pods=[POD]), Memory(key="")
+    status, memory = Status(phase=Phase.CANARY, canary_pods=(POD,)), Memory(key="")
     for _ in range(4000):
         for _ in range(5):
             pods[0 if world.random.random() < 0.5 / 3 else world.random.choice([1, 2])].admitted_baseline += 1
@@ -162,7 +162,7 @@ def looked(
 def observed(*looks: Look, memory: Memory | None = None, **kept: Any) -> Memory:
     found = memory or Memory(key="try")
     for each in looks:
-        found = silence.observe(each, status(**{"canary_pods": ["a"], **kept}), found)
+        found = silence.observe(each, status(**{"canary_pods": ("a",), **kept}), found)
     return found
 
 
@@ -238,7 +238,7 @@ def test_behind_the_baselines_service_and_outside_the_canary_nothing_is_known() 
     back = observed(looked(counted(0), counted(NEEDED), 10, baseline_label=True), memory=known)
     assert not back.silent
     assert not back.leaving
-    assert not observed(looked(counted(0), counted(NEEDED), 10), memory=known, canary_pods=[]).silent
+    assert not observed(looked(counted(0), counted(NEEDED), 10), memory=known, canary_pods=()).silent
 
 
 def test_each_pod_of_the_canary_is_looked_at() -> None:
@@ -246,12 +246,14 @@ def test_each_pod_of_the_canary_is_looked_at() -> None:
     pods = (pod("c"), pod("d", None, baseline_label=False), pod("e", baseline_label=False, canary_label=True))
     first = looked(counted(0), counted(0))
     seen = Look(replace(first.o, pods=(*pods, *first.o.pods)))
-    assert list(observed(seen, canary_pods=["c", "d", "e", "a"]).leaving) == [LIFE]
+    assert list(observed(seen, canary_pods=("c", "d", "e", "a")).leaving) == [LIFE]
 
 
 def test_after_a_restart_a_pod_that_is_wanted_to_reuse_was_silent() -> None:
     wanted = [PodStatus(name="a", desired="on-canary-1")]
     assert observed(looked(counted(0), counted(0)), pods=wanted).silent == {LIFE}
-    assert not observed(looked(counted(0), counted(0)), pods=[PodStatus(name="a", desired="shadow-1")]).silent
+    assert not observed(
+        looked(counted(0), counted(0)), pods=(PodStatus(name="a", desired="shadow-1"),)
+    ).silent
     begun = observed(looked(counted(0), counted(0)))
     assert not observed(looked(counted(0), counted(0), 1), memory=begun, pods=wanted).silent

@@ -16,6 +16,7 @@ from indexcache_core.contract import Mode, Requests, Series, Site, State
 from indexcache_core.histogram import Histogram, of
 from indexcache_core.pattern import shared_sites
 from indexcache_operator import model
+from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import EnginePod, Observation, Plan, Probe, ProbeResult, ProbeSet, Route
@@ -276,7 +277,7 @@ class World:
     def write(self, status: Status) -> None:
         if status != self.status:
             self.writes += 1
-            self.status = Status.model_validate(status.model_dump(mode="json"))
+            self.status = stored.read(stored.dump(status))
 
     def deploy(self) -> None:
         assert self.spec is not None
