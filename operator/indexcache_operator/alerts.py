@@ -71,8 +71,7 @@ class Receiver:
         raise last
 
     async def _store(self, rollout: Rollout, text: str) -> None:
-        since = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        intent = FallbackStatus(cause=CAUSE, message=text, since=since, revision=rollout.status.revision)
+        intent = FallbackStatus(cause=CAUSE, message=text, since=datetime.now(UTC), revision=rollout.status.revision)
         status = replace(rollout.status, fallback=intent)
         path = names.rollouts_path(rollout.namespace, rollout.name, "status")
         await self.kube.replace(path, {**rollout.raw, "status": dump(status)})

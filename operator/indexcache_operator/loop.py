@@ -102,7 +102,7 @@ class RolloutLoop:
         self.memory = made.memory
         await self._performer.perform(look, made)
         self._account(look, made, time.monotonic() - began)
-        return made.next_look_seconds
+        return made.next_look.total_seconds()
 
     async def _sleep(self, seconds: float) -> None:
         try:

@@ -5,7 +5,7 @@ crash at any point.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from indexcache_core.contract import Desired, State
@@ -45,7 +45,7 @@ class Route:
     accepted_generation: int | None = None
     """Highest generation that every parent reports as Accepted with ResolvedRefs."""
     problem: str | None = None
-    request_timeout_seconds: float | None = None
+    request_timeout: timedelta | None = None
     """After which a request ends, by the rule or its gateways' defaults. None: no bound is known."""
 
 
@@ -211,6 +211,7 @@ class Plan:
 
     status: Status
     actions: tuple[Action, ...] = ()
-    next_look_seconds: float = 5.0
+    next_look: timedelta = timedelta(seconds=5)
+    """How soon to look again."""
     memory: Any = field(default=None, repr=False)
     """Live evidence, handed to the next plan; losing it loses sensitivity for a moment, never correctness."""

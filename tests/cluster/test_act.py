@@ -1,6 +1,7 @@
 """Acting on a real API server: applied once, drift seen, foreign things left alone, writers fenced."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -191,7 +192,7 @@ def _patch(found: Route, *backends: dict[str, Any], rule: str = "generate") -> P
 
 async def test_a_route_is_changed_in_one_rule_alone(world: World) -> None:
     found = await _route(world)
-    assert (found.rule_index, found.request_timeout_seconds, found.accepted_generation) == (1, 90.0, None)
+    assert (found.rule_index, found.request_timeout, found.accepted_generation) == (1, timedelta(seconds=90), None)
     weighted = [{**found.backends[0], "weight": 75}, {**found.backends[0], "name": "r-canary", "weight": 25}]
     await route.patch(world.kube, world.namespace, "chat", _patch(found, *weighted))
     after = (await world.look()).observation.route

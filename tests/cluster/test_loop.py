@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -62,7 +63,7 @@ class Scene:
             self.seen.append(observation)
             self.fresh.set()
             status, actions = decide(observation)
-            return Plan(status=status, actions=tuple(actions), next_look_seconds=wait, memory=(memory or 0) + 1)
+            return Plan(status=status, actions=tuple(actions), next_look=timedelta(seconds=wait), memory=(memory or 0) + 1)
 
         observer = Observer(kube=self.kube, session=self.session, runtime=Runtime(image="runtime:1"), hub=Hub(self.session, None))
         return RolloutLoop(
@@ -123,7 +124,7 @@ async def test_holds_applies_persists_and_then_rests(scene: Scene) -> None:
 
 async def test_an_intent_written_in_between_is_never_erased(scene: Scene) -> None:
     """Between the look and the write the webhook stores an intent: the write is refused, and the next look sees it."""
-    intent = {"cause": "AlertFiring", "since": "t", "revision": "rev1"}
+    intent = {"cause": "AlertFiring", "since": "2026-01-01T00:00:00.000Z", "revision": "rev1"}
 
     async def webhook() -> None:
         raw = await scene.kube.get(scene.path())

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 MAX_LENGTH = 4096
 MAX_ITEMS = 1024
 
-_KEPT = ("type", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
+_KEPT = ("type", "format", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
 
 Schema = dict[str, Any]
 

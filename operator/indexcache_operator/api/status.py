@@ -8,12 +8,15 @@ type is an error of the type checker. api/stored.py turns them into an object of
 """
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from indexcache_core.evidence.verdict import Verdict
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from indexcache_operator.api.times import MaybeTime, Seconds, Time
 
 Backend = dict[str, Any]  # Any: a backend is the user's own, and may have any field that its gateway knows
 ConditionStatus = Literal["True", "False", "Unknown"]
@@ -52,7 +55,7 @@ class Condition(_Stored):
     status: ConditionStatus
     reason: str
     message: str = ""
-    last_transition_time: str = ""
+    last_transition_time: MaybeTime = None
     observed_generation: int = 0
 
 
@@ -62,8 +65,8 @@ class StepStatus(_Stored):
 
     index: int
     weight: int
-    started_at: str
-    reached_at: str | None = None
+    started_at: Time
+    reached_at: MaybeTime = None
     """When the engines' own counters showed the weight."""
     requests_seen: int = 0
     requests_needed: int | None = None
@@ -103,7 +106,7 @@ class PodStatus(_Stored):
     """Of the flags last wanted of it."""
     desired: str = "off"
     """Those flags by name: their mode, the kind of permit and a hash."""
-    permit_seconds: float = 0.0
+    permit: Annotated[Seconds, Field(alias="permitSeconds")] = timedelta()
     """The longest that reuse may go on there by itself; 0 once the engine was seen at the baseline under `epoch`."""
     confirmed: str = ""
     """The incarnation whose exposure was confirmed: in mode on, and a probe answered where there are probes."""
@@ -143,7 +146,7 @@ class FallbackStatus(_Stored):
 
     cause: str
     message: str = ""
-    since: str
+    since: Time
     revision: str
 
 
@@ -154,7 +157,7 @@ class Rejected(_Stored):
     revision: str
     reason: str
     message: str = ""
-    at: str
+    at: Time
     retried: str = ""
     """The value of `indexcache.dev/retry` when it was rejected: used up."""
 
@@ -167,7 +170,7 @@ class HistoryEntry(_Stored):
     pattern: str
     outcome: Outcome
     reason: str
-    at: str
+    at: Time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,12 +181,12 @@ class Status(_Stored):
     phase: Phase = Phase.PENDING
     message: str = ""
     revision: str = ""
-    phase_started_at: str = ""
-    revision_started_at: str = ""
+    phase_started_at: MaybeTime = None
+    revision_started_at: MaybeTime = None
     """When this try of the revision began: evidence counts from here."""
     requests_seen: int = 0
     """Users' requests seen in this phase, or this step of it."""
-    paused_at: str = ""
+    paused_at: MaybeTime = None
     """Since when a deadline stands still."""
     epoch: int = 0
     """The last epoch given to engines: persisted before it is used."""

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from indexcache_core.evidence.traffic import Reached
 
+from indexcache_operator.api import times
 from indexcache_operator.api.status import Phase, Status, StepStatus
-from indexcache_operator.plan import clock, exposure, flags
+from indexcache_operator.plan import exposure, flags
 from indexcache_operator.plan.context import Context, enter, fall_back, weighted
 from indexcache_operator.plan.exposure import Targets
 
@@ -28,17 +29,16 @@ def decide(c: Context) -> Status:
     status = replace(status, traffic=weighted(status.traffic, justified))
     step = replace(step, weight=weight, reached_at=step.reached_at if justified == weight else None)
     if step.reached_at is None and justified == weight and _reached(c, status):
-        step = replace(step, reached_at=clock.stamp(look.now))
+        step = replace(step, reached_at=look.now)
     status = replace(status, step=step, message=_message(c, status, step, justified, count))
     if spec.paused:
         return status
     if _over(c, step):
         return _next(c, status, step)
-    if look.since(step.started_at) >= clock.seconds(spec.strategy.progress_deadline):
+    if look.since(step.started_at) >= spec.strategy.progress_deadline:
         missing = "the weight was never seen in the engines' counters" if step.reached_at is None else "guardrails not certified"
-        return fall_back(
-            look, status, "ProgressDeadlineExceeded", f"step {step.index + 1}: {missing} within {spec.strategy.progress_deadline}"
-        )
+        within = times.text(spec.strategy.progress_deadline)
+        return fall_back(look, status, "ProgressDeadlineExceeded", f"step {step.index + 1}: {missing} within {within}")
     return status
 
 
@@ -50,9 +50,8 @@ def _reached(c: Context, status: Status) -> bool:
 
 
 def _over(c: Context, step: StepStatus) -> bool:
-    lasted = step.reached_at is not None and c.look.since(step.reached_at) >= clock.seconds(
-        c.look.spec.strategy.steps[step.index].min_duration
-    )
+    least = c.look.spec.strategy.steps[step.index].min_duration
+    lasted = step.reached_at is not None and c.look.since(step.reached_at) >= least
     return lasted and c.evidence.certified()
 
 
@@ -61,7 +60,7 @@ def _next(c: Context, status: Status, step: StepStatus) -> Status:
     if step.index + 1 == len(steps):
         promoting = enter(c.look, status, Phase.PROMOTING, "All steps certified; turning reuse on everywhere")
         return replace(promoting, step=None)
-    following = StepStatus(index=step.index + 1, weight=steps[step.index + 1].weight, started_at=clock.stamp(c.look.now))
+    following = StepStatus(index=step.index + 1, weight=steps[step.index + 1].weight, started_at=c.look.now)
     return replace(status, step=following, requests_seen=0)
 
 

@@ -11,7 +11,6 @@ from indexcache_operator.api.status import (
     Status,
     TrafficStatus,
 )
-from indexcache_operator.plan import clock
 from indexcache_operator.plan.evidence_view import Evidence
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
@@ -36,15 +35,14 @@ class Context:
 
 def enter(look: Look, status: Status, phase: Phase, message: str) -> Status:
     """The status at the beginning of a phase."""
-    now = clock.stamp(look.now)
-    return replace(status, phase=phase, phase_started_at=now, requests_seen=0, message=message)
+    return replace(status, phase=phase, phase_started_at=look.now, requests_seen=0, message=message)
 
 
 def fall_back(look: Look, status: Status, cause: str, message: str) -> Status:
     """The status with the intent to fall back. An intent that is there already stays: the first cause counts."""
     intent = status.fallback
     if intent is None or intent.revision != status.revision:
-        intent = FallbackStatus(cause=cause, message=message, since=clock.stamp(look.now), revision=status.revision)
+        intent = FallbackStatus(cause=cause, message=message, since=look.now, revision=status.revision)
     if status.phase is Phase.FALLING_BACK:
         return replace(status, fallback=intent)
     message = f"{intent.cause}: {intent.message}" if intent.message else intent.cause
@@ -63,7 +61,7 @@ def weighted(traffic: TrafficStatus, percent: int) -> TrafficStatus:
 def remember(look: Look, status: Status, outcome: Outcome, reason: str) -> tuple[HistoryEntry, ...]:
     """The history with how this try ended."""
     pattern = look.o.spec.index_cache.pattern if look.o.spec and look.wanted_revision == status.revision else ""
-    entry = HistoryEntry(revision=status.revision, pattern=pattern, outcome=outcome, reason=reason, at=clock.stamp(look.now))
+    entry = HistoryEntry(revision=status.revision, pattern=pattern, outcome=outcome, reason=reason, at=look.now)
     return (*status.history, entry)[-HISTORY:]
 
 
@@ -73,7 +71,7 @@ def reject(look: Look, status: Status, intent: FallbackStatus) -> tuple[Rejected
         revision=status.revision,
         reason=intent.cause,
         message=intent.message,
-        at=clock.stamp(look.now),
+        at=look.now,
         retried=look.o.annotations.get(RETRY, ""),
     )
     return (*(r for r in status.rejected if r.revision != status.revision), entry)

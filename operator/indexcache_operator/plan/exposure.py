@@ -6,12 +6,13 @@ found out before a weight is given. At no time is a Service without a ready pod 
 """
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from indexcache_core.contract import Mode
 
 from indexcache_operator.api.status import Backend, RouteStatus, Status
 from indexcache_operator.model import EnginePod, PatchRoute, SetLabels
-from indexcache_operator.plan import clock, flags, route_math
+from indexcache_operator.plan import flags, route_math
 from indexcache_operator.plan.look import Look, pod_status, route_has_canary
 from indexcache_operator.plan.memory import Memory
 
@@ -70,7 +71,7 @@ def hear(look: Look, status: Status, memory: Memory) -> Memory:
         permits = {life: ends for life, ends in permits.items() if life[0] != pod.name}
         left = pod.state.permit_remaining_seconds
         if left is not None and pod.state.mode is Mode.ON and flags.settled(look, status, pod):
-            permits[pod.name, pod.state.incarnation] = clock.later(clock.stamp(look.now), left)
+            permits[pod.name, pod.state.incarnation] = look.now + timedelta(seconds=left)
     return replace(memory, permits=permits)
 
 
@@ -78,7 +79,7 @@ def last_word(look: Look, status: Status, memory: Memory, pod: EnginePod) -> boo
     """Whether an engine that can't be asked, as happens to a busy one, is taken to do what it last said: while its permit lasts, as it
     can't go on for longer. Weights would swing otherwise."""
     ends = memory.permits.get((pod.name, pod_status(status, pod.name).confirmed))
-    return ends is not None and clock.parse(ends) > look.now
+    return ends is not None and ends > look.now
 
 
 def confirmed(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:

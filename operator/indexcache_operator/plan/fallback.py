@@ -9,6 +9,7 @@ after the time that the status holds for it, and it counts as being at the basel
 """
 
 from dataclasses import replace
+from datetime import timedelta
 
 from indexcache_core.evidence.traffic import Reached
 
@@ -26,7 +27,7 @@ def kills(look: Look, status: Status, kinds: dict[str, str]) -> list[Kill]:
     intent = status.fallback
     # Read again by triggers.py, should the operator crash before the intent is in the status.
     why = f"{intent.cause}: revision {intent.revision}: {intent.message}"[:512] if intent else "reuse isn't wanted here"
-    since = look.since(intent.since) if intent else 0.0
+    since = look.since(intent.since) if intent else timedelta()
     return [
         Kill(pod=p.name, reason=why)
         for p in look.o.pods
@@ -44,7 +45,7 @@ def at_baseline(look: Look, status: Status) -> list[str]:
             if not (flags.kind_of(kept) == OFF and flags.settled(look, status, pod)):
                 out.append(pod.name)
         elif may_be_on(pod, kept, look.since(since)):
-            out.append(f"{pod.name} (unreachable; its permit of {kept.permit_seconds:g} s is lapsing)")
+            out.append(f"{pod.name} (unreachable; its permit of {kept.permit.total_seconds():g} s is lapsing)")
     return out
 
 

@@ -8,13 +8,13 @@ same again. New epochs are newer than any that the status or any engine knows, a
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 
 from indexcache_core.contract import Desired, Flags, Identity, Mode, State
 
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import PodStatus, Status
 from indexcache_operator.model import EnginePod, PutFlags
-from indexcache_operator.plan import clock
 from indexcache_operator.plan.guardrails import breaker, thresholds
 from indexcache_operator.plan.look import OFF, Look, pod_status
 
@@ -44,17 +44,17 @@ def content(look: Look, status: Status, kind: str) -> Desired:
             sample_rows=cache.sample_rows,
             in_flight=spec.fallback.in_flight,
         ),
-        permit_seconds=permit_seconds(spec, kind) if on else None,
+        permit_seconds=permit(spec, kind).total_seconds() if on else None,
         identity=who,
         thresholds=thresholds(spec),
         breaker=breaker(spec),
     )
 
 
-def permit_seconds(spec: Spec, kind: str) -> float:
+def permit(spec: Spec, kind: str) -> timedelta:
     """How long reuse of this kind goes on without a renewal."""
-    permit = spec.fallback.permit
-    return clock.seconds(permit.promoted if kind == PROMOTED else permit.canary)
+    given = spec.fallback.permit
+    return given.promoted if kind == PROMOTED else given.canary
 
 
 def name(desired: Desired, kind: str) -> str:
@@ -76,12 +76,12 @@ def assign(look: Look, status: Status, kinds: dict[str, str]) -> Status:
         epoch = old.epoch
         if wanted != old.desired or (pod.state is not None and _overtaken(pod.state, content(look, status, kind), epoch)):
             epoch, used = new, True
-        permit = permit_seconds(look.spec, kind) if kind in (CANARY, PROMOTED) else old.permit_seconds
+        lasts = permit(look.spec, kind) if kind in (CANARY, PROMOTED) else old.permit
         if kind not in (CANARY, PROMOTED) and pod.state is not None and pod.state.mode is not Mode.ON and pod.state.epoch >= epoch:
-            permit = 0.0
+            lasts = timedelta()
         # What a try confirmed ends with it: in the next the same engine has to fall silent and answer anew.
         kept = old.confirmed if kind in (CANARY, PROMOTED) else ""
-        pods.append(replace(old, desired=wanted, epoch=epoch, permit_seconds=permit, confirmed=kept))
+        pods.append(replace(old, desired=wanted, epoch=epoch, permit=lasts, confirmed=kept))
     return replace(status, pods=tuple(pods), epoch=new if used else status.epoch)
 
 

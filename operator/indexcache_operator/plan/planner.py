@@ -10,7 +10,6 @@ from dataclasses import replace
 from indexcache_operator.api.status import Phase, PodStatus, Status
 from indexcache_operator.model import Action, EnsureWorkload, Event, Observation, PersistStatus, Plan
 from indexcache_operator.plan import (
-    clock,
     conditions,
     contexts,
     deletion,
@@ -78,11 +77,11 @@ def _assemble(c: Context, before: Status, targets: Targets, kinds: dict[str, str
     memory = c.memory
     if asked is not None:
         actions.append(asked)
-        memory = probes.asked(memory, clock.stamp(look.now))
+        memory = probes.asked(memory, look.now)
     actions += _events(before, status)
     if look.o.deleting:
         actions += deletion.actions(c)
-    return Plan(status=status, actions=tuple(actions), next_look_seconds=TABLE[status.phase].look_seconds, memory=memory)
+    return Plan(status=status, actions=tuple(actions), next_look=TABLE[status.phase].look_again, memory=memory)
 
 
 def _kinds(look: Look, status: Status, targets: Targets) -> dict[str, str]:
@@ -107,7 +106,7 @@ def _told(look: Look, status: Status) -> tuple[PodStatus, ...]:
 def _relied_on(status: Status) -> tuple[object, ...]:
     """What later looks rely on: persisted before the actions that follow from it."""
     step = (status.step.index, status.step.started_at, status.step.reached_at) if status.step else None
-    pods = tuple((p.name, p.desired, p.epoch, p.confirmed, p.permit_seconds) for p in status.pods)
+    pods = tuple((p.name, p.desired, p.epoch, p.confirmed, p.permit) for p in status.pods)
     return (
         status.phase,
         status.revision,
@@ -128,13 +127,13 @@ def _pause(look: Look, status: Status) -> Status:
     """Deadlines stand still while the spec says paused."""
     paused = look.o.spec is not None and look.o.spec.paused and status.phase in (Phase.SHADOWING, Phase.CANARY)
     if paused and not status.paused_at:
-        return replace(status, paused_at=clock.stamp(look.now))
+        return replace(status, paused_at=look.now)
     if paused or not status.paused_at:
         return status
     by = look.since(status.paused_at)
-    step = status.step and replace(status.step, started_at=clock.later(status.step.started_at, by))
-    began = clock.later(status.phase_started_at, by) if status.phase_started_at else ""
-    return replace(status, paused_at="", phase_started_at=began, step=step)
+    step = status.step and replace(status.step, started_at=status.step.started_at + by)
+    began = status.phase_started_at and status.phase_started_at + by
+    return replace(status, paused_at=None, phase_started_at=began, step=step)
 
 
 def _count(look: Look, status: Status, memory: Memory) -> Memory:

@@ -5,6 +5,7 @@ Probes go on after the certificate, more seldom: what was good may drift.
 """
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from indexcache_core.contract import Mode, context_bucket
 
@@ -18,8 +19,8 @@ from indexcache_operator.plan.quality_view import site_k
 
 A_LOOK = 2
 """Probes asked at once."""
-EVERY, EVERY_WHEN_CERTIFIED = 1.0, 20.0
-"""Seconds between two askings."""
+EVERY, EVERY_WHEN_CERTIFIED = timedelta(seconds=1), timedelta(seconds=20)
+"""Between two askings."""
 
 
 def choose(c: Context) -> RunProbes | None:
@@ -46,7 +47,7 @@ def choose(c: Context) -> RunProbes | None:
     return RunProbes(revision=status.revision, baseline_pod=baseline.name, canary_pod=canary.name, probes=probes)
 
 
-def asked(memory: Memory, now: str) -> Memory:
+def asked(memory: Memory, now: datetime) -> Memory:
     """The memory after an asking."""
     return replace(memory, probed_at=now)
 

@@ -1,24 +1,26 @@
-"""What people read: evidence, printer columns, live figures. Written when something happened, and while something runs every EVERY seconds.
+"""What people read: evidence, printer columns, live figures. Written when something happened, and while something runs after each EVERY.
 
 A steady state yields the same status look after look, so that nothing is written.
 """
 
 import math
 from dataclasses import replace
+from datetime import timedelta
 
 from indexcache_core.contract import context_label
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Judgement, Verdict, worst
 
 from indexcache_operator.api.status import EvidenceStatus, Phase, Status, TrafficStatus
-from indexcache_operator.plan import clock, quality_view
+from indexcache_operator.plan import quality_view
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.evidence_view import Answer
 from indexcache_operator.plan.memory import Memory, TestKey
 from indexcache_operator.plan.quality_view import site_k
 
-EVERY = {Phase.SHADOWING: 10.0, Phase.CANARY: 10.0, Phase.PROMOTING: 10.0, Phase.PROMOTED: 600.0}
-CONTRADICTED = 10.0
+EVERY = timedelta(seconds=10)
+EVERY_WHEN_PROMOTED = timedelta(minutes=10)
+CONTRADICTED = timedelta(seconds=10)
 MOST_E = 1e12
 """What is shown of wealth beyond all need."""
 
@@ -36,8 +38,8 @@ def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]
         before.revision,
     )
     turned = verdicts != memory.published
-    every = EVERY.get(status.phase, 10.0)
-    due = not memory.published_at or c.look.since(memory.published_at) >= every
+    every = EVERY_WHEN_PROMOTED if status.phase is Phase.PROMOTED else EVERY
+    due = memory.published_at is None or c.look.since(memory.published_at) >= every
     if not (moved or due or (turned and status.phase is not Phase.PROMOTED)):
         step = status.step
         if step is not None and before.step is not None:
@@ -58,7 +60,7 @@ def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]
     )
     shown = replace(c, status=status)
     status = replace(status, reason=_reason(shown), step_summary=_step(shown))
-    return status, replace(memory, published_at=clock.stamp(c.look.now), published=verdicts)
+    return status, replace(memory, published_at=c.look.now, published=verdicts)
 
 
 def evidence_rows(c: Context) -> tuple[EvidenceStatus, ...]:
@@ -142,7 +144,7 @@ def _reason(c: Context) -> str:
 def traffic(c: Context) -> tuple[TrafficStatus, Memory]:
     """The traffic with what the counters show; the verified generation stays once it was seen.
 
-    What contradicts the weight is written when it begins, and then every CONTRADICTED seconds: it comes with every few requests.
+    What contradicts the weight is written when it begins, and then after each CONTRADICTED: it comes with every few requests.
     """
     status, route, memory = c.status, c.look.o.route, c.memory
     now = status.traffic
@@ -150,9 +152,9 @@ def traffic(c: Context) -> tuple[TrafficStatus, Memory]:
         return now, memory
     if c.seen.reached is Reached.YES and now.verified_generation != route.generation:
         return replace(now, observed=now.desired, verified_generation=route.generation), memory
-    begins = now.verified_generation is not None or not memory.contradicted_at
+    begins = now.verified_generation is not None or memory.contradicted_at is None
     due = begins or c.look.since(memory.contradicted_at) >= CONTRADICTED
     if c.seen.reached is Reached.NO and due:
-        memory = replace(memory, contradicted_at=clock.stamp(c.look.now))
+        memory = replace(memory, contradicted_at=c.look.now)
         return replace(now, observed=c.seen.percent, verified_generation=None), memory
     return now, memory

@@ -1,6 +1,7 @@
 """When a status is written."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.act.status import QUIET_SECONDS, StatusWriter
 from indexcache_operator.api.status import EvidenceStatus, FallbackStatus, Phase, Status, StepStatus
 
-STATUS = Status(phase=Phase.CANARY, epoch=3, step=StepStatus(index=0, weight=5, started_at="t"))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+STATUS = Status(phase=Phase.CANARY, epoch=3, step=StepStatus(index=0, weight=5, started_at=NOW))
 EVIDENCE = EvidenceStatus(guardrail="recall", verdict=Verdict.HOLDING, threshold=0.3, alpha=0.01)
 
 
@@ -36,7 +38,7 @@ QUIET = [
 LOUD = [
     {"phase": Phase.FALLING_BACK},
     {"epoch": 4},
-    {"fallback": FallbackStatus(cause="c", since="t", revision="r")},
+    {"fallback": FallbackStatus(cause="c", since=NOW, revision="r")},
     {"canary_pods": ("p",)},
     {"step": None},
     {"traffic": replace(STATUS.traffic, desired=5)},

@@ -1,12 +1,13 @@
 """A status survives being written and read, whatever the CRD lets it hold, and however old it is."""
 
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from indexcache_operator.api import stored
+from indexcache_operator.api import stored, times
 from indexcache_operator.api.schema import Schema, structural
 from indexcache_operator.api.status import Phase, PodStatus, Status, StepStatus
 from pydantic import ValidationError
@@ -19,11 +20,15 @@ PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
 }
 
+TIMES = st.integers(0, 10**14).map(lambda ms: times.stamp(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)))
+
 
 def held(schema: Schema) -> st.SearchStrategy[Any]:
     """All that a node of the CRD's schema can hold."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    if schema.get("format") == "date-time":
+        return TIMES
     if schema["type"] == "array":
         return st.lists(held(schema["items"]), max_size=3)
     if schema["type"] != "object":
@@ -69,8 +74,9 @@ def test_what_an_older_status_lacks_has_its_default_and_what_it_had_is_left_out(
 
 
 def test_a_part_that_lacks_a_field_has_the_default_of_that_field() -> None:
-    found = {"pods": [{"name": "a", "gone": 1}], "step": {"index": 1, "weight": 5, "startedAt": "t"}}
-    assert stored.read(found) == Status(pods=(PodStatus(name="a"),), step=StepStatus(index=1, weight=5, started_at="t"))
+    found = {"pods": [{"name": "a", "gone": 1}], "step": {"index": 1, "weight": 5, "startedAt": "2026-01-01T00:00:00.000Z"}}
+    step = StepStatus(index=1, weight=5, started_at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert stored.read(found) == Status(pods=(PodStatus(name="a"),), step=step)
 
 
 def test_what_is_absent_is_not_written() -> None:

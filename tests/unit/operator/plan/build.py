@@ -12,7 +12,7 @@ from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import FallbackStatus, Phase, PodStatus, RouteStatus, Status
 from indexcache_operator.model import EnginePod, Observation, Route
-from indexcache_operator.plan import clock, flags, guardrails, revision
+from indexcache_operator.plan import flags, guardrails, revision
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.evidence_view import Answer, Evidence
 from indexcache_operator.plan.look import Look
@@ -31,9 +31,9 @@ SITES = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))
 QUALITY = {"quality": {"probes": {"configMap": "p"}}}
 
 
-def at(seconds: float) -> str:
+def at(seconds: float) -> datetime:
     """A time in the status, so many seconds after now."""
-    return clock.stamp(NOW + timedelta(seconds=seconds))
+    return NOW + timedelta(seconds=seconds)
 
 
 def engine(mode: Mode = Mode.OFF, **changes: Any) -> State:

@@ -1,6 +1,7 @@
 """The canary's steps: how far exposure goes, when a step is over, and when the try is."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -126,7 +127,7 @@ def test_a_step_lasts_as_long_as_it_is_told(reached: float, over: bool) -> None:
     assert (after.step.index == 1) is over
 
 
-def reached_at(c: Context) -> str | None:
+def reached_at(c: Context) -> datetime | None:
     after = canary.decide(c)
     assert after.step is not None
     return after.step.reached_at
@@ -192,7 +193,7 @@ def test_a_step_that_the_spec_no_longer_has_ends_the_try(step: StepStatus | None
         ),
         (
             {"step": StepStatus(index=0, weight=20, started_at=at(-120), reached_at=at(-1))},
-            "step 1: guardrails not certified within 120s",
+            "step 1: guardrails not certified within 2m",
         ),
     ],
 )

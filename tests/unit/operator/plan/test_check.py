@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -92,7 +93,7 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Observation], Observation], str
     ("one replica behind a route", {"engine": ENGINE | {"replicas": 1}}, lambda o: o, "spec.engine.replicas"),
     ("no route", {}, route(found=False, problem="HTTPRoute users not found"), "spec.traffic.httpRoute"),
     ("rule without the baseline", {}, route(backends=({"name": "other"},)), "chat-baseline"),
-    ("short timeout", {}, route(request_timeout_seconds=15.0), "timeouts.request"),
+    ("short timeout", {}, route(request_timeout=timedelta(seconds=15)), "timeouts.request"),
     (
         "no probes",
         QUALITY,
@@ -220,7 +221,7 @@ REJECTED = Rejected(revision=REVISION, reason="Killed", at=at(-9))
 def test_a_rejected_revision_names_what_tries_it_again(retried: str, again: str) -> None:
     kept = status(Phase.CHECKING, rejected=(replace(REJECTED, retried=retried),))
     (reason,) = reasons(status=kept, annotations={"indexcache.dev/kill": REVISION})
-    for word in (REVISION, at(-9), "(Killed)", f'indexcache.dev/retry: "{again}"'):
+    for word in (REVISION, "2025-12-31T23:59:51.000Z", "(Killed)", f'indexcache.dev/retry: "{again}"'):
         assert word in reason
 
 
@@ -295,8 +296,8 @@ ONE = ProbeSet(probes=(Probe(prompt="x", continuation="y", context_tokens=99),))
         ({"route": Route(found=False)}, "users or its rule generate not found"),
         ({"route": Route(found=False, problem="no such route")}, "spec.traffic.httpRoute: no such route"),
         ({"route": seen_route({"name": "x"})}, "names no Service chat-baseline"),
-        ({"route": seen_route(request_timeout_seconds=29.9)}, "ends requests after 29.9 s"),
-        ({"route": seen_route(request_timeout_seconds=30.0)}, None),
+        ({"route": seen_route(request_timeout=timedelta(seconds=29.9))}, "ends requests after 29.9 s"),
+        ({"route": seen_route(request_timeout=timedelta(seconds=30))}, None),
         ({"route": seen_route(problem="not accepted")}, "spec.traffic.httpRoute: not accepted"),
         (
             {"route": seen_route({**BASELINE, "weight": 999_999}, {"name": "o", "weight": 17})},
@@ -448,7 +449,7 @@ USED: dict[str, Any] = {
 
 
 def test_a_new_revision_begins_from_no_evidence() -> None:
-    other = Rejected(revision="other", reason="x", at="")
+    other = Rejected(revision="other", reason="x", at=at(-60))
     before = status(Phase.FELL_BACK, **USED, revision="old", rejected=(other, REJECTED), epoch=7)
     after = check.adopt(look(status=before), before)
     assert after == status(
@@ -474,7 +475,7 @@ def test_a_new_revision_begins_from_no_evidence() -> None:
         (status(Phase.CHECKING, rejected=(REJECTED,)), at(-100)),
     ],
 )
-def test_what_is_checked_is_the_specs_revision(kept: Status, began: str) -> None:
+def test_what_is_checked_is_the_specs_revision(kept: Status, began: datetime) -> None:
     after = decided(status=kept, workload_current=False)
     assert (after.revision, after.revision_started_at) == (REVISION, began)
 

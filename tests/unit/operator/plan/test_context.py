@@ -87,7 +87,7 @@ def test_how_a_try_ended_is_remembered_with_its_pattern_if_that_is_known() -> No
 
 def test_the_history_keeps_the_last() -> None:
     old = [
-        HistoryEntry(revision=str(i), pattern="", outcome="FellBack", reason="x", at="")
+        HistoryEntry(revision=str(i), pattern="", outcome="FellBack", reason="x", at=at(-60))
         for i in range(contexts.HISTORY)
     ]
     kept = remember(look(), status(history=old), "Promoted", "Certified")
@@ -95,7 +95,7 @@ def test_the_history_keeps_the_last() -> None:
 
 
 def test_a_revision_is_rejected_once_and_its_retry_is_used_up() -> None:
-    others = [Rejected(revision="x", reason="r", at=""), Rejected(revision=REVISION, reason="before", at="")]
+    others = [Rejected(revision=name, reason="before", at=at(-60)) for name in ("x", REVISION)]
     seen = look(annotations={"indexcache.dev/retry": REVISION})
     assert reject(seen, status(rejected=others), intent()) == (
         others[0],

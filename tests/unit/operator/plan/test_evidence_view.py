@@ -163,7 +163,7 @@ def test_what_is_known_of_an_engine_is_kept_while_its_pod_is_there() -> None:
 )
 def test_only_what_was_measured_for_this_try_counts(state: State | None) -> None:
     memory = observe(state)
-    assert (memory.totals, memory.data_at) == ({}, "")
+    assert (memory.totals, memory.data_at) == ({}, None)
 
 
 def test_protected_indexers_are_part_of_the_try() -> None:

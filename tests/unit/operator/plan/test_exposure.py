@@ -1,6 +1,7 @@
 """Who is exposed, and in which order: pods, labels, route."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -133,7 +134,9 @@ def test_an_engine_that_does_not_do_what_it_was_told_has_no_last_word(change: di
 @pytest.mark.parametrize(
     ("ends", "expected"), [(at(0.5), True), (at(0), False), (at(-1), False), (None, False)]
 )
-def test_a_silent_engine_is_taken_at_its_last_word_while_that_holds(ends: str | None, expected: bool) -> None:
+def test_a_silent_engine_is_taken_at_its_last_word_while_that_holds(
+    ends: datetime | None, expected: bool
+) -> None:
     memory = Memory(key="try", permits={LIFE: ends} if ends else {})
     kept = status(pods=(PodStatus(name="a", confirmed="life"),))
     assert exposure.last_word(look(), kept, memory, pod("a", None)) is expected

@@ -1,6 +1,7 @@
 """FallingBack and FellBack: who is killed, what is waited for, and what comes after."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ from tests.unit.operator.plan.build import (
 )
 
 ON = engine(Mode.ON)
-LAPSING = [PodStatus(name="a", permit_seconds=60)]
+LAPSING = [PodStatus(name="a", permit=timedelta(seconds=60))]
 OTHER = spec(indexCache={"pattern": "FFFS", "minContextTokens": 0})
 RETRY = {"indexcache.dev/retry": REVISION}
 
@@ -197,7 +198,7 @@ def test_without_a_spec_nothing_comes_next() -> None:
 def test_it_rests_until_the_spec_changes_or_a_retry_is_asked_for(
     changes: dict[str, Any], phase: Phase
 ) -> None:
-    kept = status(Phase.FELL_BACK, rejected=(Rejected(revision=REVISION, reason="x", at=""),))
+    kept = status(Phase.FELL_BACK, rejected=(Rejected(revision=REVISION, reason="x", at=at(-60)),))
     after = fallback.rest(context(pod(), status=kept, **changes))
     assert after.phase is phase
     assert (after == kept) is (phase is Phase.FELL_BACK)

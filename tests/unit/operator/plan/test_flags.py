@@ -1,6 +1,7 @@
 """What engines are told, and the epochs that fence it."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -149,7 +150,9 @@ def test_an_engine_that_never_heard_anything_can_be_told_under_any_epoch() -> No
 def test_a_permit_is_held_to_run_until_the_engine_is_seen_at_the_baseline_under_its_epoch(
     state: State | None, kind: str, permit: float
 ) -> None:
-    assert assigned(state, kind, wanting(kind, permit_seconds=33))[0].permit_seconds == permit
+    assert (
+        assigned(state, kind, wanting(kind, permit=timedelta(seconds=33)))[0].permit.total_seconds() == permit
+    )
 
 
 @pytest.mark.parametrize(("kind", "kept"), [(CANARY, "life"), (PROMOTED, "life"), (SHADOW, ""), (OFF, "")])

@@ -1,6 +1,7 @@
 """Whole rollouts in a small world: how each ends, and what must hold on the way."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from indexcache_core.contract import Mode
@@ -178,7 +179,7 @@ def test_kill_by_annotation_outranks_everything() -> None:
 @pytest.mark.parametrize("phase", [Phase.SHADOWING, Phase.CANARY, Phase.PROMOTED])
 def test_an_alert_of_this_revision_falls_back_and_one_of_another_is_cleared(phase: Phase) -> None:
     world = World(recall=good).until(phase)
-    old = FallbackStatus(cause="Alert", message="", since="2026-01-01T00:00:00.000Z", revision="other")
+    old = FallbackStatus(cause="Alert", message="", since=datetime(2026, 1, 1, tzinfo=UTC), revision="other")
     world.write(replace(world.status, fallback=old))
     world.look()
     assert world.status.fallback is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_where_all_is_as_it_should_be_nothing_is_done_and_nothing_written(
 ) -> None:
     found = steady(phase, kind, pod("a"), pod("b"))
     assert found.actions == ()
-    assert found.next_look_seconds == seconds
+    assert found.next_look.total_seconds() == seconds
     assert found.status == steady(phase, kind, pod("a"), pod("b")).status
 
 
@@ -79,7 +80,7 @@ def test_kills_come_first_then_the_status_then_all_that_relies_on_it() -> None:
         pod("a", ON, **MOVED), pod("b"), pod("c", baseline_label=False), status=falling, route=WITH_CANARY
     )
     assert kinds(found) == ["Kill", "PersistStatus", "SetLabels", "PatchRoute", "PutFlags"]
-    assert found.next_look_seconds == 0.25
+    assert found.next_look.total_seconds() == 0.25
     kill, _, labels, patch, put = found.actions
     assert isinstance(kill, model.Kill)
     assert isinstance(labels, model.SetLabels)
@@ -98,7 +99,7 @@ def test_kills_come_first_then_the_status_then_all_that_relies_on_it() -> None:
         (Phase.FELL_BACK, {}, True),
         (
             Phase.FALLING_BACK,
-            {"fallback": intent(), "pods": (PodStatus(name="a", permit_seconds=60),)},
+            {"fallback": intent(), "pods": (PodStatus(name="a", permit=timedelta(seconds=60)),)},
             False,
         ),
     ],
@@ -256,16 +257,18 @@ STEP = StepStatus(index=0, weight=20, started_at=at(-30), reached_at=at(-20))
 @pytest.mark.parametrize(
     ("phase", "asked", "paused_at", "expected"),
     [
-        (Phase.CANARY, PAUSED, "", at(0)),
-        (Phase.SHADOWING, PAUSED, "", at(0)),
-        (Phase.PROMOTED, PAUSED, "", ""),
+        (Phase.CANARY, PAUSED, None, at(0)),
+        (Phase.SHADOWING, PAUSED, None, at(0)),
+        (Phase.PROMOTED, PAUSED, None, None),
         (Phase.CANARY, PAUSED, at(-5), at(-5)),
-        (Phase.CANARY, spec(), at(-5), ""),
-        (Phase.CANARY, spec(), "", ""),
-        (Phase.PROMOTED, PAUSED, at(-5), ""),
+        (Phase.CANARY, spec(), at(-5), None),
+        (Phase.CANARY, spec(), None, None),
+        (Phase.PROMOTED, PAUSED, at(-5), None),
     ],
 )
-def test_when_a_pause_began(phase: Phase, asked: Any, paused_at: str, expected: str) -> None:
+def test_when_a_pause_began(
+    phase: Phase, asked: Any, paused_at: datetime | None, expected: datetime | None
+) -> None:
     kept = status(phase, paused_at=paused_at, step=STEP, canary_pods=("a",))
     assert planned(pod("a"), pod("b"), status=kept, spec=asked).status.paused_at == expected
 
@@ -275,8 +278,8 @@ def test_deadlines_move_by_how_long_it_was_paused() -> None:
     after = planned(pod("a"), pod("b"), status=kept).status
     assert after.step is not None
     assert (after.step.started_at, after.phase_started_at) == (at(-25), at(-5))
-    shadow = status(Phase.SHADOWING, paused_at=at(-5), phase_started_at="")
-    assert planned(pod(), status=shadow).status.phase_started_at == ""
+    shadow = status(Phase.SHADOWING, paused_at=at(-5), phase_started_at=None)
+    assert planned(pod(), status=shadow).status.phase_started_at is None
     assert planned(pod(), status=status(Phase.SHADOWING, paused_at=at(-5))).status.phase_started_at == at(-5)
     before = planned(pod("a"), pod("b"), status=kept, spec=PAUSED).status
     assert before.step is not None
@@ -392,7 +395,7 @@ def test_probes_are_asked_and_that_is_remembered() -> None:
     without = planned(
         pod("a", on), pod("b"), status=status(Phase.CANARY, canary_pods=("a",), step=STEP), spec=asked
     )
-    assert (kinds(without).count("RunProbes"), without.memory.probed_at) == (0, "")
+    assert (kinds(without).count("RunProbes"), without.memory.probed_at) == (0, None)
 
 
 def test_a_pod_on_its_way_out_keeps_what_it_has_unless_all_go_back() -> None:

@@ -1,6 +1,7 @@
 """What people read of a rollout, and when it is written anew."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ SHOWN = (("recall", "Certified"),)
 
 
 def memory(published: float | None = -1, verdicts: Any = SHOWN, **changes: Any) -> Memory:
-    when = "" if published is None else at(published)
+    when = None if published is None else at(published)
     return Memory(key="try", published_at=when, published=verdicts, requests_seen=44, **changes)
 
 
@@ -357,7 +358,11 @@ def test_the_recall_column_is_the_lowest_bound() -> None:
 
 
 def traffic(
-    now: TrafficStatus, reached: Reached, contradicted: str = "", before: int = 20, **changes: Any
+    now: TrafficStatus,
+    reached: Reached,
+    contradicted: datetime | None = None,
+    before: int = 20,
+    **changes: Any,
 ) -> tuple[TrafficStatus, Memory]:
     old = status(traffic=TrafficStatus(desired=before))
     kept = {"route": KEPT, **changes.pop("kept", {})}
@@ -394,14 +399,14 @@ AGAINST = replace(WANTED, observed=3, verified_generation=None)
 @pytest.mark.parametrize(
     ("now", "contradicted", "written"),
     [
-        (WANTED, "", True),
+        (WANTED, None, True),
         (VERIFIED, at(-1), True),
         (WANTED, at(-9.9), False),
         (WANTED, at(-10), True),
     ],
 )
 def test_a_contradiction_is_written_when_it_begins_and_then_every_so_often(
-    now: TrafficStatus, contradicted: str, written: bool
+    now: TrafficStatus, contradicted: datetime | None, written: bool
 ) -> None:
     after, remembered = traffic(now, Reached.NO, contradicted)
     assert after == (AGAINST if written else now)

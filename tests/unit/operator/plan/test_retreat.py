@@ -1,5 +1,6 @@
 """The way back of labels and route, and what each step of it waits for."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_the_canary_is_released_once_no_pod_stands_behind_its_service() -> None:
 
 
 def seen(reached: Reached, requests: int = 0, quiet: float = 0.0, blind: bool = False) -> Seen:
-    return Seen(reached=reached, requests=requests, quiet_seconds=quiet, blind=blind)
+    return Seen(reached=reached, requests=requests, counted_for=timedelta(seconds=quiet), blind=blind)
 
 
 @pytest.mark.parametrize(

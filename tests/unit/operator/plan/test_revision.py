@@ -6,10 +6,10 @@ import pytest
 from indexcache_operator.api.status import Rejected
 from indexcache_operator.plan import revision
 
-from tests.unit.operator.plan.build import spec, status
+from tests.unit.operator.plan.build import at, spec, status
 
 ENGINE = {"image": "engine:1", "model": "/model"}
-REJECTED = Rejected(revision="abc", reason="x", at="", retried="")
+REJECTED = Rejected(revision="abc", reason="x", at=at(-60), retried="")
 
 
 def test_a_revision_is_what_engines_compute_with() -> None:

@@ -169,9 +169,9 @@ def observed(*looks: Look, memory: Memory | None = None, **kept: Any) -> Memory:
 @pytest.mark.parametrize(
     ("others", "seconds", "expected"),
     [
-        (NEEDED, silence.SETTLE_SECONDS, True),
-        (NEEDED - 1, silence.SETTLE_SECONDS, False),
-        (NEEDED, silence.SETTLE_SECONDS - 0.1, False),
+        (NEEDED, 2.0, True),
+        (NEEDED - 1, 2.0, False),
+        (NEEDED, 1.9, False),
     ],
 )
 def test_a_pod_is_silent_after_so_many_requests_to_others_and_so_long(
