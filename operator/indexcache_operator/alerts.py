@@ -14,7 +14,8 @@ from indexcache_operator.api.spec import OnFiring
 from indexcache_operator.api.status import FallbackStatus, Phase
 from indexcache_operator.api.stored import dump
 from indexcache_operator.kube import Conflict, Kube, NotFound
-from indexcache_operator.observe.rollout import Rollout, read
+from indexcache_operator.model import Rollout
+from indexcache_operator.observe.rollout import read
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,9 @@ from indexcache_operator.api import stored
 from indexcache_operator.api.spec import HttpRoute
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.kube import Conflict, Kube, NotFound
-from indexcache_operator.model import PatchRoute, Route, SetLabels
-from indexcache_operator.observe import gateway
+from indexcache_operator.model import PatchRoute, Route, SetLabels, Sighting
 from indexcache_operator.observe.hub import Hub
-from indexcache_operator.observe.look import Look, Observer, Sight
+from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.workload.render import Owner, Runtime
 
 ROLLOUT: dict[str, Any] = {
@@ -45,18 +44,18 @@ class World:
     def path(self, plural: str, name: str, api: str = "api/v1") -> str:
         return names.object_path(api, plural, self.namespace, name)
 
-    async def look(self) -> Look:
+    async def look(self) -> Sighting:
         look = await self.observer.look(self.namespace, "r", self.sight)
         assert look is not None
         return look
 
-    async def ensure(self) -> Look:
+    async def ensure(self) -> Sighting:
         look = await self.look()
         assert look.workload is not None
         await workload.ensure(self.kube, look.workload, self.owner(look), has_token=look.token is not None)
         return await self.look()
 
-    def owner(self, look: Look) -> Owner:
+    def owner(self, look: Sighting) -> Owner:
         return Owner(name="r", namespace=self.namespace, uid=look.rollout.uid)
 
 
@@ -179,7 +178,7 @@ async def _route(world: World) -> Route:
             ],
         },
     }
-    await world.kube.create(names.object_path(gateway.PATH, gateway.PLURAL, world.namespace), body)
+    await world.kube.create(names.object_path(*names.HTTP_ROUTES, world.namespace), body)
     found = (await world.look()).observation.route
     assert found is not None
     return found
@@ -198,7 +197,7 @@ async def test_a_route_is_changed_in_one_rule_alone(world: World) -> None:
     after = (await world.look()).observation.route
     assert after is not None
     assert list(after.backends) == weighted
-    raw = await world.kube.get(world.path(gateway.PLURAL, "chat", gateway.PATH))
+    raw = await world.kube.get(names.object_path(*names.HTTP_ROUTES, world.namespace, "chat"))
     assert raw["spec"]["rules"][0]["backendRefs"][0]["name"] == "x"
     await route.patch(world.kube, world.namespace, "chat", _patch(after, *found.backends))
     restored = (await world.look()).observation.route
@@ -208,7 +207,7 @@ async def test_a_route_is_changed_in_one_rule_alone(world: World) -> None:
 
 async def test_a_route_that_somebody_wrote_since_is_not_changed(world: World) -> None:
     found = await _route(world)
-    await world.kube.patch(world.path(gateway.PLURAL, "chat", gateway.PATH), {"metadata": {"labels": {"by": "other"}}})
+    await world.kube.patch(names.object_path(*names.HTTP_ROUTES, world.namespace, "chat"), {"metadata": {"labels": {"by": "other"}}})
     with pytest.raises(Conflict):
         await route.patch(world.kube, world.namespace, "chat", _patch(found, *found.backends))
 
@@ -229,7 +228,7 @@ async def test_a_changed_route_is_found_by_the_status(world: World) -> None:
     kept = stored.read({"route": {"name": "chat", "rule": "generate", "originalBackends": []}})
     await StatusWriter().write(world.kube, look.rollout.raw, kept)
     look = await world.look()
-    assert gateway.where(look.rollout) == HttpRoute(name="chat", rule="generate")
+    assert look.route == HttpRoute(name="chat", rule="generate")
     assert look.observation.route is not None
     assert look.observation.route.found
 

@@ -30,6 +30,7 @@ from indexcache_operator.model import (
 )
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.look import Observer
+from indexcache_operator.plan.memory import Memory
 from indexcache_operator.workload.render import Runtime
 
 ROLLOUT: dict[str, Any] = {
@@ -59,11 +60,11 @@ class Scene:
         return (await self.kube.get(self.path())).get("status") or {}
 
     def loop(self, decide: Decide, wait: float = IDLE) -> RolloutLoop:
-        def planner(observation: Observation, memory: Any) -> Plan:
+        def planner(observation: Observation, memory: Memory | None) -> Plan[Memory]:
             self.seen.append(observation)
             self.fresh.set()
             status, actions = decide(observation)
-            return Plan(status=status, actions=tuple(actions), next_look=timedelta(seconds=wait), memory=(memory or 0) + 1)
+            return Plan(status=status, actions=tuple(actions), next_look=timedelta(seconds=wait), memory=memory or Memory(key=""))
 
         observer = Observer(kube=self.kube, session=self.session, runtime=Runtime(image="runtime:1"), hub=Hub(self.session, None))
         return RolloutLoop(

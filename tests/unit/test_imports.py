@@ -69,9 +69,20 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "the plan looks by itself": (
         appended(f"{OPERATOR}/plan/revision.py", "from indexcache_operator.observe import hub"),
-        "observe and plan, which don't know each other BROKEN",
+        "observe, plan and act, which share but the model BROKEN",
     ),
-    "observing acts": (appended(f"{OPERATOR}/observe/hub.py", "from indexcache_operator.act import labels"), "then observe and plan"),
+    "observing acts": (
+        appended(f"{OPERATOR}/observe/hub.py", "from indexcache_operator.act import labels"),
+        "which share but the model BROKEN",
+    ),
+    "acting looks": (
+        appended(f"{OPERATOR}/act/route.py", "from indexcache_operator.observe import gateway"),
+        "which share but the model BROKEN",
+    ),
+    "observing sends probes": (
+        appended(f"{OPERATOR}/observe/hub.py", "from indexcache_operator.probing import completions"),
+        "neither observing nor planning does it BROKEN",
+    ),
     "core reads files": (
         appended("core/indexcache_core/pattern.py", "import os.path"),
         "Core does no input or output and has no clock BROKEN",

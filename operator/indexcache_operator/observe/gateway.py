@@ -5,17 +5,10 @@ A route's status is no proof of what its data plane does (a gateway cut off from
 """
 
 from datetime import timedelta
-from typing import Any
 
 from indexcache_operator.api import times
 from indexcache_operator.api.spec import HttpRoute
-from indexcache_operator.model import Route
-from indexcache_operator.observe.rollout import Rollout
-
-Object = dict[str, Any]
-
-PATH = "apis/gateway.networking.k8s.io/v1"
-PLURAL = "httproutes"
+from indexcache_operator.model import Object, Rollout, Route
 
 DEFAULT_TIMEOUTS = {"gateway.envoyproxy.io/gatewayclass-controller": timedelta(seconds=15)}
 """After which a gateway ends a request where the rule says nothing, by its controller. Of others no bound is known."""

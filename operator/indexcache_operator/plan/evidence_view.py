@@ -62,11 +62,11 @@ class Evidence:
         return all(a.verdict is Verdict.CERTIFIED for a in self.acting if not (without_quality and a.guardrail.name == "quality"))
 
 
-def begin(look: Look, memory: object) -> Memory:
+def begin(look: Look, memory: Memory | None) -> Memory:
     """The memory of this try, or an empty one."""
     status = look.o.status
     key = f"{status.revision}@{status.revision_started_at}/{question(look.o.spec) if look.o.spec else ''}"
-    return memory if isinstance(memory, Memory) and memory.key == key else Memory(key=key)
+    return memory if memory is not None and memory.key == key else Memory(key=key)
 
 
 def observe(look: Look, memory: Memory) -> Memory:

@@ -33,7 +33,7 @@ from indexcache_operator.plan.transitions import TABLE
 WITHOUT_WORKLOAD = frozenset({Phase.PENDING, Phase.FAILED, Phase.FALLING_BACK})
 
 
-def plan(observation: Observation, memory: object = None) -> Plan:
+def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]:
     """What follows from an observation. `memory` is the last plan's, or None after a start."""
     look = Look(observation)
     before = observation.status
@@ -63,7 +63,7 @@ def plan(observation: Observation, memory: object = None) -> Plan:
     return _assemble(c, before, targets, kinds)
 
 
-def _assemble(c: Context, before: Status, targets: Targets, kinds: dict[str, str]) -> Plan:
+def _assemble(c: Context, before: Status, targets: Targets, kinds: dict[str, str]) -> Plan[Memory]:
     look, status = c.look, c.status
     actions: list[Action] = list(fallback.kills(look, status, kinds))
     if _relied_on(status) != _relied_on(before):

@@ -91,7 +91,7 @@ def test_a_memory_belongs_to_one_try_under_one_question() -> None:
     ]
     assert [evidence_view.begin(other, known).requests_seen for other in others] == [0] * 4
     assert len({evidence_view.begin(seen, None).key for seen in [look(), *others]}) == 5
-    assert evidence_view.begin(look(), "something else") == fresh
+    assert evidence_view.begin(look(), Memory(key="something else")) == fresh
     assert evidence_view.begin(look(spec=None), None).key == f"{REVISION}@{at(-100)}/"
 
 

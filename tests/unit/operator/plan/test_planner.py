@@ -36,17 +36,17 @@ ON = engine(Mode.ON, epoch=3)
 MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 
 
-def planned(*pods: EnginePod, memory: object = None, **changes: Any) -> Plan:
+def planned(*pods: EnginePod, memory: Memory | None = None, **changes: Any) -> Plan[Memory]:
     return plan(observation(*pods, **changes), memory)
 
 
-def kinds(found: Plan) -> list[str]:
+def kinds(found: Plan[Memory]) -> list[str]:
     return [type(a).__name__ for a in found.actions]
 
 
 def steady(
     phase: Phase, kind: str | None, *pods: EnginePod, kept: dict[str, Any] | None = None, **changes: Any
-) -> Plan:
+) -> Plan[Memory]:
     """The second plan of a rollout in which everything is as it should be: the first wrote its status."""
     names = [p.name for p in pods]
     values = {"evidence": (), **(kept or {})}
@@ -297,11 +297,11 @@ def counted(reuse: int, baseline: int, incarnation: str = "life") -> State:
 def seen_requests(phase: Phase, *looks: Sequence[State | None], kept: int = 0) -> int:
     """Requests seen in a phase, over these looks at its engines."""
     step = STEP if phase is Phase.CANARY else None
-    memory: Any = None
+    memory: Memory | None = None
     for states in looks:
         pods = [pod(name, state) for name, state in zip("abc", states, strict=False)]
         memory = planned(*pods, memory=memory, status=status(phase, step=step, requests_seen=kept)).memory
-    assert isinstance(memory, Memory)
+    assert memory is not None
     return memory.requests_seen
 
 

@@ -78,11 +78,11 @@ def test_the_past_of_an_engine_that_answers_late_is_no_traffic() -> None:
 
 
 def test_a_request_to_a_silent_pod_takes_the_silence_back() -> None:
-    world = World(recall=good).until(Phase.CANARY).wait(lambda w: w.memory and w.memory.silent)
+    world = World(recall=good).until(Phase.CANARY).wait(lambda w: bool(w.silent))
     assert not world.pods[POD].canary
     world.pods[POD].admitted_baseline += 1
     world.look()
-    assert not world.memory.silent
+    assert not world.silent
     world.look()
     assert world.modes() == {Mode.SHADOW}
     world.until(Phase.PROMOTED)
@@ -105,10 +105,10 @@ def test_a_pod_that_was_silent_in_an_earlier_try_is_not_therefore_silent_in_the_
 
 
 def test_a_new_operator_knows_which_pod_was_silent() -> None:
-    world = World(recall=good).until(Phase.CANARY).wait(lambda w: w.memory and w.memory.silent)
+    world = World(recall=good).until(Phase.CANARY).wait(lambda w: bool(w.silent))
     world.memory = None
     world.look()
-    assert {life[0] for life in world.memory.silent} == {POD}
+    assert {life[0] for life in world.silent} == {POD}
 
 
 def test_the_chance_of_a_false_silence_is_bounded_over_all_time() -> None:

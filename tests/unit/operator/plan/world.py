@@ -21,6 +21,7 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import EnginePod, Observation, Plan, Probe, ProbeResult, ProbeSet, Route
 from indexcache_operator.plan import plan
+from indexcache_operator.plan.memory import Life, Memory
 from indexcache_runtime.switch import Refusal, Switch
 
 K, CONTEXT = 16, 3
@@ -108,7 +109,7 @@ class World:
         self.endpoints: dict[str, frozenset[str]] = {}
         """Pods by Service, as the proxies have them."""
         self.cut_off = False
-        self.memory: Any = None
+        self.memory: Memory | None = None
         self.probe_results: tuple[ProbeResult, ...] = ()
         self.probes: ProbeSet | None = None
         self.crash_at: int | None = None
@@ -228,7 +229,7 @@ class World:
         for label in waiting:
             self.serve(pod, label)
 
-    def act(self, action: model.Action, wanted: Plan) -> None:
+    def act(self, action: model.Action, wanted: Plan[Memory]) -> None:
         if self.crash_at is not None:
             if self.crash_at == 0:
                 self.crash_at = None
@@ -342,6 +343,10 @@ class World:
                 return self
             self.look()
         raise AssertionError(f"after {looks} looks: {self.status.phase}: {self.status.message} {self.status.reason}; {self.phases}")
+
+    @property
+    def silent(self) -> frozenset[Life]:
+        return self.memory.silent if self.memory else frozenset()
 
     @property
     def reuse_admitted(self) -> int:

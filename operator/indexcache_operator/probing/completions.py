@@ -23,8 +23,7 @@ from typing import Any
 import aiohttp
 from indexcache_core.contract import probe_request_id
 
-from indexcache_operator.model import Probe
-from indexcache_operator.observe.probes import MAX_CONTINUATION
+from indexcache_operator.model import MAX_CONTINUATION, Probe
 
 TIMEOUT_SECONDS = 300.0
 """A long prefill behind users' requests."""
