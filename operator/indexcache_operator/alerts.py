@@ -5,16 +5,17 @@ The intent is all that is written; the rollout's own loop, woken, does the rest.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from indexcache_operator import metrics, names
-from indexcache_operator.act.status import dump
 from indexcache_operator.api.spec import OnFiring
 from indexcache_operator.api.status import FallbackStatus, Phase
+from indexcache_operator.api.stored import dump
 from indexcache_operator.kube import Conflict, Kube, NotFound
-from indexcache_operator.observe.rollout import Rollout, read
+from indexcache_operator.model import Rollout
+from indexcache_operator.observe.rollout import read
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +72,8 @@ class Receiver:
         raise last
 
     async def _store(self, rollout: Rollout, text: str) -> None:
-        since = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        intent = FallbackStatus(cause=CAUSE, message=text, since=since, revision=rollout.status.revision)
-        status = rollout.status.model_copy(update={"fallback": intent})
+        intent = FallbackStatus(cause=CAUSE, message=text, since=datetime.now(UTC), revision=rollout.status.revision)
+        status = replace(rollout.status, fallback=intent)
         path = names.rollouts_path(rollout.namespace, rollout.name, "status")
         await self.kube.replace(path, {**rollout.raw, "status": dump(status)})
         metrics.FALLBACKS.labels(rollout.namespace, rollout.name, CAUSE).inc()

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 
@@ -21,14 +20,15 @@ from indexcache_operator.act.workload import ForeignObject
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.engines import EngineError
 from indexcache_operator.kube import Conflict, Kube, KubeError
-from indexcache_operator.model import Event, Observation, Plan
-from indexcache_operator.observe.look import Look, Observer, Sight
-from indexcache_operator.observe.prober import Prober
+from indexcache_operator.model import Event, Observation, Plan, Sighting
+from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.observe.rollout import UnreadableStatus
+from indexcache_operator.plan.memory import Memory
+from indexcache_operator.probing.prober import Prober
 
 logger = logging.getLogger(__name__)
 
-Planner = Callable[[Observation, Any], Plan]
+Planner = Callable[[Observation, Memory | None], Plan[Memory]]
 """What decides: pure, of an observation and of what it remembered at the last."""
 
 RETRY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -48,7 +48,7 @@ class RolloutLoop:
     namespace: str
     name: str
     uid: str
-    memory: Any = None
+    memory: Memory | None = None
     last_success: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -92,17 +92,17 @@ class RolloutLoop:
     async def _turn(self) -> float | None:
         """One look, plan, act. Seconds until the next, None if there is nothing left to look at."""
         began = time.monotonic()
-        look = await self.observer.look(self.namespace, self.name, self._sight, self._prober.take())
-        if look is None or look.rollout.uid != self.uid:
+        sighting = await self.observer.look(self.namespace, self.name, self._sight, self._prober.take())
+        if sighting is None or sighting.rollout.uid != self.uid:
             return None
-        if not look.rollout.held and not look.rollout.deleting:
-            await finalizer.hold(self.kube, look.rollout.raw)
+        if not sighting.rollout.held and not sighting.rollout.deleting:
+            await finalizer.hold(self.kube, sighting.rollout.raw)
             return 0.0
-        made = self.planner(look.observation, self.memory)
+        made = self.planner(sighting.observation, self.memory)
         self.memory = made.memory
-        await self._performer.perform(look, made)
-        self._account(look, made, time.monotonic() - began)
-        return made.next_look_seconds
+        await self._performer.perform(sighting, made)
+        self._account(sighting, made, time.monotonic() - began)
+        return made.next_look.total_seconds()
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -135,7 +135,7 @@ class RolloutLoop:
         except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.warning("%s: event not written: %s", self._who, error)
 
-    def _account(self, look: Look, made: Plan, seconds: float) -> None:
+    def _account(self, sighting: Sighting, made: Plan[Memory], seconds: float) -> None:
         self.last_success = time.monotonic()
         self._reported = None
         metrics.LOOKS.labels("done").inc()
@@ -145,7 +145,7 @@ class RolloutLoop:
         for phase in Phase:
             metrics.PHASE.labels(self.namespace, self.name, phase.value).set(float(phase is status.phase))
         metrics.WEIGHT.labels(self.namespace, self.name).set(status.traffic.desired)
-        before = look.rollout.status.fallback
+        before = sighting.rollout.status.fallback
         if status.fallback is not None and (before is None or before.since != status.fallback.since):
             metrics.FALLBACKS.labels(self.namespace, self.name, status.fallback.cause).inc()
 

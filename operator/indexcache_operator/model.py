@@ -1,17 +1,23 @@
-"""What the operator sees and what it does: the only things that pass between observe/, plan/ and act/.
+"""All that passes between observe/, plan/ and act/: what was seen, what is to be done, and what doing it needs.
 
-`plan(observation, memory) -> Plan` is pure. An Observation is one look at everything; an Action is idempotent and safe to do again after a
-crash at any point.
+`plan(observation, memory) -> Plan` is pure. An Observation is one look at everything; an Action is idempotent and
+safe to do again after a crash at any point. A Sighting carries, beside the observation, what no decision may rest on
+and acting can't do without.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
 
 from indexcache_core.contract import Desired, State
 
-from indexcache_operator.api.spec import Spec
-from indexcache_operator.api.status import Status
+from indexcache_operator.api.spec import HttpRoute, Spec
+from indexcache_operator.api.status import Backend, Status
+from indexcache_operator.objects import Object
+from indexcache_operator.workload.render import Workload
+
+MAX_CONTINUATION = 8
+"""Tokens of a probe's continuation: each is a request of its own to both engines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +45,13 @@ class Route:
 
     found: bool
     rule_index: int | None = None
-    backends: tuple[dict[str, Any], ...] = ()
+    backends: tuple[Backend, ...] = ()
     generation: int = 0
     resource_version: str = ""
     accepted_generation: int | None = None
     """Highest generation that every parent reports as Accepted with ResolvedRefs."""
     problem: str | None = None
-    request_timeout_seconds: float | None = None
+    request_timeout: timedelta | None = None
     """After which a request ends, by the rule or its gateways' defaults. None: no bound is known."""
 
 
@@ -102,8 +108,45 @@ class Observation:
     probes: ProbeSet | None = None
     probe_results: tuple[ProbeResult, ...] = ()
     """New since the last look."""
-    model_config: dict[str, Any] | None = None
+    model_config: Object | None = None
     """The model's config.json, where it can be read before a pod exists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """One IndexCacheRollout, as it was read."""
+
+    raw: Object
+    """Its resourceVersion is what a write of the status is checked against."""
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    annotations: dict[str, str]
+    deleting: bool
+    held: bool
+    """Whether our finalizer is on it."""
+    spec: Spec | None
+    spec_problem: str | None
+    status: Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """One look at a rollout: the observation, and what acting on it needs beside."""
+
+    observation: Observation
+    rollout: Rollout
+    route: HttpRoute | None
+    """The rule whose backends are changed, and its route: as the status says, else the spec."""
+    workload: Workload | None
+    """What the spec wants; None if it can't be read."""
+    token: str | None = field(repr=False)
+    """Of the engines' control ports; None while there is none."""
+    api_key: str | None = field(repr=False)
+    """What the engines ask of users, if anything."""
+    addresses: dict[str, str]
+    """Of pods, by name."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------------------------
@@ -151,7 +194,7 @@ class PatchRoute:
 
     rule_index: int
     rule: str
-    backends: tuple[dict[str, Any], ...]
+    backends: tuple[Backend, ...]
     resource_version: str
 
 
@@ -205,12 +248,17 @@ Action = (
 )
 
 
+Remembered_co = TypeVar("Remembered_co", covariant=True)
+"""The type of what the planner remembers, which it alone reads."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Generic[Remembered_co]):
     """What follows from an observation."""
 
     status: Status
     actions: tuple[Action, ...] = ()
-    next_look_seconds: float = 5.0
-    memory: Any = field(default=None, repr=False)
+    next_look: timedelta = timedelta(seconds=5)
+    """How soon to look again."""
+    memory: Remembered_co = field(repr=False)
     """Live evidence, handed to the next plan; losing it loses sensitivity for a moment, never correctness."""

@@ -17,6 +17,9 @@ TEMPLATE_LABEL = f"{GROUP}/template"
 APPLIED_ANNOTATION = f"{GROUP}/applied"
 """Hash of all that was last applied, on the Deployment."""
 
+HTTP_ROUTES = ("apis/gateway.networking.k8s.io/v1", "httproutes")
+"""Where the API server has HTTPRoutes: the path of their API, and their plural."""
+
 ENGINE_CONTAINER = "engine"
 INIT_CONTAINER = "indexcache-runtime"
 PLUGIN_VOLUME = "indexcache-runtime"

@@ -20,9 +20,9 @@ from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.api.spec import DeletionPolicy
 from indexcache_operator.kube import Conflict, Kube, NotFound
 from indexcache_operator.loop import EXPECTED, Planner
-from indexcache_operator.model import EnsureWorkload, ReleaseWorkload, RemoveFinalizer
-from indexcache_operator.observe.look import Look, Observer, Sight
-from indexcache_operator.observe.prober import Prober
+from indexcache_operator.model import EnsureWorkload, ReleaseWorkload, RemoveFinalizer, Sighting
+from indexcache_operator.observe.look import Observer, Sight
+from indexcache_operator.probing.prober import Prober
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +58,10 @@ class Releaser:
         sight, memory = Sight(), None
         while time.monotonic() < deadline:
             try:
-                look = await self.observer.look(namespace, name, sight)
-                if look is None or not look.rollout.held:
+                sighting = await self.observer.look(namespace, name, sight)
+                if sighting is None or not sighting.rollout.held:
                     return True
-                leaving = _leaving(look)
+                leaving = _leaving(sighting)
                 made = self.planner(leaving.observation, memory)
                 memory = made.memory
                 actions = tuple(a for a in made.actions if not isinstance(a, ReleaseWorkload | EnsureWorkload))
@@ -86,13 +86,13 @@ class Releaser:
             return
 
 
-def _leaving(look: Look) -> Look:
+def _leaving(sighting: Sighting) -> Sighting:
     """The same, as if the rollout were being deleted and its engines kept."""
-    observation = replace(look.observation, deleting=True)
+    observation = replace(sighting.observation, deleting=True)
     if observation.spec is not None:
         kept = observation.spec.model_copy(update={"deletion_policy": DeletionPolicy.RETAIN})
         observation = replace(observation, spec=kept)
-    return replace(look, observation=observation)
+    return replace(sighting, observation=observation)
 
 
 async def stop_operator(kube: Kube, namespace: str, deployment: str, seconds: float) -> None:

@@ -7,19 +7,19 @@ them; the API server fills defaults from the top down, so an object's default is
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
 MAX_LENGTH = 4096
 MAX_ITEMS = 1024
 
-_KEPT = ("type", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
+_KEPT = ("type", "format", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
 
 Schema = dict[str, Any]
 
 
-def structural(model: type[BaseModel]) -> Schema:
-    """The structural schema of a model, by its aliases. TypeError for what Kubernetes' dialect can't express."""
-    whole = model.model_json_schema(by_alias=True, mode="validation")
+def structural(model: type[Any]) -> Schema:
+    """The structural schema of a type, by its aliases. TypeError for what Kubernetes' dialect can't express."""
+    whole = TypeAdapter(model).json_schema(by_alias=True, mode="validation")
     return _convert(whole, whole.get("$defs", {}), "")
 
 

@@ -1,6 +1,7 @@
 """Acting on a real API server: applied once, drift seen, foreign things left alone, writers fenced."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -9,13 +10,13 @@ from indexcache_operator import names
 from indexcache_operator.act import finalizer, labels, route, workload
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.act.workload import ForeignObject
+from indexcache_operator.api import stored
 from indexcache_operator.api.spec import HttpRoute
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.kube import Conflict, Kube, NotFound
-from indexcache_operator.model import PatchRoute, Route, SetLabels
-from indexcache_operator.observe import gateway
+from indexcache_operator.model import PatchRoute, Route, SetLabels, Sighting
 from indexcache_operator.observe.hub import Hub
-from indexcache_operator.observe.look import Look, Observer, Sight
+from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.workload.render import Owner, Runtime
 
 ROLLOUT: dict[str, Any] = {
@@ -43,18 +44,18 @@ class World:
     def path(self, plural: str, name: str, api: str = "api/v1") -> str:
         return names.object_path(api, plural, self.namespace, name)
 
-    async def look(self) -> Look:
+    async def look(self) -> Sighting:
         look = await self.observer.look(self.namespace, "r", self.sight)
         assert look is not None
         return look
 
-    async def ensure(self) -> Look:
+    async def ensure(self) -> Sighting:
         look = await self.look()
         assert look.workload is not None
         await workload.ensure(self.kube, look.workload, self.owner(look), has_token=look.token is not None)
         return await self.look()
 
-    def owner(self, look: Look) -> Owner:
+    def owner(self, look: Sighting) -> Owner:
         return Owner(name="r", namespace=self.namespace, uid=look.rollout.uid)
 
 
@@ -177,7 +178,7 @@ async def _route(world: World) -> Route:
             ],
         },
     }
-    await world.kube.create(names.object_path(gateway.PATH, gateway.PLURAL, world.namespace), body)
+    await world.kube.create(names.object_path(*names.HTTP_ROUTES, world.namespace), body)
     found = (await world.look()).observation.route
     assert found is not None
     return found
@@ -190,13 +191,13 @@ def _patch(found: Route, *backends: dict[str, Any], rule: str = "generate") -> P
 
 async def test_a_route_is_changed_in_one_rule_alone(world: World) -> None:
     found = await _route(world)
-    assert (found.rule_index, found.request_timeout_seconds, found.accepted_generation) == (1, 90.0, None)
+    assert (found.rule_index, found.request_timeout, found.accepted_generation) == (1, timedelta(seconds=90), None)
     weighted = [{**found.backends[0], "weight": 75}, {**found.backends[0], "name": "r-canary", "weight": 25}]
     await route.patch(world.kube, world.namespace, "chat", _patch(found, *weighted))
     after = (await world.look()).observation.route
     assert after is not None
     assert list(after.backends) == weighted
-    raw = await world.kube.get(world.path(gateway.PLURAL, "chat", gateway.PATH))
+    raw = await world.kube.get(names.object_path(*names.HTTP_ROUTES, world.namespace, "chat"))
     assert raw["spec"]["rules"][0]["backendRefs"][0]["name"] == "x"
     await route.patch(world.kube, world.namespace, "chat", _patch(after, *found.backends))
     restored = (await world.look()).observation.route
@@ -206,7 +207,7 @@ async def test_a_route_is_changed_in_one_rule_alone(world: World) -> None:
 
 async def test_a_route_that_somebody_wrote_since_is_not_changed(world: World) -> None:
     found = await _route(world)
-    await world.kube.patch(world.path(gateway.PLURAL, "chat", gateway.PATH), {"metadata": {"labels": {"by": "other"}}})
+    await world.kube.patch(names.object_path(*names.HTTP_ROUTES, world.namespace, "chat"), {"metadata": {"labels": {"by": "other"}}})
     with pytest.raises(Conflict):
         await route.patch(world.kube, world.namespace, "chat", _patch(found, *found.backends))
 
@@ -224,10 +225,10 @@ async def test_a_changed_route_is_found_by_the_status(world: World) -> None:
     assert look.observation.route is not None
     assert look.observation.route.problem is not None
     assert "found no HTTPRoute new" in look.observation.route.problem
-    kept = look.rollout.status.model_validate({"route": {"name": "chat", "rule": "generate", "originalBackends": []}})
+    kept = stored.read({"route": {"name": "chat", "rule": "generate", "originalBackends": []}})
     await StatusWriter().write(world.kube, look.rollout.raw, kept)
     look = await world.look()
-    assert gateway.where(look.rollout) == HttpRoute(name="chat", rule="generate")
+    assert look.route == HttpRoute(name="chat", rule="generate")
     assert look.observation.route is not None
     assert look.observation.route.found
 

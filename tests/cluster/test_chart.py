@@ -14,7 +14,6 @@ from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.api.status import Status
 from indexcache_operator.kube import Kube, KubeError
 from indexcache_operator.model import Event
-from indexcache_operator.observe import gateway
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.workload.render import Owner, Runtime
@@ -155,7 +154,7 @@ async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) ->
     """A rollout's whole life as the operator's account: every call that the operator makes, but those of Kopf's watch."""
     route = {"metadata": {"name": "c"}, "spec": {"rules": [{"name": "g", "backendRefs": [{"name": "r-baseline", "port": 1}]}]}}
     await kube.create(
-        names.object_path(gateway.PATH, gateway.PLURAL, namespace),
+        names.object_path(*names.HTTP_ROUTES, namespace),
         {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", **route},
     )
     spec = {
@@ -184,7 +183,7 @@ async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) ->
         await StatusWriter().write(operator, found.rollout.raw, Status(epoch=1))
         event = Event(type="Normal", reason="R", message="m")
         await events.emit(operator, namespace=namespace, name="r", uid=found.rollout.uid, event=event)
-        routes = names.object_path(gateway.PATH, gateway.PLURAL, namespace, "c")
+        routes = names.object_path(*names.HTTP_ROUTES, namespace, "c")
         await operator.patch(routes, {"metadata": {"labels": {"a": "b"}}})
         await workload.delete(operator, owner)
         await finalizer.let_go(operator, (await look()).rollout.raw)
@@ -199,9 +198,7 @@ async def test_its_rights_go_no_further(kube: Kube, operator: Kube, namespace: s
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
         "list secrets": lambda: operator.select(names.object_path("api/v1", "secrets", namespace)),
         "other namespaces": lambda: operator.select(names.rollouts_path("default")),
-        "edit a route's status": lambda: operator.patch(
-            names.object_path(gateway.PATH, gateway.PLURAL, namespace, "c", "status"), {"status": {}}
-        ),
+        "edit a route's status": lambda: operator.patch(names.object_path(*names.HTTP_ROUTES, namespace, "c", "status"), {"status": {}}),
         "delete a rollout": lambda: operator.delete(names.rollouts_path(namespace, "r")),
         "read nodes": lambda: operator.select("/api/v1/nodes"),
     }

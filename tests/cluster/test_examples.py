@@ -7,7 +7,6 @@ import yaml
 from indexcache_operator import names
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.kube import Kube
-from indexcache_operator.observe import gateway
 from indexcache_operator.workload.render import Owner, Runtime, render
 
 from scripts.generate.crd import ROOT
@@ -16,7 +15,7 @@ EXAMPLES = {path.stem: list(yaml.safe_load_all(path.read_text())) for path in so
 ROLLOUTS = [name for name, bodies in EXAMPLES.items() if bodies[0]["kind"] == "IndexCacheRollout"]
 PATHS = {
     "IndexCacheRollout": ("apis/indexcache.dev/v1alpha1", "indexcacherollouts"),
-    "HTTPRoute": (gateway.PATH, gateway.PLURAL),
+    "HTTPRoute": names.HTTP_ROUTES,
     "ConfigMap": ("api/v1", "configmaps"),
 }
 

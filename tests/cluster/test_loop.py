@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
 import pytest
 from indexcache_operator import names
 from indexcache_operator.act import perform
-from indexcache_operator.api.status import FallbackStatus, Phase, Status
+from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.control import Loops
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, NotFound
@@ -29,6 +30,7 @@ from indexcache_operator.model import (
 )
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.look import Observer
+from indexcache_operator.plan.memory import Memory
 from indexcache_operator.workload.render import Runtime
 
 ROLLOUT: dict[str, Any] = {
@@ -58,11 +60,11 @@ class Scene:
         return (await self.kube.get(self.path())).get("status") or {}
 
     def loop(self, decide: Decide, wait: float = IDLE) -> RolloutLoop:
-        def planner(observation: Observation, memory: Any) -> Plan:
+        def planner(observation: Observation, memory: Memory | None) -> Plan[Memory]:
             self.seen.append(observation)
             self.fresh.set()
             status, actions = decide(observation)
-            return Plan(status=status, actions=tuple(actions), next_look_seconds=wait, memory=(memory or 0) + 1)
+            return Plan(status=status, actions=tuple(actions), next_look=timedelta(seconds=wait), memory=memory or Memory(key=""))
 
         observer = Observer(kube=self.kube, session=self.session, runtime=Runtime(image="runtime:1"), hub=Hub(self.session, None))
         return RolloutLoop(
@@ -95,7 +97,7 @@ async def scene(kube: Kube, namespace: str) -> AsyncIterator[Scene]:
 
 async def test_holds_applies_persists_and_then_rests(scene: Scene) -> None:
     def decide(o: Observation) -> tuple[Status, list[Action]]:
-        status = o.status.model_copy(update={"phase": Phase.CHECKING})
+        status = replace(o.status, phase=Phase.CHECKING)
         return status, [] if o.workload_current else [PersistStatus(), EnsureWorkload(), Event(type="Normal", reason="Began", message="m")]
 
     loop = scene.loop(decide)
@@ -123,7 +125,7 @@ async def test_holds_applies_persists_and_then_rests(scene: Scene) -> None:
 
 async def test_an_intent_written_in_between_is_never_erased(scene: Scene) -> None:
     """Between the look and the write the webhook stores an intent: the write is refused, and the next look sees it."""
-    intent = {"cause": "AlertFiring", "since": "t", "revision": "rev1"}
+    intent = {"cause": "AlertFiring", "since": "2026-01-01T00:00:00.000Z", "revision": "rev1"}
 
     async def webhook() -> None:
         raw = await scene.kube.get(scene.path())
@@ -133,8 +135,8 @@ async def test_an_intent_written_in_between_is_never_erased(scene: Scene) -> Non
 
     def decide(o: Observation) -> tuple[Status, list[Action]]:
         if o.status.fallback is not None:
-            return o.status.model_copy(update={"phase": Phase.FALLING_BACK}), [PersistStatus()]
-        return o.status.model_copy(update={"epoch": o.status.epoch + 1}), [PersistStatus()]
+            return replace(o.status, phase=Phase.FALLING_BACK), [PersistStatus()]
+        return replace(o.status, epoch=o.status.epoch + 1), [PersistStatus()]
 
     loop = scene.loop(decide)
     looked = loop.observer.look
@@ -154,7 +156,7 @@ async def test_an_intent_written_in_between_is_never_erased(scene: Scene) -> Non
             return (await scene.status()).get("phase") == "FallingBack"
 
         await scene.eventually(fell)
-    assert FallbackStatus.model_validate((await scene.status())["fallback"]).cause == "AlertFiring"
+    assert (await scene.status())["fallback"]["cause"] == "AlertFiring"
     assert (await scene.status()).get("epoch", 0) == 0
 
 
@@ -179,7 +181,7 @@ async def test_a_kill_waits_for_nothing_and_nothing_for_a_kill(scene: Scene, mon
             return o.status, [EnsureWorkload()]
         if o.status.epoch == 9:
             return o.status, []
-        return o.status.model_copy(update={"epoch": 9}), [PersistStatus(), Kill(pod="p", reason="why")]
+        return replace(o.status, epoch=9), [PersistStatus(), Kill(pod="p", reason="why")]
 
     loop = scene.loop(decide, wait=0.01)
     written = loop._writer.write
@@ -223,8 +225,8 @@ async def test_what_follows_a_failure_waits_for_the_next_look(scene: Scene) -> N
 
     def decide(o: Observation) -> tuple[Status, list[Action]]:
         if len(scene.seen) < 3:
-            return o.status.model_copy(update={"epoch": 5}), [SetLabels(pod="gone", baseline=True, canary=False), PersistStatus()]
-        return o.status.model_copy(update={"phase": Phase.CHECKING}), [PersistStatus()]
+            return replace(o.status, epoch=5), [SetLabels(pod="gone", baseline=True, canary=False), PersistStatus()]
+        return replace(o.status, phase=Phase.CHECKING), [PersistStatus()]
 
     async with running(scene.loop(decide)):
 
@@ -242,7 +244,7 @@ async def test_a_fault_of_the_planners_does_not_end_the_loop(scene: Scene) -> No
     def decide(o: Observation) -> tuple[Status, list[Action]]:
         if len(scene.seen) == 1:
             raise ZeroDivisionError("a fault")
-        return o.status.model_copy(update={"phase": Phase.CHECKING}), [PersistStatus()]
+        return replace(o.status, phase=Phase.CHECKING), [PersistStatus()]
 
     async with running(scene.loop(decide)):
 

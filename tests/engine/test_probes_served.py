@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from indexcache_core.contract import Mode
 from indexcache_operator.model import Probe
-from indexcache_operator.observe.completions import Completions, ProbeError, Tokens
+from indexcache_operator.probing.completions import Completions, ProbeError, Tokens
 from indexcache_testbed.model import questions
 
 from tests.engine.served import ROOT, TOKEN, Server, serving, until

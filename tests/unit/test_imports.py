@@ -64,14 +64,25 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "vLLM's folder is renamed": (moved(f"{RUNTIME}/vllm", f"{RUNTIME}/engines"), "vllm"),
     "a module without a place": (appended(f"{RUNTIME}/novel.py", ""), "novel"),
     "the plan reads a clock": (
-        appended(f"{OPERATOR}/plan/clock.py", "import time"),
+        appended(f"{OPERATOR}/plan/revision.py", "import time"),
         "The plan does no input or output and has no clock BROKEN",
     ),
     "the plan looks by itself": (
-        appended(f"{OPERATOR}/plan/clock.py", "from indexcache_operator.observe import hub"),
-        "observe and plan, which don't know each other BROKEN",
+        appended(f"{OPERATOR}/plan/revision.py", "from indexcache_operator.observe import hub"),
+        "observe, plan and act, which share but the model BROKEN",
     ),
-    "observing acts": (appended(f"{OPERATOR}/observe/hub.py", "from indexcache_operator.act import labels"), "then observe and plan"),
+    "observing acts": (
+        appended(f"{OPERATOR}/observe/hub.py", "from indexcache_operator.act import labels"),
+        "which share but the model BROKEN",
+    ),
+    "acting looks": (
+        appended(f"{OPERATOR}/act/route.py", "from indexcache_operator.observe import gateway"),
+        "which share but the model BROKEN",
+    ),
+    "observing sends probes": (
+        appended(f"{OPERATOR}/observe/hub.py", "from indexcache_operator.probing import completions"),
+        "neither observing nor planning does it BROKEN",
+    ),
     "core reads files": (
         appended("core/indexcache_core/pattern.py", "import os.path"),
         "Core does no input or output and has no clock BROKEN",
@@ -95,7 +106,7 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
         "No package has a circle among its parts BROKEN",
     ),
     "a circle with its parent": (
-        appended(f"{OPERATOR}/plan/clock.py", "from indexcache_operator.plan import plan"),
+        appended(f"{OPERATOR}/plan/revision.py", "from indexcache_operator.plan import plan"),
         "No part of the plan imports the package that offers it BROKEN",
     ),
 }

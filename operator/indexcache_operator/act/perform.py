@@ -18,11 +18,9 @@ from indexcache_operator.act import events, finalizer, labels, route, workload
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, KubeError
-from indexcache_operator.model import Action, Kill, Plan, PutFlags, RunProbes
-from indexcache_operator.observe import gateway
-from indexcache_operator.observe.completions import Completions
-from indexcache_operator.observe.look import Look, completions_key
-from indexcache_operator.observe.prober import Prober
+from indexcache_operator.model import Action, Kill, Plan, PutFlags, RunProbes, Sighting
+from indexcache_operator.probing.completions import Completions
+from indexcache_operator.probing.prober import Prober
 from indexcache_operator.workload.render import Owner
 
 logger = logging.getLogger(__name__)
@@ -43,11 +41,11 @@ class Performer:
     writer: StatusWriter
     prober: Prober
 
-    async def perform(self, look: Look, plan: Plan) -> None:
+    async def perform(self, sighting: Sighting, plan: Plan[object]) -> None:
         """All of a plan. Raises what failed: EngineError, KubeError, ActionError, ForeignObject; a group of them if several did."""
         kills = [action for action in plan.actions if isinstance(action, Kill)]
         rest = [action for action in plan.actions if not isinstance(action, Kill)]
-        turn = _Turn(self, look, plan)
+        turn = _Turn(self, sighting, plan)
         strands = [*(turn.counted(kill) for kill in kills), turn.rest(rest)]
         failures = [result for result in await asyncio.gather(*strands, return_exceptions=True) if isinstance(result, BaseException)]
         if len(failures) == 1:
@@ -59,13 +57,13 @@ class Performer:
 class _Turn:
     """One plan, being done."""
 
-    def __init__(self, performer: Performer, look: Look, plan: Plan) -> None:
+    def __init__(self, performer: Performer, sighting: Sighting, plan: Plan[object]) -> None:
         self._p = performer
-        self._look = look
+        self._sighting = sighting
         self._plan = plan
-        self._raw = look.rollout.raw
-        self._status = look.rollout.status
-        self._owner = Owner(name=look.rollout.name, namespace=look.rollout.namespace, uid=look.rollout.uid)
+        self._raw = sighting.rollout.raw
+        self._status = sighting.rollout.status
+        self._owner = Owner(name=sighting.rollout.name, namespace=sighting.rollout.namespace, uid=sighting.rollout.uid)
 
     async def rest(self, actions: Sequence[Action]) -> None:
         for together in runs(actions):
@@ -121,7 +119,7 @@ class _Turn:
         """An Event that can't be written is a loss to readers and stops nothing: what follows may be a fallback."""
         owner = self._owner
         try:
-            await events.emit(self._p.kube, namespace=owner.namespace, name=owner.name, uid=self._look.rollout.uid, event=action)
+            await events.emit(self._p.kube, namespace=owner.namespace, name=owner.name, uid=self._sighting.rollout.uid, event=action)
         except KubeError as error:
             logger.warning("%s/%s: event %s (%s) not written: %s", owner.namespace, owner.name, action.reason, action.message, error)
 
@@ -137,18 +135,18 @@ class _Turn:
                 return
 
     async def _ensure(self) -> None:
-        if self._look.workload is None:
+        if self._sighting.workload is None:
             raise ActionError("nothing to apply: the spec can't be read")
-        await workload.ensure(self._p.kube, self._look.workload, self._owner, has_token=self._look.token is not None)
+        await workload.ensure(self._p.kube, self._sighting.workload, self._owner, has_token=self._sighting.token is not None)
 
     async def _release(self) -> None:
         await workload.release(self._p.kube, self._owner)
 
     def _probe(self, action: RunProbes) -> None:
-        spec, token = self._look.rollout.spec, self._look.token
+        spec, token = self._sighting.rollout.spec, self._sighting.token
         if spec is None or token is None:
             raise ActionError("probes can't be asked: no spec or no token")
-        completions = Completions(session=self._p.session, port=spec.engine.port, token=token, api_key=completions_key(spec))
+        completions = Completions(session=self._p.session, port=spec.engine.port, token=token, api_key=self._sighting.api_key)
         self._p.prober.start(
             action,
             engines=self._engines(),
@@ -158,20 +156,19 @@ class _Turn:
         )
 
     def _engines(self) -> Engines:
-        if self._look.token is None:
+        if self._sighting.token is None:
             raise ActionError("engines can't be told anything: the control token is not there yet")
-        return Engines(session=self._p.session, token=self._look.token)
+        return Engines(session=self._p.session, token=self._sighting.token)
 
     def _address(self, pod: str) -> str:
-        if pod not in self._look.addresses:
+        if pod not in self._sighting.addresses:
             raise ActionError(f"pod {pod} has no address at which its engine could be told anything")
-        return self._look.addresses[pod]
+        return self._sighting.addresses[pod]
 
     def _route_name(self) -> str:
-        where = gateway.where(self._look.rollout)
-        if where is None:
+        if self._sighting.route is None:
             raise ActionError("neither spec nor status names an HTTPRoute that could be changed")
-        return where.name
+        return self._sighting.route.name
 
 
 def runs(actions: Sequence[Action]) -> Iterator[list[Action]]:

@@ -7,7 +7,6 @@ from typing import Any
 from indexcache_operator import names
 from indexcache_operator.kube import JSON, Kube
 from indexcache_operator.model import PatchRoute
-from indexcache_operator.observe.gateway import PATH, PLURAL
 
 
 async def patch(kube: Kube, namespace: str, route: str, action: PatchRoute) -> None:
@@ -18,4 +17,4 @@ async def patch(kube: Kube, namespace: str, route: str, action: PatchRoute) -> N
         {"op": "test", "path": f"{rule}/name", "value": action.rule},
         {"op": "add", "path": f"{rule}/backendRefs", "value": list(action.backends)},
     ]
-    await kube.patch(names.object_path(PATH, PLURAL, namespace, route), body, kind=JSON)
+    await kube.patch(names.object_path(*names.HTTP_ROUTES, namespace, route), body, kind=JSON)

@@ -9,17 +9,12 @@ from collections.abc import Callable
 
 from indexcache_operator import names
 from indexcache_operator.api.status import Status
+from indexcache_operator.api.stored import dump
 from indexcache_operator.kube import Kube
 from indexcache_operator.objects import Object
 
 QUIET_SECONDS = 10.0
 """Numbers alone are written no more often than this: live ones are metrics."""
-
-
-def dump(status: Status) -> Object:
-    """As it stands in the API: what is absent is not written."""
-    out: Object = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return out
 
 
 def loud(status: Status) -> Object:

@@ -1,4 +1,4 @@
-"""How the API's types are written down: camelCase outside, snake_case inside, unknown fields refused."""
+"""How the spec is written down: camelCase outside, snake_case inside, unknown fields refused; and the API's names."""
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -10,6 +10,6 @@ PLURAL = "indexcacherollouts"
 
 
 class ApiModel(BaseModel):
-    """Base of spec and status."""
+    """Base of the spec and its parts."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True)

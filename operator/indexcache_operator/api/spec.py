@@ -14,9 +14,9 @@ from indexcache_core.pattern import Pattern
 from pydantic import Field, model_validator
 
 from indexcache_operator.api.base import ApiModel
+from indexcache_operator.api.times import Duration, default
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)]
 
 
 class Engine(ApiModel):
@@ -59,7 +59,7 @@ class Shadow(ApiModel):
     """Before anybody is exposed: measured on live traffic that is served all Full."""
 
     min_requests: Annotated[int, Field(ge=1)] = 200
-    timeout: Duration = "30m"
+    timeout: Duration = default("30m")
 
 
 class Step(ApiModel):
@@ -67,7 +67,7 @@ class Step(ApiModel):
 
     weight: Annotated[int, Field(ge=1, le=100)]
     """Percent of the traffic."""
-    min_duration: Duration = "0s"
+    min_duration: Duration = default("0s")
 
 
 class Strategy(ApiModel):
@@ -76,7 +76,7 @@ class Strategy(ApiModel):
     exposure: Exposure = Exposure.IN_PLACE
     shadow: Shadow = Shadow()
     steps: Annotated[list[Step], Field(min_length=1, max_length=32)] = [Step(weight=5), Step(weight=25), Step(weight=50)]
-    progress_deadline: Duration = "2h"
+    progress_deadline: Duration = default("2h")
     """A step that is not certified within this falls back."""
 
     @model_validator(mode="after")
@@ -170,8 +170,8 @@ class Alerts(ApiModel):
 class Permit(ApiModel):
     """How long reuse goes on when nobody renews it."""
 
-    canary: Duration = "60s"
-    promoted: Duration = "12h"
+    canary: Duration = default("60s")
+    promoted: Duration = default("12h")
 
 
 class Fallback(ApiModel):

@@ -4,21 +4,18 @@ A route's status is no proof of what its data plane does (a gateway cut off from
 `accepted_generation` is one of two conditions for a weight to count as reached, the engines' own request counters are the other.
 """
 
-import math
-import re
+from datetime import timedelta
 
+from indexcache_operator.api import times
 from indexcache_operator.api.spec import HttpRoute
-from indexcache_operator.model import Route
+from indexcache_operator.model import Rollout, Route
 from indexcache_operator.objects import Object
-from indexcache_operator.observe.rollout import Rollout
 
 PATH = "apis/gateway.networking.k8s.io/v1"
 PLURAL = "httproutes"
 
-DEFAULT_TIMEOUTS = {"gateway.envoyproxy.io/gatewayclass-controller": 15.0}
-"""Seconds after which a gateway ends a request where the rule says nothing, by its controller. Of others no bound is known."""
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+DEFAULT_TIMEOUTS = {"gateway.envoyproxy.io/gatewayclass-controller": timedelta(seconds=15)}
+"""After which a gateway ends a request where the rule says nothing, by its controller. Of others no bound is known."""
 
 
 def where(rollout: Rollout) -> HttpRoute | None:
@@ -54,7 +51,7 @@ def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:
         rule_index=places[0],
         backends=tuple(rule.get("backendRefs") or ()),
         accepted_generation=_accepted(parents),
-        request_timeout_seconds=_timeout(rule.get("timeouts") or {}, parents),
+        request_timeout=_timeout(rule.get("timeouts") or {}, parents),
         **common,
     )
 
@@ -71,14 +68,12 @@ def _accepted(parents: list[Object]) -> int | None:
     return min(seen, default=None)
 
 
-def _timeout(timeouts: Object, parents: list[Object]) -> float | None:
-    """Seconds after which a request ends: the shortest of the rule's timeouts; where it has none, of its gateways' known defaults."""
-    given = [_seconds(timeouts[name]) for name in ("request", "backendRequest") if name in timeouts]
+def _timeout(timeouts: Object, parents: list[Object]) -> timedelta | None:
+    """Find after which time a request ends: the shortest of the rule's timeouts, of which zero means none at all.
+
+    Where the rule says nothing, its gateways' known defaults hold.
+    """
+    if given := [times.parse(timeouts[name]) for name in ("request", "backendRequest") if name in timeouts]:
+        return min(filter(None, given), default=None)
     known = (DEFAULT_TIMEOUTS.get(parent.get("controllerName", "")) for parent in parents)
-    return min(given or (seconds for seconds in known if seconds is not None), default=None)
-
-
-def _seconds(text: str) -> float:
-    """Of a Gateway API duration; zero means no timeout at all."""
-    seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([0-9]+)(ms|h|m|s)", text))
-    return seconds or math.inf
+    return min((timeout for timeout in known if timeout is not None), default=None)

@@ -18,11 +18,11 @@ from indexcache_operator import names
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, NotFound
-from indexcache_operator.model import EnginePod, Observation, ProbeResult, ProbeSet, Route
+from indexcache_operator.model import EnginePod, Observation, ProbeResult, ProbeSet, Rollout, Route, Sighting
 from indexcache_operator.objects import Object
 from indexcache_operator.observe import drift, gateway, pods, probes
 from indexcache_operator.observe.hub import Hub
-from indexcache_operator.observe.rollout import Rollout, read
+from indexcache_operator.observe.rollout import read
 from indexcache_operator.workload.merge import MergeError
 from indexcache_operator.workload.render import Owner, Runtime, Workload, render
 
@@ -39,18 +39,6 @@ class Sight:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """An observation, and what acting on it needs beside."""
-
-    observation: Observation
-    rollout: Rollout
-    workload: Workload | None
-    token: str | None
-    addresses: dict[str, str]
-    """Of pods, by name."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Observer:
     """Looks at rollouts."""
 
@@ -59,7 +47,7 @@ class Observer:
     runtime: Runtime
     hub: Hub
 
-    async def look(self, namespace: str, name: str, sight: Sight, results: tuple[ProbeResult, ...] = ()) -> Look | None:
+    async def look(self, namespace: str, name: str, sight: Sight, results: tuple[ProbeResult, ...] = ()) -> Sighting | None:
         """Everything about one rollout; None if it is gone. KubeError, UnreadableStatus."""
         try:
             rollout = read(await self.kube.get(names.rollouts_path(namespace, name)))
@@ -89,7 +77,15 @@ class Observer:
             model_config=config,
         )
         addresses = {pod["metadata"]["name"]: ip for pod in objects.pods if (ip := pods.askable(pod))}
-        return Look(observation=observation, rollout=rollout, workload=workload, token=objects.token, addresses=addresses)
+        return Sighting(
+            observation=observation,
+            rollout=rollout,
+            route=gateway.where(rollout),
+            workload=workload,
+            token=objects.token,
+            api_key=completions_key(rollout.spec) if rollout.spec else None,
+            addresses=addresses,
+        )
 
     async def _objects(self, namespace: str, name: str) -> "_Objects":
         labels = {names.ROLLOUT_LABEL: name, names.ENGINE_LABEL: "true"}
@@ -124,7 +120,7 @@ class Observer:
         where = gateway.where(rollout)
         if where is None:
             return None
-        raw = await self._get(names.object_path(gateway.PATH, gateway.PLURAL, rollout.namespace, where.name))
+        raw = await self._get(names.object_path(*names.HTTP_ROUTES, rollout.namespace, where.name))
         return gateway.read(raw, where, rollout.namespace)
 
     async def _probes(self, rollout: Rollout, sight: Sight) -> ProbeSet | None:

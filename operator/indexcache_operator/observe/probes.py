@@ -1,20 +1,18 @@
 """Probes out of a ConfigMap: key `probes.jsonl`, lines of {"prompt", "continuation", "contextTokens"}. Pure.
 
-A file with one bad line is refused whole: probes left out in silence would make the evidence speak of another distribution.
+A file with one bad line is refused whole: probes left out in silence would make the evidence speak of another distribution. Only an engine
+can count a continuation's tokens; here one of more words than it may have tokens is refused, as it has more tokens too.
 """
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from indexcache_operator.model import Probe, ProbeSet
+from indexcache_operator.model import MAX_CONTINUATION, Probe, ProbeSet
 from indexcache_operator.objects import Object
 from indexcache_operator.observe.rollout import words
 
 KEY = "probes.jsonl"
-MAX_CONTINUATION = 8
-"""Tokens: each is a request of its own to both engines. Only an engine can count them; here a continuation of more words is refused, as it
-has more tokens too."""
 
 
 class _Line(BaseModel):

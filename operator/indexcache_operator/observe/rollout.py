@@ -1,36 +1,17 @@
 """The rollout itself, as the API server gives it: what of it can be read, and why the rest can't."""
 
-from dataclasses import dataclass
-
 from pydantic import ValidationError
 
 from indexcache_operator import names
+from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Status
+from indexcache_operator.model import Rollout
 from indexcache_operator.objects import Object
 
 
 class UnreadableStatus(ValueError):
     """A status that this operator can't read, as a newer one wrote it. Nothing is done about such a rollout: its engines' permits lapse."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rollout:
-    """One IndexCacheRollout."""
-
-    raw: Object
-    """As read: its resourceVersion is what a write of the status is checked against."""
-    name: str
-    namespace: str
-    uid: str
-    generation: int
-    annotations: dict[str, str]
-    deleting: bool
-    held: bool
-    """Whether our finalizer is on it."""
-    spec: Spec | None
-    spec_problem: str | None
-    status: Status
 
 
 def read(raw: Object) -> Rollout:
@@ -61,7 +42,7 @@ def _spec(raw: Object) -> tuple[Spec | None, str | None]:
 
 def _status(raw: Object) -> Status:
     try:
-        return Status.model_validate(raw.get("status") or {})
+        return stored.read(raw.get("status") or {})
     except ValidationError as error:
         found = "; ".join(words(error, "status"))
         raise UnreadableStatus(

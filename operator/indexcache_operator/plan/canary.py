@@ -4,10 +4,13 @@ A step ends when the engines' counters show its weight, every acting guardrail i
 clock alone never ends it but by falling back.
 """
 
+from dataclasses import replace
+
 from indexcache_core.evidence.traffic import Reached
 
+from indexcache_operator.api import times
 from indexcache_operator.api.status import Phase, Status, StepStatus
-from indexcache_operator.plan import clock, exposure, flags
+from indexcache_operator.plan import exposure, flags
 from indexcache_operator.plan.context import Context, enter, fall_back, weighted
 from indexcache_operator.plan.exposure import Targets
 
@@ -20,23 +23,22 @@ def decide(c: Context) -> Status:
         return fall_back(look, status, "Superseded", "spec.strategy.steps no longer has the step under way")
     weight = spec.strategy.steps[step.index].weight
     count = exposure.canary_count(weight, spec.engine.replicas, look.routed)
-    status = status.model_copy(update={"canary_pods": exposure.choose(look, status, count)})
+    status = replace(status, canary_pods=exposure.choose(look, status, count))
     status = exposure.confirm(look, exposure.adopt_route(look, status), c.memory)
     justified = exposure.justified(look, status, c.memory, weight, count)
-    status = status.model_copy(update={"traffic": weighted(status.traffic, justified)})
-    step = step.model_copy(update={"weight": weight, "reached_at": step.reached_at if justified == weight else None})
+    status = replace(status, traffic=weighted(status.traffic, justified))
+    step = replace(step, weight=weight, reached_at=step.reached_at if justified == weight else None)
     if step.reached_at is None and justified == weight and _reached(c, status):
-        step = step.model_copy(update={"reached_at": clock.stamp(look.now)})
-    status = status.model_copy(update={"step": step, "message": _message(c, status, step, justified, count)})
+        step = replace(step, reached_at=look.now)
+    status = replace(status, step=step, message=_message(c, status, step, justified, count))
     if spec.paused:
         return status
     if _over(c, step):
         return _next(c, status, step)
-    if look.since(step.started_at) >= clock.seconds(spec.strategy.progress_deadline):
+    if look.since(step.started_at) >= spec.strategy.progress_deadline:
         missing = "the weight was never seen in the engines' counters" if step.reached_at is None else "guardrails not certified"
-        return fall_back(
-            look, status, "ProgressDeadlineExceeded", f"step {step.index + 1}: {missing} within {spec.strategy.progress_deadline}"
-        )
+        within = times.text(spec.strategy.progress_deadline)
+        return fall_back(look, status, "ProgressDeadlineExceeded", f"step {step.index + 1}: {missing} within {within}")
     return status
 
 
@@ -48,18 +50,18 @@ def _reached(c: Context, status: Status) -> bool:
 
 
 def _over(c: Context, step: StepStatus) -> bool:
-    lasted = step.reached_at is not None and c.look.since(step.reached_at) >= clock.seconds(
-        c.look.spec.strategy.steps[step.index].min_duration
-    )
+    least = c.look.spec.strategy.steps[step.index].min_duration
+    lasted = step.reached_at is not None and c.look.since(step.reached_at) >= least
     return lasted and c.evidence.certified()
 
 
 def _next(c: Context, status: Status, step: StepStatus) -> Status:
     steps = c.look.spec.strategy.steps
     if step.index + 1 == len(steps):
-        return enter(c.look, status, Phase.PROMOTING, "All steps certified; turning reuse on everywhere", step=None)
-    following = StepStatus(index=step.index + 1, weight=steps[step.index + 1].weight, started_at=clock.stamp(c.look.now))
-    return status.model_copy(update={"step": following, "requests_seen": 0})
+        promoting = enter(c.look, status, Phase.PROMOTING, "All steps certified; turning reuse on everywhere")
+        return replace(promoting, step=None)
+    following = StepStatus(index=step.index + 1, weight=steps[step.index + 1].weight, started_at=c.look.now)
+    return replace(status, step=following, requests_seen=0)
 
 
 def _message(c: Context, status: Status, step: StepStatus, justified: int, count: int) -> str:

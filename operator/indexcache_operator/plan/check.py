@@ -4,38 +4,43 @@ Reasons are looked for anew in each look, so Failed ends by itself when the last
 whatever the cluster does; what the user may still be about to apply (route, probes) is waited for before it counts as missing.
 """
 
+from dataclasses import replace
+from datetime import timedelta
+
 from indexcache_core import compat, pattern
 from indexcache_core.contract import Mode
 
+from indexcache_operator.api import times
 from indexcache_operator.api.status import Phase, Status
-from indexcache_operator.plan import clock, flags, revision, route_math
+from indexcache_operator.plan import flags, revision, route_math
 from indexcache_operator.plan.context import Context, enter
 from indexcache_operator.plan.exposure import Targets
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.quality_view import site_k
 
-WAIT_FOR_COMPANIONS = 10.0
-"""Seconds in which a route or probes may yet appear."""
-SHORTEST_TIMEOUT = 30.0
-"""Seconds that a route must give a request: a prefill of 200K tokens takes 21 on one H200."""
+WAIT_FOR_COMPANIONS = timedelta(seconds=10)
+"""In which a route or probes may yet appear."""
+SHORTEST_TIMEOUT = timedelta(seconds=30)
+"""That a route must give a request: a prefill of 200K tokens takes 21 on one H200."""
 
 
 def adopt(look: Look, status: Status) -> Status:
     """The status with the spec's revision as the one that is tried, from the baseline and from no evidence."""
     name = look.wanted_revision
-    rejected = [r for r in status.rejected if r.revision != name or not revision.retry_allowed(look.o.annotations, r)]
-    fresh = {
-        "revision": name,
-        "revision_started_at": clock.stamp(look.now),
-        "rejected": rejected,
-        "fallback": None,
-        "quality": None,
-        "evidence": [],
-        "step": None,
-        "canary_pods": [],
-        "paused_at": "",
-    }
-    return enter(look, status, Phase.CHECKING, "Checking the spec, the engines and the route", **fresh)
+    annotations = look.o.annotations
+    rejected = (r for r in status.rejected if r.revision != name or not revision.retry_allowed(annotations, r))
+    return replace(
+        enter(look, status, Phase.CHECKING, "Checking the spec, the engines and the route"),
+        revision=name,
+        revision_started_at=look.now,
+        rejected=tuple(rejected),
+        fallback=None,
+        quality=None,
+        evidence=(),
+        step=None,
+        canary_pods=(),
+        paused_at=None,
+    )
 
 
 def decide(c: Context) -> Status:
@@ -44,7 +49,7 @@ def decide(c: Context) -> Status:
     if look.o.spec is None:
         return _failed(look, status, [f"spec: {look.o.spec_problem or 'not readable'}"])
     if status.revision != look.wanted_revision or status.phase is Phase.PENDING:
-        return decide(c.but(**dict(adopt(look, status))))
+        return decide(replace(c, status=adopt(look, status)))
     rejected = revision.rejection(status, status.revision)
     if rejected is not None and revision.retry_allowed(look.o.annotations, rejected):
         return adopt(look, status)
@@ -57,14 +62,14 @@ def decide(c: Context) -> Status:
         return adopt(look, status)
     waiting = missing or waiting_for(look, status)
     if waiting:
-        return status.model_copy(update={"message": "Waiting: " + "; ".join(waiting)})
+        return replace(status, message="Waiting: " + "; ".join(waiting))
     return enter(look, status, Phase.SHADOWING, "Measuring on live traffic that is served all Full; nobody is exposed")
 
 
 def _failed(look: Look, status: Status, reasons: list[str]) -> Status:
     message = "; ".join(reasons)
     if status.phase is Phase.FAILED:
-        return status.model_copy(update={"message": message})
+        return replace(status, message=message)
     return enter(look, status, Phase.FAILED, message)
 
 
@@ -75,8 +80,8 @@ def impossible(look: Look, status: Status) -> list[str]:
     if rejected is not None:
         again = f"{status.revision}/2" if rejected.retried else status.revision
         return [
-            f"revision {status.revision} was rejected at {rejected.at} ({rejected.reason}); change spec.engine or spec.indexCache, "
-            f'or annotate {revision.RETRY}: "{again}" to try it again'
+            f"revision {status.revision} was rejected at {times.stamp(rejected.at)} ({rejected.reason}); "
+            f'change spec.engine or spec.indexCache, or annotate {revision.RETRY}: "{again}" to try it again'
         ]
     if revision.killed(look.o.annotations, status.revision):
         return [f"annotation {revision.KILL} names this revision; remove it to try {status.revision}"]
@@ -135,10 +140,11 @@ def companions(look: Look) -> list[str]:
         reasons.append(
             f"spec.traffic.httpRoute: rule {where.rule} of {where.name} names no Service {look.baseline_service}; make it its backend"
         )
-    elif route.request_timeout_seconds is not None and route.request_timeout_seconds < SHORTEST_TIMEOUT:
+    elif route.request_timeout is not None and route.request_timeout < SHORTEST_TIMEOUT:
+        found, least = route.request_timeout.total_seconds(), SHORTEST_TIMEOUT.total_seconds()
         reasons.append(
-            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} ends requests after {route.request_timeout_seconds:g} s, by its "
-            f"timeouts or its gateway's default; give it timeouts.request of at least {SHORTEST_TIMEOUT:g} s, as a long prefill takes long"
+            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} ends requests after {found:g} s, by its "
+            f"timeouts or its gateway's default; give it timeouts.request of at least {least:g} s, as a long prefill takes long"
         )
     elif route.problem:
         reasons.append(f"spec.traffic.httpRoute: {route.problem}")

@@ -4,39 +4,39 @@ Ready when a try has come to a good end, Reconciling while it runs, Stalled when
 changes only with its status.
 """
 
+from datetime import timedelta
+
 from indexcache_core.contract import Mode
 from indexcache_core.evidence.traffic import Reached
 
-from indexcache_operator.api.status import Condition, Phase
-from indexcache_operator.plan import clock
+from indexcache_operator.api.status import Condition, ConditionStatus, Phase
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.look import may_be_on, pod_status
 
-FRESH_SECONDS = 60.0
+FRESH = timedelta(seconds=60)
 MEASURING = frozenset({Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED})
-Row = tuple[str, str, str, str]
+Row = tuple[str, ConditionStatus, str, str]
+"""Type, status, reason, message."""
 
 
-def conditions(c: Context) -> list[Condition]:
+def conditions(c: Context) -> tuple[Condition, ...]:
     """All of them, in a fixed order."""
     old = {condition.type: condition for condition in c.status.conditions}
     out = []
     for type_, status, reason, message in (_ready(c), _reconciling(c), _stalled(c), _paused(c), _baseline(c), _traffic(c), _fresh(c)):
         before = old.get(type_)
-        since = before.last_transition_time if before and before.status == status else clock.stamp(c.look.now)
+        since = before.last_transition_time if before and before.status == status else None
         out.append(
-            Condition.model_validate(
-                {
-                    "type": type_,
-                    "status": status,
-                    "reason": reason,
-                    "message": message,
-                    "last_transition_time": since,
-                    "observed_generation": c.look.o.generation,
-                }
+            Condition(
+                type=type_,
+                status=status,
+                reason=reason,
+                message=message,
+                last_transition_time=since or c.look.now,
+                observed_generation=c.look.o.generation,
             )
         )
-    return out
+    return tuple(out)
 
 
 def _stopped(c: Context) -> bool:
@@ -71,7 +71,7 @@ def _baseline(c: Context) -> Row:
     on = [p.name for p in c.look.o.pods if p.state and p.state.mode is Mode.ON]
     if on:
         return ("BaselineActive", "False", "ReuseOn", f"reuse runs on {', '.join(on)}")
-    since = c.look.since(c.status.fallback.since) if c.status.fallback else 0.0
+    since = c.look.since(c.status.fallback.since) if c.status.fallback else timedelta()
     unknown = [p.name for p in c.look.o.pods if p.state is None and may_be_on(p, pod_status(c.status, p.name), since)]
     if unknown:
         return ("BaselineActive", "Unknown", "Unreachable", f"{', '.join(unknown)} can't be asked; reuse there ends with its permit")
@@ -92,6 +92,6 @@ def _traffic(c: Context) -> Row:
 def _fresh(c: Context) -> Row:
     if c.status.phase not in MEASURING:
         return ("EvidenceFresh", "Unknown", "NotMeasuring", "")
-    if c.memory.data_at and c.look.since(c.memory.data_at) <= FRESH_SECONDS:
+    if c.memory.data_at and c.look.since(c.memory.data_at) <= FRESH:
         return ("EvidenceFresh", "True", "Measuring", "")
-    return ("EvidenceFresh", "False", "NoNewData", f"nothing was measured for {FRESH_SECONDS:.0f} s")
+    return ("EvidenceFresh", "False", "NoNewData", f"nothing was measured for {FRESH.total_seconds():g} s")

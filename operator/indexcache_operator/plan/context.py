@@ -1,10 +1,16 @@
 """What a phase decides by, and how it says that another begins."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from indexcache_operator.api.status import FallbackStatus, HistoryEntry, Phase, Rejected, Status, TrafficStatus
-from indexcache_operator.plan import clock
+from indexcache_operator.api.status import (
+    FallbackStatus,
+    HistoryEntry,
+    Outcome,
+    Phase,
+    Rejected,
+    Status,
+    TrafficStatus,
+)
 from indexcache_operator.plan.evidence_view import Evidence
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
@@ -26,33 +32,22 @@ class Context:
     evidence: Evidence
     seen: Seen
 
-    def but(self, **changes: Any) -> "Context":
-        """The same with another status."""
-        return replace(self, status=self.status.model_copy(update=changes))
 
-
-def enter(look: Look, status: Status, phase: Phase, message: str, **changes: Any) -> Status:
+def enter(look: Look, status: Status, phase: Phase, message: str) -> Status:
     """The status at the beginning of a phase."""
-    now = clock.stamp(look.now)
-    return status.model_copy(update={"phase": phase, "phase_started_at": now, "requests_seen": 0, "message": message, **changes})
+    return replace(status, phase=phase, phase_started_at=look.now, requests_seen=0, message=message)
 
 
 def fall_back(look: Look, status: Status, cause: str, message: str) -> Status:
     """The status with the intent to fall back. An intent that is there already stays: the first cause counts."""
     intent = status.fallback
     if intent is None or intent.revision != status.revision:
-        intent = FallbackStatus(cause=cause, message=message, since=clock.stamp(look.now), revision=status.revision)
+        intent = FallbackStatus(cause=cause, message=message, since=look.now, revision=status.revision)
     if status.phase is Phase.FALLING_BACK:
-        return status.model_copy(update={"fallback": intent})
-    return enter(
-        look,
-        status,
-        Phase.FALLING_BACK,
-        f"{intent.cause}: {intent.message}" if intent.message else intent.cause,
-        fallback=intent,
-        step=None,
-        traffic=weighted(status.traffic, 0),
-    )
+        return replace(status, fallback=intent)
+    message = f"{intent.cause}: {intent.message}" if intent.message else intent.cause
+    falling = enter(look, status, Phase.FALLING_BACK, message)
+    return replace(falling, fallback=intent, step=None, traffic=weighted(status.traffic, 0))
 
 
 def weighted(traffic: TrafficStatus, percent: int) -> TrafficStatus:
@@ -63,22 +58,20 @@ def weighted(traffic: TrafficStatus, percent: int) -> TrafficStatus:
     return TrafficStatus(desired=percent, previous=min(possible - {percent}, key=lambda before: abs(before - percent)))
 
 
-def remember(look: Look, status: Status, outcome: str, reason: str) -> list[HistoryEntry]:
+def remember(look: Look, status: Status, outcome: Outcome, reason: str) -> tuple[HistoryEntry, ...]:
     """The history with how this try ended."""
     pattern = look.o.spec.index_cache.pattern if look.o.spec and look.wanted_revision == status.revision else ""
-    entry = HistoryEntry.model_validate(
-        {"revision": status.revision, "pattern": pattern, "outcome": outcome, "reason": reason, "at": clock.stamp(look.now)}
-    )
-    return [*status.history, entry][-HISTORY:]
+    entry = HistoryEntry(revision=status.revision, pattern=pattern, outcome=outcome, reason=reason, at=look.now)
+    return (*status.history, entry)[-HISTORY:]
 
 
-def reject(look: Look, status: Status, intent: FallbackStatus) -> list[Rejected]:
+def reject(look: Look, status: Status, intent: FallbackStatus) -> tuple[Rejected, ...]:
     """The rejected revisions with this one."""
     entry = Rejected(
         revision=status.revision,
         reason=intent.cause,
         message=intent.message,
-        at=clock.stamp(look.now),
+        at=look.now,
         retried=look.o.annotations.get(RETRY, ""),
     )
-    return [*(r for r in status.rejected if r.revision != status.revision), entry]
+    return (*(r for r in status.rejected if r.revision != status.revision), entry)

@@ -6,14 +6,13 @@ first: its past says nothing of the traffic since the mark.
 
 from dataclasses import replace
 
-from indexcache_operator.plan import clock
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Life, Mark
 
 
 def begin(look: Look, setting: str, number: int = 1) -> Mark:
     """A mark at this look."""
-    return Mark(setting=setting, since=clock.stamp(look.now), admitted=_admitted(look), number=number)
+    return Mark(setting=setting, since=look.now, admitted=_admitted(look), number=number)
 
 
 def since(look: Look, mark: Mark) -> tuple[dict[Life, int], Mark]:

@@ -4,13 +4,15 @@ It can't wait for ever: an engine that stays silent counts as off once its permi
 goes anyway), and a route that no gateway accepts is left as written after PATIENCE.
 """
 
+from datetime import timedelta
+
 from indexcache_operator.api.spec import DeletionPolicy
 from indexcache_operator.model import Action, DeleteWorkload, ReleaseWorkload, RemoveFinalizer
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.fallback import at_baseline
 from indexcache_operator.plan.retreat import canary_released, restored
 
-PATIENCE = 60.0
+PATIENCE = timedelta(seconds=60)
 
 
 def retained(c: Context) -> bool:

@@ -18,7 +18,7 @@ from indexcache_core.histogram import Histogram
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase
 from indexcache_operator.model import EnginePod
-from indexcache_operator.plan import clock, contexts, quality_view
+from indexcache_operator.plan import contexts, quality_view
 from indexcache_operator.plan.guardrails import CARRIES, Guardrail, guardrails, question
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Measure, Memory, SeriesKey, Stream, TestKey, TotalKey
@@ -62,17 +62,17 @@ class Evidence:
         return all(a.verdict is Verdict.CERTIFIED for a in self.acting if not (without_quality and a.guardrail.name == "quality"))
 
 
-def begin(look: Look, memory: object) -> Memory:
+def begin(look: Look, memory: Memory | None) -> Memory:
     """The memory of this try, or an empty one."""
     status = look.o.status
     key = f"{status.revision}@{status.revision_started_at}/{question(look.o.spec) if look.o.spec else ''}"
-    return memory if isinstance(memory, Memory) and memory.key == key else Memory(key=key)
+    return memory if memory is not None and memory.key == key else Memory(key=key)
 
 
 def observe(look: Look, memory: Memory) -> Memory:
     """Memory with what is new in this look."""
     spec, status = look.spec, look.o.status
-    slot = int(look.since(status.revision_started_at)) + 1
+    slot = int(look.since(status.revision_started_at).total_seconds()) + 1
     present = {p.name for p in look.o.pods}
     seen, batches = {key: h for key, h in memory.seen.items() if key.pod in present}, _Batches()
     for pod in look.o.pods:
@@ -99,7 +99,7 @@ def observe(look: Look, memory: Memory) -> Memory:
                     detectors[test, stream] = detector.resumed(batch, guardrail.threshold, slot, guardrail.share)
                 elif batch.count:
                     detectors[test, stream] = detectors[test, stream].after(batch, guardrail.threshold, slot, guardrail.share)
-    data_at = clock.stamp(look.now) if any(b.count for b in batches.by_total.values()) else memory.data_at
+    data_at = look.now if any(b.count for b in batches.by_total.values()) else memory.data_at
     grown = replace(memory, seen=seen, totals=totals, detectors=detectors, data_at=data_at)
     return quality_view.observe(look, grown, slot)
 

@@ -6,13 +6,13 @@ found out before a weight is given. At no time is a Service without a ready pod 
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import timedelta
 
 from indexcache_core.contract import Mode
 
-from indexcache_operator.api.status import RouteStatus, Status
+from indexcache_operator.api.status import Backend, RouteStatus, Status
 from indexcache_operator.model import EnginePod, PatchRoute, SetLabels
-from indexcache_operator.plan import clock, flags, route_math
+from indexcache_operator.plan import flags, route_math
 from indexcache_operator.plan.look import Look, pod_status, route_has_canary
 from indexcache_operator.plan.memory import Memory
 
@@ -25,7 +25,7 @@ class Targets:
     """Kind of flags by pod (flags.py); a pod not named is off."""
     labels: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     """Baseline, canary."""
-    backends: tuple[dict[str, Any], ...] | None = None
+    backends: tuple[Backend, ...] | None = None
     """Of the user's rule; None leaves it alone."""
 
 
@@ -35,7 +35,7 @@ def canary_count(weight: int, replicas: int, routed: bool) -> int:
     return max(1, min(most, int(replicas * weight / 100 + 0.5)))
 
 
-def choose(look: Look, status: Status, count: int) -> list[str]:
+def choose(look: Look, status: Status, count: int) -> tuple[str, ...]:
     """The canary's pods: those chosen before that still exist, then ready ones in order of name. One ready pod stays at the baseline.
 
     Where pods were lost so that none would stay, the last chosen are given back.
@@ -48,7 +48,7 @@ def choose(look: Look, status: Status, count: int) -> list[str]:
         chosen.append(others.pop(0))
     while chosen and spare and not others and not any(p.name not in chosen for p in look.ready):
         chosen.pop()
-    return chosen
+    return tuple(chosen)
 
 
 def left(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
@@ -71,7 +71,7 @@ def hear(look: Look, status: Status, memory: Memory) -> Memory:
         permits = {life: ends for life, ends in permits.items() if life[0] != pod.name}
         left = pod.state.permit_remaining_seconds
         if left is not None and pod.state.mode is Mode.ON and flags.settled(look, status, pod):
-            permits[pod.name, pod.state.incarnation] = clock.later(clock.stamp(look.now), left)
+            permits[pod.name, pod.state.incarnation] = look.now + timedelta(seconds=left)
     return replace(memory, permits=permits)
 
 
@@ -79,7 +79,7 @@ def last_word(look: Look, status: Status, memory: Memory, pod: EnginePod) -> boo
     """Whether an engine that can't be asked, as happens to a busy one, is taken to do what it last said: while its permit lasts, as it
     can't go on for longer. Weights would swing otherwise."""
     ends = memory.permits.get((pod.name, pod_status(status, pod.name).confirmed))
-    return ends is not None and clock.parse(ends) > look.now
+    return ends is not None and ends > look.now
 
 
 def confirmed(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
@@ -102,9 +102,9 @@ def confirm(look: Look, status: Status, memory: Memory) -> Status:
     for kept in status.pods:
         pod = next((p for p in look.o.pods if p.name == kept.name), None)
         if kept.name in status.canary_pods and pod is not None and pod.state is not None and confirmed(look, status, memory, pod):
-            kept = kept.model_copy(update={"confirmed": pod.state.incarnation})
+            kept = replace(kept, confirmed=pod.state.incarnation)
         pods.append(kept)
-    return status.model_copy(update={"pods": pods})
+    return replace(status, pods=tuple(pods))
 
 
 def justified(look: Look, status: Status, memory: Memory, weight: int, count: int) -> int:
@@ -122,11 +122,11 @@ def adopt_route(look: Look, status: Status) -> Status:
     if not route_math.names(route.backends, look.baseline_service):
         return status
     where = spec.traffic.http_route
-    kept = RouteStatus(name=where.name, rule=where.rule, original_backends=[dict(b) for b in route.backends])
-    return status.model_copy(update={"route": kept})
+    kept = RouteStatus(name=where.name, rule=where.rule, original_backends=tuple(route.backends))
+    return replace(status, route=kept)
 
 
-def backends(look: Look, status: Status, weight: int) -> tuple[dict[str, Any], ...] | None:
+def backends(look: Look, status: Status, weight: int) -> tuple[Backend, ...] | None:
     """The rule's backends for a weight; None without a route."""
     if status.route is None:
         return None

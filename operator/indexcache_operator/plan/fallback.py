@@ -8,7 +8,8 @@ Pods are never replaced on the way back. An engine that can't be asked is killed
 after the time that the status holds for it, and it counts as being at the baseline.
 """
 
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
 
 from indexcache_core.evidence.traffic import Reached
 
@@ -26,7 +27,7 @@ def kills(look: Look, status: Status, kinds: dict[str, str]) -> list[Kill]:
     intent = status.fallback
     # Read again by triggers.py, should the operator crash before the intent is in the status.
     why = f"{intent.cause}: revision {intent.revision}: {intent.message}"[:512] if intent else "reuse isn't wanted here"
-    since = look.since(intent.since) if intent else 0.0
+    since = look.since(intent.since) if intent else timedelta()
     return [
         Kill(pod=p.name, reason=why)
         for p in look.o.pods
@@ -44,7 +45,7 @@ def at_baseline(look: Look, status: Status) -> list[str]:
             if not (flags.kind_of(kept) == OFF and flags.settled(look, status, pod)):
                 out.append(pod.name)
         elif may_be_on(pod, kept, look.since(since)):
-            out.append(f"{pod.name} (unreachable; its permit of {kept.permit_seconds:g} s is lapsing)")
+            out.append(f"{pod.name} (unreachable; its permit of {kept.permit.total_seconds():g} s is lapsing)")
     return out
 
 
@@ -54,39 +55,35 @@ def decide(c: Context) -> Status:
     waiting = at_baseline(look, status)
     cause = f"{status.fallback.cause}: {status.fallback.message}" if status.fallback else "Falling back"
     if waiting:
-        return status.model_copy(update={"message": f"{cause}. Not yet at the baseline: {', '.join(waiting)}"})
+        return replace(status, message=f"{cause}. Not yet at the baseline: {', '.join(waiting)}")
     if not restored(look, status):
-        return status.model_copy(update={"message": f"{cause}. All engines are at the baseline; waiting for the route to be accepted"})
+        return replace(status, message=f"{cause}. All engines are at the baseline; waiting for the route to be accepted")
     if not canary_released(look):
         seen = "the engines' counters still show traffic on the canary" if c.seen.reached is Reached.NO else "draining the canary"
-        return status.model_copy(update={"message": f"{cause}. All engines are at the baseline; {seen}"})
+        return replace(status, message=f"{cause}. All engines are at the baseline; {seen}")
     return finish(c)
 
 
 def finish(c: Context) -> Status:
     """All is back: how the try ended, and what comes next."""
     look, status, intent = c.look, c.status, c.status.fallback
-    back: dict[str, Any] = {
-        "canary_pods": [],
-        "route": None,
-        "step": None,
-        "traffic": TrafficStatus(verified_generation=status.traffic.verified_generation),
-    }
+    traffic = TrafficStatus(verified_generation=status.traffic.verified_generation)
+    back = replace(status, canary_pods=(), route=None, step=None, traffic=traffic)
     if intent is None or intent.cause in NOT_THE_PATTERNS_FAULT:
-        reason = intent.cause if intent else "Superseded"
-        back["history"] = remember(look, status, "Superseded", reason)
-        return (
-            check.adopt(look, status.model_copy(update=back))
-            if look.o.spec
-            else enter(look, status, Phase.FAILED, f"spec: {look.o.spec_problem}", **{**back, "fallback": None})
-        )
-    back["history"] = remember(look, status, "FellBack", intent.cause)
-    back["rejected"] = reject(look, status, intent)
+        back = replace(back, history=remember(look, status, "Superseded", intent.cause if intent else "Superseded"))
+        if look.o.spec:
+            return check.adopt(look, back)
+        return replace(enter(look, back, Phase.FAILED, f"spec: {look.o.spec_problem}"), fallback=None)
+    back = replace(
+        back,
+        history=remember(look, status, "FellBack", intent.cause),
+        rejected=reject(look, status, intent),
+    )
     message = (
         f"{intent.cause}: {intent.message}. All users are served by the baseline; revision {status.revision} isn't tried again without "
         f"annotation {revision.RETRY}"
     )
-    return enter(look, status, Phase.FELL_BACK, message, **back)
+    return enter(look, back, Phase.FELL_BACK, message)
 
 
 def rest(c: Context) -> Status:

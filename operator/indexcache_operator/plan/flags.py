@@ -7,13 +7,14 @@ same again. New epochs are newer than any that the status or any engine knows, a
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
 
 from indexcache_core.contract import Desired, Flags, Identity, Mode, State
 
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import PodStatus, Status
 from indexcache_operator.model import EnginePod, PutFlags
-from indexcache_operator.plan import clock
 from indexcache_operator.plan.guardrails import breaker, thresholds
 from indexcache_operator.plan.look import OFF, Look, pod_status
 
@@ -25,7 +26,8 @@ RENEW_BELOW = 0.7
 
 def content(look: Look, status: Status, kind: str) -> Desired:
     """The desired state of one kind, but for incarnation and epoch (empty, 1)."""
-    who = Identity(namespace=look.o.namespace, rollout=look.o.name, uid=look.o.uid)
+    revision = "" if kind == OFF else status.revision
+    who = Identity(namespace=look.o.namespace, rollout=look.o.name, uid=look.o.uid, revision=revision)
     if kind == OFF:
         return Desired(incarnation="", epoch=1, flags=Flags(), identity=who)
     spec = look.spec
@@ -42,17 +44,17 @@ def content(look: Look, status: Status, kind: str) -> Desired:
             sample_rows=cache.sample_rows,
             in_flight=spec.fallback.in_flight,
         ),
-        permit_seconds=permit_seconds(spec, kind) if on else None,
-        identity=who.model_copy(update={"revision": status.revision}),
+        permit_seconds=permit(spec, kind).total_seconds() if on else None,
+        identity=who,
         thresholds=thresholds(spec),
         breaker=breaker(spec),
     )
 
 
-def permit_seconds(spec: Spec, kind: str) -> float:
+def permit(spec: Spec, kind: str) -> timedelta:
     """How long reuse of this kind goes on without a renewal."""
-    permit = spec.fallback.permit
-    return clock.seconds(permit.promoted if kind == PROMOTED else permit.canary)
+    given = spec.fallback.permit
+    return given.promoted if kind == PROMOTED else given.canary
 
 
 def name(desired: Desired, kind: str) -> str:
@@ -74,13 +76,13 @@ def assign(look: Look, status: Status, kinds: dict[str, str]) -> Status:
         epoch = old.epoch
         if wanted != old.desired or (pod.state is not None and _overtaken(pod.state, content(look, status, kind), epoch)):
             epoch, used = new, True
-        permit = permit_seconds(look.spec, kind) if kind in (CANARY, PROMOTED) else old.permit_seconds
+        lasts = permit(look.spec, kind) if kind in (CANARY, PROMOTED) else old.permit
         if kind not in (CANARY, PROMOTED) and pod.state is not None and pod.state.mode is not Mode.ON and pod.state.epoch >= epoch:
-            permit = 0.0
+            lasts = timedelta()
         # What a try confirmed ends with it: in the next the same engine has to fall silent and answer anew.
         kept = old.confirmed if kind in (CANARY, PROMOTED) else ""
-        pods.append(old.model_copy(update={"desired": wanted, "epoch": epoch, "permit_seconds": permit, "confirmed": kept}))
-    return status.model_copy(update={"pods": pods, "epoch": new if used else status.epoch})
+        pods.append(replace(old, desired=wanted, epoch=epoch, permit=lasts, confirmed=kept))
+    return replace(status, pods=tuple(pods), epoch=new if used else status.epoch)
 
 
 def _overtaken(state: State, wanted: Desired, epoch: int) -> bool:
@@ -128,5 +130,17 @@ def puts(look: Look, status: Status) -> Iterable[PutFlags]:
         left = pod.state.permit_remaining_seconds
         due = wanted.permit_seconds is not None and (left is None or left < RENEW_BELOW * wanted.permit_seconds)
         if not done or due:
-            epoch = max(kept.epoch, 1)
-            yield PutFlags(pod=pod.name, desired=wanted.model_copy(update={"incarnation": pod.state.incarnation, "epoch": epoch}))
+            yield PutFlags(pod=pod.name, desired=_addressed(wanted, pod.state.incarnation, max(kept.epoch, 1)))
+
+
+def _addressed(content: Desired, incarnation: str, epoch: int) -> Desired:
+    """The same content for one life of an engine, under an epoch."""
+    return Desired(
+        incarnation=incarnation,
+        epoch=epoch,
+        flags=content.flags,
+        permit_seconds=content.permit_seconds,
+        identity=content.identity,
+        thresholds=content.thresholds,
+        breaker=content.breaker,
+    )

@@ -1,7 +1,7 @@
 """One look, with what every decision asks of it already worked out. Reads only; nothing here decides."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from indexcache_core.contract import Mode
 
@@ -9,12 +9,12 @@ from indexcache_operator import names
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import PodStatus, Status
 from indexcache_operator.model import EnginePod, Observation
-from indexcache_operator.plan import clock, route_math
+from indexcache_operator.plan import route_math
 from indexcache_operator.plan.revision import revision
 
 OFF = "off"
-PERMIT_MARGIN = 5.0
-"""Seconds after which a permit has lapsed for certain: an engine notices within one, clocks aside."""
+PERMIT_MARGIN = timedelta(seconds=5)
+"""After which a permit has lapsed for certain: an engine notices within one, clocks aside."""
 
 
 def wants_on(desired: str) -> bool:
@@ -70,19 +70,19 @@ class Look:
         """Whether a route splits the traffic, by the spec."""
         return self.o.spec is not None and self.o.spec.traffic.http_route is not None
 
-    def since(self, stamp: str) -> float:
-        """Seconds since a time in the status."""
-        return clock.age(self.now, stamp)
+    def since(self, time: datetime | None) -> timedelta:
+        """How long ago a time was; nothing if it never was or lies ahead, as the clocks of two operators differ."""
+        return max(self.now - time, timedelta()) if time is not None else timedelta()
 
 
-def may_be_on(pod: EnginePod, kept: PodStatus, seconds_since: float) -> bool:
+def may_be_on(pod: EnginePod, kept: PodStatus, since: timedelta) -> bool:
     """Whether reuse may run on a pod: its engine says so, or can't be asked and its permit may not have lapsed.
 
-    `seconds_since`: since it was last renewed, at least.
+    `since`: how long ago it was last renewed, at least.
     """
     if pod.state is not None:
         return pod.state.mode is Mode.ON
-    return kept.permit_seconds > 0.0 and seconds_since <= kept.permit_seconds + PERMIT_MARGIN
+    return kept.permit > timedelta() and since <= kept.permit + PERMIT_MARGIN
 
 
 def pod_status(status: Status, name: str) -> PodStatus:

@@ -1,6 +1,7 @@
 """What the planner remembers between two looks of one process. Losing it loses sensitivity for a moment, never correctness."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 from indexcache_core.evidence.detector import Detector
@@ -41,7 +42,7 @@ class Mark:
 
     setting: str
     """What they are counted for."""
-    since: str
+    since: datetime
     admitted: dict[Life, int]
     """Requests admitted until then."""
     number: int = 1
@@ -61,19 +62,19 @@ class Memory:
     quality_counts: dict[str, dict[str, int]] = field(default_factory=dict)
     drop_sum: float = 0.0
     quality_detector: Detector | None = None
-    probed_at: str = ""
+    probed_at: datetime | None = None
     answered: frozenset[Life] = frozenset()
     """Pods and incarnations that answered a probe under reuse."""
-    data_at: str = ""
+    data_at: datetime | None = None
     """When an observation last came."""
     mark: Mark | None = None
-    contradicted_at: str = ""
+    contradicted_at: datetime | None = None
     """When the status last said what traffic was seen against the weight."""
     leaving: dict[Life, Mark] = field(default_factory=dict)
     """Those behind neither Service on their way to the canary's, with the counters since their last request."""
     silent: frozenset[Life] = frozenset()
     """Those that get no requests there any more."""
-    permits: dict[Life, str] = field(default_factory=dict)
+    permits: dict[Life, datetime] = field(default_factory=dict)
     """When the permit ends of each that was last heard to run the reuse it was told to."""
     admitted: dict[Life, int] | None = None
     """Users' requests at the last look, by pod and incarnation."""
@@ -84,7 +85,7 @@ class Memory:
     requests_seen: int = 0
     counting: str = ""
     """The phase and step that `requests_seen` belongs to."""
-    published_at: str = ""
+    published_at: datetime | None = None
     """When live figures were last put into the status."""
     published: tuple[tuple[str, str], ...] = ()
     """The verdicts put into it."""

@@ -10,7 +10,6 @@ from dataclasses import replace
 from indexcache_operator.api.status import Phase, PodStatus, Status
 from indexcache_operator.model import Action, EnsureWorkload, Event, Observation, PersistStatus, Plan
 from indexcache_operator.plan import (
-    clock,
     conditions,
     contexts,
     deletion,
@@ -31,12 +30,10 @@ from indexcache_operator.plan.look import Look, pod_status
 from indexcache_operator.plan.memory import Memory
 from indexcache_operator.plan.transitions import TABLE
 
-RELIED_ON = ("phase", "revision", "epoch", "canary_pods", "route", "fallback", "rejected", "revision_started_at", "traffic", "paused_at")
-"""Fields of the status that later looks rely on: persisted before the actions that follow from them."""
 WITHOUT_WORKLOAD = frozenset({Phase.PENDING, Phase.FAILED, Phase.FALLING_BACK})
 
 
-def plan(observation: Observation, memory: object = None) -> Plan:
+def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]:
     """What follows from an observation. `memory` is the last plan's, or None after a start."""
     look = Look(observation)
     before = observation.status
@@ -57,16 +54,16 @@ def plan(observation: Observation, memory: object = None) -> Plan:
     targets = TABLE[c.status.phase].targets(c)
     kinds = _kinds(look, c.status, targets)
     status = flags.assign(look, c.status, kinds)
-    c = replace(c, status=status.model_copy(update={"pods": _told(look, status), "observed_generation": observation.generation}))
+    c = replace(c, status=replace(status, pods=_told(look, status), observed_generation=observation.generation))
     traffic, remembered = report.traffic(c)
-    c = replace(c, status=c.status.model_copy(update={"traffic": traffic}), memory=remembered)
+    c = replace(c, status=replace(c.status, traffic=traffic), memory=remembered)
     published, remembered = report.publish(c, before, measured)
     c = replace(c, status=published, memory=remembered)
-    c = replace(c, status=c.status.model_copy(update={"conditions": conditions.conditions(c)}))
+    c = replace(c, status=replace(c.status, conditions=conditions.conditions(c)))
     return _assemble(c, before, targets, kinds)
 
 
-def _assemble(c: Context, before: Status, targets: Targets, kinds: dict[str, str]) -> Plan:
+def _assemble(c: Context, before: Status, targets: Targets, kinds: dict[str, str]) -> Plan[Memory]:
     look, status = c.look, c.status
     actions: list[Action] = list(fallback.kills(look, status, kinds))
     if _relied_on(status) != _relied_on(before):
@@ -80,11 +77,11 @@ def _assemble(c: Context, before: Status, targets: Targets, kinds: dict[str, str
     memory = c.memory
     if asked is not None:
         actions.append(asked)
-        memory = probes.asked(memory, clock.stamp(look.now))
+        memory = probes.asked(memory, look.now)
     actions += _events(before, status)
     if look.o.deleting:
         actions += deletion.actions(c)
-    return Plan(status=status, actions=tuple(actions), next_look_seconds=TABLE[status.phase].look_seconds, memory=memory)
+    return Plan(status=status, actions=tuple(actions), next_look=TABLE[status.phase].look_again, memory=memory)
 
 
 def _kinds(look: Look, status: Status, targets: Targets) -> dict[str, str]:
@@ -95,34 +92,48 @@ def _kinds(look: Look, status: Status, targets: Targets) -> dict[str, str]:
     return {**leaving, **targets.kinds}
 
 
-def _told(look: Look, status: Status) -> list[PodStatus]:
+def _told(look: Look, status: Status) -> tuple[PodStatus, ...]:
     """Pods with what their engines say of themselves."""
     out = []
     for pod in look.o.pods:
         kept = pod_status(status, pod.name)
         state = pod.state.mode.value if pod.state else "unreachable"
         reason = pod.state.reason.value if pod.state else (pod.error or pod.problem or "")
-        out.append(kept.model_copy(update={"state": state, "reason": reason[:256], "canary": pod.name in status.canary_pods}))
-    return out
+        out.append(replace(kept, state=state, reason=reason[:256], canary=pod.name in status.canary_pods))
+    return tuple(out)
 
 
 def _relied_on(status: Status) -> tuple[object, ...]:
+    """What later looks rely on: persisted before the actions that follow from it."""
     step = (status.step.index, status.step.started_at, status.step.reached_at) if status.step else None
-    pods = tuple((p.name, p.desired, p.epoch, p.confirmed, p.permit_seconds) for p in status.pods)
-    return (*(getattr(status, name) for name in RELIED_ON), step, pods)
+    pods = tuple((p.name, p.desired, p.epoch, p.confirmed, p.permit) for p in status.pods)
+    return (
+        status.phase,
+        status.revision,
+        status.revision_started_at,
+        status.paused_at,
+        status.epoch,
+        status.canary_pods,
+        status.route,
+        status.fallback,
+        status.rejected,
+        status.traffic,
+        step,
+        pods,
+    )
 
 
 def _pause(look: Look, status: Status) -> Status:
     """Deadlines stand still while the spec says paused."""
     paused = look.o.spec is not None and look.o.spec.paused and status.phase in (Phase.SHADOWING, Phase.CANARY)
     if paused and not status.paused_at:
-        return status.model_copy(update={"paused_at": clock.stamp(look.now)})
+        return replace(status, paused_at=look.now)
     if paused or not status.paused_at:
         return status
     by = look.since(status.paused_at)
-    step = status.step and status.step.model_copy(update={"started_at": clock.later(status.step.started_at, by)})
-    began = clock.later(status.phase_started_at, by) if status.phase_started_at else ""
-    return status.model_copy(update={"paused_at": "", "phase_started_at": began, "step": step})
+    step = status.step and replace(status.step, started_at=status.step.started_at + by)
+    began = status.phase_started_at and status.phase_started_at + by
+    return replace(status, paused_at=None, phase_started_at=began, step=step)
 
 
 def _count(look: Look, status: Status, memory: Memory) -> Memory:

@@ -4,6 +4,9 @@ By the deficit rule: of the buckets of context length that have probes, the next
 Probes go on after the certificate, more seldom: what was good may drift.
 """
 
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 from indexcache_core.contract import Mode, context_bucket
 
 from indexcache_operator.api.status import Phase
@@ -16,8 +19,8 @@ from indexcache_operator.plan.quality_view import site_k
 
 A_LOOK = 2
 """Probes asked at once."""
-EVERY, EVERY_WHEN_CERTIFIED = 1.0, 20.0
-"""Seconds between two askings."""
+EVERY, EVERY_WHEN_CERTIFIED = timedelta(seconds=1), timedelta(seconds=20)
+"""Between two askings."""
 
 
 def choose(c: Context) -> RunProbes | None:
@@ -44,9 +47,9 @@ def choose(c: Context) -> RunProbes | None:
     return RunProbes(revision=status.revision, baseline_pod=baseline.name, canary_pod=canary.name, probes=probes)
 
 
-def asked(memory: Memory, now: str) -> Memory:
+def asked(memory: Memory, now: datetime) -> Memory:
     """The memory after an asking."""
-    return Memory(**{**vars(memory), "probed_at": now})
+    return replace(memory, probed_at=now)
 
 
 def _answered(c: Context, pod: EnginePod) -> bool:

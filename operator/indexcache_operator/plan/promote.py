@@ -1,5 +1,7 @@
 """Promoting and Promoted: reuse on every pod, all behind the baseline's Service, the route as the user had it; the tests go on."""
 
+from dataclasses import replace
+
 from indexcache_core.contract import Mode
 
 from indexcache_operator.api.status import Phase, Status
@@ -15,12 +17,13 @@ def decide(c: Context) -> Status:
     off = [p.name for p in look.ready if p.state is None or p.state.mode is not Mode.ON or not flags.settled(look, status, p)]
     alive = any(p.canary_label for p in look.ready if p.name in status.canary_pods)
     if (not off or not alive) and status.traffic.desired:
-        status = status.model_copy(update={"traffic": weighted(status.traffic, 0)})
+        status = replace(status, traffic=weighted(status.traffic, 0))
     if off or not look.ready or not restored(look, status) or not canary_released(look):
         message = f"Turning reuse on: {len(look.ready) - len(off)} of {len(look.ready)} engines" if off else "Restoring the route"
-        return status.model_copy(update={"message": message})
+        return replace(status, message=message)
     history = remember(look, status, "Promoted", "Certified")
-    return enter(look, status, Phase.PROMOTED, "Reuse runs on every pod; watched on", canary_pods=[], route=None, history=history)
+    promoted = enter(look, status, Phase.PROMOTED, "Reuse runs on every pod; watched on")
+    return replace(promoted, canary_pods=(), route=None, history=history)
 
 
 def watch(c: Context) -> Status:

@@ -7,7 +7,6 @@ from indexcache_core.evidence import detector, quality
 from indexcache_core.histogram import BUCKETS, Histogram, bucket, of
 
 from indexcache_operator.api.status import QualityStatus, Status
-from indexcache_operator.plan import clock
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
 
@@ -45,7 +44,7 @@ def observe(look: Look, memory: Memory, slot: int) -> Memory:
         quality_counts=counts,
         drop_sum=drop_sum,
         answered=frozenset(answered),
-        data_at=clock.stamp(look.now),
+        data_at=look.now,
     )
 
 

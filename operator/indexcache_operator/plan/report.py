@@ -1,10 +1,11 @@
-"""What people read: evidence, printer columns, live figures. Written when something happened, and while something runs every EVERY seconds.
+"""What people read: evidence, printer columns, live figures. Written when something happened, and while something runs after each EVERY.
 
 A steady state yields the same status look after look, so that nothing is written.
 """
 
 import math
 from dataclasses import replace
+from datetime import timedelta
 
 from indexcache_core.contract import context_label
 from indexcache_core.evidence.guardrails import IN_RESOURCE
@@ -12,14 +13,15 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Judgement, Verdict, worst
 
 from indexcache_operator.api.status import EvidenceStatus, Phase, Status, TrafficStatus
-from indexcache_operator.plan import clock, quality_view
+from indexcache_operator.plan import quality_view
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.evidence_view import Answer
 from indexcache_operator.plan.memory import Memory, TestKey
 from indexcache_operator.plan.quality_view import site_k
 
-EVERY = {Phase.SHADOWING: 10.0, Phase.CANARY: 10.0, Phase.PROMOTING: 10.0, Phase.PROMOTED: 600.0}
-CONTRADICTED = 10.0
+EVERY = timedelta(seconds=10)
+EVERY_WHEN_PROMOTED = timedelta(minutes=10)
+CONTRADICTED = timedelta(seconds=10)
 MOST_E = 1e12
 """What is shown of wealth beyond all need."""
 
@@ -28,7 +30,7 @@ def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]
     """The status with what people read, and the memory of when."""
     status, memory = c.status, c.memory
     if not measured:
-        status = status.model_copy(update={"reason": _reason(c), "step_summary": _step(c)})
+        status = replace(status, reason=_reason(c), step_summary=_step(c))
         return status, memory
     verdicts = tuple((a.guardrail.name, a.verdict.value) for a in c.evidence.answers)
     moved = (status.phase, status.step and status.step.index, status.revision) != (
@@ -37,33 +39,32 @@ def publish(c: Context, before: Status, measured: bool) -> tuple[Status, Memory]
         before.revision,
     )
     turned = verdicts != memory.published
-    every = EVERY.get(status.phase, 10.0)
-    due = not memory.published_at or c.look.since(memory.published_at) >= every
+    every = EVERY_WHEN_PROMOTED if status.phase is Phase.PROMOTED else EVERY
+    due = memory.published_at is None or c.look.since(memory.published_at) >= every
     if not (moved or due or (turned and status.phase is not Phase.PROMOTED)):
         step = status.step
         if step is not None and before.step is not None:
-            step = step.model_copy(update={"requests_seen": before.step.requests_seen, "requests_needed": before.step.requests_needed})
+            step = replace(step, requests_seen=before.step.requests_seen, requests_needed=before.step.requests_needed)
         live = ("evidence", "recall", "verdict", "reason", "step_summary", "requests_seen", "quality")
-        status = status.model_copy(update={"step": step, **{name: getattr(before, name) for name in live}})
-        return (status if status.phase is not Phase.PROMOTING else status.model_copy(update={"reason": _reason(c)})), memory
+        status = replace(status, step=step, **{name: getattr(before, name) for name in live})
+        return (status if status.phase is not Phase.PROMOTING else replace(status, reason=_reason(c))), memory
     needed = _needed(c)
-    step = status.step and status.step.model_copy(update={"requests_seen": memory.requests_seen, "requests_needed": needed})
-    status = status.model_copy(
-        update={
-            "evidence": evidence_rows(c),
-            "step": step,
-            "requests_seen": memory.requests_seen if not moved else 0,
-            "recall": _recall(c),
-            "verdict": worst([a.verdict for a in c.evidence.answers]).value,
-            "quality": quality_view.stored(status.revision, memory),
-        }
+    step = status.step and replace(status.step, requests_seen=memory.requests_seen, requests_needed=needed)
+    status = replace(
+        status,
+        evidence=evidence_rows(c),
+        step=step,
+        requests_seen=memory.requests_seen if not moved else 0,
+        recall=_recall(c),
+        verdict=worst([a.verdict for a in c.evidence.answers]).value,
+        quality=quality_view.stored(status.revision, memory),
     )
     shown = replace(c, status=status)
-    status = status.model_copy(update={"reason": _reason(shown), "step_summary": _step(shown)})
-    return status, replace(memory, published_at=clock.stamp(c.look.now), published=verdicts)
+    status = replace(status, reason=_reason(shown), step_summary=_step(shown))
+    return status, replace(memory, published_at=c.look.now, published=verdicts)
 
 
-def evidence_rows(c: Context) -> list[EvidenceStatus]:
+def evidence_rows(c: Context) -> tuple[EvidenceStatus, ...]:
     """One row a certificate, of the indexers only the weakest: sixty rows are no status."""
     rows = []
     for answer in c.evidence.answers:
@@ -71,7 +72,7 @@ def evidence_rows(c: Context) -> list[EvidenceStatus]:
         if answer.guardrail.by_site and kept:
             kept = [min(kept, key=lambda item: (_rank(item[1]), -item[1].log_e, item[1].lower_bound or 0.0))]
         rows += [_row(c, answer, key, judgement) for key, judgement in kept]
-    return rows
+    return tuple(rows)
 
 
 def _rank(judgement: Judgement) -> int:
@@ -84,7 +85,7 @@ def _row(c: Context, answer: Answer, key: TestKey, j: Judgement) -> EvidenceStat
         guardrail=IN_RESOURCE[answer.guardrail.name],
         contexts=context_label(key.context, k) if key.context is not None and k else "",
         indexer=key.site,
-        verdict=j.verdict.value,
+        verdict=j.verdict,
         mean=None if j.mean is None else round(j.mean, 4),
         lower_bound=None if j.lower_bound is None else round(j.lower_bound, 4),
         threshold=answer.guardrail.threshold,
@@ -144,17 +145,17 @@ def _reason(c: Context) -> str:
 def traffic(c: Context) -> tuple[TrafficStatus, Memory]:
     """The traffic with what the counters show; the verified generation stays once it was seen.
 
-    What contradicts the weight is written when it begins, and then every CONTRADICTED seconds: it comes with every few requests.
+    What contradicts the weight is written when it begins, and then after each CONTRADICTED: it comes with every few requests.
     """
     status, route, memory = c.status, c.look.o.route, c.memory
     now = status.traffic
     if status.route is None or route is None or now.desired != c.look.o.status.traffic.desired:
         return now, memory
     if c.seen.reached is Reached.YES and now.verified_generation != route.generation:
-        return now.model_copy(update={"observed": now.desired, "verified_generation": route.generation}), memory
-    begins = now.verified_generation is not None or not memory.contradicted_at
+        return replace(now, observed=now.desired, verified_generation=route.generation), memory
+    begins = now.verified_generation is not None or memory.contradicted_at is None
     due = begins or c.look.since(memory.contradicted_at) >= CONTRADICTED
     if c.seen.reached is Reached.NO and due:
-        memory = replace(memory, contradicted_at=clock.stamp(c.look.now))
-        return now.model_copy(update={"observed": c.seen.percent, "verified_generation": None}), memory
+        memory = replace(memory, contradicted_at=c.look.now)
+        return replace(now, observed=c.seen.percent, verified_generation=None), memory
     return now, memory

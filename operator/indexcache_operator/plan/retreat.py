@@ -6,6 +6,8 @@ a while after the route was accepted without a sign to the contrary. Once the ca
 stand behind the baseline's Service then, the counters would tell the two apart only after many more requests, and nobody would act on it.
 """
 
+from datetime import timedelta
+
 from indexcache_core.evidence.traffic import Reached
 
 from indexcache_operator.api.status import Status
@@ -13,9 +15,9 @@ from indexcache_operator.plan import exposure
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.look import Look, route_accepted, route_has_canary
 
-QUIET_SECONDS, FEW_REQUESTS = 10.0, 30
+QUIET, FEW_REQUESTS = timedelta(seconds=10), 30
 """So long with so few requests, and nothing more will be learnt soon."""
-LONG_SECONDS = 60.0
+LONG = timedelta(seconds=60)
 """So long with any number of them."""
 
 
@@ -41,7 +43,7 @@ def drained(c: Context) -> bool:
     if c.seen.reached is Reached.NO:
         return False
     little = c.seen.requests < FEW_REQUESTS and not c.seen.blind
-    quiet = c.seen.quiet_seconds >= (QUIET_SECONDS if little else LONG_SECONDS)
+    quiet = c.seen.counted_for >= (QUIET if little else LONG)
     return c.seen.reached is Reached.YES or quiet
 
 

@@ -7,9 +7,9 @@ of 0 is the original list itself, without the canary's backend: with weight 0 so
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-Backend = dict[str, Any]
+from indexcache_operator.api.status import Backend
+
 MAX_WEIGHT = 1_000_000  # Gateway API's
 
 

@@ -7,13 +7,14 @@ silence, which is three things together:
   beginning may spend DELTA / n (n + 1): so DELTA bounds the chance of ever being wrong, however long a gateway stays cut off. With no
   traffic nothing is ever known.
 * Nothing runs on it. A counter moves when the engine schedules a request, and a long prefill holds up all that come after it, unseen.
-* SETTLE_SECONDS have passed: a request may still be on its way to the engine's scheduler.
+* SETTLE has passed: a request may still be on its way to the engine's scheduler.
 
 A request that comes to a silent pod while it is behind no Service shows that it isn't. After a restart of the operator a pod of which the
 status wants reuse is known to have been silent: nothing else leads there.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 
 from indexcache_core.evidence.traffic import at_most, spent
 
@@ -24,7 +25,7 @@ from indexcache_operator.plan.look import Look, pod_status, wants_on
 from indexcache_operator.plan.memory import Life, Mark, Memory
 from indexcache_operator.plan.traffic_view import HALF_EVEN
 
-SETTLE_SECONDS = 2.0
+SETTLE = timedelta(seconds=2)
 
 
 def observe(look: Look, status: Status, memory: Memory) -> Memory:
@@ -64,4 +65,4 @@ def _silent(look: Look, pod: EnginePod, mark: Mark, others: int) -> bool:
     idle = pod.state is not None and pod.state.requests.running_baseline + pod.state.requests.running_reuse == 0
     behind = any(p.baseline_label for p in look.ready)
     enough = at_most(0, others, HALF_EVEN / max(len(look.ready), 1)) <= spent(mark.number)
-    return idle and behind and enough and look.since(mark.since) >= SETTLE_SECONDS
+    return idle and behind and enough and look.since(mark.since) >= SETTLE

@@ -7,6 +7,7 @@ Service too, their part of its requests is expected as well: for a part q of the
 """
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from indexcache_core.evidence import traffic
 from indexcache_core.evidence.traffic import Reached
@@ -29,8 +30,8 @@ class Seen:
     """Counted since the mark."""
     percent: int | None = None
     """Of the traffic that comes through the canary's Service, estimated."""
-    quiet_seconds: float = 0.0
-    """Since counting began."""
+    counted_for: timedelta = timedelta()
+    """How long ago counting began."""
     blind: bool = False
     """A pod of the canary that serves can't be asked: what it gets is in no count."""
 
@@ -48,7 +49,7 @@ def observe(look: Look, status: Status, memory: Memory) -> tuple[Seen, Memory]:
     if mark is None or mark.setting != setting:
         return Seen(reached=Reached.UNKNOWN), replace(memory, mark=counting.begin(look, setting))
     if any(p.state is None for p in look.ready if p.name in status.canary_pods):
-        return Seen(reached=Reached.UNKNOWN, quiet_seconds=look.since(mark.since), blind=True), memory
+        return Seen(reached=Reached.UNKNOWN, counted_for=look.since(mark.since), blind=True), memory
     new, mark = counting.since(look, mark)
     total, canary = sum(new.values()), sum(n for life, n in new.items() if life[0] in counted)
     old, new_share = (w / 100 * part + (1 - w / 100) * q for w in (status.traffic.previous, status.traffic.desired))
@@ -58,7 +59,7 @@ def observe(look: Look, status: Status, memory: Memory) -> tuple[Seen, Memory]:
     percent = None
     if total and part > q:
         percent = round(100 * min(max((canary / total - q) / (part - q), 0.0), 1.0))
-    seen = Seen(reached=reached, requests=total, percent=percent, quiet_seconds=look.since(mark.since))
+    seen = Seen(reached=reached, requests=total, percent=percent, counted_for=look.since(mark.since))
     if reached is Reached.NO:
         mark = counting.begin(look, setting, mark.number + 1)
     return seen, replace(memory, mark=mark)

@@ -5,6 +5,7 @@ Beside these, whatever calls for a fallback (triggers.py) leads from every phase
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan import canary, check, fallback, promote, shadow
@@ -19,37 +20,56 @@ class Row:
     decide: Callable[[Context], Status]
     targets: Callable[[Context], Targets]
     leads_to: frozenset[Phase]
-    look_seconds: float
+    look_again: timedelta
     measures: bool = False
     """Whether evidence is collected."""
 
 
 P = Phase
+SECOND = timedelta(seconds=1)
 TABLE: dict[Phase, Row] = {
-    P.PENDING: Row(decide=check.decide, targets=check.targets, leads_to=frozenset({P.CHECKING, P.FAILED, P.SHADOWING}), look_seconds=1.0),
-    P.CHECKING: Row(decide=check.decide, targets=check.targets, leads_to=frozenset({P.SHADOWING, P.FAILED}), look_seconds=2.0),
-    P.FAILED: Row(decide=check.decide, targets=check.targets, leads_to=frozenset({P.CHECKING}), look_seconds=5.0),
+    P.PENDING: Row(
+        decide=check.decide, targets=check.targets, leads_to=frozenset({P.CHECKING, P.FAILED, P.SHADOWING}), look_again=timedelta(seconds=1)
+    ),
+    P.CHECKING: Row(
+        decide=check.decide, targets=check.targets, leads_to=frozenset({P.SHADOWING, P.FAILED}), look_again=timedelta(seconds=2)
+    ),
+    P.FAILED: Row(decide=check.decide, targets=check.targets, leads_to=frozenset({P.CHECKING}), look_again=5 * SECOND),
     P.SHADOWING: Row(
-        decide=shadow.decide, targets=shadow.targets, leads_to=frozenset({P.CANARY, P.FALLING_BACK}), look_seconds=0.5, measures=True
+        decide=shadow.decide,
+        targets=shadow.targets,
+        leads_to=frozenset({P.CANARY, P.FALLING_BACK}),
+        look_again=SECOND / 2,
+        measures=True,
     ),
     P.CANARY: Row(
-        decide=canary.decide, targets=canary.targets, leads_to=frozenset({P.PROMOTING, P.FALLING_BACK}), look_seconds=0.25, measures=True
+        decide=canary.decide,
+        targets=canary.targets,
+        leads_to=frozenset({P.PROMOTING, P.FALLING_BACK}),
+        look_again=SECOND / 4,
+        measures=True,
     ),
     P.PROMOTING: Row(
         decide=promote.decide,
         targets=promote.promoting_targets,
         leads_to=frozenset({P.PROMOTED, P.FALLING_BACK}),
-        look_seconds=0.25,
+        look_again=SECOND / 4,
         measures=True,
     ),
     P.PROMOTED: Row(
-        decide=promote.watch, targets=promote.promoted_targets, leads_to=frozenset({P.FALLING_BACK}), look_seconds=1.0, measures=True
+        decide=promote.watch,
+        targets=promote.promoted_targets,
+        leads_to=frozenset({P.FALLING_BACK}),
+        look_again=SECOND,
+        measures=True,
     ),
     P.FALLING_BACK: Row(
         decide=fallback.decide,
         targets=fallback.targets,
         leads_to=frozenset({P.FELL_BACK, P.CHECKING, P.FAILED}),
-        look_seconds=0.25,
+        look_again=SECOND / 4,
     ),
-    P.FELL_BACK: Row(decide=fallback.rest, targets=check.targets, leads_to=frozenset({P.CHECKING, P.FAILED}), look_seconds=5.0),
+    P.FELL_BACK: Row(
+        decide=fallback.rest, targets=check.targets, leads_to=frozenset({P.CHECKING, P.FAILED}), look_again=timedelta(seconds=5)
+    ),
 }

@@ -1,5 +1,7 @@
 """What ends a try from outside its own phase, in order of rank: a deletion, a stop by anybody, a change of what is asked, a breach."""
 
+from dataclasses import replace
+
 from indexcache_core.contract import Mode, Reason
 from indexcache_core.evidence import guardrails as judged
 from indexcache_core.evidence import quality
@@ -56,7 +58,7 @@ def stale(status: Status) -> Status:
     """The status without an intent that speaks of another revision: an old alert must not end a new try."""
     intent = status.fallback
     if intent is not None and status.revision and intent.revision != status.revision:
-        return status.model_copy(update={"fallback": None})
+        return replace(status, fallback=None)
     return status
 
 

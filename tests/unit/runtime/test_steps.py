@@ -266,7 +266,8 @@ def test_what_the_scheduler_is_asked_with_is_passed_on_and_its_answer_too() -> N
 
 def test_it_is_installed_between_the_engine_core_and_its_scheduler() -> None:
     core = Core()
-    core.steps.install()
+    engine = SimpleNamespace(request_block_hasher=None)
+    core.steps.install(engine)
     assert (core.schedule, core.update_from_output) == (core.steps.schedule, core.steps.update)
     assert core.kv_cache_manager.record_prefix_cache_stats == core.steps.record_hits
 

@@ -1,13 +1,17 @@
 """When a status is written."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.act.status import QUIET_SECONDS, StatusWriter
 from indexcache_operator.api.status import EvidenceStatus, FallbackStatus, Phase, Status, StepStatus
 
-STATUS = Status(phase=Phase.CANARY, epoch=3, step=StepStatus(index=0, weight=5, started_at="t"))
-EVIDENCE = EvidenceStatus(guardrail="recall", verdict="Holding", threshold=0.3, alpha=0.01)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+STATUS = Status(phase=Phase.CANARY, epoch=3, step=StepStatus(index=0, weight=5, started_at=NOW))
+EVIDENCE = EvidenceStatus(guardrail="recall", verdict=Verdict.HOLDING, threshold=0.3, alpha=0.01)
 
 
 class Api:
@@ -25,19 +29,19 @@ async def writer_at(now: list[float]) -> StatusWriter:
 
 
 QUIET = [
-    {"evidence": [EVIDENCE]},
+    {"evidence": (EVIDENCE,)},
     {"recall": "0.91", "reason": "96 more requests needed"},
     {"message": "m"},
-    {"step": STATUS.step.model_copy(update={"requests_seen": 9, "requests_needed": 1}) if STATUS.step else None},
-    {"traffic": STATUS.traffic.model_copy(update={"observed": 5})},
+    {"step": replace(STATUS.step, requests_seen=9, requests_needed=1) if STATUS.step else None},
+    {"traffic": replace(STATUS.traffic, observed=5)},
 ]
 LOUD = [
     {"phase": Phase.FALLING_BACK},
     {"epoch": 4},
-    {"fallback": FallbackStatus(cause="c", since="t", revision="r")},
-    {"canary_pods": ["p"]},
+    {"fallback": FallbackStatus(cause="c", since=NOW, revision="r")},
+    {"canary_pods": ("p",)},
     {"step": None},
-    {"traffic": STATUS.traffic.model_copy(update={"desired": 5})},
+    {"traffic": replace(STATUS.traffic, desired=5)},
 ]
 
 
@@ -45,7 +49,7 @@ LOUD = [
 async def test_numbers_wait(change: dict[str, Any]) -> None:
     now = [100.0]
     writer = await writer_at(now)
-    changed = STATUS.model_copy(update=change)
+    changed = replace(STATUS, **change)
     assert not writer.due(STATUS, changed)
     now[0] += QUIET_SECONDS
     assert writer.due(STATUS, changed)
@@ -54,11 +58,11 @@ async def test_numbers_wait(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize("change", LOUD)
 async def test_what_happened_does_not(change: dict[str, Any]) -> None:
     writer = await writer_at([100.0])
-    assert writer.due(STATUS, STATUS.model_copy(update=change))
+    assert writer.due(STATUS, replace(STATUS, **change))
 
 
 async def test_a_steady_state_writes_nothing() -> None:
     now = [100.0]
     writer = await writer_at(now)
     now[0] += 3600
-    assert not writer.due(STATUS, STATUS.model_copy())
+    assert not writer.due(STATUS, replace(STATUS))

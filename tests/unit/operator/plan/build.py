@@ -8,10 +8,11 @@ from indexcache_core.contract import Mode, Site, State
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram, of
+from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import FallbackStatus, Phase, PodStatus, RouteStatus, Status
 from indexcache_operator.model import EnginePod, Observation, Route
-from indexcache_operator.plan import clock, flags, guardrails, revision
+from indexcache_operator.plan import flags, guardrails, revision
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.evidence_view import Answer, Evidence
 from indexcache_operator.plan.look import Look
@@ -30,9 +31,9 @@ SITES = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))
 QUALITY = {"quality": {"probes": {"configMap": "p"}}}
 
 
-def at(seconds: float) -> str:
+def at(seconds: float) -> datetime:
     """A time in the status, so many seconds after now."""
-    return clock.stamp(NOW + timedelta(seconds=seconds))
+    return NOW + timedelta(seconds=seconds)
 
 
 def engine(mode: Mode = Mode.OFF, **changes: Any) -> State:
@@ -59,13 +60,13 @@ def route(*backends: dict[str, Any], **changes: Any) -> Route:
 
 
 WITH_CANARY = route(FOREIGN, BASELINE, CANARY)
-KEPT = RouteStatus(name="users", rule="generate", original_backends=list(ORIGINAL))
+KEPT = RouteStatus(name="users", rule="generate", original_backends=ORIGINAL)
 
 
 def status(phase: Phase = Phase.CANARY, **changes: Any) -> Status:
     """The status of a rollout whose revision is the spec's."""
     began = {"phase_started_at": at(-10), "revision_started_at": at(-100)}
-    return Status.model_validate({"phase": phase, "revision": REVISION, **began, **changes})
+    return stored.read({"phase": phase, "revision": REVISION, **began, **changes})
 
 
 def intent(
@@ -115,6 +116,11 @@ def context(
         evidence or Evidence(),
         seen or nothing,
     )
+
+
+def but(c: Context, **changes: Any) -> Context:
+    """The same with another status."""
+    return replace(c, status=replace(c.status, **changes))
 
 
 def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Look:

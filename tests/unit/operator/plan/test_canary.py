@@ -1,5 +1,7 @@
 """The canary's steps: how far exposure goes, when a step is over, and when the try is."""
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.unit.operator.plan.build import (
     KEPT,
     WITH_CANARY,
     at,
+    but,
     context,
     engine,
     evidence,
@@ -52,7 +55,7 @@ def exposing(
     """The first step with its one pod exposed and its weight in the route, but for what a test says."""
     pods = pods or (pod("a", **MOVED), pod("b"), pod("c"))
     kept = status(
-        canary_pods=["a"],
+        canary_pods=("a",),
         route=KEPT if routed else None,
         step=step or StepStatus(index=0, weight=20, started_at=at(-60), reached_at=at(-30)),
         traffic=traffic or TrafficStatus(desired=20),
@@ -80,7 +83,7 @@ def test_the_last_step_leads_to_the_promotion() -> None:
     last = StepStatus(index=1, weight=50, started_at=at(-60), reached_at=at(-30))
     pods = [pod("a", **MOVED), pod("b", **MOVED), pod("c")]
     c = exposing(*pods, step=last, traffic=TrafficStatus(desired=50))
-    c = c.but(canary_pods=["a", "b"])
+    c = but(c, canary_pods=("a", "b"))
     told_both = told({"a": CANARY, "b": CANARY}, *pods, status=c.status, route=WITH_CANARY)
     memory = Memory(key="try", silent=A | {("b", "life")})
     after = canary.decide(
@@ -124,7 +127,7 @@ def test_a_step_lasts_as_long_as_it_is_told(reached: float, over: bool) -> None:
     assert (after.step.index == 1) is over
 
 
-def reached_at(c: Context) -> str | None:
+def reached_at(c: Context) -> datetime | None:
     after = canary.decide(c)
     assert after.step is not None
     return after.step.reached_at
@@ -175,7 +178,7 @@ def test_a_changed_weight_of_the_step_under_way_is_followed() -> None:
 
 @pytest.mark.parametrize("step", [None, StepStatus(index=2, weight=50, started_at=at(-1))])
 def test_a_step_that_the_spec_no_longer_has_ends_the_try(step: StepStatus | None) -> None:
-    after = canary.decide(exposing().but(step=step))
+    after = canary.decide(but(exposing(), step=step))
     assert after.fallback is not None
     assert (after.phase, after.fallback.cause) == (Phase.FALLING_BACK, "Superseded")
     assert "spec.strategy.steps" in after.fallback.message
@@ -190,7 +193,7 @@ def test_a_step_that_the_spec_no_longer_has_ends_the_try(step: StepStatus | None
         ),
         (
             {"step": StepStatus(index=0, weight=20, started_at=at(-120), reached_at=at(-1))},
-            "step 1: guardrails not certified within 120s",
+            "step 1: guardrails not certified within 2m",
         ),
     ],
 )
@@ -199,7 +202,7 @@ def test_out_of_time_it_falls_back(change: dict[str, Any], words: str) -> None:
     assert after.fallback is not None
     assert after.fallback.cause == "ProgressDeadlineExceeded"
     assert words in after.fallback.message
-    early = change["step"].model_copy(update={"started_at": at(-119.9)})
+    early = replace(change["step"], started_at=at(-119.9))
     assert canary.decide(exposing(verdict=HOLDING, **{**change, "step": early})).phase is Phase.CANARY
     paused = spec(paused=True)
     assert canary.decide(exposing(verdict=HOLDING, spec=paused, **change)).phase is Phase.CANARY
@@ -214,7 +217,7 @@ def test_what_stands_in_the_way_is_named() -> None:
         traffic=TrafficStatus(),
     )
     after = canary.decide(c)
-    assert after.canary_pods == ["a", "b"]
+    assert after.canary_pods == ("a", "b")
     assert after.message == (
         "Step 2 of 2, 50 %: 2 of 2 pods chosen, "
         "waiting until no user's request comes to a, b any more; 0 % for now"
@@ -283,7 +286,7 @@ def test_with_a_route_one_pod_stays_at_the_baseline_whatever_the_weight() -> Non
     all_of_it = spec(engine=two, strategy={**TIMED, "steps": [{"weight": 100}]})
     step = StepStatus(index=0, weight=100, started_at=at(-1))
     after = canary.decide(exposing(pod("a", **MOVED), pod("b"), spec=all_of_it, step=step, verdict=HOLDING))
-    assert (after.canary_pods, after.traffic.desired) == (["a"], 100)
+    assert (after.canary_pods, after.traffic.desired) == (("a",), 100)
 
 
 def test_the_next_step_is_the_next_in_the_spec() -> None:

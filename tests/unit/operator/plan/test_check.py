@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode, Site
+from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.api.status import EvidenceStatus, Phase, QualityStatus, Rejected, Status, StepStatus
 from indexcache_operator.model import EnginePod, Observation, Probe, ProbeSet, Route
 from indexcache_operator.plan import check, plan
@@ -91,7 +93,7 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Observation], Observation], str
     ("one replica behind a route", {"engine": ENGINE | {"replicas": 1}}, lambda o: o, "spec.engine.replicas"),
     ("no route", {}, route(found=False, problem="HTTPRoute users not found"), "spec.traffic.httpRoute"),
     ("rule without the baseline", {}, route(backends=({"name": "other"},)), "chat-baseline"),
-    ("short timeout", {}, route(request_timeout_seconds=15.0), "timeouts.request"),
+    ("short timeout", {}, route(request_timeout=timedelta(seconds=15)), "timeouts.request"),
     (
         "no probes",
         QUALITY,
@@ -217,9 +219,9 @@ REJECTED = Rejected(revision=REVISION, reason="Killed", at=at(-9))
 
 @pytest.mark.parametrize(("retried", "again"), [("", REVISION), (REVISION, f"{REVISION}/2")])
 def test_a_rejected_revision_names_what_tries_it_again(retried: str, again: str) -> None:
-    kept = status(Phase.CHECKING, rejected=[REJECTED.model_copy(update={"retried": retried})])
+    kept = status(Phase.CHECKING, rejected=(replace(REJECTED, retried=retried),))
     (reason,) = reasons(status=kept, annotations={"indexcache.dev/kill": REVISION})
-    for word in (REVISION, at(-9), "(Killed)", f'indexcache.dev/retry: "{again}"'):
+    for word in (REVISION, "2025-12-31T23:59:51.000Z", "(Killed)", f'indexcache.dev/retry: "{again}"'):
         assert word in reason
 
 
@@ -294,8 +296,8 @@ ONE = ProbeSet(probes=(Probe(prompt="x", continuation="y", context_tokens=99),))
         ({"route": Route(found=False)}, "users or its rule generate not found"),
         ({"route": Route(found=False, problem="no such route")}, "spec.traffic.httpRoute: no such route"),
         ({"route": seen_route({"name": "x"})}, "names no Service chat-baseline"),
-        ({"route": seen_route(request_timeout_seconds=29.9)}, "ends requests after 29.9 s"),
-        ({"route": seen_route(request_timeout_seconds=30.0)}, None),
+        ({"route": seen_route(request_timeout=timedelta(seconds=29.9))}, "ends requests after 29.9 s"),
+        ({"route": seen_route(request_timeout=timedelta(seconds=30))}, None),
         ({"route": seen_route(problem="not accepted")}, "spec.traffic.httpRoute: not accepted"),
         (
             {"route": seen_route({**BASELINE, "weight": 999_999}, {"name": "o", "weight": 17})},
@@ -431,24 +433,24 @@ def test_a_spec_that_can_not_be_read(problem: str | None, words: str) -> None:
 FRESH: dict[str, Any] = {
     "fallback": None,
     "quality": None,
-    "evidence": [],
+    "evidence": (),
     "step": None,
-    "canary_pods": [],
+    "canary_pods": (),
     "paused_at": "",
 }
 USED: dict[str, Any] = {
     "fallback": intent(of_revision="old"),
     "quality": QualityStatus(revision="old"),
-    "evidence": [EvidenceStatus(guardrail="recall", verdict="Holding", alpha=0.1)],
+    "evidence": (EvidenceStatus(guardrail="recall", verdict=Verdict.HOLDING, alpha=0.1),),
     "step": StepStatus(index=1, weight=50, started_at=at(-1)),
-    "canary_pods": ["a"],
+    "canary_pods": ("a",),
     "paused_at": at(-1),
 }
 
 
 def test_a_new_revision_begins_from_no_evidence() -> None:
-    other = Rejected(revision="other", reason="x", at="")
-    before = status(Phase.FELL_BACK, **USED, revision="old", rejected=[other, REJECTED], epoch=7)
+    other = Rejected(revision="other", reason="x", at=at(-60))
+    before = status(Phase.FELL_BACK, **USED, revision="old", rejected=(other, REJECTED), epoch=7)
     after = check.adopt(look(status=before), before)
     assert after == status(
         Phase.CHECKING,
@@ -456,11 +458,11 @@ def test_a_new_revision_begins_from_no_evidence() -> None:
         message=after.message,
         phase_started_at=at(0),
         revision_started_at=at(0),
-        rejected=[other, REJECTED],
+        rejected=(other, REJECTED),
         epoch=7,
     )
     retried = look(status=before, annotations={"indexcache.dev/retry": REVISION})
-    assert check.adopt(retried, before).rejected == [other]
+    assert check.adopt(retried, before).rejected == (other,)
 
 
 @pytest.mark.parametrize(
@@ -470,18 +472,18 @@ def test_a_new_revision_begins_from_no_evidence() -> None:
         (status(Phase.PENDING), at(0)),
         (status(Phase.PENDING, revision=""), at(0)),
         (status(Phase.CHECKING), at(-100)),
-        (status(Phase.CHECKING, rejected=[REJECTED]), at(-100)),
+        (status(Phase.CHECKING, rejected=(REJECTED,)), at(-100)),
     ],
 )
-def test_what_is_checked_is_the_specs_revision(kept: Status, began: str) -> None:
+def test_what_is_checked_is_the_specs_revision(kept: Status, began: datetime) -> None:
     after = decided(status=kept, workload_current=False)
     assert (after.revision, after.revision_started_at) == (REVISION, began)
 
 
 def test_a_retry_begins_the_rejected_revision_anew() -> None:
-    kept = status(Phase.FAILED, rejected=[REJECTED])
+    kept = status(Phase.FAILED, rejected=(REJECTED,))
     after = decided(status=kept, annotations={"indexcache.dev/retry": REVISION})
-    assert (after.phase, after.rejected, after.revision_started_at) == (Phase.CHECKING, [], at(0))
+    assert (after.phase, after.rejected, after.revision_started_at) == (Phase.CHECKING, (), at(0))
     assert decided(status=kept).phase is Phase.FAILED
 
 

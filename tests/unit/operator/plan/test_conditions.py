@@ -1,5 +1,6 @@
 """Conditions, each by what it is read from."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,12 +8,12 @@ from indexcache_core.contract import Mode
 from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import Condition, Phase, PodStatus, TrafficStatus
 from indexcache_operator.model import EnginePod
-from indexcache_operator.plan.conditions import FRESH_SECONDS, MEASURING, conditions
+from indexcache_operator.plan.conditions import FRESH, MEASURING, conditions
 from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.memory import Memory
 from indexcache_operator.plan.traffic_view import Seen
 
-from tests.unit.operator.plan.build import KEPT, at, context, engine, intent, pod, spec, status
+from tests.unit.operator.plan.build import KEPT, NOW, at, context, engine, intent, pod, spec, status
 
 ENDED = {Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED}
 
@@ -81,7 +82,7 @@ def test_paused(asked: Any, expected: tuple[str, str], said: str) -> None:
     assert bool(words(c, "Paused")) == bool(said)
 
 
-LAPSING = [PodStatus(name="b", permit_seconds=60)]
+LAPSING = [PodStatus(name="b", permit=timedelta(seconds=60))]
 
 
 @pytest.mark.parametrize(
@@ -159,12 +160,12 @@ def test_traffic_is_verified_by_the_engines(
 
 @pytest.mark.parametrize("phase", Phase)
 def test_evidence_is_fresh_while_something_is_measured(phase: Phase) -> None:
-    def fresh(data_at: str) -> tuple[str, str]:
+    def fresh(data_at: datetime | None) -> tuple[str, str]:
         return read(context(status=status(phase), memory=Memory(key="try", data_at=data_at)), "EvidenceFresh")
 
     if phase in MEASURING:
-        assert fresh(at(-FRESH_SECONDS)) == ("True", "Measuring")
-        assert fresh(at(-FRESH_SECONDS - 0.1)) == fresh("") == ("False", "NoNewData")
+        assert fresh(NOW - FRESH) == ("True", "Measuring")
+        assert fresh(at(-0.1) - FRESH) == fresh(None) == ("False", "NoNewData")
     else:
         assert fresh(at(0)) == ("Unknown", "NotMeasuring")
 

@@ -1,5 +1,6 @@
 """Deletion: what is still waited for, and when it no longer is."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ RETAIN = spec(deletionPolicy="Retain")
 GONE: list[Action] = [DeleteWorkload(), RemoveFinalizer()]
 RELEASED: list[Action] = [ReleaseWorkload(), RemoveFinalizer()]
 ON = engine(Mode.ON, epoch=1)
-LAPSING = [PodStatus(name="a", permit_seconds=3600)]
+WAITED = PATIENCE.total_seconds()
+LAPSING = [PodStatus(name="a", permit=timedelta(hours=1))]
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(spec(), False), (RETAIN, True), (None, True)])
@@ -36,15 +38,15 @@ def test_once_all_is_back_the_policy_decides() -> None:
 
 def test_an_engine_under_reuse_is_waited_for_however_long() -> None:
     assert after(1, pod("a", ON)) == []
-    assert after(PATIENCE, pod("a", ON)) == []
+    assert after(WAITED, pod("a", ON)) == []
 
 
 @pytest.mark.parametrize(
     ("seconds", "asked", "expected"),
     [
-        (PATIENCE - 0.1, spec(), []),
-        (PATIENCE, spec(), GONE),
-        (PATIENCE, RETAIN, []),
+        (WAITED - 0.1, spec(), []),
+        (WAITED, spec(), GONE),
+        (WAITED, RETAIN, []),
         (3606, RETAIN, RELEASED),
     ],
 )
@@ -55,10 +57,10 @@ def test_a_silent_engine_is_waited_for_until_its_permit_lapsed_or_it_goes_anyway
 
 
 def test_a_silent_engine_hides_no_other() -> None:
-    assert after(PATIENCE, pod("a", None), pod("b", ON), kept={"pods": LAPSING}) == []
+    assert after(WAITED, pod("a", None), pod("b", ON), kept={"pods": LAPSING}) == []
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(PATIENCE - 0.1, []), (PATIENCE, GONE)])
+@pytest.mark.parametrize(("seconds", "expected"), [(WAITED - 0.1, []), (WAITED, GONE)])
 def test_a_route_is_waited_for_with_patience(seconds: float, expected: list[Action]) -> None:
     assert after(seconds, pod(), route=WITH_CANARY, kept={"route": KEPT}) == expected
     assert after(seconds, pod(canary_label=True)) == expected
@@ -69,5 +71,5 @@ def test_without_an_intent_time_counts_from_the_phases_beginning() -> None:
         kept = status(Phase.FALLING_BACK, phase_started_at=at(-seconds))
         return actions(context(pod(canary_label=True), status=kept, deleting=True))
 
-    assert waited(PATIENCE) == GONE
-    assert waited(PATIENCE - 1) == []
+    assert waited(WAITED) == GONE
+    assert waited(WAITED - 1) == []

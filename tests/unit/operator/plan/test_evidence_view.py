@@ -92,7 +92,7 @@ def test_a_memory_belongs_to_one_try_under_one_question() -> None:
     ]
     assert [evidence_view.begin(other, known).requests_seen for other in others] == [0] * 4
     assert len({evidence_view.begin(seen, None).key for seen in [look(), *others]}) == 5
-    assert evidence_view.begin(look(), "something else") == fresh
+    assert evidence_view.begin(look(), Memory(key="something else")) == fresh
     assert evidence_view.begin(look(spec=None), None).key == f"{REVISION}@{at(-100)}/"
 
 
@@ -164,7 +164,7 @@ def test_what_is_known_of_an_engine_is_kept_while_its_pod_is_there() -> None:
 )
 def test_only_what_was_measured_for_this_try_counts(state: State | None) -> None:
     memory = observe(state)
-    assert (memory.totals, memory.data_at) == ({}, "")
+    assert (memory.totals, memory.data_at) == ({}, None)
 
 
 def test_protected_indexers_are_part_of_the_try() -> None:
@@ -492,6 +492,6 @@ def test_a_breach_of_shadow_counts_where_nothing_is_asked_of_reuse() -> None:
 
 def test_what_an_engine_measured_of_a_full_indexer_is_shown_and_nothing_was_bet_on_it() -> None:
     memory = remembering({total(site=2, mode=ON): GOOD}, asked=PER_SITE)
-    found = judged(memory, asked=PER_SITE, name="recallPerIndexer")
-    assert found.judgements[TestKey("recallPerIndexer", 2)].log_e == 0.0
+    found = judged(memory, asked=PER_SITE, name="recall_per_indexer")
+    assert found.judgements[TestKey("recall_per_indexer", 2)].log_e == 0.0
     assert found.verdict is Verdict.NO_DATA

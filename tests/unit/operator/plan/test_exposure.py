@@ -1,5 +1,7 @@
 """Who is exposed, and in which order: pods, labels, route."""
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -72,13 +74,13 @@ def test_how_many_pods_a_weight_exposes(weight: int, replicas: int, routed: bool
     ],
 )
 def test_the_canarys_pods(pods: list[EnginePod], before: list[str], count: int, expected: list[str]) -> None:
-    assert exposure.choose(look(*pods), status(canary_pods=before), count) == expected
+    assert exposure.choose(look(*pods), status(canary_pods=before), count) == tuple(expected)
 
 
 def test_without_a_route_all_pods_can_be_chosen_and_none_is_given_back() -> None:
-    assert exposure.choose(look(pod("a"), pod("b"), **UNROUTED), status(), 2) == ["a", "b"]
-    assert exposure.choose(look(pod("a"), **UNROUTED), status(canary_pods=["a"]), 1) == ["a"]
-    assert exposure.choose(look(pod("a"), **UNROUTED), status(), 2) == ["a"]
+    assert exposure.choose(look(pod("a"), pod("b"), **UNROUTED), status(), 2) == ("a", "b")
+    assert exposure.choose(look(pod("a"), **UNROUTED), status(canary_pods=("a",)), 1) == ("a",)
+    assert exposure.choose(look(pod("a"), **UNROUTED), status(), 2) == ("a",)
 
 
 @pytest.mark.parametrize(
@@ -133,11 +135,13 @@ def test_an_engine_that_does_not_do_what_it_was_told_has_no_last_word(change: di
 @pytest.mark.parametrize(
     ("ends", "expected"), [(at(0.5), True), (at(0), False), (at(-1), False), (None, False)]
 )
-def test_a_silent_engine_is_taken_at_its_last_word_while_that_holds(ends: str | None, expected: bool) -> None:
+def test_a_silent_engine_is_taken_at_its_last_word_while_that_holds(
+    ends: datetime | None, expected: bool
+) -> None:
     memory = Memory(key="try", permits={LIFE: ends} if ends else {})
-    kept = status(pods=[PodStatus(name="a", confirmed="life")])
+    kept = status(pods=(PodStatus(name="a", confirmed="life"),))
     assert exposure.last_word(look(), kept, memory, pod("a", None)) is expected
-    other = status(pods=[PodStatus(name="a", confirmed="other")])
+    other = status(pods=(PodStatus(name="a", confirmed="other"),))
     assert not exposure.last_word(look(), other, memory, pod("a", None))
 
 
@@ -162,13 +166,13 @@ def test_a_pod_may_take_traffic_once_it_fell_silent_and_answered(
 ) -> None:
     seen, kept = canary(pod("a"), **changes)
     assert exposure.confirmed(seen, kept, memory, seen.pods[0]) is expected
-    before = kept.model_copy(update={"pods": [kept.pods[0].model_copy(update={"confirmed": "life"})]})
+    before = replace(kept, pods=(replace(kept.pods[0], confirmed="life"),))
     assert exposure.confirmed(seen, before, NOTHING, seen.pods[0])
 
 
 def test_who_is_not_ready_or_does_not_reuse_takes_none() -> None:
     seen, kept = canary(pod("a"))
-    known = kept.model_copy(update={"pods": [kept.pods[0].model_copy(update={"confirmed": "life"})]})
+    known = replace(kept, pods=(replace(kept.pods[0], confirmed="life"),))
     state = seen.pods[0].state
     assert state is not None
     assert exposure.confirmed(seen, known, SILENT, pod("a", state))
@@ -182,7 +186,7 @@ def test_who_is_not_ready_or_does_not_reuse_takes_none() -> None:
 
 
 def test_a_silent_pod_takes_what_it_took_while_its_last_word_holds() -> None:
-    kept = status(pods=[PodStatus(name="a", confirmed="life")])
+    kept = status(pods=(PodStatus(name="a", confirmed="life"),))
     memory = Memory(key="try", permits={LIFE: at(1)})
     assert exposure.confirmed(look(), kept, memory, pod("a", None))
     assert not exposure.confirmed(look(), kept, memory, pod("a", None, ready=False))
@@ -191,13 +195,13 @@ def test_a_silent_pod_takes_what_it_took_while_its_last_word_holds() -> None:
 
 def test_who_is_confirmed_stays_so_over_a_restart_of_the_operator() -> None:
     seen, kept = canary(pod("a"), pod("b"), pod("c"), pod("d"))
-    chosen = kept.model_copy(update={"canary_pods": ["a", "b", "gone"]})
-    chosen.pods.append(PodStatus(name="gone"))
+    gone = PodStatus(name="gone")
+    chosen = replace(kept, canary_pods=("a", "b", "gone"), pods=(*kept.pods, gone))
     memory = Memory(key="try", silent=frozenset({LIFE, ("c", "life"), ("d", "life")}))
     after = exposure.confirm(seen, chosen, memory)
     assert {p.name: p.confirmed for p in after.pods} == {"a": "life", "b": "", "c": "", "d": "", "gone": ""}
     unseen = look(pod("a", None))
-    held = chosen.model_copy(update={"pods": [PodStatus(name="a", confirmed="life")]})
+    held = replace(chosen, pods=(PodStatus(name="a", confirmed="life"),))
     assert exposure.confirm(unseen, held, Memory(key="try", permits={LIFE: at(1)})).pods == held.pods
 
 
@@ -218,21 +222,19 @@ def test_the_weight_is_what_the_confirmed_pods_justify(
 ) -> None:
     seen, kept = canary(*(pod(name, **MOVED) for name in "abc"))
     memory = Memory(key="try", silent=frozenset((name, "life") for name in "abc"[:good]))
-    chosen = kept.model_copy(update={"canary_pods": list("abc")})
+    chosen = replace(kept, canary_pods=tuple("abc"))
     assert exposure.justified(seen, chosen, memory, weight, count) == expected
 
 
 def test_only_pods_of_the_canary_behind_its_service_justify_a_weight() -> None:
     memory = Memory(key="try", silent=frozenset((name, "life") for name in "ab"))
     seen, kept = canary(pod("a", **MOVED), pod("b", baseline_label=False))
-    chosen = kept.model_copy(update={"canary_pods": ["a", "b"]})
+    chosen = replace(kept, canary_pods=("a", "b"))
     assert exposure.justified(seen, chosen, memory, 50, 2) == 25
-    assert exposure.justified(seen, chosen.model_copy(update={"canary_pods": ["b"]}), memory, 50, 1) == 0
+    assert exposure.justified(seen, replace(chosen, canary_pods=("b",)), memory, 50, 1) == 0
     free, wanted = canary(pod("a"), pod("b"), **UNROUTED)
-    assert exposure.justified(free, wanted.model_copy(update={"canary_pods": ["a"]}), NOTHING, 50, 1) == 50
-    assert (
-        exposure.justified(free, wanted.model_copy(update={"canary_pods": ["a", "b"]}), NOTHING, 50, 2) == 50
-    )
+    assert exposure.justified(free, replace(wanted, canary_pods=("a",)), NOTHING, 50, 1) == 50
+    assert exposure.justified(free, replace(wanted, canary_pods=("a", "b")), NOTHING, 50, 2) == 50
 
 
 @pytest.mark.parametrize(
@@ -242,7 +244,7 @@ def test_only_pods_of_the_canary_behind_its_service_justify_a_weight() -> None:
         (
             {"route": route(BASELINE)},
             KEPT,
-            RouteStatus(name="users", rule="generate", original_backends=[BASELINE]),
+            RouteStatus(name="users", rule="generate", original_backends=(BASELINE,)),
         ),
         ({"route": WITH_CANARY}, KEPT, KEPT),
         ({"route": WITH_CANARY}, None, None),
@@ -275,7 +277,7 @@ def entering(
     *pods: EnginePod, chosen: list[str], memory: Memory = NOTHING, **changes: Any
 ) -> dict[str, tuple[bool, bool]]:
     seen = told(dict.fromkeys(chosen, CANARY), *pods, **changes)
-    kept = seen.o.status.model_copy(update={"canary_pods": chosen})
+    kept = replace(seen.o.status, canary_pods=tuple(chosen))
     return exposure.entering_labels(seen, kept, memory)
 
 

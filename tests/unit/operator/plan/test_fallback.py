@@ -1,5 +1,7 @@
 """FallingBack and FellBack: who is killed, what is waited for, and what comes after."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -36,7 +38,7 @@ from tests.unit.operator.plan.build import (
 )
 
 ON = engine(Mode.ON)
-LAPSING = [PodStatus(name="a", permit_seconds=60)]
+LAPSING = [PodStatus(name="a", permit=timedelta(seconds=60))]
 OTHER = spec(indexCache={"pattern": "FFFS", "minContextTokens": 0})
 RETRY = {"indexcache.dev/retry": REVISION}
 
@@ -82,10 +84,10 @@ def test_who_is_not_at_the_baseline_yet() -> None:
     seen = told(
         {"b": SHADOW}, pod("a"), pod("b"), pod("c", engine(Mode.ON, epoch=1)), pod("d", ON, deleting=True)
     )
-    late = seen.o.status.model_copy(update={"phase": Phase.FALLING_BACK})
+    late = replace(seen.o.status, phase=Phase.FALLING_BACK)
     assert fallback.at_baseline(seen, late) == ["b"]
     again = look(pod("a"), pod("b", ON), status=late)
-    assert fallback.at_baseline(again, status(pods=[PodStatus(name="b", desired="off", epoch=0)])) == ["b"]
+    assert fallback.at_baseline(again, status(pods=(PodStatus(name="b", desired="off", epoch=0),))) == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -125,18 +127,18 @@ def decided(*pods: EnginePod, kept: Status, seen: Seen | None = None, **changes:
 )
 def test_what_is_waited_for(pods: list[EnginePod], kept: Status, changes: dict[str, Any], words: str) -> None:
     after = decided(*pods, kept=kept, **changes)
-    assert after == kept.model_copy(update={"message": after.message})
+    assert after == replace(kept, message=after.message)
     assert words in after.message
 
 
 FULL: dict[str, Any] = {
-    "canary_pods": ["a"],
+    "canary_pods": ("a",),
     "route": KEPT,
     "step": StepStatus(index=0, weight=20, started_at=at(-9)),
     "traffic": TrafficStatus(desired=0, previous=20, observed=3, verified_generation=5),
 }
 BACK: dict[str, Any] = {
-    "canary_pods": [],
+    "canary_pods": (),
     "route": None,
     "step": None,
     "traffic": TrafficStatus(verified_generation=5),
@@ -151,10 +153,10 @@ def test_a_pattern_at_fault_is_rejected() -> None:
         fallback=intent(),
         phase_started_at=at(0),
         message=after.message,
-        history=[
-            HistoryEntry(revision=REVISION, pattern="FSFS", outcome="FellBack", reason="Killed", at=at(0))
-        ],
-        rejected=[Rejected(revision=REVISION, reason="Killed", message="by hand", at=at(0))],
+        history=(
+            HistoryEntry(revision=REVISION, pattern="FSFS", outcome="FellBack", reason="Killed", at=at(0)),
+        ),
+        rejected=(Rejected(revision=REVISION, reason="Killed", message="by hand", at=at(0)),),
     )
     for word in ("Killed: by hand. All users are served by the baseline", REVISION, "indexcache.dev/retry"):
         assert word in after.message
@@ -163,7 +165,7 @@ def test_a_pattern_at_fault_is_rejected() -> None:
 @pytest.mark.parametrize("cause", ["Superseded", "RouteChanged", "InvalidSpec", "Deleted"])
 def test_what_is_not_the_patterns_fault_leads_to_the_next_try(cause: str) -> None:
     after = decided(pod(), kept=falling(**FULL, fallback=intent(cause)), spec=OTHER)
-    assert (after.phase, after.fallback, after.rejected) == (Phase.CHECKING, None, [])
+    assert (after.phase, after.fallback, after.rejected) == (Phase.CHECKING, None, ())
     assert after.revision != REVISION
     assert {name: getattr(after, name) for name in BACK} == BACK
     assert [(h.outcome, h.reason) for h in after.history] == [("Superseded", cause)]
@@ -196,7 +198,7 @@ def test_without_a_spec_nothing_comes_next() -> None:
 def test_it_rests_until_the_spec_changes_or_a_retry_is_asked_for(
     changes: dict[str, Any], phase: Phase
 ) -> None:
-    kept = status(Phase.FELL_BACK, rejected=[Rejected(revision=REVISION, reason="x", at="")])
+    kept = status(Phase.FELL_BACK, rejected=(Rejected(revision=REVISION, reason="x", at=at(-60)),))
     after = fallback.rest(context(pod(), status=kept, **changes))
     assert after.phase is phase
     assert (after == kept) is (phase is Phase.FELL_BACK)

@@ -1,5 +1,7 @@
 """What engines are told, and the epochs that fence it."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -65,7 +67,7 @@ def test_the_kind_is_read_from_the_name(kind: str) -> None:
 
 
 def assigned(state: State | None, kind: str, kept: PodStatus, epoch: int = 4) -> tuple[PodStatus, int]:
-    before = status(epoch=epoch, pods=[kept])
+    before = status(epoch=epoch, pods=(kept,))
     after = flags.assign(look(pod("a", state)), before, {"a": kind})
     return after.pods[0], after.epoch
 
@@ -87,7 +89,7 @@ def test_a_change_takes_one_new_epoch_for_all_that_change() -> None:
     seen = look(
         pod("a", engine(epoch=9)), pod("b", engine(epoch=2)), pod("c", None), pod("d", doing(SHADOW, 3))
     )
-    before = status(epoch=4, pods=[wanting(SHADOW, 3).model_copy(update={"name": "d"})])
+    before = status(epoch=4, pods=(replace(wanting(SHADOW, 3), name="d"),))
     after = flags.assign(seen, before, dict.fromkeys("abcd", SHADOW))
     assert after.epoch == 10
     assert [(p.name, p.epoch) for p in after.pods] == [("a", 10), ("b", 10), ("c", 10), ("d", 3)]
@@ -99,7 +101,7 @@ def test_a_new_epoch_is_newer_than_the_statuss_too() -> None:
 
 
 def test_a_pod_that_is_not_named_is_off() -> None:
-    after = flags.assign(look(pod("a", None)), status(pods=[wanting(SHADOW)], epoch=4), {})
+    after = flags.assign(look(pod("a", None)), status(pods=(wanting(SHADOW),), epoch=4), {})
     assert (after.pods[0].desired, after.pods[0].epoch, after.epoch) == (OFF, 5, 5)
 
 
@@ -148,7 +150,9 @@ def test_an_engine_that_never_heard_anything_can_be_told_under_any_epoch() -> No
 def test_a_permit_is_held_to_run_until_the_engine_is_seen_at_the_baseline_under_its_epoch(
     state: State | None, kind: str, permit: float
 ) -> None:
-    assert assigned(state, kind, wanting(kind, permit_seconds=33))[0].permit_seconds == permit
+    assert (
+        assigned(state, kind, wanting(kind, permit=timedelta(seconds=33)))[0].permit.total_seconds() == permit
+    )
 
 
 @pytest.mark.parametrize(("kind", "kept"), [(CANARY, "life"), (PROMOTED, "life"), (SHADOW, ""), (OFF, "")])
@@ -202,11 +206,11 @@ def test_off_is_off_on_whosever_behalf(state: State, expected: bool) -> None:
 )
 def test_settled_is_who_does_it_under_that_epoch_or_a_newer_one(state: State | None, expected: bool) -> None:
     each = pod("a", state)
-    assert flags.settled(look(each), status(pods=[wanting(SHADOW)]), each) is expected
+    assert flags.settled(look(each), status(pods=(wanting(SHADOW),)), each) is expected
 
 
 def put(state: State | None, kept: PodStatus) -> list[PutFlags]:
-    return list(flags.puts(look(pod("a", state)), status(pods=[kept])))
+    return list(flags.puts(look(pod("a", state)), status(pods=(kept,))))
 
 
 def test_who_does_not_do_it_is_told_with_the_incarnation_and_the_epoch() -> None:
@@ -221,7 +225,7 @@ def test_who_does_not_do_it_is_told_with_the_incarnation_and_the_epoch() -> None
 
 def test_one_that_can_not_be_asked_hides_no_other() -> None:
     seen = look(pod("z", None), pod("a", engine()))
-    assert [p.pod for p in flags.puts(seen, status(pods=[wanting(SHADOW)]))] == ["a"]
+    assert [p.pod for p in flags.puts(seen, status(pods=(wanting(SHADOW),)))] == ["a"]
 
 
 def test_the_first_epoch_is_one() -> None:
@@ -244,8 +248,8 @@ def test_shadow_has_no_permit_to_renew() -> None:
 
 
 def test_the_status_of_pods_that_are_gone_is_dropped() -> None:
-    kept = wanting(SHADOW).model_copy(update={"name": "gone"})
-    assert flags.assign(look(pod("a", None)), status(pods=[kept]), {}).pods == [PodStatus(name="a")]
+    kept = replace(wanting(SHADOW), name="gone")
+    assert flags.assign(look(pod("a", None)), status(pods=(kept,)), {}).pods == (PodStatus(name="a"),)
 
 
 def test_a_pod_that_leaves_is_told_what_is_wanted_of_it_too() -> None:
@@ -262,6 +266,6 @@ def test_whoever_does_what_is_wanted_is_settled(kind: str) -> None:
 def test_a_permit_of_another_length_is_another_content() -> None:
     longer = spec(fallback={"permit": {"canary": "9s", "promoted": "60s"}})
     seen = look(pod("a", None), pod("b", None), spec=longer)
-    kept = [wanting(CANARY), wanting(PROMOTED).model_copy(update={"name": "b"})]
+    kept = [wanting(CANARY), replace(wanting(PROMOTED), name="b")]
     after = flags.assign(seen, status(pods=kept, epoch=4), {"a": CANARY, "b": PROMOTED})
     assert [p.epoch for p in after.pods] == [5, 4]

@@ -1,5 +1,7 @@
 """What every decision asks of a look."""
 
+from datetime import timedelta
+
 import pytest
 from indexcache_core.contract import Mode
 from indexcache_operator.api.status import PodStatus
@@ -53,7 +55,8 @@ def test_a_look_with_one() -> None:
     assert (seen.now, seen.wanted_revision, seen.spec, seen.routed) == (NOW, REVISION, spec(), True)
     assert (seen.baseline_service, seen.canary_service) == ("chat-baseline", "chat-canary")
     assert not look(spec=spec(traffic={})).routed
-    assert seen.since(at(-3)) == 3.0
+    assert seen.since(at(-3)) == timedelta(seconds=3)
+    assert seen.since(at(5)) == seen.since(None) == timedelta()
 
 
 @pytest.mark.parametrize(
@@ -61,8 +64,8 @@ def test_a_look_with_one() -> None:
     [
         (engine(Mode.ON), 0.0, 0.0, True),
         (engine(Mode.SHADOW), 60.0, 0.0, False),
-        (None, 60.0, 60.0 + PERMIT_MARGIN, True),
-        (None, 60.0, 60.1 + PERMIT_MARGIN, False),
+        (None, 60.0, 60.0 + PERMIT_MARGIN.total_seconds(), True),
+        (None, 60.0, 60.1 + PERMIT_MARGIN.total_seconds(), False),
         (None, 0.0, 0.0, False),
         (None, 0.5, 0.0, True),
     ],
@@ -70,13 +73,14 @@ def test_a_look_with_one() -> None:
 def test_reuse_may_run_where_an_engine_says_so_or_is_silent_within_its_permit(
     state: object, permit: float, since: float, expected: bool
 ) -> None:
+    kept = PodStatus(name="a", permit=timedelta(seconds=permit))
     silent: EnginePod = pod("a", state)  # type: ignore[arg-type]
-    assert may_be_on(silent, PodStatus(name="a", permit_seconds=permit), since) is expected
+    assert may_be_on(silent, kept, timedelta(seconds=since)) is expected
 
 
 def test_a_pod_that_nothing_is_kept_of_was_told_nothing() -> None:
     kept = PodStatus(name="a", epoch=7)
-    assert pod_status(status(pods=[PodStatus(name="b"), kept]), "a") == kept
+    assert pod_status(status(pods=(PodStatus(name="b"), kept)), "a") == kept
     assert pod_status(status(), "a") == PodStatus(name="a")
 
 

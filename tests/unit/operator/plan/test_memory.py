@@ -1,6 +1,7 @@
 """What the planner remembers: the keys under which it does, and that a new memory holds nothing."""
 
 from dataclasses import FrozenInstanceError, fields
+from datetime import UTC, datetime
 
 import pytest
 from indexcache_core.contract import Mode
@@ -13,9 +14,13 @@ def test_a_new_memory_holds_nothing_but_its_key() -> None:
     assert [f.name for f in fields(memory) if getattr(memory, f.name) is None] == [
         "quality",
         "quality_detector",
+        "probed_at",
+        "data_at",
         "mark",
+        "contradicted_at",
         "admitted",
         "context_counts",
+        "published_at",
     ]
 
 
@@ -28,7 +33,7 @@ def test_two_memories_share_nothing() -> None:
 def test_it_is_handed_on_and_never_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         Memory(key="try").key = "other"  # type: ignore[misc]
-    assert Mark(setting="x", since="", admitted={}).number == 1
+    assert Mark(setting="x", since=datetime(2026, 1, 1, tzinfo=UTC), admitted={}).number == 1
 
 
 def test_a_life_of_an_engine_a_series_and_a_mode_have_keys_of_their_own() -> None:

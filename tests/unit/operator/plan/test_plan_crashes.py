@@ -3,6 +3,9 @@
 A crash loses the memory and all that the plan hadn't done yet. After it a new operator sees nothing but what is there.
 """
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -120,9 +123,9 @@ def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(fau
                 for p in pods:
                     p.reachable = True
             case "alert-old":
-                old = FallbackStatus(cause="Alert", since="2026-01-01T00:00:00.000Z", revision="old")
+                old = FallbackStatus(cause="Alert", since=datetime(2026, 1, 1, tzinfo=UTC), revision="old")
                 if world.status.fallback is None:
-                    world.write(world.status.model_copy(update={"fallback": old}))
+                    world.write(replace(world.status, fallback=old))
             case "pause":
                 world.spec = spec(paused=True)
             case "go":

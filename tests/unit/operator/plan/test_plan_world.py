@@ -1,5 +1,8 @@
 """Whole rollouts in a small world: how each ends, and what must hold on the way."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from indexcache_core.contract import Mode
 from indexcache_operator import model
@@ -136,7 +139,7 @@ def test_a_change_of_pattern_starts_over_from_the_baseline() -> None:
     assert world.modes() == {Mode.OFF}
     assert world.backends == world.original
     assert world.status.revision != first
-    assert world.status.evidence == []
+    assert world.status.evidence == ()
     assert not world.status.rejected
     assert [h.outcome for h in world.status.history] == ["Superseded"]
     world.until(Phase.PROMOTED)
@@ -176,13 +179,13 @@ def test_kill_by_annotation_outranks_everything() -> None:
 @pytest.mark.parametrize("phase", [Phase.SHADOWING, Phase.CANARY, Phase.PROMOTED])
 def test_an_alert_of_this_revision_falls_back_and_one_of_another_is_cleared(phase: Phase) -> None:
     world = World(recall=good).until(phase)
-    old = FallbackStatus(cause="Alert", message="", since="2026-01-01T00:00:00.000Z", revision="other")
-    world.write(world.status.model_copy(update={"fallback": old}))
+    old = FallbackStatus(cause="Alert", message="", since=datetime(2026, 1, 1, tzinfo=UTC), revision="other")
+    world.write(replace(world.status, fallback=old))
     world.look()
     assert world.status.fallback is None
     assert world.status.phase is phase
-    mine = old.model_copy(update={"revision": world.status.revision})
-    world.write(world.status.model_copy(update={"fallback": mine}))
+    mine = replace(old, revision=world.status.revision)
+    world.write(replace(world.status, fallback=mine))
     world.until(Phase.FELL_BACK)
     assert world.status.rejected[0].reason == "Alert"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -35,20 +36,20 @@ ON = engine(Mode.ON, epoch=3)
 MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 
 
-def planned(*pods: EnginePod, memory: object = None, **changes: Any) -> Plan:
+def planned(*pods: EnginePod, memory: Memory | None = None, **changes: Any) -> Plan[Memory]:
     return plan(observation(*pods, **changes), memory)
 
 
-def kinds(found: Plan) -> list[str]:
+def kinds(found: Plan[Memory]) -> list[str]:
     return [type(a).__name__ for a in found.actions]
 
 
 def steady(
     phase: Phase, kind: str | None, *pods: EnginePod, kept: dict[str, Any] | None = None, **changes: Any
-) -> Plan:
+) -> Plan[Memory]:
     """The second plan of a rollout in which everything is as it should be: the first wrote its status."""
     names = [p.name for p in pods]
-    values = {"evidence": [], **(kept or {})}
+    values = {"evidence": (), **(kept or {})}
     seen = told(
         dict.fromkeys(names, kind) if kind else {}, *pods, status=status(phase, **values), **changes
     ).o
@@ -69,17 +70,17 @@ def test_where_all_is_as_it_should_be_nothing_is_done_and_nothing_written(
 ) -> None:
     found = steady(phase, kind, pod("a"), pod("b"))
     assert found.actions == ()
-    assert found.next_look_seconds == seconds
+    assert found.next_look.total_seconds() == seconds
     assert found.status == steady(phase, kind, pod("a"), pod("b")).status
 
 
 def test_kills_come_first_then_the_status_then_all_that_relies_on_it() -> None:
-    falling = status(Phase.FALLING_BACK, fallback=intent(), route=KEPT, canary_pods=["a"])
+    falling = status(Phase.FALLING_BACK, fallback=intent(), route=KEPT, canary_pods=("a",))
     found = planned(
         pod("a", ON, **MOVED), pod("b"), pod("c", baseline_label=False), status=falling, route=WITH_CANARY
     )
     assert kinds(found) == ["Kill", "PersistStatus", "SetLabels", "PatchRoute", "PutFlags"]
-    assert found.next_look_seconds == 0.25
+    assert found.next_look.total_seconds() == 0.25
     kill, _, labels, patch, put = found.actions
     assert isinstance(kill, model.Kill)
     assert isinstance(labels, model.SetLabels)
@@ -96,7 +97,11 @@ def test_kills_come_first_then_the_status_then_all_that_relies_on_it() -> None:
         (Phase.SHADOWING, {}, True),
         (Phase.PROMOTED, {}, True),
         (Phase.FELL_BACK, {}, True),
-        (Phase.FALLING_BACK, {"fallback": intent(), "pods": [PodStatus(name="a", permit_seconds=60)]}, False),
+        (
+            Phase.FALLING_BACK,
+            {"fallback": intent(), "pods": (PodStatus(name="a", permit=timedelta(seconds=60)),)},
+            False,
+        ),
     ],
 )
 def test_the_workload_is_made_where_engines_are_wanted(
@@ -161,7 +166,7 @@ def test_an_event_is_cut_to_what_the_api_takes() -> None:
     assert [len(a.message) for a in found.actions if isinstance(a, model.Event)] == [1000]
 
 
-def told_of(*pods: EnginePod, **changes: Any) -> list[PodStatus]:
+def told_of(*pods: EnginePod, **changes: Any) -> tuple[PodStatus, ...]:
     return planned(*pods, status=status(Phase.FELL_BACK, **changes)).status.pods
 
 
@@ -172,7 +177,7 @@ def test_what_engines_say_of_themselves_is_shown() -> None:
         pod("c", None, problem="image not found"),
         pod("d", None, error="x" * 300),
         pod("e", None),
-        canary_pods=["b"],
+        canary_pods=("b",),
     )
     assert [(p.name, p.state, p.reason, p.canary) for p in found] == [
         ("a", "tripped", "Breaker", False),
@@ -199,37 +204,35 @@ def test_what_later_looks_rely_on_is_written_before_it_is_acted_on() -> None:
     last = StepStatus(index=0, weight=20, started_at=at(-3), reached_at=at(-2))
     before = status(
         Phase.CANARY,
-        canary_pods=["a"],
+        canary_pods=("a",),
         route=KEPT,
         step=last,
         traffic=TrafficStatus(desired=20, verified_generation=5),
     )
     pods = (pod("a", **MOVED), pod("b"), pod("c"))
     confirmed = told({"a": CANARY, "b": SHADOW, "c": SHADOW}, *pods, status=before, route=WITH_CANARY).o
-    kept = [p.model_copy(update={"confirmed": "life"}) if p.name == "a" else p for p in confirmed.status.pods]
-    seen = replace(confirmed, status=confirmed.status.model_copy(update={"pods": kept}))
+    kept = tuple(replace(p, confirmed="life") if p.name == "a" else p for p in confirmed.status.pods)
+    seen = replace(confirmed, status=replace(confirmed.status, pods=kept))
     wanted = plan(seen).status
     seen = replace(seen, status=wanted)
     assert "PersistStatus" not in kinds(plan(seen))
     changes: list[dict[str, Any]] = [
-        {"pods": [p.model_copy(update={"confirmed": ""}) for p in wanted.pods]},
-        {"canary_pods": []},
+        {"pods": tuple(replace(p, confirmed="") for p in wanted.pods)},
+        {"canary_pods": ()},
         {"traffic": TrafficStatus(desired=5)},
-        {"route": RouteStatus(name="users", rule="generate", original_backends=[])},
+        {"route": RouteStatus(name="users", rule="generate", original_backends=())},
         {"fallback": intent(of_revision="other")},
     ]
     for change in changes:
         again = plan(
             replace(
                 seen,
-                status=wanted.model_copy(update=change),
+                status=replace(wanted, **change),
                 route=route() if "route" in change else WITH_CANARY,
             )
         )
         assert "PersistStatus" in kinds(again), change
-    quiet = wanted.model_copy(
-        update={"message": "other", "recall": "1", "conditions": [], "observed_generation": 0}
-    )
+    quiet = replace(wanted, message="other", recall="1", conditions=(), observed_generation=0)
     assert "PersistStatus" not in kinds(plan(replace(seen, status=quiet)))
 
 
@@ -237,13 +240,13 @@ def test_what_later_looks_rely_on_is_written_before_it_is_acted_on() -> None:
 def test_the_time_of_a_step_is_relied_on_its_figures_are_not(change: dict[str, Any]) -> None:
     unrouted: dict[str, Any] = {"spec": spec(traffic={}), "route": None}
     last = StepStatus(index=0, weight=20, started_at=at(-3), reached_at=at(-2))
-    before = status(Phase.CANARY, canary_pods=["a"], step=last, traffic=TrafficStatus(desired=20))
+    before = status(Phase.CANARY, canary_pods=("a",), step=last, traffic=TrafficStatus(desired=20))
     seen = told(
         {"a": CANARY, "b": SHADOW}, pod("a", canary_label=True), pod("b"), status=before, **unrouted
     ).o
     wanted = plan(seen).status
     assert wanted.step is not None
-    changed = wanted.model_copy(update={"step": wanted.step.model_copy(update=change)})
+    changed = replace(wanted, step=replace(wanted.step, **change))
     assert ("PersistStatus" in kinds(plan(replace(seen, status=changed)))) is ("reached_at" in change)
 
 
@@ -254,29 +257,29 @@ STEP = StepStatus(index=0, weight=20, started_at=at(-30), reached_at=at(-20))
 @pytest.mark.parametrize(
     ("phase", "asked", "paused_at", "expected"),
     [
-        (Phase.CANARY, PAUSED, "", at(0)),
-        (Phase.SHADOWING, PAUSED, "", at(0)),
-        (Phase.PROMOTED, PAUSED, "", ""),
+        (Phase.CANARY, PAUSED, None, at(0)),
+        (Phase.SHADOWING, PAUSED, None, at(0)),
+        (Phase.PROMOTED, PAUSED, None, None),
         (Phase.CANARY, PAUSED, at(-5), at(-5)),
-        (Phase.CANARY, spec(), at(-5), ""),
-        (Phase.CANARY, spec(), "", ""),
-        (Phase.PROMOTED, PAUSED, at(-5), ""),
+        (Phase.CANARY, spec(), at(-5), None),
+        (Phase.CANARY, spec(), None, None),
+        (Phase.PROMOTED, PAUSED, at(-5), None),
     ],
 )
-def test_when_a_pause_began(phase: Phase, asked: Any, paused_at: str, expected: str) -> None:
-    kept = status(phase, paused_at=paused_at, step=STEP, canary_pods=["a"])
+def test_when_a_pause_began(
+    phase: Phase, asked: Any, paused_at: datetime | None, expected: datetime | None
+) -> None:
+    kept = status(phase, paused_at=paused_at, step=STEP, canary_pods=("a",))
     assert planned(pod("a"), pod("b"), status=kept, spec=asked).status.paused_at == expected
 
 
 def test_deadlines_move_by_how_long_it_was_paused() -> None:
-    kept = status(
-        Phase.CANARY, paused_at=at(-5), step=STEP.model_copy(update={"reached_at": None}), canary_pods=["a"]
-    )
+    kept = status(Phase.CANARY, paused_at=at(-5), step=replace(STEP, reached_at=None), canary_pods=("a",))
     after = planned(pod("a"), pod("b"), status=kept).status
     assert after.step is not None
     assert (after.step.started_at, after.phase_started_at) == (at(-25), at(-5))
-    shadow = status(Phase.SHADOWING, paused_at=at(-5), phase_started_at="")
-    assert planned(pod(), status=shadow).status.phase_started_at == ""
+    shadow = status(Phase.SHADOWING, paused_at=at(-5), phase_started_at=None)
+    assert planned(pod(), status=shadow).status.phase_started_at is None
     assert planned(pod(), status=status(Phase.SHADOWING, paused_at=at(-5))).status.phase_started_at == at(-5)
     before = planned(pod("a"), pod("b"), status=kept, spec=PAUSED).status
     assert before.step is not None
@@ -294,11 +297,11 @@ def counted(reuse: int, baseline: int, incarnation: str = "life") -> State:
 def seen_requests(phase: Phase, *looks: Sequence[State | None], kept: int = 0) -> int:
     """Requests seen in a phase, over these looks at its engines."""
     step = STEP if phase is Phase.CANARY else None
-    memory: Any = None
+    memory: Memory | None = None
     for states in looks:
         pods = [pod(name, state) for name, state in zip("abc", states, strict=False)]
         memory = planned(*pods, memory=memory, status=status(phase, step=step, requests_seen=kept)).memory
-    assert isinstance(memory, Memory)
+    assert memory is not None
     return memory.requests_seen
 
 
@@ -325,7 +328,7 @@ def test_each_phase_and_step_has_a_count_of_its_own() -> None:
     later = (pod("a", counted(4, 20)),)
     again = planned(*later, memory=memory, status=status(Phase.CANARY, step=STEP, requests_seen=2)).memory
     assert again.requests_seen == 2
-    further = status(Phase.CANARY, step=STEP.model_copy(update={"index": 1, "weight": 50}), requests_seen=0)
+    further = status(Phase.CANARY, step=replace(STEP, index=1, weight=50), requests_seen=0)
     assert planned(pod("a", counted(9, 20)), memory=again, status=further).memory.requests_seen == 0
 
 
@@ -365,7 +368,7 @@ def test_evidence_is_taken_up_where_the_phase_measures_what_the_spec_asks_for(
 
 
 def test_what_was_seen_of_silence_and_traffic_is_remembered() -> None:
-    kept = status(Phase.CANARY, canary_pods=["a"], step=STEP, route=KEPT, traffic=TrafficStatus(desired=20))
+    kept = status(Phase.CANARY, canary_pods=("a",), step=STEP, route=KEPT, traffic=TrafficStatus(desired=20))
     found = planned(pod("a", engine(Mode.SHADOW), baseline_label=False), pod("b"), status=kept)
     assert found.memory.mark is not None
     assert list(found.memory.leaving) == [("a", "life")]
@@ -383,16 +386,16 @@ def test_probes_are_asked_and_that_is_remembered() -> None:
     found = planned(
         pod("a", on),
         pod("b"),
-        status=status(Phase.CANARY, canary_pods=["a"], step=STEP),
+        status=status(Phase.CANARY, canary_pods=("a",), step=STEP),
         spec=asked,
         probes=probes,
     )
     assert kinds(found).count("RunProbes") == 1
     assert found.memory.probed_at == at(0)
     without = planned(
-        pod("a", on), pod("b"), status=status(Phase.CANARY, canary_pods=["a"], step=STEP), spec=asked
+        pod("a", on), pod("b"), status=status(Phase.CANARY, canary_pods=("a",), step=STEP), spec=asked
     )
-    assert (kinds(without).count("RunProbes"), without.memory.probed_at) == (0, "")
+    assert (kinds(without).count("RunProbes"), without.memory.probed_at) == (0, None)
 
 
 def test_a_pod_on_its_way_out_keeps_what_it_has_unless_all_go_back() -> None:
@@ -408,8 +411,11 @@ def test_what_is_kept_of_a_pod_is_relied_on() -> None:
     seen = told({"a": SHADOW}, pod("a"), status=status(Phase.SHADOWING)).o
     first = plan(seen)
     (kept,) = first.status.pods
-    for change, expected in (({"permit_seconds": 5.0}, True), ({"state": "off", "reason": "x"}, False)):
-        before = first.status.model_copy(update={"pods": [kept.model_copy(update=change)]})
+    for change, expected in (
+        ({"permit": timedelta(seconds=5)}, True),
+        ({"state": "off", "reason": "x"}, False),
+    ):
+        before = replace(first.status, pods=(replace(kept, **change),))
         found = plan(replace(seen, status=before), first.memory)
         assert ("PersistStatus" in kinds(found)) is expected
 
@@ -428,4 +434,4 @@ def test_what_the_counters_show_of_the_weight_is_written(
     second = planned(*counts(canary, baseline), status=kept, route=WITH_CANARY, memory=first.memory)
     assert second.status.traffic.verified_generation == verified
     assert second.status.traffic.observed == (20 if verified else 0)
-    assert second.memory.contradicted_at == ("" if verified else at(0))
+    assert second.memory.contradicted_at == (None if verified else at(0))

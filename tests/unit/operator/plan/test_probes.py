@@ -122,7 +122,7 @@ def test_pods_take_turns(pairs: int, expected: tuple[str, str]) -> None:
 def test_one_that_never_answered_comes_first() -> None:
     only_a = Memory(key="try", answered=frozenset({("a", "life"), ("b", "before")}))
     assert asked_of(0, only_a)[0] == "b"
-    assert asked_of(0, only_a, status=status(pods=[PodStatus(name="b", confirmed="life")]))[0] == "a"
+    assert asked_of(0, only_a, status=status(pods=(PodStatus(name="b", confirmed="life"),)))[0] == "a"
 
 
 def contexts(*counts: float) -> Memory:

@@ -21,6 +21,7 @@ from tests.unit.operator.plan.build import (
     REVISION,
     WITH_CANARY,
     at,
+    but,
     context,
     engine,
     pod,
@@ -38,7 +39,7 @@ def promoting(
     wanted = kinds if kinds is not None else dict.fromkeys((p.name for p in pods), CANARY)
     kept = status(
         Phase.PROMOTING,
-        canary_pods=["a"],
+        canary_pods=("a",),
         route=KEPT,
         traffic=TrafficStatus(desired=desired),
         message="before",
@@ -50,19 +51,16 @@ def promoting(
 def test_a_promotion_ends_when_all_reuse_and_everything_is_back() -> None:
     c = promoting(pod("a"), pod("b"))
     after = promote.decide(c)
-    assert after == c.status.model_copy(
-        update={
-            "phase": Phase.PROMOTED,
-            "phase_started_at": at(0),
-            "message": "Reuse runs on every pod; watched on",
-            "canary_pods": [],
-            "route": None,
-            "history": [
-                HistoryEntry(
-                    revision=REVISION, pattern="FSFS", outcome="Promoted", reason="Certified", at=at(0)
-                )
-            ],
-        }
+    assert after == replace(
+        c.status,
+        phase=Phase.PROMOTED,
+        phase_started_at=at(0),
+        message="Reuse runs on every pod; watched on",
+        canary_pods=(),
+        route=None,
+        history=(
+            HistoryEntry(revision=REVISION, pattern="FSFS", outcome="Promoted", reason="Certified", at=at(0)),
+        ),
     )
 
 
@@ -80,14 +78,14 @@ def test_a_promotion_ends_when_all_reuse_and_everything_is_back() -> None:
 )
 def test_else_it_goes_on_and_says_what_is_missing(c: Context, words: str) -> None:
     after = promote.decide(c)
-    assert (after.phase, after.history) == (Phase.PROMOTING, [])
+    assert (after.phase, after.history) == (Phase.PROMOTING, ())
     assert words in after.message
 
 
 def test_an_engine_that_was_told_something_else_is_off() -> None:
     c = promoting(pod("a"), pod("b"))
-    old = [p.model_copy(update={"epoch": p.epoch + 1}) if p.name == "b" else p for p in c.status.pods]
-    assert "1 of 2 engines" in promote.decide(c.but(pods=old)).message
+    old = [replace(p, epoch=p.epoch + 1) if p.name == "b" else p for p in c.status.pods]
+    assert "1 of 2 engines" in promote.decide(but(c, pods=old)).message
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_who_is_promoted_stays_as_it_is() -> None:
 
 def targets(*pods: EnginePod, desired: int, **changes: Any) -> Targets:
     kept: Status = status(
-        Phase.PROMOTING, canary_pods=["a"], route=KEPT, traffic=TrafficStatus(desired=desired)
+        Phase.PROMOTING, canary_pods=("a",), route=KEPT, traffic=TrafficStatus(desired=desired)
     )
     return promote.promoting_targets(context(*pods, status=kept, **changes))
 

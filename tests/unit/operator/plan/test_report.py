@@ -1,6 +1,7 @@
 """What people read of a rollout, and when it is written anew."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from tests.unit.operator.plan.build import (
     WITH_CANARY,
     answer,
     at,
+    but,
     context,
     evidence,
     intent,
@@ -43,7 +45,7 @@ SHOWN = (("recall", "Certified"),)
 
 
 def memory(published: float | None = -1, verdicts: Any = SHOWN, **changes: Any) -> Memory:
-    when = "" if published is None else at(published)
+    when = None if published is None else at(published)
     return Memory(key="try", published_at=when, published=verdicts, requests_seen=44, **changes)
 
 
@@ -55,7 +57,7 @@ def test_without_evidence_only_the_reason_and_the_step_are_written() -> None:
     kept = status(Phase.FALLING_BACK, fallback=intent("Killed"), recall="0.9", requests_seen=3)
     c = context(status=kept, memory=memory())
     assert publish(c, measured=False) == (
-        kept.model_copy(update={"reason": "Killed", "step_summary": "0/2"}),
+        replace(kept, reason="Killed", step_summary="0/2"),
         memory(),
     )
 
@@ -104,13 +106,13 @@ def test_a_verdict_that_turned_is_written_at_once_but_for_those_watched_on(
     [
         {"phase": Phase.SHADOWING},
         {"step": None},
-        {"step": STEP.model_copy(update={"index": 1})},
+        {"step": replace(STEP, index=1)},
         {"revision": "x"},
     ],
 )
 def test_a_move_is_written_at_once_and_begins_a_count(change: dict[str, Any]) -> None:
     c = context(pod(), status=status(**OLD), memory=memory(), evidence=evidence())
-    after, remembered = publish(c, before=c.status.model_copy(update=change))
+    after, remembered = publish(c, before=replace(c.status, **change))
     assert (remembered.published_at, after.requests_seen) == (at(0), 0)
     assert (
         publish(context(pod(), status=status(**OLD), memory=memory(-10), evidence=evidence()))[
@@ -121,14 +123,14 @@ def test_a_move_is_written_at_once_and_begins_a_count(change: dict[str, Any]) ->
 
 
 LIVE: dict[str, Any] = {
-    "evidence": [EvidenceStatus(guardrail="recall", verdict="Certified", alpha=0.01)],
+    "evidence": (EvidenceStatus(guardrail="recall", verdict=Verdict.CERTIFIED, alpha=0.01),),
     "recall": "0.88",
     "verdict": "Certified",
     "reason": "before",
     "step_summary": "1/2",
     "requests_seen": 7,
     "quality": QualityStatus(revision=REVISION, pairs=2),
-    "step": STEP.model_copy(update={"requests_seen": 5, "requests_needed": 6}),
+    "step": replace(STEP, requests_seen=5, requests_needed=6),
 }
 
 
@@ -137,10 +139,12 @@ LIVE: dict[str, Any] = {
 )
 def test_between_two_writings_all_live_figures_stay(phase: Phase, reason: str) -> None:
     before = status(phase, **LIVE)
-    now = before.model_copy(update={**dict.fromkeys(LIVE), "step": STEP, "message": "other"})
+    nothing = Status()
+    none: dict[str, Any] = {name: getattr(nothing, name) for name in LIVE}
+    now = replace(before, **{**none, "step": STEP, "message": "other"})
     c = context(pod(), status=now, memory=memory(), evidence=evidence())
     assert report.publish(c, before, True) == (
-        before.model_copy(update={"message": "other", "reason": reason}),
+        replace(before, message="other", reason=reason),
         memory(),
     )
 
@@ -158,7 +162,7 @@ def test_what_is_written() -> None:
     )
     after, remembered = publish(c)
     (row,) = after.evidence
-    assert after.step == STEP.model_copy(update={"requests_seen": 44, "requests_needed": 0})
+    assert after.step == replace(STEP, requests_seen=44, requests_needed=0)
     assert (after.requests_seen, after.verdict, after.recall, after.step_summary) == (
         44,
         "Holding",
@@ -177,7 +181,7 @@ def test_a_row_of_evidence() -> None:
     assert row == EvidenceStatus(
         guardrail="recall",
         contexts="65-128",
-        verdict="Holding",
+        verdict=Verdict.HOLDING,
         mean=0.9,
         lower_bound=round(shown.lower_bound, 4),
         threshold=0.5,
@@ -187,7 +191,9 @@ def test_a_row_of_evidence() -> None:
     )
 
 
-def rows(judgements: dict[TestKey, Judgement], name: str = "recall", **changes: Any) -> list[EvidenceStatus]:
+def rows(
+    judgements: dict[TestKey, Judgement], name: str = "recall", **changes: Any
+) -> tuple[EvidenceStatus, ...]:
     asked = spec(guardrails={"recall": {"min": 0.5, "perIndexerMin": 0.3}})
     found = Evidence(answers=(answer(name, Verdict.HOLDING, judgements, asked),))
     return report.evidence_rows(context(pod("a", **changes), spec=asked, evidence=found))
@@ -228,7 +234,7 @@ def test_of_the_indexers_only_the_weakest_is_shown(
     found = {TestKey("recall_per_indexer", i, None): judgement(*j) for i, j in enumerate(judgements)}
     assert [row.indexer for row in rows(found, "recall_per_indexer")] == [weakest]
     assert len(rows({TestKey("recall", None, i): j for i, j in enumerate(found.values())})) == len(judgements)
-    assert rows({}, "recall_per_indexer") == []
+    assert rows({}, "recall_per_indexer") == ()
 
 
 def summed(*found: Judgement) -> str:
@@ -267,7 +273,7 @@ def test_how_much_evidence_is_wanted_is_what_the_slowest_certificate_wants() -> 
         (Phase.CANARY, {"status": {"step": STEP}}, "certified"),
         (
             Phase.CANARY,
-            {"status": {"step": STEP.model_copy(update={"reached_at": None})}},
+            {"status": {"step": replace(STEP, reached_at=None)}},
             "weight 20 not seen yet",
         ),
         (Phase.CANARY, {"verdict": Verdict.NO_DATA}, "no data on recall"),
@@ -352,7 +358,11 @@ def test_the_recall_column_is_the_lowest_bound() -> None:
 
 
 def traffic(
-    now: TrafficStatus, reached: Reached, contradicted: str = "", before: int = 20, **changes: Any
+    now: TrafficStatus,
+    reached: Reached,
+    contradicted: datetime | None = None,
+    before: int = 20,
+    **changes: Any,
 ) -> tuple[TrafficStatus, Memory]:
     old = status(traffic=TrafficStatus(desired=before))
     kept = {"route": KEPT, **changes.pop("kept", {})}
@@ -362,11 +372,11 @@ def traffic(
         seen=Seen(reached=reached, percent=3),
         **{"route": WITH_CANARY, **changes},
     )
-    return report.traffic(c.but(traffic=now, **kept))
+    return report.traffic(but(c, traffic=now, **kept))
 
 
 WANTED = TrafficStatus(desired=20, previous=5)
-VERIFIED = WANTED.model_copy(update={"observed": 20, "verified_generation": 5})
+VERIFIED = replace(WANTED, observed=20, verified_generation=5)
 
 
 def test_a_weight_that_the_counters_show_is_verified_for_the_routes_generation() -> None:
@@ -383,20 +393,20 @@ def test_what_was_seen_of_another_weight_says_nothing() -> None:
     assert traffic(WANTED, Reached.YES, route=None)[0] == WANTED
 
 
-AGAINST = WANTED.model_copy(update={"observed": 3, "verified_generation": None})
+AGAINST = replace(WANTED, observed=3, verified_generation=None)
 
 
 @pytest.mark.parametrize(
     ("now", "contradicted", "written"),
     [
-        (WANTED, "", True),
+        (WANTED, None, True),
         (VERIFIED, at(-1), True),
         (WANTED, at(-9.9), False),
         (WANTED, at(-10), True),
     ],
 )
 def test_a_contradiction_is_written_when_it_begins_and_then_every_so_often(
-    now: TrafficStatus, contradicted: str, written: bool
+    now: TrafficStatus, contradicted: datetime | None, written: bool
 ) -> None:
     after, remembered = traffic(now, Reached.NO, contradicted)
     assert after == (AGAINST if written else now)

@@ -1,5 +1,6 @@
 """The way back of labels and route, and what each step of it waits for."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_the_canary_is_released_once_no_pod_stands_behind_its_service() -> None:
 
 
 def seen(reached: Reached, requests: int = 0, quiet: float = 0.0, blind: bool = False) -> Seen:
-    return Seen(reached=reached, requests=requests, quiet_seconds=quiet, blind=blind)
+    return Seen(reached=reached, requests=requests, counted_for=timedelta(seconds=quiet), blind=blind)
 
 
 @pytest.mark.parametrize(
@@ -127,9 +128,7 @@ def test_all_return_at_once_but_for_one_that_watches_until_the_canary_is_drained
 
 
 def test_a_route_that_names_the_canary_keeps_its_labels() -> None:
-    kept = status(
-        route=RouteStatus(name="users", rule="generate", original_backends=list(WITH_CANARY.backends))
-    )
+    kept = status(route=RouteStatus(name="users", rule="generate", original_backends=WITH_CANARY.backends))
     c = context(pod("a"), pod("b", **BOTH), status=kept, route=WITH_CANARY, seen=seen(Reached.YES))
     assert retreat.returning_labels(c) == {"a": (True, False), "b": (False, True)}
 
@@ -155,7 +154,7 @@ def test_the_route_returns_once_a_pod_is_behind_the_baselines_service_or_none_be
 
 def test_what_is_not_ours_is_given_back_as_it_was() -> None:
     kept = RouteStatus(
-        name="users", rule="generate", original_backends=[{**FOREIGN, "weight": 9}, ORIGINAL[1]]
+        name="users", rule="generate", original_backends=({**FOREIGN, "weight": 9}, ORIGINAL[1])
     )
     assert retreat.returning_backends(context(pod(), status=status(route=kept))) == tuple(
         kept.original_backends

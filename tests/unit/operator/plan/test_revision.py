@@ -1,13 +1,15 @@
 """What is tried, by name, and whether it may be tried again."""
 
+from dataclasses import replace
+
 import pytest
 from indexcache_operator.api.status import Rejected
 from indexcache_operator.plan import revision
 
-from tests.unit.operator.plan.build import spec, status
+from tests.unit.operator.plan.build import at, spec, status
 
 ENGINE = {"image": "engine:1", "model": "/model"}
-REJECTED = Rejected(revision="abc", reason="x", at="", retried="")
+REJECTED = Rejected(revision="abc", reason="x", at=at(-60), retried="")
 
 
 def test_a_revision_is_what_engines_compute_with() -> None:
@@ -40,7 +42,7 @@ def test_a_kill_names_the_revision(annotations: dict[str, str], name: str, expec
 
 
 def test_the_rejection_of_a_revision_is_found_by_its_name() -> None:
-    kept = status(rejected=[REJECTED.model_copy(update={"revision": "other"}), REJECTED])
+    kept = status(rejected=(replace(REJECTED, revision="other"), REJECTED))
     assert revision.rejection(kept, "abc") == REJECTED
     assert revision.rejection(kept, "none") is None
 
@@ -61,7 +63,7 @@ def test_each_value_of_the_retry_annotation_works_once(
     value: str | None, retried: str, expected: bool
 ) -> None:
     annotations = {} if value is None else {revision.RETRY: value}
-    assert revision.retry_allowed(annotations, REJECTED.model_copy(update={"retried": retried})) is expected
+    assert revision.retry_allowed(annotations, replace(REJECTED, retried=retried)) is expected
 
 
 def test_the_annotations_are_a_promise_to_users() -> None:

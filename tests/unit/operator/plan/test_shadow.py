@@ -35,7 +35,7 @@ def decided(
     measured: bool = True,
     **changes: Any,
 ) -> Status:
-    memory = Memory(key="try", requests_seen=requests, data_at=at(-1) if measured else "")
+    memory = Memory(key="try", requests_seen=requests, data_at=at(-1) if measured else None)
     kept = status(Phase.SHADOWING, phase_started_at=at(began), message="measuring")
     return shadow.decide(context(pod(), status=kept, memory=memory, evidence=evidence(verdict), **changes))
 
@@ -74,9 +74,9 @@ def test_a_route_that_lost_the_baseline_is_waited_for() -> None:
 @pytest.mark.parametrize(
     ("requests", "verdict", "measured", "cause", "words"),
     [
-        (20, Verdict.HOLDING, True, "ShadowTimeout", "guardrails not certified within 60s"),
-        (19, Verdict.CERTIFIED, True, "ShadowTimeout", "19 of 20 requests seen within 60s"),
-        (19, Verdict.HOLDING, False, "NoEvidence", "nothing was measured in shadow within 60s"),
+        (20, Verdict.HOLDING, True, "ShadowTimeout", "guardrails not certified within 1m"),
+        (19, Verdict.CERTIFIED, True, "ShadowTimeout", "19 of 20 requests seen within 1m"),
+        (19, Verdict.HOLDING, False, "NoEvidence", "nothing was measured in shadow within 1m"),
     ],
 )
 def test_out_of_time_it_falls_back(

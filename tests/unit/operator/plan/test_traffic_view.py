@@ -1,5 +1,7 @@
 """What the engines' counters say of the route's present setting."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -28,11 +30,7 @@ def at_look(canary: int, baseline: int, seconds: float = 0.0, **changes: Any) ->
     """A canary pod behind its Service alone and a baseline pod, with so many requests."""
     pods = changes.pop("pods", None) or (pod("a", counted(canary), **MOVED), pod("b", counted(baseline)))
     seen = look(*pods, **changes)
-    return Look(
-        type(seen.o)(
-            **{**vars(seen.o), "now": seen.now.__class__.fromisoformat(at(seconds).replace("Z", "+00:00"))}
-        )
-    )
+    return Look(replace(seen.o, now=at(seconds)))
 
 
 def kept(desired: int = 20, previous: int = 0, chosen: tuple[str, ...] = ("a",)) -> Status:
@@ -95,14 +93,14 @@ def test_another_setting_begins_anew(wanted: Status, again: Look) -> None:
 
 def test_a_weight_is_seen_when_the_canary_gets_its_share() -> None:
     seen, memory = follow(kept(), at_look(100, 100), at_look(120, 180, seconds=7))
-    assert seen == Seen(reached=Reached.YES, requests=100, percent=20, quiet_seconds=7.0)
+    assert seen == Seen(reached=Reached.YES, requests=100, percent=20, counted_for=timedelta(seconds=7))
     assert memory.mark is not None
     assert memory.mark.number == 1
 
 
 def test_traffic_against_the_weight_begins_the_count_anew() -> None:
     seen, memory = follow(kept(50, 20), at_look(0, 0), at_look(0, 100, seconds=7))
-    assert seen == Seen(reached=Reached.NO, requests=100, percent=0, quiet_seconds=7.0)
+    assert seen == Seen(reached=Reached.NO, requests=100, percent=0, counted_for=timedelta(seconds=7))
     assert memory.mark is not None
     assert (memory.mark.number, memory.mark.since, memory.mark.admitted) == (
         2,
@@ -151,7 +149,7 @@ def test_a_pod_of_the_canary_that_can_not_be_asked_leaves_the_count_blind() -> N
     _, memory = follow(wanted, at_look(0, 0))
     blind = (pod("a", None, **MOVED), pod("b", counted(80)))
     seen, after = traffic_view.observe(at_look(0, 0, seconds=3, pods=blind), wanted, memory)
-    assert seen == Seen(reached=Reached.UNKNOWN, quiet_seconds=3.0, blind=True)
+    assert seen == Seen(reached=Reached.UNKNOWN, counted_for=timedelta(seconds=3), blind=True)
     assert after == memory
     other = (pod("a", counted(20), **MOVED), pod("b", None))
     assert not traffic_view.observe(at_look(0, 0, pods=other), wanted, memory)[0].blind

@@ -1,6 +1,7 @@
 """What ends a try from outside its phase, and which cause comes first."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -157,7 +158,7 @@ def test_a_route_that_was_changed_must_stay_named(traffic: dict[str, Any], expec
 def test_an_engine_that_was_stopped_under_the_flags_it_was_last_given(
     state: State | None, desired: str, expected: str | None
 ) -> None:
-    kept = status(pods=[PodStatus(name="b", desired=desired, epoch=4)])
+    kept = status(pods=(PodStatus(name="b", desired=desired, epoch=4),))
     assert cause(context(pod("a", IDLE), pod("b", state), status=kept)) == expected
 
 
@@ -197,7 +198,7 @@ def test_what_an_engine_says_of_its_stop(reason: Reason, said: str, expected: st
     ],
 )
 def test_an_intent_that_speaks_of_another_revision_is_dropped(kept: Status, stays: bool) -> None:
-    assert triggers.stale(kept) == (kept if stays else kept.model_copy(update={"fallback": None}))
+    assert triggers.stale(kept) == (kept if stays else replace(kept, fallback=None))
 
 
 GUARDRAILS = {"overlap": {"min": 0.3}, "recall": {"min": 0.5, "perIndexerMin": 0.25}, **QUALITY}

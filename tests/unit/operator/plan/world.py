@@ -16,10 +16,12 @@ from indexcache_core.contract import Mode, Requests, Series, Site, State
 from indexcache_core.histogram import Histogram, of
 from indexcache_core.pattern import shared_sites
 from indexcache_operator import model
+from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import EnginePod, Observation, Plan, Probe, ProbeResult, ProbeSet, Route
 from indexcache_operator.plan import plan
+from indexcache_operator.plan.memory import Life, Memory
 from indexcache_runtime.switch import Refusal, Switch
 
 K, CONTEXT = 16, 3
@@ -107,7 +109,7 @@ class World:
         self.endpoints: dict[str, frozenset[str]] = {}
         """Pods by Service, as the proxies have them."""
         self.cut_off = False
-        self.memory: Any = None
+        self.memory: Memory | None = None
         self.probe_results: tuple[ProbeResult, ...] = ()
         self.probes: ProbeSet | None = None
         self.crash_at: int | None = None
@@ -227,7 +229,7 @@ class World:
         for label in waiting:
             self.serve(pod, label)
 
-    def act(self, action: model.Action, wanted: Plan) -> None:
+    def act(self, action: model.Action, wanted: Plan[Memory]) -> None:
         if self.crash_at is not None:
             if self.crash_at == 0:
                 self.crash_at = None
@@ -276,7 +278,7 @@ class World:
     def write(self, status: Status) -> None:
         if status != self.status:
             self.writes += 1
-            self.status = Status.model_validate(status.model_dump(mode="json"))
+            self.status = stored.read(stored.dump(status))
 
     def deploy(self) -> None:
         assert self.spec is not None
@@ -341,6 +343,10 @@ class World:
                 return self
             self.look()
         raise AssertionError(f"after {looks} looks: {self.status.phase}: {self.status.message} {self.status.reason}; {self.phases}")
+
+    @property
+    def silent(self) -> frozenset[Life]:
+        return self.memory.silent if self.memory else frozenset()
 
     @property
     def reuse_admitted(self) -> int:

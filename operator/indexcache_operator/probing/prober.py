@@ -13,7 +13,7 @@ from indexcache_core.contract import Mode, State
 from indexcache_operator import metrics
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.model import Probe, ProbeResult, RunProbes
-from indexcache_operator.observe.completions import Completions, ProbeError
+from indexcache_operator.probing.completions import Completions, ProbeError
 
 logger = logging.getLogger(__name__)
 

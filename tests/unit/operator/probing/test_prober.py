@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestServer
 from indexcache_core.contract import Mode, State, is_probe
 from indexcache_operator.engines import Engines
 from indexcache_operator.model import Probe, RunProbes
-from indexcache_operator.observe.completions import Completions, ProbeError, Tokens, split, token_logprob
-from indexcache_operator.observe.prober import Prober, ask
+from indexcache_operator.probing.completions import Completions, ProbeError, Tokens, split, token_logprob
+from indexcache_operator.probing.prober import Prober, ask
 
 TOKEN = "secret"
 PROBE = Probe(prompt="a b c", continuation=" d e", context_tokens=300)

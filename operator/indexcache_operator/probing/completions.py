@@ -23,9 +23,8 @@ import aiohttp
 from indexcache_core.contract import probe_request_id
 
 from indexcache_operator.http_calls import Call, CallError, answer
-from indexcache_operator.model import Probe
+from indexcache_operator.model import MAX_CONTINUATION, Probe
 from indexcache_operator.objects import Object
-from indexcache_operator.observe.probes import MAX_CONTINUATION
 
 TIMEOUT_SECONDS = 300.0
 """A long prefill behind users' requests."""
