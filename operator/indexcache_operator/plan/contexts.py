@@ -9,15 +9,16 @@ from dataclasses import replace
 
 from indexcache_core.contract import CONTEXT_ENDS_IN_K
 
-from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.situation import Situation
 
 HALF = 200.0
 BUCKETS = len(CONTEXT_ENDS_IN_K) + 1
 
 
-def observe(look: Look, memory: Memory) -> Memory:
+def observe(situation: Situation) -> Memory:
     """Memory with the requests admitted since the last look; the first look of a try only begins the count."""
+    look, memory = situation.look, situation.memory
     now = {(p.name, p.state.incarnation): p.state.requests.contexts for p in look.o.pods if p.state is not None}
     before = memory.context_counts
     if before is None:

@@ -16,7 +16,8 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import PodStatus, Status
 from indexcache_operator.model import EnginePod, PutFlags
 from indexcache_operator.plan.guardrails import breaker, thresholds
-from indexcache_operator.plan.look import OFF, Look, pod_status
+from indexcache_operator.plan.look import OFF, pod_status
+from indexcache_operator.plan.situation import Situation
 
 SHADOW, CANARY, PROMOTED = "shadow", "on-canary", "on-promoted"
 """Kinds of content, beside OFF; the permit's length is part of it."""
@@ -24,8 +25,9 @@ RENEW_BELOW = 0.7
 """Of a permit: renewed once less than this is left, so that two renewals may fail before it lapses."""
 
 
-def content(look: Look, status: Status, kind: str) -> Desired:
+def content(situation: Situation, kind: str) -> Desired:
     """The desired state of one kind, but for incarnation and epoch (empty, 1)."""
+    look, status = situation.look, situation.status
     revision = "" if kind == OFF else status.revision
     who = Identity(namespace=look.o.namespace, rollout=look.o.name, uid=look.o.uid, revision=revision)
     if kind == OFF:
@@ -64,17 +66,18 @@ def name(desired: Desired, kind: str) -> str:
     return f"{kind}-{hashlib.sha256(desired.model_dump_json().encode()).hexdigest()[:8]}"
 
 
-def assign(look: Look, status: Status, kinds: dict[str, str]) -> Status:
+def assign(situation: Situation, kinds: dict[str, str]) -> Status:
     """The status with each pod's wanted content and its epoch; one new epoch for all that change."""
+    look, status = situation.look, situation.status
     known = [status.epoch, *(p.state.epoch for p in look.o.pods if p.state)]
     new = max(known) + 1
     used, pods = False, []
     for pod in look.o.pods:
         old = pod_status(status, pod.name)
         kind = kinds.get(pod.name, OFF)
-        wanted = name(content(look, status, kind), kind)
+        wanted = name(content(situation, kind), kind)
         epoch = old.epoch
-        if wanted != old.desired or (pod.state is not None and _overtaken(pod.state, content(look, status, kind), epoch)):
+        if wanted != old.desired or (pod.state is not None and _overtaken(pod.state, content(situation, kind), epoch)):
             epoch, used = new, True
         lasts = permit(look.spec, kind) if kind in (CANARY, PROMOTED) else old.permit
         if kind not in (CANARY, PROMOTED) and pod.state is not None and pod.state.mode is not Mode.ON and pod.state.epoch >= epoch:
@@ -106,11 +109,11 @@ def fulfils(state: State, wanted: Desired) -> bool:
     )
 
 
-def settled(look: Look, status: Status, pod: EnginePod) -> bool:
+def settled(situation: Situation, pod: EnginePod) -> bool:
     """Whether a pod's engine does what it was last wanted to do, under that epoch or a newer one."""
-    kept = pod_status(status, pod.name)
+    kept = pod_status(situation.status, pod.name)
     kind = kind_of(kept)
-    return pod.state is not None and pod.state.epoch >= kept.epoch and fulfils(pod.state, content(look, status, kind))
+    return pod.state is not None and pod.state.epoch >= kept.epoch and fulfils(pod.state, content(situation, kind))
 
 
 def kind_of(pod: PodStatus) -> str:
@@ -118,14 +121,14 @@ def kind_of(pod: PodStatus) -> str:
     return next((k for k in (SHADOW, CANARY, PROMOTED) if pod.desired.startswith(k)), OFF)
 
 
-def puts(look: Look, status: Status) -> Iterable[PutFlags]:
+def puts(situation: Situation) -> Iterable[PutFlags]:
     """What engines must be told: what they don't do yet, and renewals that are due. Nothing for an engine that can't be asked."""
-    for pod in look.o.pods:
+    for pod in situation.look.o.pods:
         if pod.state is None:
             continue
-        kept = pod_status(status, pod.name)
+        kept = pod_status(situation.status, pod.name)
         kind = kind_of(kept)
-        wanted = content(look, status, kind)
+        wanted = content(situation, kind)
         done = pod.state.epoch >= kept.epoch and fulfils(pod.state, wanted)
         left = pod.state.permit_remaining_seconds
         due = wanted.permit_seconds is not None and (left is None or left < RENEW_BELOW * wanted.permit_seconds)

@@ -9,14 +9,16 @@ from indexcache_core.histogram import BUCKETS, Histogram, bucket, of
 from indexcache_operator.api.status import QualityStatus, Status
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.situation import Situation
 
 
-def observe(look: Look, memory: Memory, slot: int) -> Memory:
+def observe(situation: Situation, slot: int) -> Memory:
     """Memory with the probes answered since the last look; the first look reads what the status holds."""
+    look, memory = situation.look, situation.memory
     guardrail = look.spec.guardrails.quality
     if guardrail is None:
         return memory
-    status, tolerance = look.o.status, guardrail.max_logprob_drop
+    status, tolerance = situation.status, guardrail.max_logprob_drop
     total, d, counts, drop_sum = memory.quality, memory.quality_detector, memory.quality_counts, memory.drop_sum
     if total is None or d is None:
         total, counts, drop_sum = _stored(status)

@@ -18,18 +18,19 @@ from datetime import timedelta
 
 from indexcache_core.evidence.traffic import at_most, spent
 
-from indexcache_operator.api.status import Status
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan import counting
 from indexcache_operator.plan.look import Look, pod_status, wants_on
 from indexcache_operator.plan.memory import Life, Mark, Memory
+from indexcache_operator.plan.situation import Situation
 from indexcache_operator.plan.traffic_view import HALF_EVEN
 
 SETTLE = timedelta(seconds=2)
 
 
-def observe(look: Look, status: Status, memory: Memory) -> Memory:
+def observe(situation: Situation) -> Memory:
     """Memory with the pods of the canary that fell silent; those that are behind the baseline's Service again are forgotten."""
+    look, status, memory = situation.look, situation.status, situation.memory
     leaving: dict[Life, Mark] = {}
     silent: set[Life] = set()
     for pod in look.pods:
