@@ -17,7 +17,7 @@ from indexcache_operator.plan.situation import Situation
 
 
 def decide(situation: Situation) -> Status:
-    """Canary -> Canary (this step or the next), Promoting or FallingBack. A breach was looked for before."""
+    """Lead from Canary to Canary (this step or the next), Promoting or FallingBack. A breach was looked for before."""
     look, spec, step = situation.look, situation.look.spec, situation.status.step
     if step is None or step.index >= len(spec.strategy.steps):
         return fall_back(situation, "Superseded", "spec.strategy.steps no longer has the step under way")
@@ -40,7 +40,7 @@ def decide(situation: Situation) -> Status:
 
 
 def _exposed(situation: Situation, weight: int, count: int) -> Situation:
-    """The situation with the canary's pods chosen and confirmed, and the weight that they justify."""
+    """Return the situation with the canary's pods chosen and confirmed, and the weight that they justify."""
     chosen = replace(situation.status, canary_pods=exposure.choose(situation, count))
     situation = replace(situation, status=chosen)
     situation = replace(situation, status=exposure.adopt_route(situation))
@@ -50,7 +50,7 @@ def _exposed(situation: Situation, weight: int, count: int) -> Situation:
 
 
 def _reached(before: Situation, exposed: Situation, step: StepStatus) -> StepStatus:
-    """The step with when its weight was first seen, if it still is what the pods justify.
+    """Return the step with when its weight was first seen, if it still is what the pods justify.
 
     Without a route the engines' own word is what there is.
     """
@@ -96,7 +96,7 @@ def _message(situation: Situation, step: StepStatus, count: int) -> str:
 
 
 def targets(situation: Situation) -> Targets:
-    """The canary's pods under reuse, the others measure in shadow; the route as far as the confirmed pods justify."""
+    """Want the canary's pods under reuse, the others in shadow, and the route as far as the confirmed pods justify."""
     look, status = situation.look, situation.status
     leaving = {p.name for p in look.pods if p.name in status.canary_pods and exposure.left(situation, p)}
     return Targets(
@@ -107,7 +107,7 @@ def targets(situation: Situation) -> Targets:
 
 
 def _safe(situation: Situation) -> bool:
-    """Whether the list to be written leaves each Service it names a ready pod."""
+    """Return whether the list to be written leaves each Service it names a ready pod."""
     if situation.status.traffic.desired <= 0:
         return True
     return any(p.canary_label for p in situation.look.ready if p.name in situation.status.canary_pods)

@@ -26,7 +26,7 @@ SHORTEST_TIMEOUT = timedelta(seconds=30)
 
 
 def adopt(situation: Situation) -> Status:
-    """The status with the spec's revision as the one that is tried, from the baseline and from no evidence."""
+    """Return the status with the spec's revision as the one that is tried, from the baseline and from no evidence."""
     look, status = situation.look, situation.status
     name = look.wanted_revision
     annotations = look.o.annotations
@@ -46,7 +46,7 @@ def adopt(situation: Situation) -> Status:
 
 
 def decide(situation: Situation) -> Status:
-    """Pending, Checking or Failed -> Checking, Failed or Shadowing."""
+    """Lead from Pending, Checking or Failed to Checking, Failed or Shadowing."""
     look, status = situation.look, situation.status
     if look.o.spec is None:
         return _failed(situation, [f"spec: {look.o.spec_problem or 'not readable'}"])
@@ -76,7 +76,7 @@ def _failed(situation: Situation, reasons: list[str]) -> Status:
 
 
 def impossible(situation: Situation) -> list[str]:
-    """Reasons that nothing but a change of the spec or of an annotation takes away."""
+    """Return the reasons that nothing but a change of the spec or of an annotation takes away."""
     look, status = situation.look, situation.status
     spec = look.spec
     rejected = revision.rejection(status, status.revision)
@@ -126,7 +126,7 @@ def _short_probes(look: Look) -> list[str]:
 
 
 def companions(look: Look) -> list[str]:
-    """What the user has to bring beside the rollout, and hasn't."""
+    """Return what the user has to bring beside the rollout, and hasn't."""
     spec, reasons = look.spec, []
     if spec.guardrails.quality is not None:
         problem = "not read yet" if look.o.probes is None else look.o.probes.problem
@@ -157,7 +157,7 @@ def companions(look: Look) -> list[str]:
 
 
 def waiting_for(situation: Situation) -> list[str]:
-    """What comes by itself, or is a matter of the cluster."""
+    """Return what comes by itself, or is a matter of the cluster."""
     look = situation.look
     spec, out = look.spec, []
     if not look.o.workload_current:
@@ -180,5 +180,5 @@ def waiting_for(situation: Situation) -> list[str]:
 
 
 def targets(situation: Situation) -> Targets:
-    """All at the baseline."""
+    """Want all pods at the baseline."""
     return Targets(kinds={}, labels={p.name: (True, False) for p in situation.look.pods})

@@ -20,7 +20,7 @@ Row = tuple[str, ConditionStatus, str, str]
 
 
 def conditions(situation: Situation) -> tuple[Condition, ...]:
-    """All of them, in a fixed order."""
+    """Return all conditions, in a fixed order."""
     old = {kept.type: kept for kept in situation.status.conditions}
     out = []
     for condition in (_ready, _reconciling, _stalled, _paused, _baseline, _traffic, _fresh):

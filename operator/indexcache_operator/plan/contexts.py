@@ -17,7 +17,7 @@ BUCKETS = len(CONTEXT_ENDS_IN_K) + 1
 
 
 def observe(situation: Situation) -> Memory:
-    """Memory with the requests admitted since the last look; the first look of a try only begins the count."""
+    """Return the memory with the requests admitted since the last look; the first look of a try only begins the count."""
     look, memory = situation.look, situation.memory
     now = {(p.name, p.state.incarnation): p.state.requests.contexts for p in look.o.pods if p.state is not None}
     before = memory.context_counts
@@ -31,6 +31,6 @@ def observe(situation: Situation) -> Memory:
 
 
 def shares(memory: Memory, buckets: Sequence[int]) -> dict[int, float]:
-    """Share of users' requests in each of these buckets of context length, of those in all of them; empty without any."""
+    """Return the share of users' requests in each of these buckets of context length, of those in all of them; empty without any."""
     total = sum(memory.contexts[b] for b in buckets) if memory.contexts else 0.0
     return {b: memory.contexts[b] / total for b in buckets if memory.contexts[b] > 0} if total else {}

@@ -16,13 +16,13 @@ PATIENCE = timedelta(seconds=60)
 
 
 def retained(situation: Situation) -> bool:
-    """Whether the engines stay. A spec that can't be read destroys nothing."""
+    """Return whether the engines stay. A spec that can't be read destroys nothing."""
     spec = situation.look.o.spec
     return spec is None or spec.deletion_policy is DeletionPolicy.RETAIN
 
 
 def actions(situation: Situation) -> list[Action]:
-    """What is left to do once all is back; nothing before."""
+    """Return what is left to do once all is back; nothing before."""
     look, status = situation.look, situation.status
     waited = look.since(status.fallback.since if status.fallback else status.phase_started_at)
     impatient = waited >= PATIENCE

@@ -20,12 +20,12 @@ NOT_THE_PATTERNS_FAULT = frozenset({"Superseded", "RouteChanged", "InvalidSpec",
 
 
 def enter(situation: Situation, phase: Phase, message: str) -> Status:
-    """The status at the beginning of a phase."""
+    """Return the status at the beginning of a phase."""
     return replace(situation.status, phase=phase, phase_started_at=situation.look.now, requests_seen=0, message=message)
 
 
 def fall_back(situation: Situation, cause: str, message: str) -> Status:
-    """The status with the intent to fall back. An intent that is there already stays: the first cause counts."""
+    """Return the status with the intent to fall back. An intent that is there already stays: the first cause counts."""
     look, status = situation.look, situation.status
     intent = status.fallback
     if intent is None or intent.revision != status.revision:
@@ -38,7 +38,7 @@ def fall_back(situation: Situation, cause: str, message: str) -> Status:
 
 
 def weighted(traffic: TrafficStatus, percent: int) -> TrafficStatus:
-    """Traffic with another weight wanted. What the counters must refute is the nearest of what it may have been."""
+    """Return the traffic with another weight wanted. What the counters must refute is the nearest of what it may have been."""
     if traffic.desired == percent:
         return traffic
     possible = {traffic.desired} if traffic.verified_generation is not None else {traffic.desired, traffic.previous}
@@ -46,7 +46,7 @@ def weighted(traffic: TrafficStatus, percent: int) -> TrafficStatus:
 
 
 def remember(situation: Situation, outcome: Outcome, reason: str) -> tuple[HistoryEntry, ...]:
-    """The history with how this try ended."""
+    """Return the history with how this try ended."""
     look, status = situation.look, situation.status
     pattern = look.o.spec.index_cache.pattern if look.o.spec and look.wanted_revision == status.revision else ""
     entry = HistoryEntry(revision=status.revision, pattern=pattern, outcome=outcome, reason=reason, at=look.now)
@@ -54,7 +54,7 @@ def remember(situation: Situation, outcome: Outcome, reason: str) -> tuple[Histo
 
 
 def reject(situation: Situation, intent: FallbackStatus) -> tuple[Rejected, ...]:
-    """The rejected revisions with this one."""
+    """Return the rejected revisions with this one."""
     look, status = situation.look, situation.status
     entry = Rejected(
         revision=status.revision,

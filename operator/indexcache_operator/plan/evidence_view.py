@@ -28,14 +28,14 @@ Totals = dict[TotalKey, Histogram]
 
 
 def begin(look: Look, memory: Memory | None) -> Memory:
-    """The memory of this try, or an empty one."""
+    """Return the memory of this try, or an empty one."""
     status = look.o.status
     key = f"{status.revision}@{status.revision_started_at}/{question(look.o.spec) if look.o.spec else ''}"
     return memory if memory is not None and memory.key == key else Memory(key=key)
 
 
 def observe(situation: Situation) -> Memory:
-    """The memory with what is new in this look."""
+    """Return the memory with what is new in this look."""
     since = situation.look.since(situation.status.revision_started_at)
     slot = int(since.total_seconds()) + 1
     memory, new = _absorb(situation)
@@ -44,7 +44,7 @@ def observe(situation: Situation) -> Memory:
 
 
 def _absorb(situation: Situation) -> tuple[Memory, "_Batches"]:
-    """The memory with what engines counted since the last look, and the new observations by themselves."""
+    """Return the memory with what engines counted since the last look, and the new observations by themselves."""
     look, memory, new = situation.look, situation.memory, _Batches()
     present = {p.name for p in look.o.pods}
     seen = {key: histogram for key, histogram in memory.seen.items() if key.pod in present}
@@ -65,7 +65,7 @@ def _absorb(situation: Situation) -> tuple[Memory, "_Batches"]:
 
 
 def _bet(spec: Spec, memory: Memory, new: "_Batches", slot: int) -> Memory:
-    """The memory with each detector's bet on the new observations; without detectors they take up what was there."""
+    """Return the memory with each detector's bet on the new observations; without detectors they take up what was there."""
     resuming = not memory.detectors
     detectors = dict(memory.detectors)
     for guardrail in guardrails(spec):
@@ -82,7 +82,7 @@ def _bet(spec: Spec, memory: Memory, new: "_Batches", slot: int) -> Memory:
 
 
 def judge(situation: Situation) -> Evidence:
-    """What the guardrails say now."""
+    """Return what the guardrails say now."""
     spec, memory = situation.look.spec, situation.memory
     unexposed = situation.status.phase in (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING)
     stream: Stream = Mode.SHADOW if unexposed else Mode.ON
@@ -106,7 +106,7 @@ def _measured(guardrail: Guardrail, memory: Memory, spec: Spec, stream: Stream, 
 
 
 def _grouped(guardrail: Guardrail, memory: Memory, stream: Stream) -> dict[TestKey, Histogram]:
-    """All that was measured in a stream, by the groups in which it is certified: an indexer, or a bucket of contexts."""
+    """Sum up all that was measured in a stream by the groups in which it is certified: an indexer, or a bucket of contexts."""
     grouped: dict[TestKey, Histogram] = {}
     for total, histogram in memory.totals.items():
         if total.measure != guardrail.measure or total.mode is not stream or total.context not in JUDGED:
@@ -118,7 +118,7 @@ def _grouped(guardrail: Guardrail, memory: Memory, stream: Stream) -> dict[TestK
 
 
 def _wanted(guardrail: Guardrail, shares: dict[int, float]) -> set[TestKey]:
-    """The certificates that are asked for: of each indexer, or of each bucket that carries enough of the traffic."""
+    """Return the certificates that are asked for: of each indexer, or of each bucket that carries enough of the traffic."""
     if guardrail.by_site:
         return {TestKey(guardrail.name, test.site, None) for test in guardrail.tests}
     carrying = (context for context in JUDGED if shares.get(context, 0.0) >= CARRIES)
@@ -132,7 +132,7 @@ def _certificates(
     grouped: dict[TestKey, Histogram],
     log_e: dict[TestKey, float],
 ) -> dict[TestKey, Judgement]:
-    """A judgement of each group that is asked for or was measured, with the worst bet of the tests under it."""
+    """Return a judgement of each group that is asked for or was measured, with the worst bet of the tests under it."""
     out = {}
     for key in sorted(wanted | {key for key, histogram in grouped.items() if histogram.count}, key=str):
         under = (e for test, e in log_e.items() if test.site == key.site and key.context in (None, test.context))
@@ -143,7 +143,7 @@ def _certificates(
 def _hidden_breaches(
     guardrail: Guardrail, spec: Spec, shown: dict[TestKey, Judgement], log_e: dict[TestKey, float]
 ) -> dict[TestKey, Judgement]:
-    """Breaches that no judgement shows: one counts wherever it is, in a bucket that carries little, in the other stream."""
+    """Return the breaches that no judgement shows: one counts wherever it is, in a bucket that carries little, in the other stream."""
     out: dict[TestKey, Judgement] = {}
     for test, e in log_e.items():
         if not guardrail.acts or not verdict.breached(e, guardrail.alpha):
@@ -172,7 +172,7 @@ def _quality(guardrail: Guardrail, memory: Memory, spec: Spec) -> Answer:
 
 
 def decisive(memory: Memory, guardrail: Guardrail, test: TestKey) -> tuple[TestKey, float | None]:
-    """Of the tests under a judgement the one that holds most against the pattern, and the mean of what it saw."""
+    """Find the test under a judgement that holds most against the pattern, and the mean of what it saw."""
     under = [t for t in guardrail.tests if t.site == test.site and test.context in (None, t.context)]
     found = max(under, key=lambda t: detector.log_e(_detectors(memory, t)), default=test)
     histogram = Histogram()
@@ -187,7 +187,7 @@ def _detectors(memory: Memory, test: TestKey) -> list[Detector]:
 
 
 def speaks_of(state: State, spec: Spec, revision: str) -> bool:
-    """Whether an engine's measurements belong to this try."""
+    """Return whether an engine's measurements belong to this try."""
     flags = state.desired
     return (
         state.identity.revision == revision

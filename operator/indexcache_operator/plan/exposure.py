@@ -31,15 +31,15 @@ class Targets:
 
 
 def canary_count(weight: int, replicas: int, routed: bool) -> int:
-    """How many of the pods are exposed for a weight: its share, at least one, and with a route one is left for the baseline."""
+    """Return how many of the pods are exposed for a weight: its share, at least one, and with a route one is left for the baseline."""
     most = replicas - 1 if routed else replicas
     return max(1, min(most, int(replicas * weight / 100 + 0.5)))
 
 
 def choose(situation: Situation, count: int) -> tuple[str, ...]:
-    """The canary's pods: those chosen before that still exist, then ready ones in order of name. One ready pod stays at the baseline.
+    """Return the canary's pods: those chosen before that still exist, then ready ones in order of name.
 
-    Where pods were lost so that none would stay, the last chosen are given back.
+    One ready pod stays at the baseline. Where pods were lost so that none would stay, the last chosen are given back.
     """
     look = situation.look
     present = {p.name: p for p in look.pods}
@@ -54,7 +54,7 @@ def choose(situation: Situation, count: int) -> tuple[str, ...]:
 
 
 def left(situation: Situation, pod: EnginePod) -> bool:
-    """Whether a pod of the canary may turn reuse on: no user comes to it through the baseline's Service any more."""
+    """Return whether a pod of the canary may turn reuse on: no user comes to it through the baseline's Service any more."""
     if not situation.look.routed:
         return True
     if pod.state is None:
@@ -65,7 +65,7 @@ def left(situation: Situation, pod: EnginePod) -> bool:
 
 
 def hear(situation: Situation) -> Memory:
-    """The memory with until when each engine's last word holds."""
+    """Return the memory with until when each engine's last word holds."""
     look, memory = situation.look, situation.memory
     if look.o.spec is None:
         return memory
@@ -81,14 +81,16 @@ def hear(situation: Situation) -> Memory:
 
 
 def last_word(situation: Situation, pod: EnginePod) -> bool:
-    """Whether an engine that can't be asked, as happens to a busy one, is taken to do what it last said: while its permit lasts, as it
-    can't go on for longer. Weights would swing otherwise."""
+    """Return whether an engine that can't be asked, as happens to a busy one, is taken to do what it last said.
+
+    It is while its permit lasts, as it can't go on for longer. Weights would swing otherwise.
+    """
     ends = situation.memory.permits.get((pod.name, pod_status(situation.status, pod.name).confirmed))
     return ends is not None and ends > situation.look.now
 
 
 def confirmed(situation: Situation, pod: EnginePod) -> bool:
-    """Whether a pod of the canary may take traffic: ready, reuse confirmed by the engine, a first probe answered where there are."""
+    """Return whether a pod of the canary may take traffic: ready, reuse confirmed by the engine, a first probe answered where there are."""
     if not pod.ready:
         return False
     if pod.state is None:
@@ -103,7 +105,7 @@ def confirmed(situation: Situation, pod: EnginePod) -> bool:
 
 
 def confirm(situation: Situation) -> Status:
-    """The status with who is confirmed in this incarnation, so that a restart of the operator withdraws nobody."""
+    """Return the status with who is confirmed in this incarnation, so that a restart of the operator withdraws nobody."""
     look, status = situation.look, situation.status
     pods = []
     for kept in status.pods:
@@ -115,7 +117,7 @@ def confirm(situation: Situation) -> Status:
 
 
 def justified(situation: Situation, weight: int, count: int) -> int:
-    """The weight that the confirmed pods of the canary justify: all of it with all of them, none with none."""
+    """Return the weight that the confirmed pods of the canary justify: all of it with all of them, none with none."""
     look, status = situation.look, situation.status
     pods = [p for p in look.pods if p.name in status.canary_pods and (p.canary_label or not look.routed)]
     good = sum(confirmed(situation, p) for p in pods)
@@ -123,7 +125,10 @@ def justified(situation: Situation, weight: int, count: int) -> int:
 
 
 def adopt_route(situation: Situation) -> Status:
-    """The status with the user's backends as they are without the canary; a list that somebody put back meanwhile is the original now."""
+    """Return the status with the user's backends as they are without the canary.
+
+    A list that somebody put back meanwhile is the original now.
+    """
     look, status = situation.look, situation.status
     route, spec = look.o.route, look.o.spec
     if route is None or not route.found or route_has_canary(look) or spec is None or spec.traffic.http_route is None:
@@ -136,7 +141,7 @@ def adopt_route(situation: Situation) -> Status:
 
 
 def backends(situation: Situation, weight: int) -> tuple[Backend, ...] | None:
-    """The rule's backends for a weight; None without a route."""
+    """Return the rule's backends for a weight; None without a route."""
     look, route = situation.look, situation.status.route
     if route is None:
         return None
@@ -144,7 +149,7 @@ def backends(situation: Situation, weight: int) -> tuple[Backend, ...] | None:
 
 
 def entering_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:
-    """Labels of all pods while a canary runs. Without a route the canary's pods stay behind the baseline's Service."""
+    """Return the labels of all pods while a canary runs. Without a route the canary's pods stay behind the baseline's Service."""
     look, status = situation.look, situation.status
     out: dict[str, tuple[bool, bool]] = {}
     staying = [p for p in look.ready if p.name not in status.canary_pods and p.baseline_label]
@@ -163,7 +168,7 @@ def entering_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:
 
 
 def label_actions(look: Look, targets: Targets) -> list[SetLabels]:
-    """Only what differs."""
+    """Return the labels that differ."""
     return [
         SetLabels(pod=p.name, baseline=targets.labels[p.name][0], canary=targets.labels[p.name][1])
         for p in look.pods
@@ -172,7 +177,7 @@ def label_actions(look: Look, targets: Targets) -> list[SetLabels]:
 
 
 def route_actions(situation: Situation, targets: Targets) -> list[PatchRoute]:
-    """Only if it differs, and the rule is there."""
+    """Return the change of the route if its backends differ and the rule is there."""
     route, kept = situation.look.o.route, situation.status.route
     if targets.backends is None or route is None or not route.found or route.rule_index is None or kept is None:
         return []

@@ -24,7 +24,7 @@ from indexcache_operator.plan.situation import Situation
 
 
 def kills(situation: Situation, kinds: dict[str, str]) -> list[Kill]:
-    """Every pod on which reuse may run and isn't wanted, those on their way out too."""
+    """Return every pod on which reuse may run and isn't wanted, those on their way out too."""
     look, status = situation.look, situation.status
     intent = status.fallback
     # Read again by triggers.py, should the operator crash before the intent is in the status.
@@ -38,7 +38,7 @@ def kills(situation: Situation, kinds: dict[str, str]) -> list[Kill]:
 
 
 def at_baseline(situation: Situation) -> list[str]:
-    """Pods that aren't yet: their engines say otherwise, or are silent within their permit."""
+    """Return the pods that aren't at the baseline yet: their engines say otherwise, or are silent within their permit."""
     look, status = situation.look, situation.status
     since = status.fallback.since if status.fallback else status.phase_started_at
     out = []
@@ -53,7 +53,7 @@ def at_baseline(situation: Situation) -> list[str]:
 
 
 def decide(situation: Situation) -> Status:
-    """FallingBack -> FallingBack, FellBack, or Checking for a revision that superseded."""
+    """Lead from FallingBack to FallingBack, FellBack, or Checking for a revision that superseded."""
     look, status = situation.look, situation.status
     waiting = at_baseline(situation)
     cause = f"{status.fallback.cause}: {status.fallback.message}" if status.fallback else "Falling back"
@@ -68,7 +68,7 @@ def decide(situation: Situation) -> Status:
 
 
 def finish(situation: Situation) -> Status:
-    """All is back: how the try ended, and what comes next."""
+    """End the try, as all is back: write down how it ended, and begin what comes next."""
     look, status, intent = situation.look, situation.status, situation.status.fallback
     traffic = TrafficStatus(verified_generation=status.traffic.verified_generation)
     back = replace(status, canary_pods=(), route=None, step=None, traffic=traffic)
@@ -90,7 +90,7 @@ def finish(situation: Situation) -> Status:
 
 
 def rest(situation: Situation) -> Status:
-    """FellBack -> FellBack, or Checking if the spec changed or a retry is asked for."""
+    """Lead from FellBack to FellBack, or Checking if the spec changed or a retry is asked for."""
     look, status = situation.look, situation.status
     if look.o.spec is None:
         return status
@@ -101,5 +101,5 @@ def rest(situation: Situation) -> Status:
 
 
 def targets(situation: Situation) -> Targets:
-    """All off; labels and route on their way back."""
+    """Want reuse off on all pods, labels and route on their way back."""
     return Targets(kinds={}, labels=returning_labels(situation), backends=returning_backends(situation))

@@ -26,7 +26,7 @@ RENEW_BELOW = 0.7
 
 
 def content(situation: Situation, kind: str) -> Desired:
-    """The desired state of one kind, but for incarnation and epoch (empty, 1)."""
+    """Return the desired state of one kind, but for incarnation and epoch (empty, 1)."""
     look, status = situation.look, situation.status
     revision = "" if kind == OFF else status.revision
     who = Identity(namespace=look.o.namespace, rollout=look.o.name, uid=look.o.uid, revision=revision)
@@ -54,20 +54,20 @@ def content(situation: Situation, kind: str) -> Desired:
 
 
 def permit(spec: Spec, kind: str) -> timedelta:
-    """How long reuse of this kind goes on without a renewal."""
+    """Return how long reuse of this kind goes on without a renewal."""
     given = spec.fallback.permit
     return given.promoted if kind == PROMOTED else given.canary
 
 
 def name(desired: Desired, kind: str) -> str:
-    """A content by name, as the status keeps it."""
+    """Return a content by name, as the status keeps it."""
     if kind == OFF:
         return OFF
     return f"{kind}-{hashlib.sha256(desired.model_dump_json().encode()).hexdigest()[:8]}"
 
 
 def assign(situation: Situation, kinds: dict[str, str]) -> Status:
-    """The status with each pod's wanted content and its epoch; one new epoch for all that change."""
+    """Return the status with each pod's wanted content and its epoch; one new epoch for all that change."""
     look, status = situation.look, situation.status
     known = [status.epoch, *(p.state.epoch for p in look.o.pods if p.state)]
     new = max(known) + 1
@@ -89,7 +89,7 @@ def assign(situation: Situation, kinds: dict[str, str]) -> Status:
 
 
 def _overtaken(state: State, wanted: Desired, epoch: int) -> bool:
-    """Whether an engine can't be brought to the wanted content under this epoch."""
+    """Return whether an engine can't be brought to the wanted content under this epoch."""
     if state.epoch < epoch:
         return False
     if state.epoch > epoch and wanted.flags.mode != Mode.OFF:
@@ -98,7 +98,7 @@ def _overtaken(state: State, wanted: Desired, epoch: int) -> bool:
 
 
 def fulfils(state: State, wanted: Desired) -> bool:
-    """Whether an engine does what the content says."""
+    """Return whether an engine does what the content says."""
     if wanted.flags.mode == Mode.OFF:
         return state.mode is Mode.OFF and state.desired.mode == Mode.OFF
     return (
@@ -110,19 +110,19 @@ def fulfils(state: State, wanted: Desired) -> bool:
 
 
 def settled(situation: Situation, pod: EnginePod) -> bool:
-    """Whether a pod's engine does what it was last wanted to do, under that epoch or a newer one."""
+    """Return whether a pod's engine does what it was last wanted to do, under that epoch or a newer one."""
     kept = pod_status(situation.status, pod.name)
     kind = kind_of(kept)
     return pod.state is not None and pod.state.epoch >= kept.epoch and fulfils(pod.state, content(situation, kind))
 
 
 def kind_of(pod: PodStatus) -> str:
-    """The kind of content by its name."""
+    """Return the kind of content by its name."""
     return next((k for k in (SHADOW, CANARY, PROMOTED) if pod.desired.startswith(k)), OFF)
 
 
 def puts(situation: Situation) -> Iterable[PutFlags]:
-    """What engines must be told: what they don't do yet, and renewals that are due. Nothing for an engine that can't be asked."""
+    """Return what engines must be told: what they don't do yet, and renewals that are due. Nothing for an engine that can't be asked."""
     for pod in situation.look.o.pods:
         if pod.state is None:
             continue
@@ -137,7 +137,7 @@ def puts(situation: Situation) -> Iterable[PutFlags]:
 
 
 def _addressed(content: Desired, incarnation: str, epoch: int) -> Desired:
-    """The same content for one life of an engine, under an epoch."""
+    """Return the same content for one life of an engine, under an epoch."""
     return Desired(
         incarnation=incarnation,
         epoch=epoch,

@@ -33,7 +33,7 @@ WITHOUT_WORKLOAD = frozenset({Phase.PENDING, Phase.FAILED, Phase.FALLING_BACK})
 
 
 def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]:
-    """What follows from an observation. `memory` is the last plan's, or None after a start."""
+    """Return what follows from an observation. `memory` is the last plan's, or None after a start."""
     look, before = Look(observation), observation.status
     status = _pause(look, triggers.stale(before))
     measured = TABLE[status.phase].measures and observation.spec is not None and look.wanted_revision == status.revision
@@ -56,7 +56,7 @@ def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]
 
 
 def _understood(situation: Situation, measured: bool) -> Situation:
-    """The situation with what is new in this look: what was measured, who was asked what, and where traffic went."""
+    """Return the situation with what is new in this look: what was measured, who was asked what, and where traffic went."""
     if measured:
         situation = replace(situation, memory=evidence_view.observe(situation))
         situation = replace(situation, memory=contexts.observe(situation))
@@ -90,7 +90,7 @@ def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dic
 
 
 def _kinds(situation: Situation, targets: Targets) -> dict[str, str]:
-    """Wanted flags of all pods. One on its way out keeps what it has, unless all go back."""
+    """Return the wanted flags of all pods. One on its way out keeps what it has, unless all go back."""
     if not targets.kinds:
         return {}
     pods, status = situation.look.o.pods, situation.status
@@ -99,7 +99,7 @@ def _kinds(situation: Situation, targets: Targets) -> dict[str, str]:
 
 
 def _told(situation: Situation) -> Status:
-    """The status with what engines say of themselves, and the generation that was looked at."""
+    """Return the status with what engines say of themselves, and the generation that was looked at."""
     look, status = situation.look, situation.status
     pods = []
     for pod in look.o.pods:
@@ -111,7 +111,7 @@ def _told(situation: Situation) -> Status:
 
 
 def _relied_on(status: Status) -> tuple[object, ...]:
-    """What later looks rely on: persisted before the actions that follow from it."""
+    """Return what later looks rely on: persisted before the actions that follow from it."""
     step = (status.step.index, status.step.started_at, status.step.reached_at) if status.step else None
     pods = tuple((p.name, p.desired, p.epoch, p.confirmed, p.permit) for p in status.pods)
     return (
@@ -131,7 +131,7 @@ def _relied_on(status: Status) -> tuple[object, ...]:
 
 
 def _pause(look: Look, status: Status) -> Status:
-    """Deadlines stand still while the spec says paused."""
+    """Return the status with deadlines that stand still while the spec says paused."""
     paused = look.o.spec is not None and look.o.spec.paused and status.phase in (Phase.SHADOWING, Phase.CANARY)
     if paused and not status.paused_at:
         return replace(status, paused_at=look.now)
@@ -144,7 +144,7 @@ def _pause(look: Look, status: Status) -> Status:
 
 
 def _count(situation: Situation) -> Memory:
-    """Users' requests seen in this phase or step: in shadow all, afterwards those under reuse."""
+    """Return the memory with users' requests seen in this phase or step: in shadow all, afterwards those under reuse."""
     look, status, memory = situation.look, situation.status, situation.memory
     shadow = status.phase is Phase.SHADOWING
     now = {

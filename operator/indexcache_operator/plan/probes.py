@@ -24,7 +24,7 @@ EVERY, EVERY_WHEN_CERTIFIED = timedelta(seconds=1), timedelta(seconds=20)
 
 
 def choose(situation: Situation) -> RunProbes | None:
-    """The probes to ask now; None if there is nothing to ask or nobody to compare with."""
+    """Return the probes to ask now; None if there is nothing to ask or nobody to compare with."""
     look, status = situation.look, situation.status
     if status.phase not in (Phase.CANARY, Phase.PROMOTED) or look.o.spec is None or look.spec.guardrails.quality is None:
         return None
@@ -48,7 +48,7 @@ def choose(situation: Situation) -> RunProbes | None:
 
 
 def asked(memory: Memory, now: datetime) -> Memory:
-    """The memory after an asking."""
+    """Return the memory of having asked now."""
     return replace(memory, probed_at=now)
 
 

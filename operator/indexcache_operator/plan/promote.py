@@ -13,7 +13,7 @@ from indexcache_operator.plan.situation import Situation
 
 
 def decide(situation: Situation) -> Status:
-    """Promoting -> Promoting or Promoted."""
+    """Lead from Promoting to Promoting or Promoted."""
     look, status = situation.look, situation.status
     off = [p.name for p in look.ready if p.state is None or p.state.mode is not Mode.ON or not flags.settled(situation, p)]
     alive = any(p.canary_label for p in look.ready if p.name in status.canary_pods)
@@ -29,12 +29,12 @@ def decide(situation: Situation) -> Status:
 
 
 def watch(situation: Situation) -> Status:
-    """Promoted -> Promoted."""
+    """Stay in Promoted: what ends it is a trigger."""
     return situation.status
 
 
 def promoting_targets(situation: Situation) -> Targets:
-    """Reuse on everywhere first; when all confirm, everybody behind the baseline's Service; then the route, then the canary's label."""
+    """Want reuse everywhere first; when all confirm, everybody behind the baseline's Service; then the route, then the canary's label."""
     look, status = situation.look, situation.status
     kinds = {p.name: flags.CANARY for p in look.pods}
     if status.traffic.desired:  # not all confirmed yet
@@ -45,7 +45,7 @@ def promoting_targets(situation: Situation) -> Targets:
 
 
 def promoted_targets(situation: Situation) -> Targets:
-    """Everything stays; new pods join."""
+    """Want reuse on every pod, new ones included."""
     return Targets(
         kinds={p.name: flags.PROMOTED for p in situation.look.pods},
         labels={p.name: (True, False) for p in situation.look.pods},

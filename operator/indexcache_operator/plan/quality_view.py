@@ -13,7 +13,7 @@ from indexcache_operator.plan.situation import Situation
 
 
 def observe(situation: Situation, slot: int) -> Memory:
-    """Memory with the probes answered since the last look; the first look reads what the status holds."""
+    """Return the memory with the probes answered since the last look; the first look reads what the status holds."""
     look, memory = situation.look, situation.memory
     guardrail = look.spec.guardrails.quality
     if guardrail is None:
@@ -51,7 +51,7 @@ def observe(situation: Situation, slot: int) -> Memory:
 
 
 def stored(revision: str, memory: Memory) -> QualityStatus | None:
-    """What to put into the status; None without probes."""
+    """Return what to put into the status; None without probes."""
     if memory.quality is None:
         return None
     return QualityStatus(revision=revision, counts=memory.quality_counts, drop_sum=memory.drop_sum, pairs=memory.quality.count)
@@ -67,5 +67,5 @@ def _stored(status: Status) -> tuple[Histogram, dict[str, dict[str, int]], float
 
 
 def site_k(look: Look) -> int | None:
-    """Tokens that the model's indexers choose, as the engines say."""
+    """Return how many tokens the model's indexers choose, as the engines say."""
     return next((p.state.sites[0].k for p in look.o.pods if p.state and p.state.sites), None)

@@ -25,7 +25,7 @@ MOST_E = 1e12
 
 
 def publish(situation: Situation, before: Status, measured: bool) -> tuple[Status, Memory]:
-    """The status with what people read, and the memory of when.
+    """Return the status with what people read, and the memory of when.
 
     `before` is the status as it was read; `measured`, whether this look took up evidence.
     """
@@ -40,7 +40,7 @@ def publish(situation: Situation, before: Status, measured: bool) -> tuple[Statu
 
 
 def _place(status: Status) -> tuple[object, ...]:
-    """Where a try stands: a move is written at once."""
+    """Return where a try stands: a move is written at once."""
     return (status.phase, status.step and status.step.index, status.revision)
 
 
@@ -49,7 +49,7 @@ def _verdicts(situation: Situation) -> tuple[tuple[str, str], ...]:
 
 
 def _due(situation: Situation) -> bool:
-    """Whether figures are written again: after a while, and where a verdict turned, but in Promoted after a while alone."""
+    """Return whether figures are written again: after a while, and where a verdict turned, but in Promoted after a while alone."""
     promoted, memory = situation.status.phase is Phase.PROMOTED, situation.memory
     every = EVERY_WHEN_PROMOTED if promoted else EVERY
     if memory.published_at is None or situation.look.since(memory.published_at) >= every:
@@ -58,7 +58,7 @@ def _due(situation: Situation) -> bool:
 
 
 def _as_before(situation: Situation, before: Status) -> Status:
-    """The status with the figures that are in it already."""
+    """Return the status with the figures that are in it already."""
     step = situation.status.step
     if step is not None and before.step is not None:
         seen, needed = before.step.requests_seen, before.step.requests_needed
@@ -80,7 +80,7 @@ def _as_before(situation: Situation, before: Status) -> Status:
 
 
 def _with_figures(situation: Situation, moved: bool) -> Status:
-    """The status with the figures of this look; a phase or step that begins counts its requests from nothing."""
+    """Return the status with the figures of this look; a phase or step that begins counts its requests from nothing."""
     status, memory = situation.status, situation.memory
     step = status.step
     if step is not None:
@@ -97,12 +97,12 @@ def _with_figures(situation: Situation, moved: bool) -> Status:
 
 
 def _worded(situation: Situation) -> Status:
-    """The status with what the printer columns say in words."""
+    """Return the status with what the printer columns say in words."""
     return replace(situation.status, reason=_reason(situation), step_summary=_step(situation))
 
 
 def evidence_rows(situation: Situation) -> tuple[EvidenceStatus, ...]:
-    """One row a certificate, of the indexers only the weakest: sixty rows are no status."""
+    """Return one row for each certificate, of the indexers only the weakest: sixty rows are no status."""
     rows = []
     for answer in situation.evidence.answers:
         kept = list(answer.judgements.items())
@@ -133,7 +133,7 @@ def _row(situation: Situation, answer: Answer, key: TestKey, j: Judgement) -> Ev
 
 
 def _needed(situation: Situation) -> int | None:
-    """Observations that the slowest certificate still wants; None if one can't be estimated."""
+    """Return how many observations the slowest certificate still wants; None if one can't be estimated."""
     wanted = [j.needed for a in situation.evidence.acting for j in a.judgements.values() if j.verdict is not Verdict.CERTIFIED]
     known = [n for n in wanted if n is not None]
     return None if len(known) < len(wanted) else max(known, default=0)
@@ -180,7 +180,7 @@ def _reason(situation: Situation) -> str:
 
 
 def traffic(situation: Situation) -> tuple[TrafficStatus, Memory]:
-    """The traffic with what the counters show; the verified generation stays once it was seen.
+    """Return the traffic with what the counters show; the verified generation stays once it was seen.
 
     What contradicts the weight is written when it begins, and then after each CONTRADICTED: it comes with every few requests.
     """

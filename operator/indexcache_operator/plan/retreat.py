@@ -22,7 +22,7 @@ LONG = timedelta(seconds=60)
 
 
 def restored(situation: Situation) -> bool:
-    """Whether the user's rule is as it was, and accepted; a rule that is gone can't be restored."""
+    """Return whether the user's rule is as it was, and accepted; a rule that is gone can't be restored."""
     look, status = situation.look, situation.status
     if status.route is None or look.o.route is None or not look.o.route.found:
         return True
@@ -30,12 +30,12 @@ def restored(situation: Situation) -> bool:
 
 
 def canary_released(look: Look) -> bool:
-    """Whether no pod stands behind the canary's Service."""
+    """Return whether no pod stands behind the canary's Service."""
     return not any(p.canary_label for p in look.pods)
 
 
 def drained(situation: Situation) -> bool:
-    """Whether nothing shows traffic through the canary's Service, long enough or certainly enough."""
+    """Return whether nothing shows traffic through the canary's Service, long enough or certainly enough."""
     status = situation.status
     if status.route is None or situation.look.o.route is None or not situation.look.o.route.found:
         return True
@@ -49,7 +49,7 @@ def drained(situation: Situation) -> bool:
 
 
 def returning_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:
-    """All behind the baseline's Service; out of the canary's once it is drained.
+    """Return the labels that lead back: all behind the baseline's Service, out of the canary's once it is drained.
 
     One pod of the canary stays out of the baseline's Service until then, if others are there: what reaches it comes through the canary's,
     so its counter tells soon and for certain whether anything still does.
@@ -60,14 +60,17 @@ def returning_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:
 
 
 def sentinel(look: Look) -> str | None:
-    """The pod that is last to return; None where it is needed behind the baseline's Service, or none is behind the canary's alone."""
+    """Return the pod that is last to come back.
+
+    There is none where it is needed behind the baseline's Service, or none stands behind the canary's alone.
+    """
     alone = [p.name for p in look.ready if p.canary_label and not p.baseline_label and p.state is not None]
     others = [p for p in look.ready if p.baseline_label]
     return alone[-1] if alone and others else None
 
 
 def returning_backends(situation: Situation) -> tuple[Backend, ...] | None:
-    """The rule as it was, as soon as a ready pod stands behind the baseline's Service, or none behind the canary's either."""
+    """Return the rule as it was, as soon as a ready pod stands behind the baseline's Service, or none behind the canary's either."""
     behind_baseline = any(p.baseline_label for p in situation.look.ready)
     behind_canary = any(p.canary_label for p in situation.look.ready)
     return exposure.backends(situation, 0) if behind_baseline or not behind_canary else None

@@ -11,7 +11,7 @@ from indexcache_operator.plan.situation import Situation
 
 
 def decide(situation: Situation) -> Status:
-    """Shadowing -> Shadowing, Canary or FallingBack. A breach was looked for before."""
+    """Lead from Shadowing to Shadowing, Canary or FallingBack. A breach was looked for before."""
     look, status, spec = situation.look, situation.status, situation.look.spec
     shadow = spec.strategy.shadow
     certified = situation.evidence.certified(without_quality=True)
@@ -32,12 +32,12 @@ def decide(situation: Situation) -> Status:
 
 
 def first_step(situation: Situation) -> StepStatus:
-    """The canary's first step."""
+    """Return the canary's first step."""
     return StepStatus(index=0, weight=situation.look.spec.strategy.steps[0].weight, started_at=situation.look.now)
 
 
 def targets(situation: Situation) -> Targets:
-    """All pods in shadow, behind the baseline's Service."""
+    """Want all pods in shadow, behind the baseline's Service."""
     return Targets(
         kinds={p.name: flags.SHADOW for p in situation.look.pods},
         labels={p.name: (True, False) for p in situation.look.pods},

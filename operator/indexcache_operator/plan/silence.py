@@ -29,7 +29,7 @@ SETTLE = timedelta(seconds=2)
 
 
 def observe(situation: Situation) -> Memory:
-    """Memory with the pods of the canary that fell silent; those that are behind the baseline's Service again are forgotten."""
+    """Return the memory with the pods of the canary that fell silent; those that are behind the baseline's Service again are forgotten."""
     look, status, memory = situation.look, situation.status, situation.memory
     leaving: dict[Life, Mark] = {}
     silent: set[Life] = set()
@@ -53,7 +53,7 @@ def observe(situation: Situation) -> Memory:
 
 
 def _count(look: Look, life: Life, mark: Mark | None) -> tuple[Mark, int, bool]:
-    """The mark of a pod's last request, the requests that others got since, and whether one came to it just now."""
+    """Return the mark of a pod's last request, the requests that others got since, and whether one came to it just now."""
     if mark is None:
         return counting.begin(look, "leaving"), 0, False
     new, mark = counting.since(look, mark)

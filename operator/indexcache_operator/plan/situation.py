@@ -32,7 +32,7 @@ class Evidence:
 
     @property
     def acting(self) -> tuple[Answer, ...]:
-        """Those that may act."""
+        """Return those that may act."""
         return tuple(a for a in self.answers if a.guardrail.acts)
 
     def breach(self) -> tuple[Answer, TestKey] | None:

@@ -21,7 +21,7 @@ HALF_EVEN = 0.5
 
 
 def observe(situation: Situation) -> tuple[Seen, Memory]:
-    """What is seen of `status.traffic.desired`, and the memory that counts on from here.
+    """Return what is seen of `status.traffic.desired`, and the memory that counts on from here.
 
     The caller makes sure that the route's backends are those of the desired weight.
     """
@@ -55,7 +55,7 @@ def _behind_baseline(look: Look) -> set[str]:
 
 
 def _counted(situation: Situation) -> tuple[frozenset[str], float, float]:
-    """The pods whose requests are counted, and their part of the canary's Service and of the baseline's."""
+    """Return the pods whose requests are counted, and their part of the canary's Service and of the baseline's."""
     look, status = situation.look, situation.status
     canary = {p.name for p in look.ready if p.canary_label and p.name in status.canary_pods}
     behind = _behind_baseline(look)

@@ -33,7 +33,7 @@ class Cause(NamedTuple):
 
 
 def apply(situation: Situation) -> Status | None:
-    """The status of a fallback that begins now; None if nothing calls for one."""
+    """Return the status of a fallback that begins now; None if nothing calls for one."""
     engaged = situation.status.phase in ENGAGED
     for trigger in (*ALWAYS, *(WHILE_ENGAGED if engaged else ())):
         cause = trigger(situation)
@@ -43,7 +43,7 @@ def apply(situation: Situation) -> Status | None:
 
 
 def stale(status: Status) -> Status:
-    """The status without an intent that speaks of another revision: an old alert must not end a new try."""
+    """Return the status without an intent that speaks of another revision: an old alert must not end a new try."""
     intent = status.fallback
     if intent is not None and status.revision and intent.revision != status.revision:
         return replace(status, fallback=None)
@@ -55,7 +55,7 @@ def _deleted(situation: Situation) -> Cause | None:
 
 
 def _intended(situation: Situation) -> Cause | None:
-    """An intent that was written down, by an alert or before a crash."""
+    """Look for an intent that was written down, by an alert or before a crash."""
     intent, status = situation.status.fallback, situation.status
     if intent is None or intent.revision != status.revision or status.phase not in ENGAGED | {Phase.CHECKING}:
         return None
@@ -89,7 +89,7 @@ def _route_changed(situation: Situation) -> Cause | None:
 
 
 def _engine_stopped(situation: Situation) -> Cause | None:
-    """An engine that was stopped by somebody else, or by its own breaker.
+    """Look for an engine that was stopped by somebody else, or by its own breaker.
 
     A lapsed permit is no cause: the operator was away.
     """
@@ -116,7 +116,7 @@ def _breached(situation: Situation) -> Cause | None:
 
 
 def _killed_for(revision_: str, pod: str, said: str) -> Cause:
-    """Why an engine was killed. If the operator crashed between its kill and writing down the intent, the engine holds the cause."""
+    """Return why an engine was killed. If the operator crashed between its kill and writing down the intent, the engine holds the cause."""
     cause, _, rest = said.partition(f": revision {revision_}: ")
     if rest and cause.isalpha():
         return Cause(cause, rest)
@@ -124,7 +124,7 @@ def _killed_for(revision_: str, pod: str, said: str) -> Cause:
 
 
 def breach_message(situation: Situation, answer: Answer, test: TestKey) -> str:
-    """The figures of a breach, for people."""
+    """Return the figures of a breach, for people."""
     guardrail, judgement = answer.guardrail, answer.judgements[test]
     limit = -math.log(guardrail.alpha)
     evidence = f"evidence e^{judgement.log_e:.1f} against the pattern, the limit is e^{limit:.1f}"
