@@ -13,10 +13,11 @@ from indexcache_core.contract import Mode
 from indexcache_operator.api import times
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan import flags, revision, route_math
-from indexcache_operator.plan.context import Context, enter
+from indexcache_operator.plan.entering import enter
 from indexcache_operator.plan.exposure import Targets
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.quality_view import site_k
+from indexcache_operator.plan.situation import Situation
 
 WAIT_FOR_COMPANIONS = timedelta(seconds=10)
 """In which a route or probes may yet appear."""
@@ -24,13 +25,14 @@ SHORTEST_TIMEOUT = timedelta(seconds=30)
 """That a route must give a request: a prefill of 200K tokens takes 21 on one H200."""
 
 
-def adopt(look: Look, status: Status) -> Status:
-    """The status with the spec's revision as the one that is tried, from the baseline and from no evidence."""
+def adopt(situation: Situation) -> Status:
+    """Return the status with the spec's revision as the one that is tried, from the baseline and from no evidence."""
+    look, status = situation.look, situation.status
     name = look.wanted_revision
     annotations = look.o.annotations
     rejected = (r for r in status.rejected if r.revision != name or not revision.retry_allowed(annotations, r))
     return replace(
-        enter(look, status, Phase.CHECKING, "Checking the spec, the engines and the route"),
+        enter(situation, Phase.CHECKING, "Checking the spec, the engines and the route"),
         revision=name,
         revision_started_at=look.now,
         rejected=tuple(rejected),
@@ -43,38 +45,39 @@ def adopt(look: Look, status: Status) -> Status:
     )
 
 
-def decide(c: Context) -> Status:
-    """Pending, Checking or Failed -> Checking, Failed or Shadowing."""
-    look, status = c.look, c.status
+def decide(situation: Situation) -> Status:
+    """Lead from Pending, Checking or Failed to Checking, Failed or Shadowing."""
+    look, status = situation.look, situation.status
     if look.o.spec is None:
-        return _failed(look, status, [f"spec: {look.o.spec_problem or 'not readable'}"])
+        return _failed(situation, [f"spec: {look.o.spec_problem or 'not readable'}"])
     if status.revision != look.wanted_revision or status.phase is Phase.PENDING:
-        return decide(replace(c, status=adopt(look, status)))
+        return decide(replace(situation, status=adopt(situation)))
     rejected = revision.rejection(status, status.revision)
     if rejected is not None and revision.retry_allowed(look.o.annotations, rejected):
-        return adopt(look, status)
+        return adopt(situation)
     waited = status.phase is Phase.FAILED or look.since(status.phase_started_at) >= WAIT_FOR_COMPANIONS
-    reasons = impossible(look, status)
+    reasons = impossible(situation)
     missing = companions(look)
     if reasons or (missing and waited):
-        return _failed(look, status, reasons or missing)
+        return _failed(situation, reasons or missing)
     if status.phase is Phase.FAILED:
-        return adopt(look, status)
-    waiting = missing or waiting_for(look, status)
+        return adopt(situation)
+    waiting = missing or waiting_for(situation)
     if waiting:
         return replace(status, message="Waiting: " + "; ".join(waiting))
-    return enter(look, status, Phase.SHADOWING, "Measuring on live traffic that is served all Full; nobody is exposed")
+    return enter(situation, Phase.SHADOWING, "Measuring on live traffic that is served all Full; nobody is exposed")
 
 
-def _failed(look: Look, status: Status, reasons: list[str]) -> Status:
-    message = "; ".join(reasons)
+def _failed(situation: Situation, reasons: list[str]) -> Status:
+    status, message = situation.status, "; ".join(reasons)
     if status.phase is Phase.FAILED:
         return replace(status, message=message)
-    return enter(look, status, Phase.FAILED, message)
+    return enter(situation, Phase.FAILED, message)
 
 
-def impossible(look: Look, status: Status) -> list[str]:
-    """Reasons that nothing but a change of the spec or of an annotation takes away."""
+def impossible(situation: Situation) -> list[str]:
+    """Return the reasons that nothing but a change of the spec or of an annotation takes away."""
+    look, status = situation.look, situation.status
     spec = look.spec
     rejected = revision.rejection(status, status.revision)
     if rejected is not None:
@@ -123,7 +126,7 @@ def _short_probes(look: Look) -> list[str]:
 
 
 def companions(look: Look) -> list[str]:
-    """What the user has to bring beside the rollout, and hasn't."""
+    """Return what the user has to bring beside the rollout, and hasn't."""
     spec, reasons = look.spec, []
     if spec.guardrails.quality is not None:
         problem = "not read yet" if look.o.probes is None else look.o.probes.problem
@@ -153,8 +156,9 @@ def companions(look: Look) -> list[str]:
     return reasons
 
 
-def waiting_for(look: Look, status: Status) -> list[str]:
-    """What comes by itself, or is a matter of the cluster."""
+def waiting_for(situation: Situation) -> list[str]:
+    """Return what comes by itself, or is a matter of the cluster."""
+    look = situation.look
     spec, out = look.spec, []
     if not look.o.workload_current:
         out.append("the engines' Deployment isn't as the spec wants it yet")
@@ -167,7 +171,7 @@ def waiting_for(look: Look, status: Status) -> list[str]:
     out += [f"pod {p.name}: control doesn't answer: {p.error}" for p in current if p.ready and p.state is None and p.error]
     out += [f"pod {p.name} isn't at the baseline yet" for p in current if p.state is not None and p.state.mode is Mode.ON]
     out += [f"pod {p.name} isn't behind {look.baseline_service} yet" for p in ready if not p.baseline_label]
-    out += [f"pod {p.name} wasn't told yet to be at the baseline" for p in ready if not flags.settled(look, status, p)]
+    out += [f"pod {p.name} wasn't told yet to be at the baseline" for p in ready if not flags.settled(situation, p)]
     if look.routed and look.o.route is not None and look.o.route.found:
         accepted = look.o.route.accepted_generation
         if accepted is None or accepted < look.o.route.generation:
@@ -175,6 +179,6 @@ def waiting_for(look: Look, status: Status) -> list[str]:
     return out
 
 
-def targets(c: Context) -> Targets:
-    """All at the baseline."""
-    return Targets(kinds={}, labels={p.name: (True, False) for p in c.look.pods})
+def targets(situation: Situation) -> Targets:
+    """Want all pods at the baseline."""
+    return Targets(kinds={}, labels={p.name: (True, False) for p in situation.look.pods})

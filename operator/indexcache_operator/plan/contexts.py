@@ -9,15 +9,16 @@ from dataclasses import replace
 
 from indexcache_core.contract import CONTEXT_ENDS_IN_K
 
-from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.situation import Situation
 
 HALF = 200.0
 BUCKETS = len(CONTEXT_ENDS_IN_K) + 1
 
 
-def observe(look: Look, memory: Memory) -> Memory:
-    """Memory with the requests admitted since the last look; the first look of a try only begins the count."""
+def observe(situation: Situation) -> Memory:
+    """Return the memory with the requests admitted since the last look; the first look of a try only begins the count."""
+    look, memory = situation.look, situation.memory
     now = {(p.name, p.state.incarnation): p.state.requests.contexts for p in look.o.pods if p.state is not None}
     before = memory.context_counts
     if before is None:
@@ -30,6 +31,6 @@ def observe(look: Look, memory: Memory) -> Memory:
 
 
 def shares(memory: Memory, buckets: Sequence[int]) -> dict[int, float]:
-    """Share of users' requests in each of these buckets of context length, of those in all of them; empty without any."""
+    """Return the share of users' requests in each of these buckets of context length, of those in all of them; empty without any."""
     total = sum(memory.contexts[b] for b in buckets) if memory.contexts else 0.0
     return {b: memory.contexts[b] / total for b in buckets if memory.contexts[b] > 0} if total else {}

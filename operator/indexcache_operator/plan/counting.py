@@ -11,12 +11,12 @@ from indexcache_operator.plan.memory import Life, Mark
 
 
 def begin(look: Look, setting: str, number: int = 1) -> Mark:
-    """A mark at this look."""
+    """Return a mark at this look."""
     return Mark(setting=setting, since=look.now, admitted=_admitted(look), number=number)
 
 
 def since(look: Look, mark: Mark) -> tuple[dict[Life, int], Mark]:
-    """Requests admitted since the mark by every engine that answers, and the mark with those that it did not know."""
+    """Return the requests admitted since the mark by every engine that answers, and the mark with those that it did not know."""
     now = _admitted(look)
     mark = replace(mark, admitted={**now, **mark.admitted})
     return {life: max(n - mark.admitted[life], 0) for life, n in now.items()}, mark

@@ -8,28 +8,28 @@ from datetime import timedelta
 
 from indexcache_operator.api.spec import DeletionPolicy
 from indexcache_operator.model import Action, DeleteWorkload, ReleaseWorkload, RemoveFinalizer
-from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.fallback import at_baseline
 from indexcache_operator.plan.retreat import canary_released, restored
+from indexcache_operator.plan.situation import Situation
 
 PATIENCE = timedelta(seconds=60)
 
 
-def retained(c: Context) -> bool:
-    """Whether the engines stay. A spec that can't be read destroys nothing."""
-    spec = c.look.o.spec
+def retained(situation: Situation) -> bool:
+    """Return whether the engines stay. A spec that can't be read destroys nothing."""
+    spec = situation.look.o.spec
     return spec is None or spec.deletion_policy is DeletionPolicy.RETAIN
 
 
-def actions(c: Context) -> list[Action]:
-    """What is left to do once all is back; nothing before."""
-    look, status = c.look, c.status
+def actions(situation: Situation) -> list[Action]:
+    """Return what is left to do once all is back; nothing before."""
+    look, status = situation.look, situation.status
     waited = look.since(status.fallback.since if status.fallback else status.phase_started_at)
     impatient = waited >= PATIENCE
     silent = {p.name for p in look.pods if p.state is None}
-    waiting = [w for w in at_baseline(look, status) if not (impatient and not retained(c) and w.split(" ")[0] in silent)]
+    waiting = [w for w in at_baseline(situation) if not (impatient and not retained(situation) and w.split(" ")[0] in silent)]
     if waiting:
         return []
-    if not (restored(look, status) and canary_released(look)) and not impatient:
+    if not (restored(situation) and canary_released(look)) and not impatient:
         return []
-    return [ReleaseWorkload() if retained(c) else DeleteWorkload(), RemoveFinalizer()]
+    return [ReleaseWorkload() if retained(situation) else DeleteWorkload(), RemoveFinalizer()]

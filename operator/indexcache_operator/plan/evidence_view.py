@@ -4,9 +4,9 @@ Only what engines measured for this try counts (I6): the state must speak of thi
 rest on what was measured in shadow, afterwards on what was measured under reuse; detectors bet on both streams, half and half.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import product
 
 from indexcache_core.contract import JUDGED, Mode, State
 from indexcache_core.evidence import detector, verdict
@@ -22,154 +22,157 @@ from indexcache_operator.plan import contexts, quality_view
 from indexcache_operator.plan.guardrails import CARRIES, Guardrail, guardrails, question
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Measure, Memory, SeriesKey, Stream, TestKey, TotalKey
+from indexcache_operator.plan.situation import Answer, Evidence, Situation
 
 Totals = dict[TotalKey, Histogram]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What one guardrail says."""
-
-    guardrail: Guardrail
-    verdict: Verdict
-    judgements: dict[TestKey, Judgement]
-    """By test where it rolls back, and by the groups of its certificates (`context` or `site` None)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """What all guardrails say."""
-
-    answers: tuple[Answer, ...] = ()
-    shares: dict[int, float] = field(default_factory=dict)
-    """Share of the judged traffic by bucket of context length."""
-
-    @property
-    def acting(self) -> tuple[Answer, ...]:
-        """Those that may act."""
-        return tuple(a for a in self.answers if a.guardrail.acts)
-
-    def breach(self) -> tuple[Answer, TestKey] | None:
-        """A guardrail that breached, and the test by which."""
-        for answer in self.acting:
-            for key, judgement in answer.judgements.items():
-                if judgement.verdict is Verdict.BREACHED:
-                    return answer, key
-        return None
-
-    def certified(self, *, without_quality: bool = False) -> bool:
-        """Whether every acting guardrail is certified; in shadow quality can't be had."""
-        return all(a.verdict is Verdict.CERTIFIED for a in self.acting if not (without_quality and a.guardrail.name == "quality"))
-
-
 def begin(look: Look, memory: Memory | None) -> Memory:
-    """The memory of this try, or an empty one."""
+    """Return the memory of this try, or an empty one."""
     status = look.o.status
     key = f"{status.revision}@{status.revision_started_at}/{question(look.o.spec) if look.o.spec else ''}"
     return memory if memory is not None and memory.key == key else Memory(key=key)
 
 
-def observe(look: Look, memory: Memory) -> Memory:
-    """Memory with what is new in this look."""
-    spec, status = look.spec, look.o.status
-    slot = int(look.since(status.revision_started_at).total_seconds()) + 1
+def observe(situation: Situation) -> Memory:
+    """Return the memory with what is new in this look."""
+    since = situation.look.since(situation.status.revision_started_at)
+    slot = int(since.total_seconds()) + 1
+    memory, new = _absorb(situation)
+    memory = _bet(situation.look.spec, memory, new, slot)
+    return quality_view.observe(replace(situation, memory=memory), slot)
+
+
+def _absorb(situation: Situation) -> tuple[Memory, "_Batches"]:
+    """Return the memory with what engines counted since the last look, and the new observations by themselves."""
+    look, memory, new = situation.look, situation.memory, _Batches()
     present = {p.name for p in look.o.pods}
-    seen, batches = {key: h for key, h in memory.seen.items() if key.pod in present}, _Batches()
+    seen = {key: histogram for key, histogram in memory.seen.items() if key.pod in present}
     for pod in look.o.pods:
-        for key, histogram in _series(pod, spec, status.revision):
+        for key, histogram in _series(pod, look.spec, situation.status.revision):
             last = memory.seen.get(key)
             if last == histogram:
                 continue
-            new = histogram if last is None else histogram.since(last)
+            since = histogram if last is None else histogram.since(last)
             # A counter that fell without a new series number: count it from zero, as a new life.
-            batches.add(key, histogram if new is None else new)
+            new.add(key, histogram if since is None else since)
             seen[key] = histogram
     totals = dict(memory.totals)
-    for total, batch in batches.by_total.items():
+    for total, batch in new.by_total.items():
         totals[total] = totals.get(total, Histogram()).plus(batch)
+    data_at = look.now if any(batch.count for batch in new.by_total.values()) else memory.data_at
+    return replace(memory, seen=seen, totals=totals, data_at=data_at), new
+
+
+def _bet(spec: Spec, memory: Memory, new: "_Batches", slot: int) -> Memory:
+    """Return the memory with each detector's bet on the new observations; without detectors they take up what was there."""
     resuming = not memory.detectors
     detectors = dict(memory.detectors)
     for guardrail in guardrails(spec):
         if guardrail.measure is None or guardrail.threshold is None:
             continue
-        for test in guardrail.tests:
-            for stream in STREAMS:
-                batch = batches.of(guardrail.measure, test, stream)
-                if resuming:
-                    detectors[test, stream] = detector.resumed(batch, guardrail.threshold, slot, guardrail.share)
-                elif batch.count:
-                    detectors[test, stream] = detectors[test, stream].after(batch, guardrail.threshold, slot, guardrail.share)
-    data_at = look.now if any(b.count for b in batches.by_total.values()) else memory.data_at
-    grown = replace(memory, seen=seen, totals=totals, detectors=detectors, data_at=data_at)
-    return quality_view.observe(look, grown, slot)
+        for test, stream in product(guardrail.tests, STREAMS):
+            batch = new.of(guardrail.measure, test, stream)
+            if resuming:
+                detectors[test, stream] = detector.resumed(batch, guardrail.threshold, slot, guardrail.share)
+            elif batch.count:
+                before = detectors[test, stream]
+                detectors[test, stream] = before.after(batch, guardrail.threshold, slot, guardrail.share)
+    return replace(memory, detectors=detectors)
 
 
-def judge(look: Look, memory: Memory) -> Evidence:
-    """What the guardrails say now."""
-    spec, phase = look.spec, look.o.status.phase
-    stream: Stream = Mode.SHADOW if phase in (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING) else Mode.ON
+def judge(situation: Situation) -> Evidence:
+    """Return what the guardrails say now."""
+    spec, memory = situation.look.spec, situation.memory
+    unexposed = situation.status.phase in (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING)
+    stream: Stream = Mode.SHADOW if unexposed else Mode.ON
     shares = contexts.shares(memory, JUDGED)
-    answers = []
-    for guardrail in guardrails(spec):
-        if guardrail.measure is None:
-            answers.append(_quality(guardrail, memory, spec))
-        else:
-            answers.append(_measured(guardrail, memory, spec, stream, shares))
-    return Evidence(answers=tuple(answers), shares=shares)
+    answers = tuple(
+        _quality(guardrail, memory, spec) if guardrail.measure is None else _measured(guardrail, memory, spec, stream, shares)
+        for guardrail in guardrails(spec)
+    )
+    return Evidence(answers=answers, shares=shares)
 
 
 def _measured(guardrail: Guardrail, memory: Memory, spec: Spec, stream: Stream, shares: dict[int, float]) -> Answer:
-    assert guardrail.measure is not None
     log_e = {test: detector.log_e(_detectors(memory, test)) for test in guardrail.tests}
-    carrying = [c for c in JUDGED if shares.get(c, 0.0) >= CARRIES]
-    grouped: dict[TestKey, Histogram] = defaultdict(Histogram)
-    for total, histogram in memory.totals.items():
-        if total.measure == guardrail.measure and total.mode is stream and total.context in JUDGED:
-            key = TestKey(guardrail.name, total.site if guardrail.by_site else None, None if guardrail.by_site else total.context)
-            grouped[key] = grouped[key].plus(histogram)
-    wanted = (
-        {TestKey(guardrail.name, site, None) for site in {t.site for t in guardrail.tests}}
-        if guardrail.by_site
-        else {TestKey(guardrail.name, None, c) for c in carrying}
-    )
-    judgements: dict[TestKey, Judgement] = {}
-    for key in sorted(wanted | {k for k, h in grouped.items() if h.count}, key=str):
-        # The worst bet of the tests under this certificate: with sites, of its contexts.
-        worst = max((e for test, e in log_e.items() if test.site == key.site and key.context in (None, test.context)), default=0.0)
-        judgements[key] = verdict.judge(
-            grouped[key],
-            guardrail.threshold,
-            log_e=worst,
-            alpha=guardrail.alpha,
-            beta=spec.confidence.bad_promotion,
-            acts=guardrail.acts,
-            share=guardrail.share,
-        )
-    # A breach counts wherever it is: in a bucket that carries little, in the other stream.
-    for test, e in log_e.items():
-        if guardrail.acts and verdict.breached(e, guardrail.alpha) and not any(j.log_e >= e for j in judgements.values()):
-            judgements[test] = verdict.judge(
-                Histogram(), guardrail.threshold, log_e=e, alpha=guardrail.alpha, beta=spec.confidence.bad_promotion, share=guardrail.share
-            )
-    deciding = [j.verdict for key, j in judgements.items() if key in wanted or j.verdict is Verdict.BREACHED]
+    wanted = _wanted(guardrail, shares)
+    judgements = _certificates(guardrail, spec, wanted, _grouped(guardrail, memory, stream), log_e)
+    judgements |= _hidden_breaches(guardrail, spec, judgements, log_e)
+    deciding = [judgement.verdict for key, judgement in judgements.items() if key in wanted or judgement.verdict is Verdict.BREACHED]
     nothing = Verdict.NO_DATA if guardrail.acts else Verdict.OBSERVING
-    return Answer(guardrail=guardrail, verdict=verdict.worst(deciding) if deciding else nothing, judgements=judgements)
+    said = verdict.worst(deciding) if deciding else nothing
+    return Answer(guardrail=guardrail, verdict=said, judgements=judgements)
 
 
-def _quality(guardrail: Guardrail, memory: Memory, spec: Spec) -> Answer:
-    judgement = verdict.judge(
-        memory.quality or Histogram(),
+def _grouped(guardrail: Guardrail, memory: Memory, stream: Stream) -> dict[TestKey, Histogram]:
+    """Sum up all that was measured in a stream by the groups in which it is certified: an indexer, or a bucket of contexts."""
+    grouped: dict[TestKey, Histogram] = {}
+    for total, histogram in memory.totals.items():
+        if total.measure != guardrail.measure or total.mode is not stream or total.context not in JUDGED:
+            continue
+        site, context = (total.site, None) if guardrail.by_site else (None, total.context)
+        key = TestKey(guardrail.name, site, context)
+        grouped[key] = grouped.get(key, Histogram()).plus(histogram)
+    return grouped
+
+
+def _wanted(guardrail: Guardrail, shares: dict[int, float]) -> set[TestKey]:
+    """Return the certificates that are asked for: of each indexer, or of each bucket that carries enough of the traffic."""
+    if guardrail.by_site:
+        return {TestKey(guardrail.name, test.site, None) for test in guardrail.tests}
+    carrying = (context for context in JUDGED if shares.get(context, 0.0) >= CARRIES)
+    return {TestKey(guardrail.name, None, context) for context in carrying}
+
+
+def _certificates(
+    guardrail: Guardrail,
+    spec: Spec,
+    wanted: set[TestKey],
+    grouped: dict[TestKey, Histogram],
+    log_e: dict[TestKey, float],
+) -> dict[TestKey, Judgement]:
+    """Return a judgement of each group that is asked for or was measured, with the worst bet of the tests under it."""
+    out = {}
+    for key in sorted(wanted | {key for key, histogram in grouped.items() if histogram.count}, key=str):
+        under = (e for test, e in log_e.items() if test.site == key.site and key.context in (None, test.context))
+        out[key] = _judgement(guardrail, spec, grouped.get(key, Histogram()), max(under, default=0.0))
+    return out
+
+
+def _hidden_breaches(
+    guardrail: Guardrail, spec: Spec, shown: dict[TestKey, Judgement], log_e: dict[TestKey, float]
+) -> dict[TestKey, Judgement]:
+    """Return the breaches that no judgement shows: one counts wherever it is, in a bucket that carries little, in the other stream."""
+    out: dict[TestKey, Judgement] = {}
+    for test, e in log_e.items():
+        if not guardrail.acts or not verdict.breached(e, guardrail.alpha):
+            continue
+        if not any(judgement.log_e >= e for judgement in (*shown.values(), *out.values())):
+            out[test] = _judgement(guardrail, spec, Histogram(), e)
+    return out
+
+
+def _judgement(guardrail: Guardrail, spec: Spec, histogram: Histogram, log_e: float) -> Judgement:
+    return verdict.judge(
+        histogram,
         guardrail.threshold,
-        log_e=memory.quality_detector.log_e if memory.quality_detector else 0.0,
+        log_e=log_e,
         alpha=guardrail.alpha,
         beta=spec.confidence.bad_promotion,
         acts=guardrail.acts,
+        share=guardrail.share,
     )
+
+
+def _quality(guardrail: Guardrail, memory: Memory, spec: Spec) -> Answer:
+    log_e = memory.quality_detector.log_e if memory.quality_detector else 0.0
+    judgement = _judgement(guardrail, spec, memory.quality or Histogram(), log_e)
     return Answer(guardrail=guardrail, verdict=judgement.verdict, judgements={guardrail.tests[0]: judgement})
 
 
 def decisive(memory: Memory, guardrail: Guardrail, test: TestKey) -> tuple[TestKey, float | None]:
-    """Of the tests under a judgement the one that holds most against the pattern, and the mean of what it saw."""
+    """Find the test under a judgement that holds most against the pattern, and the mean of what it saw."""
     under = [t for t in guardrail.tests if t.site == test.site and test.context in (None, t.context)]
     found = max(under, key=lambda t: detector.log_e(_detectors(memory, t)), default=test)
     histogram = Histogram()
@@ -184,7 +187,7 @@ def _detectors(memory: Memory, test: TestKey) -> list[Detector]:
 
 
 def speaks_of(state: State, spec: Spec, revision: str) -> bool:
-    """Whether an engine's measurements belong to this try."""
+    """Return whether an engine's measurements belong to this try."""
     flags = state.desired
     return (
         state.identity.revision == revision

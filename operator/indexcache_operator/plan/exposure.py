@@ -15,6 +15,7 @@ from indexcache_operator.model import EnginePod, PatchRoute, SetLabels
 from indexcache_operator.plan import flags, route_math
 from indexcache_operator.plan.look import Look, pod_status, route_has_canary
 from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.situation import Situation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +31,19 @@ class Targets:
 
 
 def canary_count(weight: int, replicas: int, routed: bool) -> int:
-    """How many of the pods are exposed for a weight: its share, at least one, and with a route one is left for the baseline."""
+    """Return how many of the pods are exposed for a weight: its share, at least one, and with a route one is left for the baseline."""
     most = replicas - 1 if routed else replicas
     return max(1, min(most, int(replicas * weight / 100 + 0.5)))
 
 
-def choose(look: Look, status: Status, count: int) -> tuple[str, ...]:
-    """The canary's pods: those chosen before that still exist, then ready ones in order of name. One ready pod stays at the baseline.
+def choose(situation: Situation, count: int) -> tuple[str, ...]:
+    """Return the canary's pods: those chosen before that still exist, then ready ones in order of name.
 
-    Where pods were lost so that none would stay, the last chosen are given back.
+    One ready pod stays at the baseline. Where pods were lost so that none would stay, the last chosen are given back.
     """
+    look = situation.look
     present = {p.name: p for p in look.pods}
-    chosen = [name for name in status.canary_pods if name in present]
+    chosen = [name for name in situation.status.canary_pods if name in present]
     others = sorted(p.name for p in look.ready if p.name not in chosen and p.current and p.state is not None)
     spare = 1 if look.routed else 0
     while len(chosen) < count and len(others) > spare:
@@ -51,17 +53,20 @@ def choose(look: Look, status: Status, count: int) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def left(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
-    """Whether a pod of the canary may turn reuse on: no user comes to it through the baseline's Service any more."""
-    if not look.routed:
+def left(situation: Situation, pod: EnginePod) -> bool:
+    """Return whether a pod of the canary may turn reuse on: no user comes to it through the baseline's Service any more."""
+    if not situation.look.routed:
         return True
     if pod.state is None:
-        return last_word(look, status, memory, pod)
-    return (pod.name, pod.state.incarnation) in memory.silent or pod_status(status, pod.name).confirmed == pod.state.incarnation
+        return last_word(situation, pod)
+    if (pod.name, pod.state.incarnation) in situation.memory.silent:
+        return True
+    return pod_status(situation.status, pod.name).confirmed == pod.state.incarnation
 
 
-def hear(look: Look, status: Status, memory: Memory) -> Memory:
-    """The memory with until when each engine's last word holds."""
+def hear(situation: Situation) -> Memory:
+    """Return the memory with until when each engine's last word holds."""
+    look, memory = situation.look, situation.memory
     if look.o.spec is None:
         return memory
     permits = dict(memory.permits)
@@ -70,52 +75,61 @@ def hear(look: Look, status: Status, memory: Memory) -> Memory:
             continue
         permits = {life: ends for life, ends in permits.items() if life[0] != pod.name}
         left = pod.state.permit_remaining_seconds
-        if left is not None and pod.state.mode is Mode.ON and flags.settled(look, status, pod):
+        if left is not None and pod.state.mode is Mode.ON and flags.settled(situation, pod):
             permits[pod.name, pod.state.incarnation] = look.now + timedelta(seconds=left)
     return replace(memory, permits=permits)
 
 
-def last_word(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
-    """Whether an engine that can't be asked, as happens to a busy one, is taken to do what it last said: while its permit lasts, as it
-    can't go on for longer. Weights would swing otherwise."""
-    ends = memory.permits.get((pod.name, pod_status(status, pod.name).confirmed))
-    return ends is not None and ends > look.now
+def last_word(situation: Situation, pod: EnginePod) -> bool:
+    """Return whether an engine that can't be asked, as happens to a busy one, is taken to do what it last said.
+
+    It is while its permit lasts, as it can't go on for longer. Weights would swing otherwise.
+    """
+    ends = situation.memory.permits.get((pod.name, pod_status(situation.status, pod.name).confirmed))
+    return ends is not None and ends > situation.look.now
 
 
-def confirmed(look: Look, status: Status, memory: Memory, pod: EnginePod) -> bool:
-    """Whether a pod of the canary may take traffic: ready, reuse confirmed by the engine, a first probe answered where there are."""
+def confirmed(situation: Situation, pod: EnginePod) -> bool:
+    """Return whether a pod of the canary may take traffic: ready, reuse confirmed by the engine, a first probe answered where there are."""
     if not pod.ready:
         return False
     if pod.state is None:
-        return last_word(look, status, memory, pod)
-    if not flags.settled(look, status, pod) or pod.state.mode is not Mode.ON:
+        return last_word(situation, pod)
+    if not flags.settled(situation, pod) or pod.state.mode is not Mode.ON:
         return False
-    if pod_status(status, pod.name).confirmed == pod.state.incarnation:
+    if pod_status(situation.status, pod.name).confirmed == pod.state.incarnation:
         return True
-    answered = look.spec.guardrails.quality is None or (pod.name, pod.state.incarnation) in memory.answered
-    return answered and left(look, status, memory, pod)
+    unasked = situation.look.spec.guardrails.quality is None
+    answered = unasked or (pod.name, pod.state.incarnation) in situation.memory.answered
+    return answered and left(situation, pod)
 
 
-def confirm(look: Look, status: Status, memory: Memory) -> Status:
-    """The status with who is confirmed in this incarnation, so that a restart of the operator withdraws nobody."""
+def confirm(situation: Situation) -> Status:
+    """Return the status with who is confirmed in this incarnation, so that a restart of the operator withdraws nobody."""
+    look, status = situation.look, situation.status
     pods = []
     for kept in status.pods:
         pod = next((p for p in look.o.pods if p.name == kept.name), None)
-        if kept.name in status.canary_pods and pod is not None and pod.state is not None and confirmed(look, status, memory, pod):
+        if kept.name in status.canary_pods and pod is not None and pod.state is not None and confirmed(situation, pod):
             kept = replace(kept, confirmed=pod.state.incarnation)
         pods.append(kept)
     return replace(status, pods=tuple(pods))
 
 
-def justified(look: Look, status: Status, memory: Memory, weight: int, count: int) -> int:
-    """The weight that the confirmed pods of the canary justify: all of it with all of them, none with none."""
+def justified(situation: Situation, weight: int, count: int) -> int:
+    """Return the weight that the confirmed pods of the canary justify: all of it with all of them, none with none."""
+    look, status = situation.look, situation.status
     pods = [p for p in look.pods if p.name in status.canary_pods and (p.canary_label or not look.routed)]
-    good = sum(confirmed(look, status, memory, p) for p in pods)
+    good = sum(confirmed(situation, p) for p in pods)
     return 0 if not good else weight if good >= count else max(1, weight * good // count)
 
 
-def adopt_route(look: Look, status: Status) -> Status:
-    """The status with the user's backends as they are without the canary; a list that somebody put back meanwhile is the original now."""
+def adopt_route(situation: Situation) -> Status:
+    """Return the status with the user's backends as they are without the canary.
+
+    A list that somebody put back meanwhile is the original now.
+    """
+    look, status = situation.look, situation.status
     route, spec = look.o.route, look.o.spec
     if route is None or not route.found or route_has_canary(look) or spec is None or spec.traffic.http_route is None:
         return status
@@ -126,15 +140,17 @@ def adopt_route(look: Look, status: Status) -> Status:
     return replace(status, route=kept)
 
 
-def backends(look: Look, status: Status, weight: int) -> tuple[Backend, ...] | None:
-    """The rule's backends for a weight; None without a route."""
-    if status.route is None:
+def backends(situation: Situation, weight: int) -> tuple[Backend, ...] | None:
+    """Return the rule's backends for a weight; None without a route."""
+    look, route = situation.look, situation.status.route
+    if route is None:
         return None
-    return route_math.weighted(status.route.original_backends, look.baseline_service, look.canary_service, weight)
+    return route_math.weighted(route.original_backends, look.baseline_service, look.canary_service, weight)
 
 
-def entering_labels(look: Look, status: Status, memory: Memory) -> dict[str, tuple[bool, bool]]:
-    """Labels of all pods while a canary runs. Without a route the canary's pods stay behind the baseline's Service."""
+def entering_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:
+    """Return the labels of all pods while a canary runs. Without a route the canary's pods stay behind the baseline's Service."""
+    look, status = situation.look, situation.status
     out: dict[str, tuple[bool, bool]] = {}
     staying = [p for p in look.ready if p.name not in status.canary_pods and p.baseline_label]
     for pod in look.pods:
@@ -147,12 +163,12 @@ def entering_labels(look: Look, status: Status, memory: Memory) -> dict[str, tup
         elif not look.routed:
             out[pod.name] = (True, True)
         else:
-            out[pod.name] = (not staying, confirmed(look, status, memory, pod) or (pod.canary_label and alone))
+            out[pod.name] = (not staying, confirmed(situation, pod) or (pod.canary_label and alone))
     return out
 
 
 def label_actions(look: Look, targets: Targets) -> list[SetLabels]:
-    """Only what differs."""
+    """Return the labels that differ."""
     return [
         SetLabels(pod=p.name, baseline=targets.labels[p.name][0], canary=targets.labels[p.name][1])
         for p in look.pods
@@ -160,13 +176,11 @@ def label_actions(look: Look, targets: Targets) -> list[SetLabels]:
     ]
 
 
-def route_actions(look: Look, status: Status, targets: Targets) -> list[PatchRoute]:
-    """Only if it differs, and the rule is there."""
-    route = look.o.route
-    if targets.backends is None or route is None or not route.found or route.rule_index is None or status.route is None:
+def route_actions(situation: Situation, targets: Targets) -> list[PatchRoute]:
+    """Return the change of the route if its backends differ and the rule is there."""
+    route, kept = situation.look.o.route, situation.status.route
+    if targets.backends is None or route is None or not route.found or route.rule_index is None or kept is None:
         return []
     if tuple(route.backends) == tuple(targets.backends):
         return []
-    return [
-        PatchRoute(rule_index=route.rule_index, rule=status.route.rule, backends=targets.backends, resource_version=route.resource_version)
-    ]
+    return [PatchRoute(rule_index=route.rule_index, rule=kept.rule, backends=targets.backends, resource_version=route.resource_version)]

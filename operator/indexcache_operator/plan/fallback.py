@@ -16,14 +16,16 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import Phase, Status, TrafficStatus
 from indexcache_operator.model import Kill
 from indexcache_operator.plan import check, flags, revision
-from indexcache_operator.plan.context import NOT_THE_PATTERNS_FAULT, Context, enter, reject, remember
+from indexcache_operator.plan.entering import NOT_THE_PATTERNS_FAULT, enter, reject, remember
 from indexcache_operator.plan.exposure import Targets
-from indexcache_operator.plan.look import OFF, Look, may_be_on, pod_status
+from indexcache_operator.plan.look import OFF, may_be_on, pod_status
 from indexcache_operator.plan.retreat import canary_released, restored, returning_backends, returning_labels
+from indexcache_operator.plan.situation import Situation
 
 
-def kills(look: Look, status: Status, kinds: dict[str, str]) -> list[Kill]:
-    """Every pod on which reuse may run and isn't wanted, those on their way out too."""
+def kills(situation: Situation, kinds: dict[str, str]) -> list[Kill]:
+    """Return every pod on which reuse may run and isn't wanted, those on their way out too."""
+    look, status = situation.look, situation.status
     intent = status.fallback
     # Read again by triggers.py, should the operator crash before the intent is in the status.
     why = f"{intent.cause}: revision {intent.revision}: {intent.message}"[:512] if intent else "reuse isn't wanted here"
@@ -35,68 +37,69 @@ def kills(look: Look, status: Status, kinds: dict[str, str]) -> list[Kill]:
     ]
 
 
-def at_baseline(look: Look, status: Status) -> list[str]:
-    """Pods that aren't yet: their engines say otherwise, or are silent within their permit."""
+def at_baseline(situation: Situation) -> list[str]:
+    """Return the pods that aren't at the baseline yet: their engines say otherwise, or are silent within their permit."""
+    look, status = situation.look, situation.status
     since = status.fallback.since if status.fallback else status.phase_started_at
     out = []
     for pod in look.pods:
         kept = pod_status(status, pod.name)
         if pod.state is not None:
-            if not (flags.kind_of(kept) == OFF and flags.settled(look, status, pod)):
+            if not (flags.kind_of(kept) == OFF and flags.settled(situation, pod)):
                 out.append(pod.name)
         elif may_be_on(pod, kept, look.since(since)):
             out.append(f"{pod.name} (unreachable; its permit of {kept.permit.total_seconds():g} s is lapsing)")
     return out
 
 
-def decide(c: Context) -> Status:
-    """FallingBack -> FallingBack, FellBack, or Checking for a revision that superseded."""
-    look, status = c.look, c.status
-    waiting = at_baseline(look, status)
+def decide(situation: Situation) -> Status:
+    """Lead from FallingBack to FallingBack, FellBack, or Checking for a revision that superseded."""
+    look, status = situation.look, situation.status
+    waiting = at_baseline(situation)
     cause = f"{status.fallback.cause}: {status.fallback.message}" if status.fallback else "Falling back"
     if waiting:
         return replace(status, message=f"{cause}. Not yet at the baseline: {', '.join(waiting)}")
-    if not restored(look, status):
+    if not restored(situation):
         return replace(status, message=f"{cause}. All engines are at the baseline; waiting for the route to be accepted")
     if not canary_released(look):
-        seen = "the engines' counters still show traffic on the canary" if c.seen.reached is Reached.NO else "draining the canary"
+        seen = "the engines' counters still show traffic on the canary" if situation.seen.reached is Reached.NO else "draining the canary"
         return replace(status, message=f"{cause}. All engines are at the baseline; {seen}")
-    return finish(c)
+    return finish(situation)
 
 
-def finish(c: Context) -> Status:
-    """All is back: how the try ended, and what comes next."""
-    look, status, intent = c.look, c.status, c.status.fallback
+def finish(situation: Situation) -> Status:
+    """End the try, as all is back: write down how it ended, and begin what comes next."""
+    look, status, intent = situation.look, situation.status, situation.status.fallback
     traffic = TrafficStatus(verified_generation=status.traffic.verified_generation)
     back = replace(status, canary_pods=(), route=None, step=None, traffic=traffic)
     if intent is None or intent.cause in NOT_THE_PATTERNS_FAULT:
-        back = replace(back, history=remember(look, status, "Superseded", intent.cause if intent else "Superseded"))
+        back = replace(back, history=remember(situation, "Superseded", intent.cause if intent else "Superseded"))
         if look.o.spec:
-            return check.adopt(look, back)
-        return replace(enter(look, back, Phase.FAILED, f"spec: {look.o.spec_problem}"), fallback=None)
+            return check.adopt(replace(situation, status=back))
+        return replace(enter(replace(situation, status=back), Phase.FAILED, f"spec: {look.o.spec_problem}"), fallback=None)
     back = replace(
         back,
-        history=remember(look, status, "FellBack", intent.cause),
-        rejected=reject(look, status, intent),
+        history=remember(situation, "FellBack", intent.cause),
+        rejected=reject(situation, intent),
     )
     message = (
         f"{intent.cause}: {intent.message}. All users are served by the baseline; revision {status.revision} isn't tried again without "
         f"annotation {revision.RETRY}"
     )
-    return enter(look, back, Phase.FELL_BACK, message)
+    return enter(replace(situation, status=back), Phase.FELL_BACK, message)
 
 
-def rest(c: Context) -> Status:
-    """FellBack -> FellBack, or Checking if the spec changed or a retry is asked for."""
-    look, status = c.look, c.status
+def rest(situation: Situation) -> Status:
+    """Lead from FellBack to FellBack, or Checking if the spec changed or a retry is asked for."""
+    look, status = situation.look, situation.status
     if look.o.spec is None:
         return status
     rejected = revision.rejection(status, status.revision)
     if look.wanted_revision != status.revision or (rejected and revision.retry_allowed(look.o.annotations, rejected)):
-        return check.adopt(look, status)
+        return check.adopt(situation)
     return status
 
 
-def targets(c: Context) -> Targets:
-    """All off; labels and route on their way back."""
-    return Targets(kinds={}, labels=returning_labels(c), backends=returning_backends(c))
+def targets(situation: Situation) -> Targets:
+    """Want reuse off on all pods, labels and route on their way back."""
+    return Targets(kinds={}, labels=returning_labels(situation), backends=returning_backends(situation))

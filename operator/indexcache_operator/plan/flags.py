@@ -16,7 +16,8 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import PodStatus, Status
 from indexcache_operator.model import EnginePod, PutFlags
 from indexcache_operator.plan.guardrails import breaker, thresholds
-from indexcache_operator.plan.look import OFF, Look, pod_status
+from indexcache_operator.plan.look import OFF, pod_status
+from indexcache_operator.plan.situation import Situation
 
 SHADOW, CANARY, PROMOTED = "shadow", "on-canary", "on-promoted"
 """Kinds of content, beside OFF; the permit's length is part of it."""
@@ -24,8 +25,9 @@ RENEW_BELOW = 0.7
 """Of a permit: renewed once less than this is left, so that two renewals may fail before it lapses."""
 
 
-def content(look: Look, status: Status, kind: str) -> Desired:
-    """The desired state of one kind, but for incarnation and epoch (empty, 1)."""
+def content(situation: Situation, kind: str) -> Desired:
+    """Return the desired state of one kind, but for incarnation and epoch (empty, 1)."""
+    look, status = situation.look, situation.status
     revision = "" if kind == OFF else status.revision
     who = Identity(namespace=look.o.namespace, rollout=look.o.name, uid=look.o.uid, revision=revision)
     if kind == OFF:
@@ -52,29 +54,30 @@ def content(look: Look, status: Status, kind: str) -> Desired:
 
 
 def permit(spec: Spec, kind: str) -> timedelta:
-    """How long reuse of this kind goes on without a renewal."""
+    """Return how long reuse of this kind goes on without a renewal."""
     given = spec.fallback.permit
     return given.promoted if kind == PROMOTED else given.canary
 
 
 def name(desired: Desired, kind: str) -> str:
-    """A content by name, as the status keeps it."""
+    """Return a content by name, as the status keeps it."""
     if kind == OFF:
         return OFF
     return f"{kind}-{hashlib.sha256(desired.model_dump_json().encode()).hexdigest()[:8]}"
 
 
-def assign(look: Look, status: Status, kinds: dict[str, str]) -> Status:
-    """The status with each pod's wanted content and its epoch; one new epoch for all that change."""
+def assign(situation: Situation, kinds: dict[str, str]) -> Status:
+    """Return the status with each pod's wanted content and its epoch; one new epoch for all that change."""
+    look, status = situation.look, situation.status
     known = [status.epoch, *(p.state.epoch for p in look.o.pods if p.state)]
     new = max(known) + 1
     used, pods = False, []
     for pod in look.o.pods:
         old = pod_status(status, pod.name)
         kind = kinds.get(pod.name, OFF)
-        wanted = name(content(look, status, kind), kind)
+        wanted = name(content(situation, kind), kind)
         epoch = old.epoch
-        if wanted != old.desired or (pod.state is not None and _overtaken(pod.state, content(look, status, kind), epoch)):
+        if wanted != old.desired or (pod.state is not None and _overtaken(pod.state, content(situation, kind), epoch)):
             epoch, used = new, True
         lasts = permit(look.spec, kind) if kind in (CANARY, PROMOTED) else old.permit
         if kind not in (CANARY, PROMOTED) and pod.state is not None and pod.state.mode is not Mode.ON and pod.state.epoch >= epoch:
@@ -86,7 +89,7 @@ def assign(look: Look, status: Status, kinds: dict[str, str]) -> Status:
 
 
 def _overtaken(state: State, wanted: Desired, epoch: int) -> bool:
-    """Whether an engine can't be brought to the wanted content under this epoch."""
+    """Return whether an engine can't be brought to the wanted content under this epoch."""
     if state.epoch < epoch:
         return False
     if state.epoch > epoch and wanted.flags.mode != Mode.OFF:
@@ -95,7 +98,7 @@ def _overtaken(state: State, wanted: Desired, epoch: int) -> bool:
 
 
 def fulfils(state: State, wanted: Desired) -> bool:
-    """Whether an engine does what the content says."""
+    """Return whether an engine does what the content says."""
     if wanted.flags.mode == Mode.OFF:
         return state.mode is Mode.OFF and state.desired.mode == Mode.OFF
     return (
@@ -106,26 +109,26 @@ def fulfils(state: State, wanted: Desired) -> bool:
     )
 
 
-def settled(look: Look, status: Status, pod: EnginePod) -> bool:
-    """Whether a pod's engine does what it was last wanted to do, under that epoch or a newer one."""
-    kept = pod_status(status, pod.name)
+def settled(situation: Situation, pod: EnginePod) -> bool:
+    """Return whether a pod's engine does what it was last wanted to do, under that epoch or a newer one."""
+    kept = pod_status(situation.status, pod.name)
     kind = kind_of(kept)
-    return pod.state is not None and pod.state.epoch >= kept.epoch and fulfils(pod.state, content(look, status, kind))
+    return pod.state is not None and pod.state.epoch >= kept.epoch and fulfils(pod.state, content(situation, kind))
 
 
 def kind_of(pod: PodStatus) -> str:
-    """The kind of content by its name."""
+    """Return the kind of content by its name."""
     return next((k for k in (SHADOW, CANARY, PROMOTED) if pod.desired.startswith(k)), OFF)
 
 
-def puts(look: Look, status: Status) -> Iterable[PutFlags]:
-    """What engines must be told: what they don't do yet, and renewals that are due. Nothing for an engine that can't be asked."""
-    for pod in look.o.pods:
+def puts(situation: Situation) -> Iterable[PutFlags]:
+    """Return what engines must be told: what they don't do yet, and renewals that are due. Nothing for an engine that can't be asked."""
+    for pod in situation.look.o.pods:
         if pod.state is None:
             continue
-        kept = pod_status(status, pod.name)
+        kept = pod_status(situation.status, pod.name)
         kind = kind_of(kept)
-        wanted = content(look, status, kind)
+        wanted = content(situation, kind)
         done = pod.state.epoch >= kept.epoch and fulfils(pod.state, wanted)
         left = pod.state.permit_remaining_seconds
         due = wanted.permit_seconds is not None and (left is None or left < RENEW_BELOW * wanted.permit_seconds)
@@ -134,7 +137,7 @@ def puts(look: Look, status: Status) -> Iterable[PutFlags]:
 
 
 def _addressed(content: Desired, incarnation: str, epoch: int) -> Desired:
-    """The same content for one life of an engine, under an epoch."""
+    """Return the same content for one life of an engine, under an epoch."""
     return Desired(
         incarnation=incarnation,
         epoch=epoch,

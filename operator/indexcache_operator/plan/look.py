@@ -18,7 +18,7 @@ PERMIT_MARGIN = timedelta(seconds=5)
 
 
 def wants_on(desired: str) -> bool:
-    """Whether flags of this name (PodStatus.desired) turn reuse on."""
+    """Return whether flags of this name (PodStatus.desired) turn reuse on."""
     return desired.startswith("on-")
 
 
@@ -30,53 +30,53 @@ class Look:
 
     @property
     def now(self) -> datetime:
-        """The observation's time."""
+        """Return the observation's time."""
         return self.o.now
 
     @property
     def spec(self) -> Spec:
-        """The spec. ValueError where none could be read: callers that may run without one ask `o.spec`."""
+        """Return the spec. ValueError where none could be read: callers that may run without one ask `o.spec`."""
         if self.o.spec is None:
             raise ValueError(f"no spec: {self.o.spec_problem}")
         return self.o.spec
 
     @property
     def wanted_revision(self) -> str:
-        """The revision that the spec asks for; empty without a spec."""
+        """Return the revision that the spec asks for; empty without a spec."""
         return revision(self.o.spec) if self.o.spec else ""
 
     @property
     def pods(self) -> tuple[EnginePod, ...]:
-        """Pods that aren't on their way out."""
+        """Return the pods that aren't on their way out."""
         return tuple(p for p in self.o.pods if not p.deleting)
 
     @property
     def ready(self) -> tuple[EnginePod, ...]:
-        """Pods that serve."""
+        """Return the pods that serve."""
         return tuple(p for p in self.pods if p.ready)
 
     @property
     def baseline_service(self) -> str:
-        """The Service that the user's route names."""
+        """Return the Service that the user's route names."""
         return names.baseline_service(self.o.name)
 
     @property
     def canary_service(self) -> str:
-        """The Service that takes the canary's share."""
+        """Return the Service that takes the canary's share."""
         return names.canary_service(self.o.name)
 
     @property
     def routed(self) -> bool:
-        """Whether a route splits the traffic, by the spec."""
+        """Return whether a route splits the traffic, by the spec."""
         return self.o.spec is not None and self.o.spec.traffic.http_route is not None
 
     def since(self, time: datetime | None) -> timedelta:
-        """How long ago a time was; nothing if it never was or lies ahead, as the clocks of two operators differ."""
+        """Return how long ago a time was; nothing if it never was or lies ahead, as the clocks of two operators differ."""
         return max(self.now - time, timedelta()) if time is not None else timedelta()
 
 
 def may_be_on(pod: EnginePod, kept: PodStatus, since: timedelta) -> bool:
-    """Whether reuse may run on a pod: its engine says so, or can't be asked and its permit may not have lapsed.
+    """Return whether reuse may run on a pod: its engine says so, or can't be asked and its permit may not have lapsed.
 
     `since`: how long ago it was last renewed, at least.
     """
@@ -86,16 +86,16 @@ def may_be_on(pod: EnginePod, kept: PodStatus, since: timedelta) -> bool:
 
 
 def pod_status(status: Status, name: str) -> PodStatus:
-    """What is kept of a pod; a new one was told nothing yet."""
+    """Return what is kept of a pod; a new one was told nothing yet."""
     return next((p for p in status.pods if p.name == name), PodStatus(name=name))
 
 
 def route_has_canary(look: Look) -> bool:
-    """Whether the user's rule names the canary's Service now."""
+    """Return whether the user's rule names the canary's Service now."""
     return look.o.route is not None and route_math.names(look.o.route.backends, look.canary_service)
 
 
 def route_accepted(look: Look) -> bool:
-    """Whether every gateway reports the route's present generation as accepted."""
+    """Return whether every gateway reports the route's present generation as accepted."""
     route = look.o.route
     return route is not None and route.found and route.accepted_generation is not None and route.accepted_generation >= route.generation

@@ -7,7 +7,7 @@ flags.
 
 from dataclasses import replace
 
-from indexcache_operator.api.status import Phase, PodStatus, Status
+from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import Action, EnsureWorkload, Event, Observation, PersistStatus, Plan
 from indexcache_operator.plan import (
     conditions,
@@ -23,88 +23,95 @@ from indexcache_operator.plan import (
     traffic_view,
     triggers,
 )
-from indexcache_operator.plan.context import Context
-from indexcache_operator.plan.evidence_view import Evidence
 from indexcache_operator.plan.exposure import Targets
 from indexcache_operator.plan.look import Look, pod_status
 from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.situation import Situation
 from indexcache_operator.plan.transitions import TABLE
 
 WITHOUT_WORKLOAD = frozenset({Phase.PENDING, Phase.FAILED, Phase.FALLING_BACK})
 
 
 def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]:
-    """What follows from an observation. `memory` is the last plan's, or None after a start."""
-    look = Look(observation)
-    before = observation.status
+    """Return what follows from an observation. `memory` is the last plan's, or None after a start."""
+    look, before = Look(observation), observation.status
     status = _pause(look, triggers.stale(before))
-    row = TABLE[status.phase]
+    measured = TABLE[status.phase].measures and observation.spec is not None and look.wanted_revision == status.revision
     remembered = evidence_view.begin(look, memory)
-    evidence = Evidence()
-    measured = row.measures and observation.spec is not None and look.wanted_revision == status.revision
-    if measured:
-        remembered = contexts.observe(look, evidence_view.observe(look, remembered))
-        evidence = evidence_view.judge(look, remembered)
-    remembered = exposure.hear(look, status, silence.observe(look, status, _count(look, status, remembered)))
-    seen, remembered = traffic_view.observe(look, status, remembered)
-    c = Context(look, status, remembered, evidence, seen)
-    ended = triggers.apply(c)
-    c = replace(c, status=ended if ended is not None else row.decide(c))
+    situation = _understood(Situation(look=look, status=status, memory=remembered), measured)
+    ended = triggers.apply(situation)
+    decided = ended if ended is not None else TABLE[status.phase].decide(situation)
+    situation = replace(situation, status=decided)
     # What the new phase decides at once needs no look of its own: a fallback says from the beginning what it waits for.
-    targets = TABLE[c.status.phase].targets(c)
-    kinds = _kinds(look, c.status, targets)
-    status = flags.assign(look, c.status, kinds)
-    c = replace(c, status=replace(status, pods=_told(look, status), observed_generation=observation.generation))
-    traffic, remembered = report.traffic(c)
-    c = replace(c, status=replace(c.status, traffic=traffic), memory=remembered)
-    published, remembered = report.publish(c, before, measured)
-    c = replace(c, status=published, memory=remembered)
-    c = replace(c, status=replace(c.status, conditions=conditions.conditions(c)))
-    return _assemble(c, before, targets, kinds)
+    targets = TABLE[decided.phase].targets(situation)
+    kinds = _kinds(situation, targets)
+    situation = replace(situation, status=flags.assign(situation, kinds))
+    situation = replace(situation, status=_told(situation))
+    traffic, remembered = report.traffic(situation)
+    situation = replace(situation, status=replace(situation.status, traffic=traffic), memory=remembered)
+    published, remembered = report.publish(situation, before, measured)
+    situation = replace(situation, status=published, memory=remembered)
+    published = replace(published, conditions=conditions.conditions(situation))
+    return _assemble(replace(situation, status=published), before, targets, kinds)
 
 
-def _assemble(c: Context, before: Status, targets: Targets, kinds: dict[str, str]) -> Plan[Memory]:
-    look, status = c.look, c.status
-    actions: list[Action] = list(fallback.kills(look, status, kinds))
+def _understood(situation: Situation, measured: bool) -> Situation:
+    """Return the situation with what is new in this look: what was measured, who was asked what, and where traffic went."""
+    if measured:
+        situation = replace(situation, memory=evidence_view.observe(situation))
+        situation = replace(situation, memory=contexts.observe(situation))
+        situation = replace(situation, evidence=evidence_view.judge(situation))
+    situation = replace(situation, memory=_count(situation))
+    situation = replace(situation, memory=silence.observe(situation))
+    situation = replace(situation, memory=exposure.hear(situation))
+    seen, remembered = traffic_view.observe(situation)
+    return replace(situation, seen=seen, memory=remembered)
+
+
+def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dict[str, str]) -> Plan[Memory]:
+    look, status = situation.look, situation.status
+    actions: list[Action] = list(fallback.kills(situation, kinds))
     if _relied_on(status) != _relied_on(before):
         actions.append(PersistStatus())
     if not look.o.deleting and not look.o.workload_current and status.phase not in WITHOUT_WORKLOAD and look.o.spec is not None:
         actions.append(EnsureWorkload())
     actions += exposure.label_actions(look, targets)
-    actions += exposure.route_actions(look, status, targets)
-    actions += flags.puts(look, status)
-    asked = probes.choose(c)
-    memory = c.memory
+    actions += exposure.route_actions(situation, targets)
+    actions += flags.puts(situation)
+    asked = probes.choose(situation)
+    memory = situation.memory
     if asked is not None:
         actions.append(asked)
         memory = probes.asked(memory, look.now)
     actions += _events(before, status)
     if look.o.deleting:
-        actions += deletion.actions(c)
+        actions += deletion.actions(situation)
     return Plan(status=status, actions=tuple(actions), next_look=TABLE[status.phase].look_again, memory=memory)
 
 
-def _kinds(look: Look, status: Status, targets: Targets) -> dict[str, str]:
-    """Wanted flags of all pods. One on its way out keeps what it has, unless all go back."""
+def _kinds(situation: Situation, targets: Targets) -> dict[str, str]:
+    """Return the wanted flags of all pods. One on its way out keeps what it has, unless all go back."""
     if not targets.kinds:
         return {}
-    leaving = {p.name: flags.kind_of(pod_status(status, p.name)) for p in look.o.pods if p.deleting}
+    pods, status = situation.look.o.pods, situation.status
+    leaving = {p.name: flags.kind_of(pod_status(status, p.name)) for p in pods if p.deleting}
     return {**leaving, **targets.kinds}
 
 
-def _told(look: Look, status: Status) -> tuple[PodStatus, ...]:
-    """Pods with what their engines say of themselves."""
-    out = []
+def _told(situation: Situation) -> Status:
+    """Return the status with what engines say of themselves, and the generation that was looked at."""
+    look, status = situation.look, situation.status
+    pods = []
     for pod in look.o.pods:
-        kept = pod_status(status, pod.name)
         state = pod.state.mode.value if pod.state else "unreachable"
         reason = pod.state.reason.value if pod.state else (pod.error or pod.problem or "")
-        out.append(replace(kept, state=state, reason=reason[:256], canary=pod.name in status.canary_pods))
-    return tuple(out)
+        kept, chosen = pod_status(status, pod.name), pod.name in status.canary_pods
+        pods.append(replace(kept, state=state, reason=reason[:256], canary=chosen))
+    return replace(status, pods=tuple(pods), observed_generation=look.o.generation)
 
 
 def _relied_on(status: Status) -> tuple[object, ...]:
-    """What later looks rely on: persisted before the actions that follow from it."""
+    """Return what later looks rely on: persisted before the actions that follow from it."""
     step = (status.step.index, status.step.started_at, status.step.reached_at) if status.step else None
     pods = tuple((p.name, p.desired, p.epoch, p.confirmed, p.permit) for p in status.pods)
     return (
@@ -124,7 +131,7 @@ def _relied_on(status: Status) -> tuple[object, ...]:
 
 
 def _pause(look: Look, status: Status) -> Status:
-    """Deadlines stand still while the spec says paused."""
+    """Return the status with deadlines that stand still while the spec says paused."""
     paused = look.o.spec is not None and look.o.spec.paused and status.phase in (Phase.SHADOWING, Phase.CANARY)
     if paused and not status.paused_at:
         return replace(status, paused_at=look.now)
@@ -136,8 +143,9 @@ def _pause(look: Look, status: Status) -> Status:
     return replace(status, paused_at=None, phase_started_at=began, step=step)
 
 
-def _count(look: Look, status: Status, memory: Memory) -> Memory:
-    """Users' requests seen in this phase or step: in shadow all, afterwards those under reuse."""
+def _count(situation: Situation) -> Memory:
+    """Return the memory with users' requests seen in this phase or step: in shadow all, afterwards those under reuse."""
+    look, status, memory = situation.look, situation.status, situation.memory
     shadow = status.phase is Phase.SHADOWING
     now = {
         (p.name, p.state.incarnation): p.state.requests.admitted_reuse + (p.state.requests.admitted_baseline if shadow else 0)

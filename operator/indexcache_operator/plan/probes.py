@@ -12,10 +12,10 @@ from indexcache_core.contract import Mode, context_bucket
 from indexcache_operator.api.status import Phase
 from indexcache_operator.model import EnginePod, Probe, RunProbes
 from indexcache_operator.plan import contexts
-from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.look import pod_status
 from indexcache_operator.plan.memory import Memory
 from indexcache_operator.plan.quality_view import site_k
+from indexcache_operator.plan.situation import Situation
 
 A_LOOK = 2
 """Probes asked at once."""
@@ -23,9 +23,9 @@ EVERY, EVERY_WHEN_CERTIFIED = timedelta(seconds=1), timedelta(seconds=20)
 """Between two askings."""
 
 
-def choose(c: Context) -> RunProbes | None:
-    """The probes to ask now; None if there is nothing to ask or nobody to compare with."""
-    look, status = c.look, c.status
+def choose(situation: Situation) -> RunProbes | None:
+    """Return the probes to ask now; None if there is nothing to ask or nobody to compare with."""
+    look, status = situation.look, situation.status
     if status.phase not in (Phase.CANARY, Phase.PROMOTED) or look.o.spec is None or look.spec.guardrails.quality is None:
         return None
     if look.o.probes is None or not look.o.probes.probes:
@@ -35,38 +35,38 @@ def choose(c: Context) -> RunProbes | None:
     k = site_k(look)
     if not canaries or not baselines or not k:
         return None
-    new = [p for p in canaries if not _answered(c, p)]
-    certified = next((a.verdict.value == "Certified" for a in c.evidence.answers if a.guardrail.name == "quality"), False)
+    new = [p for p in canaries if not _answered(situation, p)]
+    certified = next((a.verdict.value == "Certified" for a in situation.evidence.answers if a.guardrail.name == "quality"), False)
     every = EVERY_WHEN_CERTIFIED if certified and not new else EVERY
-    if c.memory.probed_at and look.since(c.memory.probed_at) < every:
+    if situation.memory.probed_at and look.since(situation.memory.probed_at) < every:
         return None
-    pairs = c.memory.quality.count if c.memory.quality else 0
+    pairs = situation.memory.quality.count if situation.memory.quality else 0
     canary = new[0] if new else canaries[pairs // A_LOOK % len(canaries)]
     baseline = baselines[pairs // A_LOOK % len(baselines)]
-    probes = tuple(_next(c, k))
+    probes = tuple(_next(situation, k))
     return RunProbes(revision=status.revision, baseline_pod=baseline.name, canary_pod=canary.name, probes=probes)
 
 
 def asked(memory: Memory, now: datetime) -> Memory:
-    """The memory after an asking."""
+    """Return the memory of having asked now."""
     return replace(memory, probed_at=now)
 
 
-def _answered(c: Context, pod: EnginePod) -> bool:
+def _answered(situation: Situation, pod: EnginePod) -> bool:
     assert pod.state is not None
     life = (pod.name, pod.state.incarnation)
-    return life in c.memory.answered or pod_status(c.status, pod.name).confirmed == pod.state.incarnation
+    return life in situation.memory.answered or pod_status(situation.status, pod.name).confirmed == pod.state.incarnation
 
 
-def _next(c: Context, k: int) -> list[Probe]:
-    assert c.look.o.probes is not None
+def _next(situation: Situation, k: int) -> list[Probe]:
+    assert situation.look.o.probes is not None
     by_bucket: dict[int, list[Probe]] = {}
-    for probe in c.look.o.probes.probes:
+    for probe in situation.look.o.probes.probes:
         by_bucket.setdefault(context_bucket(probe.context_tokens, k), []).append(probe)
-    shares = contexts.shares(c.memory, range(contexts.BUCKETS))
+    shares = contexts.shares(situation.memory, range(contexts.BUCKETS))
     weights = {b: shares[b] for b in by_bucket if b in shares} or dict.fromkeys(by_bucket, 1.0)
     total = sum(weights.values())
-    done = {b: sum(c.memory.quality_counts.get(str(b), {}).values()) for b in by_bucket}
+    done = {b: sum(situation.memory.quality_counts.get(str(b), {}).values()) for b in by_bucket}
     out = []
     for _ in range(A_LOOK):
         asked_for = sum(done[b] for b in weights) + 1

@@ -6,45 +6,47 @@ from indexcache_core.contract import Mode
 
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan import exposure, flags
-from indexcache_operator.plan.context import Context, enter, remember, weighted
+from indexcache_operator.plan.entering import enter, remember, weighted
 from indexcache_operator.plan.exposure import Targets
 from indexcache_operator.plan.retreat import canary_released, restored, returning_labels
+from indexcache_operator.plan.situation import Situation
 
 
-def decide(c: Context) -> Status:
-    """Promoting -> Promoting or Promoted."""
-    look, status = c.look, c.status
-    off = [p.name for p in look.ready if p.state is None or p.state.mode is not Mode.ON or not flags.settled(look, status, p)]
+def decide(situation: Situation) -> Status:
+    """Lead from Promoting to Promoting or Promoted."""
+    look, status = situation.look, situation.status
+    off = [p.name for p in look.ready if p.state is None or p.state.mode is not Mode.ON or not flags.settled(situation, p)]
     alive = any(p.canary_label for p in look.ready if p.name in status.canary_pods)
     if (not off or not alive) and status.traffic.desired:
         status = replace(status, traffic=weighted(status.traffic, 0))
-    if off or not look.ready or not restored(look, status) or not canary_released(look):
+        situation = replace(situation, status=status)
+    if off or not look.ready or not restored(situation) or not canary_released(look):
         message = f"Turning reuse on: {len(look.ready) - len(off)} of {len(look.ready)} engines" if off else "Restoring the route"
         return replace(status, message=message)
-    history = remember(look, status, "Promoted", "Certified")
-    promoted = enter(look, status, Phase.PROMOTED, "Reuse runs on every pod; watched on")
+    history = remember(situation, "Promoted", "Certified")
+    promoted = enter(situation, Phase.PROMOTED, "Reuse runs on every pod; watched on")
     return replace(promoted, canary_pods=(), route=None, history=history)
 
 
-def watch(c: Context) -> Status:
-    """Promoted -> Promoted."""
-    return c.status
+def watch(situation: Situation) -> Status:
+    """Stay in Promoted: what ends it is a trigger."""
+    return situation.status
 
 
-def promoting_targets(c: Context) -> Targets:
-    """Reuse on everywhere first; when all confirm, everybody behind the baseline's Service; then the route, then the canary's label."""
-    look, status = c.look, c.status
+def promoting_targets(situation: Situation) -> Targets:
+    """Want reuse everywhere first; when all confirm, everybody behind the baseline's Service; then the route, then the canary's label."""
+    look, status = situation.look, situation.status
     kinds = {p.name: flags.CANARY for p in look.pods}
     if status.traffic.desired:  # not all confirmed yet
-        return Targets(kinds=kinds, labels=exposure.entering_labels(look, status, c.memory), backends=None)
-    labels, backends = returning_labels(c), exposure.backends(look, status, 0)
+        return Targets(kinds=kinds, labels=exposure.entering_labels(situation), backends=None)
+    labels, backends = returning_labels(situation), exposure.backends(situation, 0)
     behind = any(p.baseline_label for p in look.ready)
     return Targets(kinds=kinds, labels=labels, backends=backends if behind else None)
 
 
-def promoted_targets(c: Context) -> Targets:
-    """Everything stays; new pods join."""
+def promoted_targets(situation: Situation) -> Targets:
+    """Want reuse on every pod, new ones included."""
     return Targets(
-        kinds={p.name: flags.PROMOTED for p in c.look.pods},
-        labels={p.name: (True, False) for p in c.look.pods},
+        kinds={p.name: flags.PROMOTED for p in situation.look.pods},
+        labels={p.name: (True, False) for p in situation.look.pods},
     )

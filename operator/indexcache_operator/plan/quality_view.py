@@ -9,14 +9,16 @@ from indexcache_core.histogram import BUCKETS, Histogram, bucket, of
 from indexcache_operator.api.status import QualityStatus, Status
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.situation import Situation
 
 
-def observe(look: Look, memory: Memory, slot: int) -> Memory:
-    """Memory with the probes answered since the last look; the first look reads what the status holds."""
+def observe(situation: Situation, slot: int) -> Memory:
+    """Return the memory with the probes answered since the last look; the first look reads what the status holds."""
+    look, memory = situation.look, situation.memory
     guardrail = look.spec.guardrails.quality
     if guardrail is None:
         return memory
-    status, tolerance = look.o.status, guardrail.max_logprob_drop
+    status, tolerance = situation.status, guardrail.max_logprob_drop
     total, d, counts, drop_sum = memory.quality, memory.quality_detector, memory.quality_counts, memory.drop_sum
     if total is None or d is None:
         total, counts, drop_sum = _stored(status)
@@ -49,7 +51,7 @@ def observe(look: Look, memory: Memory, slot: int) -> Memory:
 
 
 def stored(revision: str, memory: Memory) -> QualityStatus | None:
-    """What to put into the status; None without probes."""
+    """Return what to put into the status; None without probes."""
     if memory.quality is None:
         return None
     return QualityStatus(revision=revision, counts=memory.quality_counts, drop_sum=memory.drop_sum, pairs=memory.quality.count)
@@ -65,5 +67,5 @@ def _stored(status: Status) -> tuple[Histogram, dict[str, dict[str, int]], float
 
 
 def site_k(look: Look) -> int | None:
-    """Tokens that the model's indexers choose, as the engines say."""
+    """Return how many tokens the model's indexers choose, as the engines say."""
     return next((p.state.sites[0].k for p in look.o.pods if p.state and p.state.sites), None)

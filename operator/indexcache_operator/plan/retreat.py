@@ -10,10 +10,10 @@ from datetime import timedelta
 
 from indexcache_core.evidence.traffic import Reached
 
-from indexcache_operator.api.status import Status
+from indexcache_operator.api.status import Backend
 from indexcache_operator.plan import exposure
-from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.look import Look, route_accepted, route_has_canary
+from indexcache_operator.plan.situation import Situation
 
 QUIET, FEW_REQUESTS = timedelta(seconds=10), 30
 """So long with so few requests, and nothing more will be learnt soon."""
@@ -21,52 +21,56 @@ LONG = timedelta(seconds=60)
 """So long with any number of them."""
 
 
-def restored(look: Look, status: Status) -> bool:
-    """Whether the user's rule is as it was, and accepted; a rule that is gone can't be restored."""
+def restored(situation: Situation) -> bool:
+    """Return whether the user's rule is as it was, and accepted; a rule that is gone can't be restored."""
+    look, status = situation.look, situation.status
     if status.route is None or look.o.route is None or not look.o.route.found:
         return True
     return tuple(look.o.route.backends) == tuple(status.route.original_backends) and route_accepted(look)
 
 
 def canary_released(look: Look) -> bool:
-    """Whether no pod stands behind the canary's Service."""
+    """Return whether no pod stands behind the canary's Service."""
     return not any(p.canary_label for p in look.pods)
 
 
-def drained(c: Context) -> bool:
-    """Whether nothing shows traffic through the canary's Service, long enough or certainly enough."""
-    status = c.status
-    if status.route is None or c.look.o.route is None or not c.look.o.route.found:
+def drained(situation: Situation) -> bool:
+    """Return whether nothing shows traffic through the canary's Service, long enough or certainly enough."""
+    status = situation.status
+    if status.route is None or situation.look.o.route is None or not situation.look.o.route.found:
         return True
-    if not restored(c.look, status):
+    if not restored(situation):
         return False
-    if c.seen.reached is Reached.NO:
+    if situation.seen.reached is Reached.NO:
         return False
-    little = c.seen.requests < FEW_REQUESTS and not c.seen.blind
-    quiet = c.seen.counted_for >= (QUIET if little else LONG)
-    return c.seen.reached is Reached.YES or quiet
+    little = situation.seen.requests < FEW_REQUESTS and not situation.seen.blind
+    quiet = situation.seen.counted_for >= (QUIET if little else LONG)
+    return situation.seen.reached is Reached.YES or quiet
 
 
-def returning_labels(c: Context) -> dict[str, tuple[bool, bool]]:
-    """All behind the baseline's Service; out of the canary's once it is drained.
+def returning_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:
+    """Return the labels that lead back: all behind the baseline's Service, out of the canary's once it is drained.
 
     One pod of the canary stays out of the baseline's Service until then, if others are there: what reaches it comes through the canary's,
     so its counter tells soon and for certain whether anything still does.
     """
-    release = not route_has_canary(c.look) and drained(c)
-    witness = None if release else sentinel(c.look)
-    return {p.name: (p.name != witness, p.canary_label and not release) for p in c.look.pods}
+    release = not route_has_canary(situation.look) and drained(situation)
+    witness = None if release else sentinel(situation.look)
+    return {p.name: (p.name != witness, p.canary_label and not release) for p in situation.look.pods}
 
 
 def sentinel(look: Look) -> str | None:
-    """The pod that is last to return; None where it is needed behind the baseline's Service, or none is behind the canary's alone."""
+    """Return the pod that is last to come back.
+
+    There is none where it is needed behind the baseline's Service, or none stands behind the canary's alone.
+    """
     alone = [p.name for p in look.ready if p.canary_label and not p.baseline_label and p.state is not None]
     others = [p for p in look.ready if p.baseline_label]
     return alone[-1] if alone and others else None
 
 
-def returning_backends(c: Context) -> tuple[dict[str, object], ...] | None:
-    """The rule as it was, as soon as a ready pod stands behind the baseline's Service, or none behind the canary's either."""
-    behind_baseline = any(p.baseline_label for p in c.look.ready)
-    behind_canary = any(p.canary_label for p in c.look.ready)
-    return exposure.backends(c.look, c.status, 0) if behind_baseline or not behind_canary else None
+def returning_backends(situation: Situation) -> tuple[Backend, ...] | None:
+    """Return the rule as it was, as soon as a ready pod stands behind the baseline's Service, or none behind the canary's either."""
+    behind_baseline = any(p.baseline_label for p in situation.look.ready)
+    behind_canary = any(p.canary_label for p in situation.look.ready)
+    return exposure.backends(situation, 0) if behind_baseline or not behind_canary else None

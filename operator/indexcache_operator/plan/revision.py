@@ -15,7 +15,7 @@ RETRY = f"{GROUP}/retry"
 
 
 def revision(spec: Spec) -> str:
-    """Ten hex digits over engine (without replicas) and indexCache."""
+    """Return ten hex digits over engine (without replicas) and indexCache."""
     what = {
         "engine": spec.engine.model_dump(mode="json", exclude={"replicas"}),
         "indexCache": spec.index_cache.model_dump(mode="json"),
@@ -24,16 +24,16 @@ def revision(spec: Spec) -> str:
 
 
 def killed(annotations: Mapping[str, str], name: str) -> bool:
-    """Whether somebody wants this revision off now."""
+    """Return whether somebody wants this revision off now."""
     return bool(name) and annotations.get(KILL) == name
 
 
 def rejection(status: Status, name: str) -> Rejected | None:
-    """Why the revision isn't tried; None if it wasn't rejected."""
+    """Return why the revision isn't tried; None if it wasn't rejected."""
     return next((r for r in status.rejected if r.revision == name), None)
 
 
 def retry_allowed(annotations: Mapping[str, str], rejected: Rejected) -> bool:
-    """Whether the retry annotation speaks of this revision and wasn't used up by an earlier try."""
+    """Return whether the retry annotation speaks of this revision and wasn't used up by an earlier try."""
     value = annotations.get(RETRY, "")
     return value.split("/")[0] == rejected.revision and value != rejected.retried

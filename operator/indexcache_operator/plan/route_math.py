@@ -14,17 +14,17 @@ MAX_WEIGHT = 1_000_000  # Gateway API's
 
 
 def baseline_index(backends: Sequence[Backend], service: str) -> int | None:
-    """Where the list names the baseline's Service."""
+    """Return where the list names the baseline's Service."""
     return next((i for i, b in enumerate(backends) if _is_service(b, service)), None)
 
 
 def names(backends: Sequence[Backend], service: str) -> bool:
-    """Whether the list names this Service."""
+    """Return whether the list names this Service."""
     return baseline_index(backends, service) is not None
 
 
 def weighted(original: Sequence[Backend], baseline: str, canary: str, percent: int) -> tuple[Backend, ...]:
-    """The list that sends `percent` of the baseline's share to the canary.
+    """Return the list that sends `percent` of the baseline's share to the canary.
 
     The canary's backend is a copy of the baseline's, filters included, right after it. At 100 the baseline's is left out, never at
     weight 0. ValueError if the original doesn't name the baseline.
@@ -50,7 +50,7 @@ def weighted(original: Sequence[Backend], baseline: str, canary: str, percent: i
 
 
 def too_heavy(original: Sequence[Backend], baseline: str, canary: str, percents: Sequence[int]) -> bool:
-    """Whether some step's weights can't be written down."""
+    """Return whether some step's weights can't be written down."""
     return any(b["weight"] > MAX_WEIGHT for p in percents for b in weighted(original, baseline, canary, p) if "weight" in b)
 
 

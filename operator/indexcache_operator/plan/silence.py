@@ -18,18 +18,19 @@ from datetime import timedelta
 
 from indexcache_core.evidence.traffic import at_most, spent
 
-from indexcache_operator.api.status import Status
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan import counting
 from indexcache_operator.plan.look import Look, pod_status, wants_on
 from indexcache_operator.plan.memory import Life, Mark, Memory
+from indexcache_operator.plan.situation import Situation
 from indexcache_operator.plan.traffic_view import HALF_EVEN
 
 SETTLE = timedelta(seconds=2)
 
 
-def observe(look: Look, status: Status, memory: Memory) -> Memory:
-    """Memory with the pods of the canary that fell silent; those that are behind the baseline's Service again are forgotten."""
+def observe(situation: Situation) -> Memory:
+    """Return the memory with the pods of the canary that fell silent; those that are behind the baseline's Service again are forgotten."""
+    look, status, memory = situation.look, situation.status, situation.memory
     leaving: dict[Life, Mark] = {}
     silent: set[Life] = set()
     for pod in look.pods:
@@ -52,7 +53,7 @@ def observe(look: Look, status: Status, memory: Memory) -> Memory:
 
 
 def _count(look: Look, life: Life, mark: Mark | None) -> tuple[Mark, int, bool]:
-    """The mark of a pod's last request, the requests that others got since, and whether one came to it just now."""
+    """Return the mark of a pod's last request, the requests that others got since, and whether one came to it just now."""
     if mark is None:
         return counting.begin(look, "leaving"), 0, False
     new, mark = counting.since(look, mark)

@@ -6,44 +6,29 @@ counted: of a weight w they get the part that they are of that Service's pods, a
 Service too, their part of its requests is expected as well: for a part q of the baseline's pods, w + (1 - w) q.
 """
 
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 
 from indexcache_core.evidence import traffic
 from indexcache_core.evidence.traffic import Reached
 
-from indexcache_operator.api.status import Status
 from indexcache_operator.plan import counting
 from indexcache_operator.plan.look import Look, route_accepted
 from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.situation import Seen, Situation
 
 HALF_EVEN = 0.5
 """Of an even share of all ready pods: what a pod would get at least, did a gateway still send to it as to the others."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What the counters say of the route's present setting."""
-
-    reached: Reached
-    requests: int = 0
-    """Counted since the mark."""
-    percent: int | None = None
-    """Of the traffic that comes through the canary's Service, estimated."""
-    counted_for: timedelta = timedelta()
-    """How long ago counting began."""
-    blind: bool = False
-    """A pod of the canary that serves can't be asked: what it gets is in no count."""
-
-
-def observe(look: Look, status: Status, memory: Memory) -> tuple[Seen, Memory]:
-    """What is seen of `status.traffic.desired`, and the memory that counts on from here.
+def observe(situation: Situation) -> tuple[Seen, Memory]:
+    """Return what is seen of `status.traffic.desired`, and the memory that counts on from here.
 
     The caller makes sure that the route's backends are those of the desired weight.
     """
+    look, status, memory = situation.look, situation.status, situation.memory
     if not route_accepted(look) or look.o.route is None:
         return Seen(reached=Reached.UNKNOWN), replace(memory, mark=None)
-    counted, part, q = _counted(look, status)
+    counted, part, q = _counted(situation)
     setting = f"{status.traffic.desired}@{look.o.route.generation}/{sorted(counted)}/{part}/{sorted(_behind_baseline(look))}"
     mark = memory.mark
     if mark is None or mark.setting != setting:
@@ -69,8 +54,9 @@ def _behind_baseline(look: Look) -> set[str]:
     return {p.name for p in look.ready if p.baseline_label}
 
 
-def _counted(look: Look, status: Status) -> tuple[frozenset[str], float, float]:
-    """The pods whose requests are counted, and their part of the canary's Service and of the baseline's."""
+def _counted(situation: Situation) -> tuple[frozenset[str], float, float]:
+    """Return the pods whose requests are counted, and their part of the canary's Service and of the baseline's."""
+    look, status = situation.look, situation.status
     canary = {p.name for p in look.ready if p.canary_label and p.name in status.canary_pods}
     behind = _behind_baseline(look)
     if alone := canary - behind:

@@ -9,16 +9,16 @@ from datetime import timedelta
 
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan import canary, check, fallback, promote, shadow
-from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.exposure import Targets
+from indexcache_operator.plan.situation import Situation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One phase."""
 
-    decide: Callable[[Context], Status]
-    targets: Callable[[Context], Targets]
+    decide: Callable[[Situation], Status]
+    targets: Callable[[Situation], Targets]
     leads_to: frozenset[Phase]
     look_again: timedelta
     measures: bool = False

@@ -1,6 +1,8 @@
 """What ends a try from outside its own phase, in order of rank: a deletion, a stop by anybody, a change of what is asked, a breach."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from indexcache_core.contract import Mode, Reason
 from indexcache_core.evidence import guardrails as judged
@@ -9,10 +11,10 @@ from indexcache_core.evidence.verdict import log_limit
 
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan import evidence_view, quality_view, revision
-from indexcache_operator.plan.context import Context, fall_back
-from indexcache_operator.plan.evidence_view import Answer
+from indexcache_operator.plan.entering import fall_back
 from indexcache_operator.plan.look import pod_status, wants_on
 from indexcache_operator.plan.memory import TestKey
+from indexcache_operator.plan.situation import Answer, Situation
 
 ENGAGED = frozenset({Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED})
 """Phases in which engines have been told something."""
@@ -24,75 +26,127 @@ CAUSES = {
 }
 
 
-def apply(c: Context) -> Status | None:
-    """The status of a fallback that begins now; None if nothing calls for one."""
-    look, status = c.look, c.status
-    if look.o.deleting:
-        return fall_back(look, status, "Deleted", "the rollout is being deleted")
-    intent = status.fallback
-    intended = intent is not None and intent.revision == status.revision
-    if intended and status.phase in ENGAGED | {Phase.CHECKING}:
-        return fall_back(look, status, "", "")
-    if status.phase not in ENGAGED:
-        return None
-    if revision.killed(look.o.annotations, status.revision):
-        return fall_back(look, status, "Killed", f"annotation {revision.KILL} names revision {status.revision}")
-    if look.o.spec is None:
-        return fall_back(look, status, "InvalidSpec", look.o.spec_problem or "the spec can't be read")
-    if look.wanted_revision != status.revision:
-        return fall_back(look, status, "Superseded", f"the spec asks for revision {look.wanted_revision}, {status.revision} ends")
-    where, kept = look.spec.traffic.http_route, status.route
-    if kept is not None and (where is None or (where.name, where.rule) != (kept.name, kept.rule)):
-        return fall_back(look, status, "RouteChanged", f"spec.traffic.httpRoute no longer names rule {kept.rule} of {kept.name}")
-    tripped = _tripped(c)
-    if tripped is not None:
-        return fall_back(look, status, *tripped)
-    breach = c.evidence.breach()
-    if breach is not None:
-        answer, test = breach
-        return fall_back(look, status, CAUSES[answer.guardrail.name], breach_message(c, answer, test))
+class Cause(NamedTuple):
+    """Why a try ends."""
+
+    name: str
+    message: str
+
+
+def apply(situation: Situation) -> Status | None:
+    """Return the status of a fallback that begins now; None if nothing calls for one."""
+    engaged = situation.status.phase in ENGAGED
+    for trigger in (*ALWAYS, *(WHILE_ENGAGED if engaged else ())):
+        cause = trigger(situation)
+        if cause is not None:
+            return fall_back(situation, *cause)
     return None
 
 
 def stale(status: Status) -> Status:
-    """The status without an intent that speaks of another revision: an old alert must not end a new try."""
+    """Return the status without an intent that speaks of another revision: an old alert must not end a new try."""
     intent = status.fallback
     if intent is not None and status.revision and intent.revision != status.revision:
         return replace(status, fallback=None)
     return status
 
 
-def _tripped(c: Context) -> tuple[str, str] | None:
-    """An engine that was stopped by somebody else, or by its own breaker. A lapsed permit is no cause: the operator was away."""
-    for pod in c.look.o.pods:
-        kept = pod_status(c.status, pod.name)
-        if pod.state is None or pod.state.mode is not Mode.TRIPPED or not wants_on(kept.desired) or pod.state.epoch < kept.epoch:
+def _deleted(situation: Situation) -> Cause | None:
+    return Cause("Deleted", "the rollout is being deleted") if situation.look.o.deleting else None
+
+
+def _intended(situation: Situation) -> Cause | None:
+    """Look for an intent that was written down, by an alert or before a crash."""
+    intent, status = situation.status.fallback, situation.status
+    if intent is None or intent.revision != status.revision or status.phase not in ENGAGED | {Phase.CHECKING}:
+        return None
+    return Cause(intent.cause, intent.message)
+
+
+def _killed_by_annotation(situation: Situation) -> Cause | None:
+    name = situation.status.revision
+    if not revision.killed(situation.look.o.annotations, name):
+        return None
+    return Cause("Killed", f"annotation {revision.KILL} names revision {name}")
+
+
+def _unreadable(situation: Situation) -> Cause | None:
+    seen = situation.look.o
+    return Cause("InvalidSpec", seen.spec_problem or "the spec can't be read") if seen.spec is None else None
+
+
+def _superseded(situation: Situation) -> Cause | None:
+    wanted, tried = situation.look.wanted_revision, situation.status.revision
+    if wanted == tried:
+        return None
+    return Cause("Superseded", f"the spec asks for revision {wanted}, {tried} ends")
+
+
+def _route_changed(situation: Situation) -> Cause | None:
+    where, kept = situation.look.spec.traffic.http_route, situation.status.route
+    if kept is None or (where is not None and (where.name, where.rule) == (kept.name, kept.rule)):
+        return None
+    return Cause("RouteChanged", f"spec.traffic.httpRoute no longer names rule {kept.rule} of {kept.name}")
+
+
+def _engine_stopped(situation: Situation) -> Cause | None:
+    """Look for an engine that was stopped by somebody else, or by its own breaker.
+
+    A lapsed permit is no cause: the operator was away.
+    """
+    for pod in situation.look.o.pods:
+        kept = pod_status(situation.status, pod.name)
+        if pod.state is None or pod.state.mode is not Mode.TRIPPED:
+            continue
+        if not wants_on(kept.desired) or pod.state.epoch < kept.epoch:
             continue
         if pod.state.reason is Reason.BREAKER:
-            return "EngineBreaker", f"pod {pod.name}: {pod.state.message or 'its own breaker stopped reuse'}"
+            said = pod.state.message or "its own breaker stopped reuse"
+            return Cause("EngineBreaker", f"pod {pod.name}: {said}")
         if pod.state.reason is Reason.KILLED:
-            return _killed_for(c.status.revision, pod.name, pod.state.message)
+            return _killed_for(situation.status.revision, pod.name, pod.state.message)
     return None
 
 
-def _killed_for(revision_: str, pod: str, said: str) -> tuple[str, str]:
-    """Why an engine was killed. If the operator crashed between its kill and writing down the intent, the engine holds the cause."""
+def _breached(situation: Situation) -> Cause | None:
+    breach = situation.evidence.breach()
+    if breach is None:
+        return None
+    answer, test = breach
+    return Cause(CAUSES[answer.guardrail.name], breach_message(situation, answer, test))
+
+
+def _killed_for(revision_: str, pod: str, said: str) -> Cause:
+    """Return why an engine was killed. If the operator crashed between its kill and writing down the intent, the engine holds the cause."""
     cause, _, rest = said.partition(f": revision {revision_}: ")
     if rest and cause.isalpha():
-        return cause, rest
-    return "Killed", f"pod {pod}: {said or 'stopped over its control port'}"
+        return Cause(cause, rest)
+    return Cause("Killed", f"pod {pod}: {said or 'stopped over its control port'}")
 
 
-def breach_message(c: Context, answer: Answer, test: TestKey) -> str:
-    """The figures of a breach, for people."""
+def breach_message(situation: Situation, answer: Answer, test: TestKey) -> str:
+    """Return the figures of a breach, for people."""
     guardrail, judgement = answer.guardrail, answer.judgements[test]
     evidence = judged.evidence_message(judgement.log_e, log_limit(guardrail.alpha))
-    asked = c.look.spec.guardrails.quality
+    asked = situation.look.spec.guardrails.quality
     if guardrail.name == "quality" and asked is not None:
         drop = None if judgement.mean is None else quality.drop(judgement.mean, asked.max_logprob_drop)
         return judged.quality_message(drop, asked.max_logprob_drop, evidence)
-    decisive, mean = evidence_view.decisive(c.memory, guardrail, test)
+    decisive, mean = evidence_view.decisive(situation.memory, guardrail, test)
     assert guardrail.threshold is not None
     shown = TestKey(guardrail.name, test.site, decisive.context)
-    k = quality_view.site_k(c.look)
+    k = quality_view.site_k(situation.look)
     return judged.breach_message(shown, k=k, mean=mean, threshold=guardrail.threshold, evidence=evidence)
+
+
+Trigger = Callable[[Situation], Cause | None]
+ALWAYS: tuple[Trigger, ...] = (_deleted, _intended)
+WHILE_ENGAGED: tuple[Trigger, ...] = (
+    _killed_by_annotation,
+    _unreadable,  # what comes after it relies on a spec
+    _superseded,
+    _route_changed,
+    _engine_stopped,
+    _breached,
+)
+"""In order of rank: the first that finds a cause gives it."""

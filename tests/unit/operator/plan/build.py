@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from indexcache_core.contract import Mode, Site, State
-from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api import stored
@@ -13,11 +12,9 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import FallbackStatus, Phase, PodStatus, RouteStatus, Status
 from indexcache_operator.model import EnginePod, Observation, Route
 from indexcache_operator.plan import flags, guardrails, revision
-from indexcache_operator.plan.context import Context
-from indexcache_operator.plan.evidence_view import Answer, Evidence
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory, TestKey
-from indexcache_operator.plan.traffic_view import Seen
+from indexcache_operator.plan.situation import Answer, Evidence, Seen, Situation
 
 from tests.unit.operator.plan.world import BASELINE, FOREIGN, K, spec
 
@@ -99,26 +96,24 @@ def look(*pods: EnginePod, **changes: Any) -> Look:
     return Look(observation(*pods, **changes))
 
 
-def context(
+def case(seen: Look, kept: Status | None = None, memory: Memory | None = None) -> Situation:
+    """What a decision rests on: a look, by default its own status, and a memory."""
+    return Situation(look=seen, status=kept or seen.o.status, memory=memory or Memory(key="try"))
+
+
+def situation(
     *pods: EnginePod,
     memory: Memory | None = None,
     evidence: Evidence | None = None,
     seen: Seen | None = None,
     **changes: Any,
-) -> Context:
-    """What a phase decides by."""
-    seen_by_pods = look(*pods, **changes)
-    nothing = Seen(reached=Reached.UNKNOWN)
-    return Context(
-        seen_by_pods,
-        seen_by_pods.o.status,
-        memory or Memory(key="try"),
-        evidence or Evidence(),
-        seen or nothing,
-    )
+) -> Situation:
+    """What a decision rests on, from pods and what differs of the observation."""
+    made = case(look(*pods, **changes), memory=memory)
+    return replace(made, evidence=evidence or Evidence(), seen=seen or Seen())
 
 
-def but(c: Context, **changes: Any) -> Context:
+def but(c: Situation, **changes: Any) -> Situation:
     """The same with another status."""
     return replace(c, status=replace(c.status, **changes))
 
@@ -126,7 +121,7 @@ def but(c: Context, **changes: Any) -> Context:
 def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Look:
     """A look at engines that do what the status wants of them: flags of these kinds, else off."""
     before = observation(*pods, **changes)
-    after = flags.assign(Look(before), before.status, kinds)
+    after = flags.assign(case(Look(before), before.status), kinds)
     kept = {p.name: p for p in after.pods}
     obeying = tuple(
         replace(p, state=p.state and obey(Look(before), after, kept[p.name], p.state)) for p in pods
@@ -136,7 +131,7 @@ def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Look:
 
 def obey(seen: Look, wanted: Status, kept: PodStatus, state: State) -> State:
     """An engine that accepted what the status wants of it."""
-    content = flags.content(seen, wanted, flags.kind_of(kept))
+    content = flags.content(case(seen, wanted), flags.kind_of(kept))
     return state.model_copy(
         update={
             "epoch": kept.epoch,

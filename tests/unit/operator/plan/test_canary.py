@@ -11,11 +11,10 @@ from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.api.status import Phase, Status, StepStatus, TrafficStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan import canary
-from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.exposure import Targets
 from indexcache_operator.plan.flags import CANARY, SHADOW
 from indexcache_operator.plan.memory import Memory
-from indexcache_operator.plan.traffic_view import Seen
+from indexcache_operator.plan.situation import Seen, Situation
 
 from tests.unit.operator.plan.build import (
     FOREIGN,
@@ -23,11 +22,11 @@ from tests.unit.operator.plan.build import (
     WITH_CANARY,
     at,
     but,
-    context,
     engine,
     evidence,
     pod,
     route,
+    situation,
     spec,
     status,
     told,
@@ -51,7 +50,7 @@ def exposing(
     step: StepStatus | None = None,
     routed: bool = True,
     **changes: Any,
-) -> Context:
+) -> Situation:
     """The first step with its one pod exposed and its weight in the route, but for what a test says."""
     pods = pods or (pod("a", **MOVED), pod("b"), pod("c"))
     kept = status(
@@ -63,7 +62,7 @@ def exposing(
     )
     changes = {"route": WITH_CANARY, **changes}
     seen = told({"a": CANARY}, *pods, status=kept, **changes)
-    return context(
+    return situation(
         *seen.o.pods,
         status=seen.o.status,
         memory=Memory(key="try", silent=silent),
@@ -87,7 +86,7 @@ def test_the_last_step_leads_to_the_promotion() -> None:
     told_both = told({"a": CANARY, "b": CANARY}, *pods, status=c.status, route=WITH_CANARY)
     memory = Memory(key="try", silent=A | {("b", "life")})
     after = canary.decide(
-        context(
+        situation(
             *told_both.o.pods,
             status=told_both.o.status,
             memory=memory,
@@ -127,7 +126,7 @@ def test_a_step_lasts_as_long_as_it_is_told(reached: float, over: bool) -> None:
     assert (after.step.index == 1) is over
 
 
-def reached_at(c: Context) -> datetime | None:
+def reached_at(c: Situation) -> datetime | None:
     after = canary.decide(c)
     assert after.step is not None
     return after.step.reached_at

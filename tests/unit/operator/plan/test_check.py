@@ -17,11 +17,12 @@ from tests.unit.operator.plan.build import (
     BASELINE,
     REVISION,
     at,
-    context,
+    case,
     engine,
     intent,
     look,
     pod,
+    situation,
     status,
     told,
 )
@@ -205,7 +206,7 @@ def test_conditions_change_their_time_with_their_status_only() -> None:
 
 def reasons(*pods: EnginePod, **changes: Any) -> list[str]:
     seen = look(*pods, **{"status": status(Phase.CHECKING), **changes})
-    return check.impossible(seen, seen.o.status)
+    return check.impossible(case(seen, seen.o.status))
 
 
 def test_nothing_stands_against_a_spec_that_can_be() -> None:
@@ -322,7 +323,7 @@ def waiting(*pods: EnginePod, kind: str | None = None, **changes: Any) -> list[s
     seen = told(
         {p.name: kind for p in pods} if kind else {}, *pods, **{"status": status(Phase.CHECKING), **changes}
     )
-    return check.waiting_for(seen, seen.o.status)
+    return check.waiting_for(case(seen, seen.o.status))
 
 
 THREE = (pod("a"), pod("b"), pod("c"))
@@ -368,17 +369,17 @@ def test_a_pod_without_a_state_counts_as_waiting_and_one_of_an_older_template_do
 
 def test_engines_must_have_been_told_to_be_at_the_baseline() -> None:
     seen = look(*THREE[:2], pod("c", engine(Mode.ON, epoch=2)), status=status(Phase.CHECKING))
-    assert check.waiting_for(seen, seen.o.status) == [
+    assert check.waiting_for(case(seen, seen.o.status)) == [
         "pod c isn't at the baseline yet",
         "pod c wasn't told yet to be at the baseline",
     ]
     shadow = look(*THREE[:2], pod("c", engine(Mode.SHADOW, epoch=2)), status=status(Phase.CHECKING))
-    assert check.waiting_for(shadow, shadow.o.status) == ["pod c wasn't told yet to be at the baseline"]
+    assert check.waiting_for(case(shadow, shadow.o.status)) == ["pod c wasn't told yet to be at the baseline"]
 
 
 def decided(*pods: EnginePod, **changes: Any) -> Status:
     seen = told({}, *(pods or THREE), **{"status": status(Phase.CHECKING, message="before"), **changes})
-    return check.decide(context(*seen.o.pods, **{**changes, "status": seen.o.status}))
+    return check.decide(situation(*seen.o.pods, **{**changes, "status": seen.o.status}))
 
 
 def test_when_everything_is_there_shadow_begins() -> None:
@@ -426,7 +427,7 @@ def test_failed_says_what_fails_now_and_ends_with_it() -> None:
     ("problem", "words"), [("engine: missing", "spec: engine: missing"), (None, "spec: not readable")]
 )
 def test_a_spec_that_can_not_be_read(problem: str | None, words: str) -> None:
-    c = context(status=status(Phase.CHECKING), spec=None, spec_problem=problem)
+    c = situation(status=status(Phase.CHECKING), spec=None, spec_problem=problem)
     assert (check.decide(c).phase, check.decide(c).message) == (Phase.FAILED, words)
 
 
@@ -451,7 +452,7 @@ USED: dict[str, Any] = {
 def test_a_new_revision_begins_from_no_evidence() -> None:
     other = Rejected(revision="other", reason="x", at=at(-60))
     before = status(Phase.FELL_BACK, **USED, revision="old", rejected=(other, REJECTED), epoch=7)
-    after = check.adopt(look(status=before), before)
+    after = check.adopt(case(look(status=before), before))
     assert after == status(
         Phase.CHECKING,
         **FRESH,
@@ -462,7 +463,7 @@ def test_a_new_revision_begins_from_no_evidence() -> None:
         epoch=7,
     )
     retried = look(status=before, annotations={"indexcache.dev/retry": REVISION})
-    assert check.adopt(retried, before).rejected == (other,)
+    assert check.adopt(case(retried, before)).rejected == (other,)
 
 
 @pytest.mark.parametrize(
@@ -488,7 +489,7 @@ def test_a_retry_begins_the_rejected_revision_anew() -> None:
 
 
 def test_while_nothing_is_tried_all_is_at_the_baseline() -> None:
-    c = context(pod("a"), pod("b", canary_label=True), pod("c", deleting=True))
+    c = situation(pod("a"), pod("b", canary_label=True), pod("c", deleting=True))
     assert check.targets(c) == Targets(
         kinds={}, labels={"a": (True, False), "b": (True, False)}, backends=None
     )

@@ -9,27 +9,26 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import Condition, Phase, PodStatus, TrafficStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.conditions import FRESH, MEASURING, conditions
-from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.memory import Memory
-from indexcache_operator.plan.traffic_view import Seen
+from indexcache_operator.plan.situation import Seen, Situation
 
-from tests.unit.operator.plan.build import KEPT, NOW, at, context, engine, intent, pod, spec, status
+from tests.unit.operator.plan.build import KEPT, NOW, at, engine, intent, pod, situation, spec, status
 
 ENDED = {Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED}
 
 
-def read(c: Context, type_: str) -> tuple[str, str]:
+def read(c: Situation, type_: str) -> tuple[str, str]:
     found = next(x for x in conditions(c) if x.type == type_)
     return found.status, found.reason
 
 
-def words(c: Context, type_: str) -> str:
+def words(c: Situation, type_: str) -> str:
     return next(x for x in conditions(c) if x.type == type_).message
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_one_of_ready_reconciling_and_stalled_is_true(phase: Phase) -> None:
-    c = context(status=status(phase, message="m"))
+    c = situation(status=status(phase, message="m"))
     assert read(c, "Ready") == ("True" if phase is Phase.PROMOTED else "False", phase.value)
     assert read(c, "Reconciling") == ("False" if phase in ENDED else "True", phase.value)
     assert read(c, "Stalled") == ("True" if phase in ENDED - {Phase.PROMOTED} else "False", phase.value)
@@ -39,13 +38,13 @@ def test_one_of_ready_reconciling_and_stalled_is_true(phase: Phase) -> None:
 
 
 def test_who_fell_back_is_stalled_by_the_cause() -> None:
-    c = context(status=status(Phase.FELL_BACK, fallback=intent("Killed")))
+    c = situation(status=status(Phase.FELL_BACK, fallback=intent("Killed")))
     assert (read(c, "Ready"), read(c, "Stalled")) == (("False", "Killed"), ("True", "Killed"))
-    assert read(context(status=status(fallback=intent("Killed"))), "Ready") == ("False", "Canary")
+    assert read(situation(status=status(fallback=intent("Killed"))), "Ready") == ("False", "Canary")
 
 
 def test_all_of_them_in_one_order_with_the_generation() -> None:
-    out = conditions(context())
+    out = conditions(situation())
     assert [c.type for c in out] == [
         "Ready",
         "Reconciling",
@@ -63,7 +62,7 @@ def test_the_time_of_a_condition_is_that_of_its_last_change() -> None:
         Condition(type="Ready", status="False", reason="Shadowing", last_transition_time=at(-50)),
         Condition(type="Reconciling", status="False", reason="Failed", last_transition_time=at(-50)),
     ]
-    out = {c.type: c.last_transition_time for c in conditions(context(status=status(conditions=old)))}
+    out = {c.type: c.last_transition_time for c in conditions(situation(status=status(conditions=old)))}
     assert (out["Ready"], out["Reconciling"], out["Stalled"]) == (at(-50), at(0), at(0))
 
 
@@ -76,7 +75,7 @@ def test_the_time_of_a_condition_is_that_of_its_last_change() -> None:
     ],
 )
 def test_paused(asked: Any, expected: tuple[str, str], said: str) -> None:
-    c = context(spec=asked)
+    c = situation(spec=asked)
     assert read(c, "Paused") == expected
     assert words(c, "Paused").startswith(said)
     assert bool(words(c, "Paused")) == bool(said)
@@ -115,7 +114,7 @@ LAPSING = [PodStatus(name="b", permit=timedelta(seconds=60))]
 def test_the_baseline_is_active_where_no_engine_may_run_reuse(
     pods: list[EnginePod], kept: dict[str, Any], expected: tuple[str, str], said: str
 ) -> None:
-    c = context(*pods, status=status(**kept))
+    c = situation(*pods, status=status(**kept))
     assert read(c, "BaselineActive") == expected
     assert said in words(c, "BaselineActive")
 
@@ -153,7 +152,7 @@ def test_the_baseline_is_active_where_no_engine_may_run_reuse(
 def test_traffic_is_verified_by_the_engines(
     traffic: TrafficStatus, routed: bool, reached: Reached, expected: tuple[str, str], said: str
 ) -> None:
-    c = context(status=status(traffic=traffic, route=KEPT if routed else None), seen=Seen(reached=reached))
+    c = situation(status=status(traffic=traffic, route=KEPT if routed else None), seen=Seen(reached=reached))
     assert read(c, "TrafficVerified") == expected
     assert said in words(c, "TrafficVerified")
 
@@ -161,7 +160,9 @@ def test_traffic_is_verified_by_the_engines(
 @pytest.mark.parametrize("phase", Phase)
 def test_evidence_is_fresh_while_something_is_measured(phase: Phase) -> None:
     def fresh(data_at: datetime | None) -> tuple[str, str]:
-        return read(context(status=status(phase), memory=Memory(key="try", data_at=data_at)), "EvidenceFresh")
+        return read(
+            situation(status=status(phase), memory=Memory(key="try", data_at=data_at)), "EvidenceFresh"
+        )
 
     if phase in MEASURING:
         assert fresh(NOW - FRESH) == ("True", "Measuring")
@@ -171,6 +172,6 @@ def test_evidence_is_fresh_while_something_is_measured(phase: Phase) -> None:
 
 
 def test_what_is_said_of_evidence() -> None:
-    assert words(context(), "EvidenceFresh") == "nothing was measured for 60 s"
-    assert words(context(memory=Memory(key="try", data_at=at(0))), "EvidenceFresh") == ""
-    assert words(context(status=status(Phase.FAILED)), "EvidenceFresh") == ""
+    assert words(situation(), "EvidenceFresh") == "nothing was measured for 60 s"
+    assert words(situation(memory=Memory(key="try", data_at=at(0))), "EvidenceFresh") == ""
+    assert words(situation(status=status(Phase.FAILED)), "EvidenceFresh") == ""

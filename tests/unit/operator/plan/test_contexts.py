@@ -8,7 +8,7 @@ from indexcache_operator.plan import contexts
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
 
-from tests.unit.operator.plan.build import engine, look, pod
+from tests.unit.operator.plan.build import case, engine, look, pod
 
 
 def at_look(*counts: int, incarnation: str = "one", name: str = "a") -> Look:
@@ -22,7 +22,7 @@ def at_look(*counts: int, incarnation: str = "one", name: str = "a") -> Look:
 def follow(*looks: Look) -> Memory:
     memory = Memory(key="try")
     for each in looks:
-        memory = contexts.observe(each, memory)
+        memory = contexts.observe(case(each, memory=memory))
     return memory
 
 
@@ -67,6 +67,6 @@ def test_some_hundred_requests_halve_what_came_before() -> None:
 
 def test_a_drift_outweighs_the_past() -> None:
     steady = follow(at_look(), at_look(0, 0, 1000))
-    drifted = contexts.observe(at_look(0, 0, 1000, 400), steady)
+    drifted = contexts.observe(case(at_look(0, 0, 1000, 400), memory=steady))
     assert contexts.shares(drifted, range(9))[3] > 0.6
     assert contexts.shares(replace(drifted, contexts=steady.contexts), range(9)) == {2: 1.0}

@@ -9,7 +9,7 @@ from indexcache_operator.api.status import Phase, PodStatus
 from indexcache_operator.model import Action, DeleteWorkload, EnginePod, ReleaseWorkload, RemoveFinalizer
 from indexcache_operator.plan.deletion import PATIENCE, actions, retained
 
-from tests.unit.operator.plan.build import KEPT, WITH_CANARY, at, context, engine, intent, pod, spec, status
+from tests.unit.operator.plan.build import KEPT, WITH_CANARY, at, engine, intent, pod, situation, spec, status
 
 RETAIN = spec(deletionPolicy="Retain")
 GONE: list[Action] = [DeleteWorkload(), RemoveFinalizer()]
@@ -21,13 +21,13 @@ LAPSING = [PodStatus(name="a", permit=timedelta(hours=1))]
 
 @pytest.mark.parametrize(("asked", "expected"), [(spec(), False), (RETAIN, True), (None, True)])
 def test_engines_stay_if_so_asked_or_if_nobody_knows(asked: Any, expected: bool) -> None:
-    assert retained(context(spec=asked)) is expected
+    assert retained(situation(spec=asked)) is expected
 
 
 def after(seconds: float, *pods: EnginePod, asked: Any = None, **changes: Any) -> list[Action]:
     """What is done so long after the fallback began."""
     kept = status(Phase.FALLING_BACK, fallback=intent("Deleted", since=-seconds), **changes.pop("kept", {}))
-    return actions(context(*pods, spec=asked or spec(), status=kept, deleting=True, **changes))
+    return actions(situation(*pods, spec=asked or spec(), status=kept, deleting=True, **changes))
 
 
 def test_once_all_is_back_the_policy_decides() -> None:
@@ -69,7 +69,7 @@ def test_a_route_is_waited_for_with_patience(seconds: float, expected: list[Acti
 def test_without_an_intent_time_counts_from_the_phases_beginning() -> None:
     def waited(seconds: float) -> list[Action]:
         kept = status(Phase.FALLING_BACK, phase_started_at=at(-seconds))
-        return actions(context(pod(canary_label=True), status=kept, deleting=True))
+        return actions(situation(pod(canary_label=True), status=kept, deleting=True))
 
     assert waited(WAITED) == GONE
     assert waited(WAITED - 1) == []

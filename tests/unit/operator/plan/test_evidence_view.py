@@ -12,15 +12,16 @@ from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan import evidence_view
-from indexcache_operator.plan.evidence_view import Evidence
 from indexcache_operator.plan.guardrails import guardrails
 from indexcache_operator.plan.memory import Memory, SeriesKey, TestKey, TotalKey
+from indexcache_operator.plan.situation import Evidence
 
 from tests.unit.operator.plan.build import (
     QUALITY,
     REVISION,
     answer,
     at,
+    case,
     engine,
     judgement,
     look,
@@ -73,7 +74,7 @@ def observe(
     *states: State | None, memory: Memory | None = None, names: str = "abc", **changes: Any
 ) -> Memory:
     pods = [pod(name, state) for name, state in zip(names, states, strict=False)]
-    return evidence_view.observe(look(*pods, **changes), memory or Memory(key="try"))
+    return evidence_view.observe(case(look(*pods, **changes), memory=memory or Memory(key="try")))
 
 
 def total(site: int = 1, context: int = 3, measure: Any = "recall", mode: Any = Mode.SHADOW) -> TotalKey:
@@ -250,7 +251,7 @@ def remembering(
 
 
 def judged(memory: Memory, phase: Phase = Phase.CANARY, asked: Any = None, name: str = "recall") -> Any:
-    found = evidence_view.judge(look(spec=asked or spec(), status=status(phase)), memory)
+    found = evidence_view.judge(case(look(spec=asked or spec(), status=status(phase)), memory=memory))
     return next(a for a in found.answers if a.guardrail.name == name)
 
 
@@ -401,7 +402,10 @@ def test_quality_breaches_and_only_observes_where_so_asked() -> None:
 
 
 def test_the_shares_of_the_judged_traffic_are_told() -> None:
-    assert evidence_view.judge(look(), remembering({}, {1: 50, 3: 30, 4: 10})).shares == {3: 0.75, 4: 0.25}
+    assert evidence_view.judge(case(look(), memory=remembering({}, {1: 50, 3: 30, 4: 10}))).shares == {
+        3: 0.75,
+        4: 0.25,
+    }
 
 
 def says(*answers: tuple[Name, Verdict, bool]) -> Evidence:

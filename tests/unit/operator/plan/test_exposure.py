@@ -13,6 +13,7 @@ from indexcache_operator.plan.exposure import Targets
 from indexcache_operator.plan.flags import CANARY, SHADOW
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.situation import Situation
 
 from tests.unit.operator.plan.build import (
     BASELINE,
@@ -23,6 +24,7 @@ from tests.unit.operator.plan.build import (
     QUALITY,
     WITH_CANARY,
     at,
+    case,
     look,
     pod,
     route,
@@ -74,13 +76,13 @@ def test_how_many_pods_a_weight_exposes(weight: int, replicas: int, routed: bool
     ],
 )
 def test_the_canarys_pods(pods: list[EnginePod], before: list[str], count: int, expected: list[str]) -> None:
-    assert exposure.choose(look(*pods), status(canary_pods=before), count) == tuple(expected)
+    assert exposure.choose(case(look(*pods), status(canary_pods=before)), count) == tuple(expected)
 
 
 def test_without_a_route_all_pods_can_be_chosen_and_none_is_given_back() -> None:
-    assert exposure.choose(look(pod("a"), pod("b"), **UNROUTED), status(), 2) == ("a", "b")
-    assert exposure.choose(look(pod("a"), **UNROUTED), status(canary_pods=("a",)), 1) == ("a",)
-    assert exposure.choose(look(pod("a"), **UNROUTED), status(), 2) == ("a",)
+    assert exposure.choose(case(look(pod("a"), pod("b"), **UNROUTED), status()), 2) == ("a", "b")
+    assert exposure.choose(case(look(pod("a"), **UNROUTED), status(canary_pods=("a",))), 1) == ("a",)
+    assert exposure.choose(case(look(pod("a"), **UNROUTED), status()), 2) == ("a",)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +101,8 @@ def test_who_left_the_baselines_service_for_good(
     state: State | None, memory: Memory, kept: list[PodStatus], expected: bool
 ) -> None:
     each = pod("a", state)
-    assert exposure.left(look(each), status(pods=kept), memory, each) is expected
-    assert exposure.left(look(each, **UNROUTED), status(pods=kept), memory, each)
+    assert exposure.left(case(look(each), status(pods=kept), memory), each) is expected
+    assert exposure.left(case(look(each, **UNROUTED), status(pods=kept), memory), each)
 
 
 def canary(*pods: EnginePod, **changes: Any) -> tuple[Look, Status]:
@@ -114,13 +116,13 @@ def test_an_engines_last_word_holds_as_long_as_its_permit() -> None:
     memory = Memory(
         key="try", permits={("a", "before"): at(9), ("b", "life"): at(8), ("gone", "life"): at(7)}
     )
-    assert exposure.hear(seen, kept, memory).permits == {
+    assert exposure.hear(case(seen, kept, memory)).permits == {
         ("a", "life"): at(5),
         ("b", "life"): at(8),
         ("gone", "life"): at(7),
         ("c", "life"): at(5),
     }
-    assert exposure.hear(Look(look(spec=None).o), kept, memory) is memory
+    assert exposure.hear(case(Look(look(spec=None).o), kept, memory)) is memory
 
 
 @pytest.mark.parametrize("change", [{"mode": Mode.SHADOW}, {"permit_remaining_seconds": None}, {"epoch": 0}])
@@ -129,7 +131,7 @@ def test_an_engine_that_does_not_do_what_it_was_told_has_no_last_word(change: di
     state = seen.pods[0].state
     assert state is not None
     memory = Memory(key="try", permits={LIFE: at(9)})
-    assert exposure.hear(look(pod("a", state.model_copy(update=change))), kept, memory).permits == {}
+    assert exposure.hear(case(look(pod("a", state.model_copy(update=change))), kept, memory)).permits == {}
 
 
 @pytest.mark.parametrize(
@@ -140,9 +142,9 @@ def test_a_silent_engine_is_taken_at_its_last_word_while_that_holds(
 ) -> None:
     memory = Memory(key="try", permits={LIFE: ends} if ends else {})
     kept = status(pods=(PodStatus(name="a", confirmed="life"),))
-    assert exposure.last_word(look(), kept, memory, pod("a", None)) is expected
+    assert exposure.last_word(case(look(), kept, memory), pod("a", None)) is expected
     other = status(pods=(PodStatus(name="a", confirmed="other"),))
-    assert not exposure.last_word(look(), other, memory, pod("a", None))
+    assert not exposure.last_word(case(look(), other, memory), pod("a", None))
 
 
 SILENT = Memory(key="try", silent=frozenset({LIFE}))
@@ -165,9 +167,9 @@ def test_a_pod_may_take_traffic_once_it_fell_silent_and_answered(
     memory: Memory, changes: dict[str, Any], expected: bool
 ) -> None:
     seen, kept = canary(pod("a"), **changes)
-    assert exposure.confirmed(seen, kept, memory, seen.pods[0]) is expected
+    assert exposure.confirmed(case(seen, kept, memory), seen.pods[0]) is expected
     before = replace(kept, pods=(replace(kept.pods[0], confirmed="life"),))
-    assert exposure.confirmed(seen, before, NOTHING, seen.pods[0])
+    assert exposure.confirmed(case(seen, before, NOTHING), seen.pods[0])
 
 
 def test_who_is_not_ready_or_does_not_reuse_takes_none() -> None:
@@ -175,22 +177,22 @@ def test_who_is_not_ready_or_does_not_reuse_takes_none() -> None:
     known = replace(kept, pods=(replace(kept.pods[0], confirmed="life"),))
     state = seen.pods[0].state
     assert state is not None
-    assert exposure.confirmed(seen, known, SILENT, pod("a", state))
-    assert not exposure.confirmed(seen, known, SILENT, pod("a", state, ready=False))
+    assert exposure.confirmed(case(seen, known, SILENT), pod("a", state))
+    assert not exposure.confirmed(case(seen, known, SILENT), pod("a", state, ready=False))
     assert not exposure.confirmed(
-        seen, known, SILENT, pod("a", state.model_copy(update={"mode": Mode.TRIPPED}))
+        case(seen, known, SILENT), pod("a", state.model_copy(update={"mode": Mode.TRIPPED}))
     )
-    assert not exposure.confirmed(seen, known, SILENT, pod("a", state.model_copy(update={"epoch": 0})))
+    assert not exposure.confirmed(case(seen, known, SILENT), pod("a", state.model_copy(update={"epoch": 0})))
     shadow = told({"a": SHADOW}, pod("a"))
-    assert not exposure.confirmed(shadow, shadow.o.status, SILENT, shadow.pods[0])
+    assert not exposure.confirmed(case(shadow, shadow.o.status, SILENT), shadow.pods[0])
 
 
 def test_a_silent_pod_takes_what_it_took_while_its_last_word_holds() -> None:
     kept = status(pods=(PodStatus(name="a", confirmed="life"),))
     memory = Memory(key="try", permits={LIFE: at(1)})
-    assert exposure.confirmed(look(), kept, memory, pod("a", None))
-    assert not exposure.confirmed(look(), kept, memory, pod("a", None, ready=False))
-    assert not exposure.confirmed(look(), kept, NOTHING, pod("a", None))
+    assert exposure.confirmed(case(look(), kept, memory), pod("a", None))
+    assert not exposure.confirmed(case(look(), kept, memory), pod("a", None, ready=False))
+    assert not exposure.confirmed(case(look(), kept, NOTHING), pod("a", None))
 
 
 def test_who_is_confirmed_stays_so_over_a_restart_of_the_operator() -> None:
@@ -198,11 +200,11 @@ def test_who_is_confirmed_stays_so_over_a_restart_of_the_operator() -> None:
     gone = PodStatus(name="gone")
     chosen = replace(kept, canary_pods=("a", "b", "gone"), pods=(*kept.pods, gone))
     memory = Memory(key="try", silent=frozenset({LIFE, ("c", "life"), ("d", "life")}))
-    after = exposure.confirm(seen, chosen, memory)
+    after = exposure.confirm(case(seen, chosen, memory))
     assert {p.name: p.confirmed for p in after.pods} == {"a": "life", "b": "", "c": "", "d": "", "gone": ""}
     unseen = look(pod("a", None))
     held = replace(chosen, pods=(PodStatus(name="a", confirmed="life"),))
-    assert exposure.confirm(unseen, held, Memory(key="try", permits={LIFE: at(1)})).pods == held.pods
+    assert exposure.confirm(case(unseen, held, Memory(key="try", permits={LIFE: at(1)}))).pods == held.pods
 
 
 @pytest.mark.parametrize(
@@ -223,18 +225,18 @@ def test_the_weight_is_what_the_confirmed_pods_justify(
     seen, kept = canary(*(pod(name, **MOVED) for name in "abc"))
     memory = Memory(key="try", silent=frozenset((name, "life") for name in "abc"[:good]))
     chosen = replace(kept, canary_pods=tuple("abc"))
-    assert exposure.justified(seen, chosen, memory, weight, count) == expected
+    assert exposure.justified(case(seen, chosen, memory), weight, count) == expected
 
 
 def test_only_pods_of_the_canary_behind_its_service_justify_a_weight() -> None:
     memory = Memory(key="try", silent=frozenset((name, "life") for name in "ab"))
     seen, kept = canary(pod("a", **MOVED), pod("b", baseline_label=False))
     chosen = replace(kept, canary_pods=("a", "b"))
-    assert exposure.justified(seen, chosen, memory, 50, 2) == 25
-    assert exposure.justified(seen, replace(chosen, canary_pods=("b",)), memory, 50, 1) == 0
+    assert exposure.justified(case(seen, chosen, memory), 50, 2) == 25
+    assert exposure.justified(case(seen, replace(chosen, canary_pods=("b",)), memory), 50, 1) == 0
     free, wanted = canary(pod("a"), pod("b"), **UNROUTED)
-    assert exposure.justified(free, replace(wanted, canary_pods=("a",)), NOTHING, 50, 1) == 50
-    assert exposure.justified(free, replace(wanted, canary_pods=("a", "b")), NOTHING, 50, 2) == 50
+    assert exposure.justified(case(free, replace(wanted, canary_pods=("a",)), NOTHING), 50, 1) == 50
+    assert exposure.justified(case(free, replace(wanted, canary_pods=("a", "b")), NOTHING), 50, 2) == 50
 
 
 @pytest.mark.parametrize(
@@ -258,13 +260,13 @@ def test_only_pods_of_the_canary_behind_its_service_justify_a_weight() -> None:
 def test_the_users_backends_are_those_without_the_canary(
     changes: dict[str, Any], kept: RouteStatus | None, expected: RouteStatus | None
 ) -> None:
-    assert exposure.adopt_route(look(**changes), status(route=kept)).route == expected
+    assert exposure.adopt_route(case(look(**changes), status(route=kept))).route == expected
 
 
 def test_the_backends_for_a_weight() -> None:
-    assert exposure.backends(look(), status(), 20) is None
-    assert exposure.backends(look(), status(route=KEPT), 0) == ORIGINAL
-    out = exposure.backends(look(), status(route=KEPT), 20)
+    assert exposure.backends(case(look(), status()), 20) is None
+    assert exposure.backends(case(look(), status(route=KEPT)), 0) == ORIGINAL
+    out = exposure.backends(case(look(), status(route=KEPT)), 20)
     assert out is not None
     assert [(b["name"], b["weight"]) for b in out] == [
         ("other", 100),
@@ -278,7 +280,7 @@ def entering(
 ) -> dict[str, tuple[bool, bool]]:
     seen = told(dict.fromkeys(chosen, CANARY), *pods, **changes)
     kept = replace(seen.o.status, canary_pods=tuple(chosen))
-    return exposure.entering_labels(seen, kept, memory)
+    return exposure.entering_labels(case(seen, kept, memory))
 
 
 def test_a_chosen_pod_leaves_the_baseline_and_joins_the_canary_once_it_is_confirmed() -> None:
@@ -347,22 +349,22 @@ def test_only_labels_that_differ_are_set() -> None:
 
 def test_the_route_is_patched_where_it_differs() -> None:
     kept, wanted = status(route=KEPT), Targets(backends=WITH_CANARY.backends)
-    assert exposure.route_actions(look(), kept, wanted) == [
+    assert exposure.route_actions(case(look(), kept), wanted) == [
         PatchRoute(rule_index=0, rule="generate", backends=WITH_CANARY.backends, resource_version="77")
     ]
-    nothing: list[tuple[Look, Status, Targets]] = [
-        (look(route=WITH_CANARY), kept, wanted),
-        (look(), kept, Targets()),
-        (look(), status(), wanted),
-        (look(route=None), kept, wanted),
-        (look(route=Route(found=False, rule_index=0)), kept, wanted),
-        (look(route=route(rule_index=None)), kept, wanted),
+    nothing: list[tuple[Situation, Targets]] = [
+        (case(look(route=WITH_CANARY), kept), wanted),
+        (case(look(), kept), Targets()),
+        (case(look(), status()), wanted),
+        (case(look(route=None), kept), wanted),
+        (case(look(route=Route(found=False, rule_index=0)), kept), wanted),
+        (case(look(route=route(rule_index=None)), kept), wanted),
     ]
-    assert [exposure.route_actions(*case) for case in nothing] == [[]] * 6
+    assert [exposure.route_actions(*each) for each in nothing] == [[]] * 6
 
 
 def test_a_patch_names_the_rule_where_it_is_now() -> None:
     (patch,) = exposure.route_actions(
-        look(route=route(rule_index=3)), status(route=KEPT), Targets(backends=())
+        case(look(route=route(rule_index=3)), status(route=KEPT)), Targets(backends=())
     )
     assert (patch.rule_index, patch.backends) == (3, ())

@@ -19,7 +19,7 @@ from indexcache_operator.api.status import (
 from indexcache_operator.model import EnginePod, Kill
 from indexcache_operator.plan import fallback
 from indexcache_operator.plan.flags import CANARY, PROMOTED, SHADOW
-from indexcache_operator.plan.traffic_view import Seen
+from indexcache_operator.plan.situation import Seen
 
 from tests.unit.operator.plan.build import (
     KEPT,
@@ -27,11 +27,12 @@ from tests.unit.operator.plan.build import (
     REVISION,
     WITH_CANARY,
     at,
-    context,
+    case,
     engine,
     intent,
     look,
     pod,
+    situation,
     spec,
     status,
     told,
@@ -67,17 +68,17 @@ def test_who_may_run_reuse_and_should_not_is_killed(
 ) -> None:
     for deleting in (False, True):
         each = pod("a", state, deleting=deleting)
-        found = fallback.kills(look(each), falling(**kept), {"a": kind} if kind else {})
+        found = fallback.kills(case(look(each), falling(**kept)), {"a": kind} if kind else {})
         assert [k.pod for k in found] == ["a"] * killed
 
 
 def test_a_kill_says_why_in_words_that_the_next_operator_reads() -> None:
-    assert fallback.kills(look(pod("a", ON)), falling(), {}) == [
+    assert fallback.kills(case(look(pod("a", ON)), falling()), {}) == [
         Kill(pod="a", reason=f"Killed: revision {REVISION}: by hand")
     ]
     long = falling(fallback=intent(message="x" * 600))
-    assert len(fallback.kills(look(pod("a", ON)), long, {})[0].reason) == 512
-    assert fallback.kills(look(pod("a", ON)), status(), {})[0].reason == "reuse isn't wanted here"
+    assert len(fallback.kills(case(look(pod("a", ON)), long), {})[0].reason) == 512
+    assert fallback.kills(case(look(pod("a", ON)), status()), {})[0].reason == "reuse isn't wanted here"
 
 
 def test_who_is_not_at_the_baseline_yet() -> None:
@@ -85,9 +86,11 @@ def test_who_is_not_at_the_baseline_yet() -> None:
         {"b": SHADOW}, pod("a"), pod("b"), pod("c", engine(Mode.ON, epoch=1)), pod("d", ON, deleting=True)
     )
     late = replace(seen.o.status, phase=Phase.FALLING_BACK)
-    assert fallback.at_baseline(seen, late) == ["b"]
+    assert fallback.at_baseline(case(seen, late)) == ["b"]
     again = look(pod("a"), pod("b", ON), status=late)
-    assert fallback.at_baseline(again, status(pods=(PodStatus(name="b", desired="off", epoch=0),))) == ["b"]
+    assert fallback.at_baseline(case(again, status(pods=(PodStatus(name="b", desired="off", epoch=0),)))) == [
+        "b"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -103,11 +106,11 @@ def test_who_is_not_at_the_baseline_yet() -> None:
     ],
 )
 def test_a_silent_engine_counts_until_its_permit_lapsed(kept: Status, expected: list[str]) -> None:
-    assert fallback.at_baseline(look(pod("a", None)), kept) == expected
+    assert fallback.at_baseline(case(look(pod("a", None)), kept)) == expected
 
 
 def decided(*pods: EnginePod, kept: Status, seen: Seen | None = None, **changes: Any) -> Status:
-    return fallback.decide(context(*pods, status=kept, seen=seen, **changes))
+    return fallback.decide(situation(*pods, status=kept, seen=seen, **changes))
 
 
 @pytest.mark.parametrize(
@@ -199,17 +202,19 @@ def test_it_rests_until_the_spec_changes_or_a_retry_is_asked_for(
     changes: dict[str, Any], phase: Phase
 ) -> None:
     kept = status(Phase.FELL_BACK, rejected=(Rejected(revision=REVISION, reason="x", at=at(-60)),))
-    after = fallback.rest(context(pod(), status=kept, **changes))
+    after = fallback.rest(situation(pod(), status=kept, **changes))
     assert after.phase is phase
     assert (after == kept) is (phase is Phase.FELL_BACK)
 
 
 def test_a_revision_that_was_not_rejected_rests_too() -> None:
-    assert fallback.rest(context(status=status(Phase.FELL_BACK), annotations=RETRY)).phase is Phase.FELL_BACK
+    assert (
+        fallback.rest(situation(status=status(Phase.FELL_BACK), annotations=RETRY)).phase is Phase.FELL_BACK
+    )
 
 
 def test_all_goes_off_and_back() -> None:
-    c = context(pod("a"), pod("b", canary_label=True), status=falling(route=KEPT), route=WITH_CANARY)
+    c = situation(pod("a"), pod("b", canary_label=True), status=falling(route=KEPT), route=WITH_CANARY)
     targets = fallback.targets(c)
     assert (targets.kinds, targets.backends) == ({}, ORIGINAL)
     assert targets.labels == {"a": (True, False), "b": (True, True)}

@@ -12,7 +12,7 @@ from indexcache_operator.plan import flags, guardrails
 from indexcache_operator.plan.flags import CANARY, PROMOTED, SHADOW
 from indexcache_operator.plan.look import OFF
 
-from tests.unit.operator.plan.build import REVISION, engine, look, pod, spec, status, told
+from tests.unit.operator.plan.build import REVISION, case, engine, look, pod, spec, status, told
 
 WHO = Identity(namespace="ns", rollout="chat", uid="uid")
 ASKED = spec(
@@ -22,7 +22,7 @@ ASKED = spec(
 
 
 def test_off_says_nothing_but_on_whose_behalf() -> None:
-    assert flags.content(look(spec=None), status(), OFF) == Desired(
+    assert flags.content(case(look(spec=None), status()), OFF) == Desired(
         incarnation="", epoch=1, flags=Flags(), identity=WHO
     )
 
@@ -32,7 +32,7 @@ def test_off_says_nothing_but_on_whose_behalf() -> None:
     [(SHADOW, Mode.SHADOW, None), (CANARY, Mode.ON, 5.0), (PROMOTED, Mode.ON, 60.0)],
 )
 def test_each_kind_of_content(kind: str, mode: Any, permit: float | None) -> None:
-    assert flags.content(look(spec=ASKED), status(), kind) == Desired(
+    assert flags.content(case(look(spec=ASKED), status()), kind) == Desired(
         incarnation="",
         epoch=1,
         flags=Flags(
@@ -51,7 +51,7 @@ def test_each_kind_of_content(kind: str, mode: Any, permit: float | None) -> Non
 
 
 def test_a_content_is_named_by_its_kind_and_what_is_in_it() -> None:
-    canary = flags.content(look(), status(), CANARY)
+    canary = flags.content(case(look(), status()), CANARY)
     name = flags.name(canary, CANARY)
     kind, _, digest = name.rpartition("-")
     assert (kind, len(digest)) == ("on-canary", 8)
@@ -61,20 +61,23 @@ def test_a_content_is_named_by_its_kind_and_what_is_in_it() -> None:
 
 @pytest.mark.parametrize("kind", [OFF, SHADOW, CANARY, PROMOTED])
 def test_the_kind_is_read_from_the_name(kind: str) -> None:
-    name = flags.name(flags.content(look(), status(), kind), kind)
+    name = flags.name(flags.content(case(look(), status()), kind), kind)
     assert flags.kind_of(PodStatus(name="a", desired=name)) == kind
     assert flags.kind_of(PodStatus(name="a", desired=f"x{name}")) == OFF
 
 
 def assigned(state: State | None, kind: str, kept: PodStatus, epoch: int = 4) -> tuple[PodStatus, int]:
     before = status(epoch=epoch, pods=(kept,))
-    after = flags.assign(look(pod("a", state)), before, {"a": kind})
+    after = flags.assign(case(look(pod("a", state)), before), {"a": kind})
     return after.pods[0], after.epoch
 
 
 def wanting(kind: str, epoch: int = 4, **changes: Any) -> PodStatus:
     return PodStatus(
-        name="a", epoch=epoch, desired=flags.name(flags.content(look(), status(), kind), kind), **changes
+        name="a",
+        epoch=epoch,
+        desired=flags.name(flags.content(case(look(), status()), kind), kind),
+        **changes,
     )
 
 
@@ -90,7 +93,7 @@ def test_a_change_takes_one_new_epoch_for_all_that_change() -> None:
         pod("a", engine(epoch=9)), pod("b", engine(epoch=2)), pod("c", None), pod("d", doing(SHADOW, 3))
     )
     before = status(epoch=4, pods=(replace(wanting(SHADOW, 3), name="d"),))
-    after = flags.assign(seen, before, dict.fromkeys("abcd", SHADOW))
+    after = flags.assign(case(seen, before), dict.fromkeys("abcd", SHADOW))
     assert after.epoch == 10
     assert [(p.name, p.epoch) for p in after.pods] == [("a", 10), ("b", 10), ("c", 10), ("d", 3)]
     assert {p.desired for p in after.pods} == {wanting(SHADOW).desired}
@@ -101,7 +104,7 @@ def test_a_new_epoch_is_newer_than_the_statuss_too() -> None:
 
 
 def test_a_pod_that_is_not_named_is_off() -> None:
-    after = flags.assign(look(pod("a", None)), status(pods=(wanting(SHADOW),), epoch=4), {})
+    after = flags.assign(case(look(pod("a", None)), status(pods=(wanting(SHADOW),), epoch=4)), {})
     assert (after.pods[0].desired, after.pods[0].epoch, after.epoch) == (OFF, 5, 5)
 
 
@@ -174,7 +177,7 @@ CHANGES: list[dict[str, Any]] = [
 
 
 def test_an_engine_fulfils_what_it_was_told() -> None:
-    wanted = flags.content(look(), status(), SHADOW)
+    wanted = flags.content(case(look(), status()), SHADOW)
     state = doing(SHADOW)
     assert flags.fulfils(state, wanted)
     assert [flags.fulfils(state.model_copy(update=change), wanted) for change in CHANGES] == [False] * 4
@@ -191,7 +194,7 @@ def test_an_engine_fulfils_what_it_was_told() -> None:
     ],
 )
 def test_off_is_off_on_whosever_behalf(state: State, expected: bool) -> None:
-    assert flags.fulfils(state, flags.content(look(), status(), OFF)) is expected
+    assert flags.fulfils(state, flags.content(case(look(), status()), OFF)) is expected
 
 
 @pytest.mark.parametrize(
@@ -206,15 +209,15 @@ def test_off_is_off_on_whosever_behalf(state: State, expected: bool) -> None:
 )
 def test_settled_is_who_does_it_under_that_epoch_or_a_newer_one(state: State | None, expected: bool) -> None:
     each = pod("a", state)
-    assert flags.settled(look(each), status(pods=(wanting(SHADOW),)), each) is expected
+    assert flags.settled(case(look(each), status(pods=(wanting(SHADOW),))), each) is expected
 
 
 def put(state: State | None, kept: PodStatus) -> list[PutFlags]:
-    return list(flags.puts(look(pod("a", state)), status(pods=(kept,))))
+    return list(flags.puts(case(look(pod("a", state)), status(pods=(kept,)))))
 
 
 def test_who_does_not_do_it_is_told_with_the_incarnation_and_the_epoch() -> None:
-    wanted = flags.content(look(), status(), SHADOW)
+    wanted = flags.content(case(look(), status()), SHADOW)
     expected = [PutFlags(pod="a", desired=wanted.model_copy(update={"incarnation": "life", "epoch": 4}))]
     assert put(engine(), wanting(SHADOW)) == expected
     assert put(doing(SHADOW, 3), wanting(SHADOW)) == expected
@@ -225,7 +228,7 @@ def test_who_does_not_do_it_is_told_with_the_incarnation_and_the_epoch() -> None
 
 def test_one_that_can_not_be_asked_hides_no_other() -> None:
     seen = look(pod("z", None), pod("a", engine()))
-    assert [p.pod for p in flags.puts(seen, status(pods=(wanting(SHADOW),)))] == ["a"]
+    assert [p.pod for p in flags.puts(case(seen, status(pods=(wanting(SHADOW),))))] == ["a"]
 
 
 def test_the_first_epoch_is_one() -> None:
@@ -249,23 +252,23 @@ def test_shadow_has_no_permit_to_renew() -> None:
 
 def test_the_status_of_pods_that_are_gone_is_dropped() -> None:
     kept = replace(wanting(SHADOW), name="gone")
-    assert flags.assign(look(pod("a", None)), status(pods=(kept,)), {}).pods == (PodStatus(name="a"),)
+    assert flags.assign(case(look(pod("a", None)), status(pods=(kept,))), {}).pods == (PodStatus(name="a"),)
 
 
 def test_a_pod_that_leaves_is_told_what_is_wanted_of_it_too() -> None:
     seen = look(pod("a", None), pod("b", None, deleting=True))
-    assert [flags.kind_of(p) for p in flags.assign(seen, status(), {"b": CANARY}).pods] == [OFF, CANARY]
+    assert [flags.kind_of(p) for p in flags.assign(case(seen, status()), {"b": CANARY}).pods] == [OFF, CANARY]
 
 
 @pytest.mark.parametrize("kind", [OFF, SHADOW, CANARY, PROMOTED])
 def test_whoever_does_what_is_wanted_is_settled(kind: str) -> None:
     each = pod("a", doing(kind))
-    assert flags.settled(look(each), status(pods=[wanting(kind)]), each)
+    assert flags.settled(case(look(each), status(pods=[wanting(kind)])), each)
 
 
 def test_a_permit_of_another_length_is_another_content() -> None:
     longer = spec(fallback={"permit": {"canary": "9s", "promoted": "60s"}})
     seen = look(pod("a", None), pod("b", None), spec=longer)
     kept = [wanting(CANARY), replace(wanting(PROMOTED), name="b")]
-    after = flags.assign(seen, status(pods=kept, epoch=4), {"a": CANARY, "b": PROMOTED})
+    after = flags.assign(case(seen, status(pods=kept, epoch=4)), {"a": CANARY, "b": PROMOTED})
     assert [p.epoch for p in after.pods] == [5, 4]

@@ -10,10 +10,10 @@ from indexcache_core.histogram import of
 from indexcache_operator.api.status import Phase, PodStatus
 from indexcache_operator.model import EnginePod, Probe, ProbeSet, RunProbes
 from indexcache_operator.plan import probes
-from indexcache_operator.plan.evidence_view import Evidence
 from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.situation import Evidence
 
-from tests.unit.operator.plan.build import QUALITY, REVISION, answer, at, context, engine, pod, spec, status
+from tests.unit.operator.plan.build import QUALITY, REVISION, answer, at, engine, pod, situation, spec, status
 
 PROBED = spec(guardrails=QUALITY)
 
@@ -39,7 +39,7 @@ def choose(
         answers=(answer("recall", Verdict.CERTIFIED), answer("quality", verdict, of_spec=PROBED))
     )
     pods = pods or (pod("a", on()), pod("b", engine(Mode.SHADOW)))
-    return probes.choose(context(*pods, memory=memory, evidence=found, **values))
+    return probes.choose(situation(*pods, memory=memory, evidence=found, **values))
 
 
 def test_a_canary_is_compared_with_a_baseline() -> None:
@@ -98,7 +98,7 @@ def test_how_often_is_asked(asked: float, verdict: Verdict, known: bool, due: bo
 
 
 def test_without_a_quality_guardrails_word_probes_go_on() -> None:
-    c = context(
+    c = situation(
         pod("a", on()), pod("b"), memory=replace(ALL_ANSWERED, probed_at=at(-1)), spec=PROBED, probes=SET
     )
     assert probes.choose(c) is not None

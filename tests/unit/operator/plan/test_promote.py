@@ -9,11 +9,10 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import HistoryEntry, Phase, Status, TrafficStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan import promote
-from indexcache_operator.plan.context import Context
 from indexcache_operator.plan.exposure import Targets
 from indexcache_operator.plan.flags import CANARY, PROMOTED, SHADOW
 from indexcache_operator.plan.memory import Memory
-from indexcache_operator.plan.traffic_view import Seen
+from indexcache_operator.plan.situation import Seen, Situation
 
 from tests.unit.operator.plan.build import (
     KEPT,
@@ -22,9 +21,9 @@ from tests.unit.operator.plan.build import (
     WITH_CANARY,
     at,
     but,
-    context,
     engine,
     pod,
+    situation,
     status,
     told,
 )
@@ -34,7 +33,7 @@ MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 
 def promoting(
     *pods: EnginePod, kinds: dict[str, str] | None = None, desired: int = 0, **changes: Any
-) -> Context:
+) -> Situation:
     """A promotion in which engines do what they were told: by default, to reuse."""
     wanted = kinds if kinds is not None else dict.fromkeys((p.name for p in pods), CANARY)
     kept = status(
@@ -45,7 +44,7 @@ def promoting(
         message="before",
     )
     seen = told(wanted, *pods, status=kept, **changes)
-    return context(*seen.o.pods, status=seen.o.status, **changes)
+    return situation(*seen.o.pods, status=seen.o.status, **changes)
 
 
 def test_a_promotion_ends_when_all_reuse_and_everything_is_back() -> None:
@@ -76,7 +75,7 @@ def test_a_promotion_ends_when_all_reuse_and_everything_is_back() -> None:
         (promoting(), "Restoring the route"),
     ],
 )
-def test_else_it_goes_on_and_says_what_is_missing(c: Context, words: str) -> None:
+def test_else_it_goes_on_and_says_what_is_missing(c: Situation, words: str) -> None:
     after = promote.decide(c)
     assert (after.phase, after.history) == (Phase.PROMOTING, ())
     assert words in after.message
@@ -110,7 +109,7 @@ def test_the_weight_goes_when_all_reuse_or_the_canary_is_gone(
 
 
 def test_who_is_promoted_stays_as_it_is() -> None:
-    c = context(pod(), status=status(Phase.PROMOTED))
+    c = situation(pod(), status=status(Phase.PROMOTED))
     assert promote.watch(c) == c.status
 
 
@@ -118,7 +117,7 @@ def targets(*pods: EnginePod, desired: int, **changes: Any) -> Targets:
     kept: Status = status(
         Phase.PROMOTING, canary_pods=("a",), route=KEPT, traffic=TrafficStatus(desired=desired)
     )
-    return promote.promoting_targets(context(*pods, status=kept, **changes))
+    return promote.promoting_targets(situation(*pods, status=kept, **changes))
 
 
 def test_while_not_all_reuse_the_canary_stays() -> None:
@@ -142,7 +141,7 @@ def test_the_route_waits_for_a_ready_pod_behind_the_baselines_service() -> None:
 
 
 def test_when_promoted_everything_stays_and_new_pods_join() -> None:
-    c = context(
+    c = situation(
         pod("a"),
         pod("new", None, baseline_label=False),
         pod("out", deleting=True),

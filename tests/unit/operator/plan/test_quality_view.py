@@ -11,7 +11,7 @@ from indexcache_operator.model import ProbeResult
 from indexcache_operator.plan import quality_view
 from indexcache_operator.plan.memory import Memory
 
-from tests.unit.operator.plan.build import QUALITY, REVISION, SITES, at, engine, look, pod, spec, status
+from tests.unit.operator.plan.build import QUALITY, REVISION, SITES, at, case, engine, look, pod, spec, status
 
 PROBED = spec(guardrails=QUALITY)
 TOLERANCE = 0.02
@@ -36,7 +36,7 @@ def observe(
     kept: Status | None = None,
 ) -> Memory:
     seen = look(pod(), spec=asked, probe_results=results, status=kept or status())
-    return quality_view.observe(seen, memory or Memory(key="try"), slot)
+    return quality_view.observe(case(seen, memory=memory or Memory(key="try")), slot)
 
 
 def test_without_the_guardrail_nothing_is_kept() -> None:
@@ -100,7 +100,7 @@ def test_one_answer_wholly_lost_counts_as_five_tolerances(drop: float, counted: 
 
 def test_before_an_engine_said_its_k_contexts_are_not_told_apart() -> None:
     seen = look(pod("a", None), spec=PROBED, probe_results=(result(0.0),))
-    assert list(quality_view.observe(seen, Memory(key="try"), 9).quality_counts) == ["0"]
+    assert list(quality_view.observe(case(seen, memory=Memory(key="try")), 9).quality_counts) == ["0"]
 
 
 def test_what_the_status_holds_is_taken_up_after_a_restart() -> None:

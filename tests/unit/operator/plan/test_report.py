@@ -17,10 +17,8 @@ from indexcache_operator.api.status import (
     TrafficStatus,
 )
 from indexcache_operator.plan import report
-from indexcache_operator.plan.context import Context
-from indexcache_operator.plan.evidence_view import Evidence
 from indexcache_operator.plan.memory import Memory, TestKey
-from indexcache_operator.plan.traffic_view import Seen
+from indexcache_operator.plan.situation import Evidence, Seen, Situation
 
 from tests.unit.operator.plan.build import (
     KEPT,
@@ -30,12 +28,12 @@ from tests.unit.operator.plan.build import (
     answer,
     at,
     but,
-    context,
     evidence,
     intent,
     judgement,
     pod,
     route,
+    situation,
     spec,
     status,
 )
@@ -49,20 +47,20 @@ def memory(published: float | None = -1, verdicts: Any = SHOWN, **changes: Any) 
     return Memory(key="try", published_at=when, published=verdicts, requests_seen=44, **changes)
 
 
-def publish(c: Context, before: Status | None = None, measured: bool = True) -> tuple[Status, Memory]:
+def publish(c: Situation, before: Status | None = None, measured: bool = True) -> tuple[Status, Memory]:
     return report.publish(c, before or c.look.o.status, measured)
 
 
 def test_without_evidence_only_the_reason_and_the_step_are_written() -> None:
     kept = status(Phase.FALLING_BACK, fallback=intent("Killed"), recall="0.9", requests_seen=3)
-    c = context(status=kept, memory=memory())
+    c = situation(status=kept, memory=memory())
     assert publish(c, measured=False) == (
         replace(kept, reason="Killed", step_summary="0/2"),
         memory(),
     )
 
 
-def due(c: Context, before: Status | None = None) -> bool:
+def due(c: Situation, before: Status | None = None) -> bool:
     """Whether live figures are written in this look."""
     after, remembered = publish(c, before)
     assert (remembered.published_at == at(0)) is (after.requests_seen != 7 or after.recall != "old")
@@ -86,7 +84,7 @@ OLD: dict[str, Any] = {"step": STEP, "recall": "old", "requests_seen": 7}
 )
 def test_live_figures_are_written_every_so_often(phase: Phase, seconds: float | None, expected: bool) -> None:
     assert (
-        due(context(pod(), status=status(phase, **OLD), memory=memory(seconds), evidence=evidence()))
+        due(situation(pod(), status=status(phase, **OLD), memory=memory(seconds), evidence=evidence()))
         is expected
     )
 
@@ -97,7 +95,7 @@ def test_live_figures_are_written_every_so_often(phase: Phase, seconds: float | 
 def test_a_verdict_that_turned_is_written_at_once_but_for_those_watched_on(
     phase: Phase, expected: bool
 ) -> None:
-    c = context(pod(), status=status(phase, **OLD), memory=memory(), evidence=evidence(Verdict.HOLDING))
+    c = situation(pod(), status=status(phase, **OLD), memory=memory(), evidence=evidence(Verdict.HOLDING))
     assert due(c) is expected
 
 
@@ -111,11 +109,11 @@ def test_a_verdict_that_turned_is_written_at_once_but_for_those_watched_on(
     ],
 )
 def test_a_move_is_written_at_once_and_begins_a_count(change: dict[str, Any]) -> None:
-    c = context(pod(), status=status(**OLD), memory=memory(), evidence=evidence())
+    c = situation(pod(), status=status(**OLD), memory=memory(), evidence=evidence())
     after, remembered = publish(c, before=replace(c.status, **change))
     assert (remembered.published_at, after.requests_seen) == (at(0), 0)
     assert (
-        publish(context(pod(), status=status(**OLD), memory=memory(-10), evidence=evidence()))[
+        publish(situation(pod(), status=status(**OLD), memory=memory(-10), evidence=evidence()))[
             0
         ].requests_seen
         == 44
@@ -142,7 +140,7 @@ def test_between_two_writings_all_live_figures_stay(phase: Phase, reason: str) -
     nothing = Status()
     none: dict[str, Any] = {name: getattr(nothing, name) for name in LIVE}
     now = replace(before, **{**none, "step": STEP, "message": "other"})
-    c = context(pod(), status=now, memory=memory(), evidence=evidence())
+    c = situation(pod(), status=now, memory=memory(), evidence=evidence())
     assert report.publish(c, before, True) == (
         replace(before, message="other", reason=reason),
         memory(),
@@ -151,13 +149,13 @@ def test_between_two_writings_all_live_figures_stay(phase: Phase, reason: str) -
 
 def test_without_a_step_nothing_is_kept_of_one() -> None:
     before = status(Phase.SHADOWING, requests_seen=7)
-    c = context(pod(), status=before, memory=memory(), evidence=evidence())
+    c = situation(pod(), status=before, memory=memory(), evidence=evidence())
     assert publish(c)[0].step is None
 
 
 def test_what_is_written() -> None:
     found = evidence(Verdict.HOLDING)
-    c = context(
+    c = situation(
         pod(), status=status(step=STEP), memory=memory(None, quality=of([0.5]), drop_sum=0.25), evidence=found
     )
     after, remembered = publish(c)
@@ -175,7 +173,7 @@ def test_what_is_written() -> None:
 
 
 def test_a_row_of_evidence() -> None:
-    (row,) = report.evidence_rows(context(pod(), evidence=evidence(Verdict.HOLDING)))
+    (row,) = report.evidence_rows(situation(pod(), evidence=evidence(Verdict.HOLDING)))
     shown = judgement(Verdict.HOLDING)
     assert shown.lower_bound is not None
     assert row == EvidenceStatus(
@@ -196,7 +194,7 @@ def rows(
 ) -> tuple[EvidenceStatus, ...]:
     asked = spec(guardrails={"recall": {"min": 0.5, "perIndexerMin": 0.3}})
     found = Evidence(answers=(answer(name, Verdict.HOLDING, judgements, asked),))
-    return report.evidence_rows(context(pod("a", **changes), spec=asked, evidence=found))
+    return report.evidence_rows(situation(pod("a", **changes), spec=asked, evidence=found))
 
 
 def test_figures_are_rounded_and_wealth_beyond_all_need_is_cut() -> None:
@@ -242,7 +240,7 @@ def summed(*found: Judgement) -> str:
     tests = {TestKey("recall", None, i + 2): j for i, j in enumerate(found)}
     answers = (answer("recall", Verdict.HOLDING, tests),)
     return publish(
-        context(pod(), status=status(step=STEP), evidence=Evidence(answers=answers), memory=memory(None))
+        situation(pod(), status=status(step=STEP), evidence=Evidence(answers=answers), memory=memory(None))
     )[0].reason
 
 
@@ -293,13 +291,13 @@ def test_the_reason_column(phase: Phase, changes: dict[str, Any], reason: str) -
     found = evidence(changes.get("verdict", Verdict.CERTIFIED))
     asked = changes.get("spec", spec())
     assert (
-        publish(context(pod(), status=kept, evidence=found, memory=counted, spec=asked))[0].reason == reason
+        publish(situation(pod(), status=kept, evidence=found, memory=counted, spec=asked))[0].reason == reason
     )
 
 
 def test_paused_is_said_where_steps_stand_still() -> None:
     def reason(phase: Phase) -> str:
-        c = context(
+        c = situation(
             pod(), status=status(phase), spec=spec(paused=True), evidence=evidence(), memory=memory(None)
         )
         return publish(c)[0].reason
@@ -317,9 +315,9 @@ def test_in_shadow_quality_is_not_missed() -> None:
         found = Evidence(
             answers=(answer("recall", Verdict.HOLDING, {TestKey("recall", None, 3): SOME}, asked), missing)
         )
-        return publish(context(pod(), status=status(phase), spec=asked, evidence=found, memory=memory(None)))[
-            0
-        ].reason
+        return publish(
+            situation(pod(), status=status(phase), spec=asked, evidence=found, memory=memory(None))
+        )[0].reason
 
     assert reason(Phase.CANARY) == "no data on quality"
     assert reason(Phase.SHADOWING) == "more evidence needed"
@@ -337,7 +335,7 @@ def test_in_shadow_quality_is_not_missed() -> None:
     ],
 )
 def test_the_step_column(phase: Phase, step: StepStatus | None, asked: Any, expected: str) -> None:
-    c = context(status=status(phase, step=step), spec=asked)
+    c = situation(status=status(phase, step=step), spec=asked)
     assert publish(c, measured=False)[0].step_summary == expected
 
 
@@ -348,13 +346,13 @@ def test_the_recall_column_is_the_lowest_bound() -> None:
         TestKey("recall", None, 3): low,
         TestKey("recall", None, 4): judgement(Verdict.NO_DATA, Histogram()),
     }
-    c = context(
+    c = situation(
         pod(), evidence=Evidence(answers=(answer("recall", Verdict.HOLDING, tests),)), memory=memory(None)
     )
     assert publish(c)[0].recall == f"{low.lower_bound:.2f}"
-    assert publish(context(pod(), memory=memory(None)))[0].recall == ""
+    assert publish(situation(pod(), memory=memory(None)))[0].recall == ""
     overlap = Evidence(answers=(answer("overlap", Verdict.HOLDING, tests),))
-    assert publish(context(pod(), evidence=overlap, memory=memory(None)))[0].recall == ""
+    assert publish(situation(pod(), evidence=overlap, memory=memory(None)))[0].recall == ""
 
 
 def traffic(
@@ -366,7 +364,7 @@ def traffic(
 ) -> tuple[TrafficStatus, Memory]:
     old = status(traffic=TrafficStatus(desired=before))
     kept = {"route": KEPT, **changes.pop("kept", {})}
-    c = context(
+    c = situation(
         status=old,
         memory=Memory(key="try", contradicted_at=contradicted),
         seen=Seen(reached=reached, percent=3),
@@ -420,5 +418,5 @@ def test_every_guardrail_has_its_rows() -> None:
         answer(name, Verdict.HOLDING, {TestKey(name, None, 3): judgement(Verdict.HOLDING)}, asked)
         for name in ("overlap", "recall")
     ]
-    shown = report.evidence_rows(context(pod(), spec=asked, evidence=Evidence(answers=tuple(found))))
+    shown = report.evidence_rows(situation(pod(), spec=asked, evidence=Evidence(answers=tuple(found))))
     assert [row.guardrail for row in shown] == ["overlap", "recall"]

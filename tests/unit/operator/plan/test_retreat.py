@@ -8,17 +8,18 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import RouteStatus
 from indexcache_operator.model import EnginePod, Route
 from indexcache_operator.plan import retreat
-from indexcache_operator.plan.traffic_view import Seen
+from indexcache_operator.plan.situation import Seen
 
 from tests.unit.operator.plan.build import (
     FOREIGN,
     KEPT,
     ORIGINAL,
     WITH_CANARY,
-    context,
+    case,
     look,
     pod,
     route,
+    situation,
     status,
 )
 
@@ -39,7 +40,7 @@ GONE = Route(found=False)
 def test_the_route_is_restored_as_it_was_and_accepted(
     kept: RouteStatus | None, seen: Route | None, expected: bool
 ) -> None:
-    assert retreat.restored(look(route=seen), status(route=kept)) is expected
+    assert retreat.restored(case(look(route=seen), status(route=kept))) is expected
 
 
 def test_the_canary_is_released_once_no_pod_stands_behind_its_service() -> None:
@@ -68,7 +69,7 @@ def seen(reached: Reached, requests: int = 0, quiet: float = 0.0, blind: bool = 
 def test_the_canary_is_drained_when_the_counters_say_so_or_long_say_nothing(
     counted: Seen, expected: bool
 ) -> None:
-    assert retreat.drained(context(pod(), status=status(route=KEPT), seen=counted)) is expected
+    assert retreat.drained(situation(pod(), status=status(route=KEPT), seen=counted)) is expected
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_without_a_route_nothing_is_to_drain_and_one_not_restored_is_not_drained
     changes: dict[str, Any], expected: bool
 ) -> None:
     kept = {"status": status(route=KEPT), "seen": seen(Reached.YES if not expected else Reached.NO, quiet=99)}
-    assert retreat.drained(context(pod(), **{**kept, **changes})) is expected
+    assert retreat.drained(situation(pod(), **{**kept, **changes})) is expected
 
 
 BOTH: dict[str, Any] = {"baseline_label": False, "canary_label": True}
@@ -112,7 +113,7 @@ def test_the_last_to_return_stands_behind_the_canarys_service_alone(
 def labels(
     *pods: EnginePod, reached: Reached = Reached.YES, at_route: Route | None = None
 ) -> dict[str, tuple[bool, bool]]:
-    c = context(*pods, status=status(route=KEPT), route=at_route or route(), seen=seen(reached))
+    c = situation(*pods, status=status(route=KEPT), route=at_route or route(), seen=seen(reached))
     return retreat.returning_labels(c)
 
 
@@ -129,7 +130,7 @@ def test_all_return_at_once_but_for_one_that_watches_until_the_canary_is_drained
 
 def test_a_route_that_names_the_canary_keeps_its_labels() -> None:
     kept = status(route=RouteStatus(name="users", rule="generate", original_backends=WITH_CANARY.backends))
-    c = context(pod("a"), pod("b", **BOTH), status=kept, route=WITH_CANARY, seen=seen(Reached.YES))
+    c = situation(pod("a"), pod("b", **BOTH), status=kept, route=WITH_CANARY, seen=seen(Reached.YES))
     assert retreat.returning_labels(c) == {"a": (True, False), "b": (False, True)}
 
 
@@ -148,7 +149,7 @@ def test_the_route_returns_once_a_pod_is_behind_the_baselines_service_or_none_be
     pods: list[EnginePod], expected: object
 ) -> None:
     assert (
-        retreat.returning_backends(context(*pods, status=status(route=KEPT), route=WITH_CANARY)) == expected
+        retreat.returning_backends(situation(*pods, status=status(route=KEPT), route=WITH_CANARY)) == expected
     )
 
 
@@ -156,6 +157,6 @@ def test_what_is_not_ours_is_given_back_as_it_was() -> None:
     kept = RouteStatus(
         name="users", rule="generate", original_backends=({**FOREIGN, "weight": 9}, ORIGINAL[1])
     )
-    assert retreat.returning_backends(context(pod(), status=status(route=kept))) == tuple(
+    assert retreat.returning_backends(situation(pod(), status=status(route=kept))) == tuple(
         kept.original_backends
     )

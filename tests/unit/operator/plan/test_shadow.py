@@ -6,9 +6,9 @@ import pytest
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.api.status import Phase, Status, StepStatus
 from indexcache_operator.plan import shadow
-from indexcache_operator.plan.evidence_view import Evidence
 from indexcache_operator.plan.exposure import Targets
 from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.situation import Evidence
 
 from tests.unit.operator.plan.build import (
     FOREIGN,
@@ -16,10 +16,10 @@ from tests.unit.operator.plan.build import (
     QUALITY,
     answer,
     at,
-    context,
     evidence,
     pod,
     route,
+    situation,
     spec,
     status,
 )
@@ -37,7 +37,7 @@ def decided(
 ) -> Status:
     memory = Memory(key="try", requests_seen=requests, data_at=at(-1) if measured else None)
     kept = status(Phase.SHADOWING, phase_started_at=at(began), message="measuring")
-    return shadow.decide(context(pod(), status=kept, memory=memory, evidence=evidence(verdict), **changes))
+    return shadow.decide(situation(pod(), status=kept, memory=memory, evidence=evidence(verdict), **changes))
 
 
 def test_evidence_and_enough_requests_lead_to_the_canary() -> None:
@@ -102,13 +102,13 @@ def test_quality_can_not_be_had_in_shadow() -> None:
     )
     memory = Memory(key="try", requests_seen=20)
     assert (
-        shadow.decide(context(status=status(Phase.SHADOWING), memory=memory, evidence=found)).phase
+        shadow.decide(situation(status=status(Phase.SHADOWING), memory=memory, evidence=found)).phase
         is Phase.CANARY
     )
 
 
 def test_all_pods_measure_behind_the_baselines_service() -> None:
-    c = context(pod("a"), pod("b", canary_label=True), pod("c", deleting=True))
+    c = situation(pod("a"), pod("b", canary_label=True), pod("c", deleting=True))
     assert shadow.targets(c) == Targets(
         kinds={"a": "shadow", "b": "shadow"}, labels={"a": (True, False), "b": (True, False)}, backends=None
     )

@@ -12,7 +12,7 @@ from indexcache_operator.plan import silence
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Memory
 
-from tests.unit.operator.plan.build import NOW, engine, observation, pod, status
+from tests.unit.operator.plan.build import NOW, case, engine, observation, pod, status
 from tests.unit.operator.plan.world import World, good, spec
 
 POD = "pod-1"
@@ -134,7 +134,7 @@ def test_a_pod_with_half_of_an_even_share_is_never_silent_in_twenty_thousand_req
         for _ in range(5):
             pods[0 if world.random.random() < 0.5 / 3 else world.random.choice([1, 2])].admitted_baseline += 1
         world.pass_time()
-        memory = silence.observe(Look(world.observe()), status, memory)
+        memory = silence.observe(case(Look(world.observe()), status, memory))
         assert not memory.silent
     assert memory.leaving
 
@@ -162,7 +162,7 @@ def looked(
 def observed(*looks: Look, memory: Memory | None = None, **kept: Any) -> Memory:
     found = memory or Memory(key="try")
     for each in looks:
-        found = silence.observe(each, status(**{"canary_pods": ("a",), **kept}), found)
+        found = silence.observe(case(each, status(**{"canary_pods": ("a",), **kept}), found))
     return found
 
 

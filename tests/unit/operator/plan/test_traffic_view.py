@@ -13,9 +13,9 @@ from indexcache_operator.model import Route
 from indexcache_operator.plan import traffic_view
 from indexcache_operator.plan.look import Look
 from indexcache_operator.plan.memory import Mark, Memory
-from indexcache_operator.plan.traffic_view import Seen
+from indexcache_operator.plan.situation import Seen
 
-from tests.unit.operator.plan.build import at, engine, look, pod, route, status
+from tests.unit.operator.plan.build import at, case, engine, look, pod, route, status
 
 MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 NOTHING = Memory(key="try")
@@ -40,7 +40,7 @@ def kept(desired: int = 20, previous: int = 0, chosen: tuple[str, ...] = ("a",))
 def follow(wanted: Status, *looks: Look) -> tuple[Seen, Memory]:
     seen, memory = UNKNOWN, NOTHING
     for each in looks:
-        seen, memory = traffic_view.observe(each, wanted, memory)
+        seen, memory = traffic_view.observe(case(each, wanted, memory))
     return seen, memory
 
 
@@ -49,7 +49,7 @@ def follow(wanted: Status, *looks: Look) -> tuple[Seen, Memory]:
 )
 def test_nothing_is_counted_before_the_route_is_accepted(seen: Route | None) -> None:
     begun = Memory(key="try", mark=Mark(setting="x", since=at(0), admitted={}))
-    assert traffic_view.observe(at_look(0, 0, route=seen), kept(), begun) == (UNKNOWN, NOTHING)
+    assert traffic_view.observe(case(at_look(0, 0, route=seen), kept(), begun)) == (UNKNOWN, NOTHING)
 
 
 def test_counting_begins_with_the_setting() -> None:
@@ -82,8 +82,8 @@ def test_counting_begins_with_the_setting() -> None:
     ],
 )
 def test_another_setting_begins_anew(wanted: Status, again: Look) -> None:
-    _, memory = traffic_view.observe(at_look(0, 0), kept(), NOTHING)
-    seen, after = traffic_view.observe(again, wanted, memory)
+    _, memory = traffic_view.observe(case(at_look(0, 0), kept(), NOTHING))
+    seen, after = traffic_view.observe(case(again, wanted, memory))
     assert seen == UNKNOWN
     assert after.mark is not None
     assert memory.mark is not None
@@ -135,24 +135,24 @@ def test_each_count_may_be_wrong_by_less() -> None:
         key="try",
         mark=Mark(setting=memory.mark.setting, since=at(0), admitted=memory.mark.admitted, number=40),
     )
-    assert traffic_view.observe(first, kept(20, 60), later)[0].reached is Reached.UNKNOWN
+    assert traffic_view.observe(case(first, kept(20, 60), later))[0].reached is Reached.UNKNOWN
 
 
 def test_a_pod_of_the_canary_that_can_not_be_asked_leaves_the_count_blind() -> None:
     _, memory = follow(kept(chosen=("a", "c")), at_look(0, 0))
     silent = (pod("a", counted(20), **MOVED), pod("b", counted(80)), pod("c", None, ready=False))
     assert (
-        traffic_view.observe(at_look(0, 0, pods=silent), kept(chosen=("a", "c")), memory)[0].reached
+        traffic_view.observe(case(at_look(0, 0, pods=silent), kept(chosen=("a", "c")), memory))[0].reached
         is Reached.YES
     )
     wanted = kept()
     _, memory = follow(wanted, at_look(0, 0))
     blind = (pod("a", None, **MOVED), pod("b", counted(80)))
-    seen, after = traffic_view.observe(at_look(0, 0, seconds=3, pods=blind), wanted, memory)
+    seen, after = traffic_view.observe(case(at_look(0, 0, seconds=3, pods=blind), wanted, memory))
     assert seen == Seen(reached=Reached.UNKNOWN, counted_for=timedelta(seconds=3), blind=True)
     assert after == memory
     other = (pod("a", counted(20), **MOVED), pod("b", None))
-    assert not traffic_view.observe(at_look(0, 0, pods=other), wanted, memory)[0].blind
+    assert not traffic_view.observe(case(at_look(0, 0, pods=other), wanted, memory))[0].blind
 
 
 def test_where_some_of_the_canary_stand_alone_they_are_counted_for_their_part() -> None:
@@ -227,7 +227,7 @@ def expected(
     assert memory.mark is not None
     monkeypatch.setattr(traffic, "judge", judge)
     begun = Memory(key="try", mark=Mark(setting=memory.mark.setting, since=at(0), admitted={}, number=number))
-    traffic_view.observe(at_look(0, 0, pods=pods), wanted, begun)
+    traffic_view.observe(case(at_look(0, 0, pods=pods), wanted, begun))
     (only,) = asked
     return only
 

@@ -11,9 +11,8 @@ from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import of
 from indexcache_operator.api.status import Phase, PodStatus, Status
 from indexcache_operator.plan import triggers
-from indexcache_operator.plan.context import Context
-from indexcache_operator.plan.evidence_view import Evidence
 from indexcache_operator.plan.memory import Memory, TestKey, TotalKey
+from indexcache_operator.plan.situation import Evidence, Situation
 
 from tests.unit.operator.plan.build import (
     IDLE,
@@ -21,12 +20,12 @@ from tests.unit.operator.plan.build import (
     QUALITY,
     REVISION,
     answer,
-    context,
     engine,
     evidence,
     intent,
     judgement,
     pod,
+    situation,
     spec,
     status,
 )
@@ -40,7 +39,7 @@ def tripped(reason: Reason = Reason.BREAKER, epoch: int = 4, message: str = "") 
     return engine(Mode.TRIPPED, reason=reason, epoch=epoch, message=message)
 
 
-def cause(c: Context) -> str | None:
+def cause(c: Situation) -> str | None:
     after = triggers.apply(c)
     if after is None:
         return None
@@ -50,7 +49,7 @@ def cause(c: Context) -> str | None:
     return after.fallback.cause
 
 
-def message(c: Context) -> str:
+def message(c: Situation) -> str:
     after = triggers.apply(c)
     assert after is not None
     assert after.fallback is not None
@@ -59,7 +58,7 @@ def message(c: Context) -> str:
 
 def test_a_healthy_try_goes_on() -> None:
     for phase in triggers.ENGAGED:
-        assert triggers.apply(context(pod(), status=status(phase, route=KEPT), evidence=evidence())) is None
+        assert triggers.apply(situation(pod(), status=status(phase, route=KEPT), evidence=evidence())) is None
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -76,7 +75,7 @@ CASES: dict[str, dict[str, Any]] = {
 def test_each_cause(expected: str) -> None:
     pods = [pod("a", tripped())] if expected == "EngineBreaker" else [pod()]
     found = evidence(Verdict.BREACHED if expected == "RecallBelowThreshold" else Verdict.CERTIFIED)
-    assert cause(context(*pods, **{"evidence": found, **CASES[expected]})) == expected
+    assert cause(situation(*pods, **{"evidence": found, **CASES[expected]})) == expected
 
 
 def test_the_first_in_rank_is_the_cause() -> None:
@@ -93,7 +92,7 @@ def test_the_first_in_rank_is_the_cause() -> None:
     for i in range(len(ranked)):
         later = {key: value for change in reversed(ranked[i:]) for key, value in change.items()}
         found.append(
-            cause(context(pod("a", tripped()), evidence=evidence(Verdict.BREACHED), **{**changes, **later}))
+            cause(situation(pod("a", tripped()), evidence=evidence(Verdict.BREACHED), **{**changes, **later}))
         )
     assert found == ["Deleted", "Killed", "InvalidSpec", "Superseded", "RouteChanged", "EngineBreaker"]
 
@@ -101,7 +100,7 @@ def test_the_first_in_rank_is_the_cause() -> None:
 @pytest.mark.parametrize("phase", [p for p in Phase if p not in triggers.ENGAGED])
 def test_where_nothing_was_told_to_engines_only_a_deletion_counts(phase: Phase) -> None:
     pods = [pod("a", tripped())]
-    c = context(
+    c = situation(
         *pods,
         status=status(phase, pods=ON),
         annotations=KILL,
@@ -109,7 +108,7 @@ def test_where_nothing_was_told_to_engines_only_a_deletion_counts(phase: Phase) 
         evidence=evidence(Verdict.BREACHED),
     )
     assert triggers.apply(c) is None
-    assert cause(context(*pods, status=status(phase), deleting=True)) == "Deleted"
+    assert cause(situation(*pods, status=status(phase), deleting=True)) == "Deleted"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +122,7 @@ def test_where_nothing_was_told_to_engines_only_a_deletion_counts(phase: Phase) 
 )
 def test_an_intent_of_this_revision_is_obeyed(phase: Phase, of_revision: str, expected: str | None) -> None:
     assert (
-        cause(context(status=status(phase, fallback=intent("AlertFiring", of_revision=of_revision))))
+        cause(situation(status=status(phase, fallback=intent("AlertFiring", of_revision=of_revision))))
         == expected
     )
 
@@ -138,8 +137,8 @@ def test_an_intent_of_this_revision_is_obeyed(phase: Phase, of_revision: str, ex
     ],
 )
 def test_a_route_that_was_changed_must_stay_named(traffic: dict[str, Any], expected: str | None) -> None:
-    assert cause(context(status=status(route=KEPT), spec=spec(traffic=traffic))) == expected
-    assert cause(context(status=status(), spec=spec(traffic=traffic))) is None
+    assert cause(situation(status=status(route=KEPT), spec=spec(traffic=traffic))) == expected
+    assert cause(situation(status=status(), spec=spec(traffic=traffic))) is None
 
 
 @pytest.mark.parametrize(
@@ -159,7 +158,7 @@ def test_an_engine_that_was_stopped_under_the_flags_it_was_last_given(
     state: State | None, desired: str, expected: str | None
 ) -> None:
     kept = status(pods=(PodStatus(name="b", desired=desired, epoch=4),))
-    assert cause(context(pod("a", IDLE), pod("b", state), status=kept)) == expected
+    assert cause(situation(pod("a", IDLE), pod("b", state), status=kept)) == expected
 
 
 @pytest.mark.parametrize(
@@ -184,7 +183,7 @@ def test_an_engine_that_was_stopped_under_the_flags_it_was_last_given(
     ],
 )
 def test_what_an_engine_says_of_its_stop(reason: Reason, said: str, expected: str) -> None:
-    c = context(pod("a", tripped(reason, message=said)), status=status(pods=ON))
+    c = situation(pod("a", tripped(reason, message=said)), status=status(pods=ON))
     assert f"{cause(c)}: {message(c)}" == expected
 
 
@@ -245,7 +244,7 @@ def test_a_breach_gives_its_figures(name: str, test: TestKey, expected: str, wor
         TotalKey("recall", 3, 3, Mode.ON): of([0.375] * 4),
     }
     memory = Memory(key="try", totals=totals, detectors={(key, Mode.ON): bad})
-    c = context(pod(), spec=asked, evidence=Evidence(answers=(said,)), memory=memory)
+    c = situation(pod(), spec=asked, evidence=Evidence(answers=(said,)), memory=memory)
     assert cause(c) == expected
     limit = -math.log(said.guardrail.alpha)
     for word in [*words, f"evidence e^7.5 against the pattern, the limit is e^{limit:.1f}"]:
@@ -253,5 +252,5 @@ def test_a_breach_gives_its_figures(name: str, test: TestKey, expected: str, wor
 
 
 def test_a_breach_without_figures_says_what_is_known() -> None:
-    c = context(pod("a", None), evidence=evidence(Verdict.BREACHED))
+    c = situation(pod("a", None), evidence=evidence(Verdict.BREACHED))
     assert "recall of the Shared indexers is under the threshold, at least 0.5 expected" in message(c)

@@ -4,24 +4,23 @@ from dataclasses import replace
 
 import pytest
 from indexcache_operator.api.status import HistoryEntry, Phase, Rejected, StepStatus, TrafficStatus
-from indexcache_operator.plan import context as contexts
-from indexcache_operator.plan.context import enter, fall_back, reject, remember, weighted
+from indexcache_operator.plan.entering import HISTORY, enter, fall_back, reject, remember, weighted
 
-from tests.unit.operator.plan.build import REVISION, at, intent, look, spec, status
+from tests.unit.operator.plan.build import REVISION, at, case, intent, look, spec, status
 
 STEP = StepStatus(index=1, weight=50, started_at=at(-9))
 
 
 def test_a_phase_begins_now_and_counts_its_requests_from_nothing() -> None:
     before = status(Phase.SHADOWING, requests_seen=7, epoch=3)
-    assert enter(look(), before, Phase.CANARY, "exposing") == status(
+    assert enter(case(look(), before), Phase.CANARY, "exposing") == status(
         Phase.CANARY, phase_started_at=at(0), requests_seen=0, epoch=3, message="exposing"
     )
 
 
 def test_a_fallback_keeps_its_cause_and_takes_the_weight_back() -> None:
     before = status(step=STEP, traffic=TrafficStatus(desired=50, previous=20), canary_pods=("a",))
-    assert fall_back(look(), before, "Killed", "by hand") == status(
+    assert fall_back(case(look(), before), "Killed", "by hand") == status(
         Phase.FALLING_BACK,
         phase_started_at=at(0),
         message="Killed: by hand",
@@ -33,25 +32,25 @@ def test_a_fallback_keeps_its_cause_and_takes_the_weight_back() -> None:
 
 
 def test_a_fallback_without_a_message_is_told_by_its_cause() -> None:
-    assert fall_back(look(), status(), "Killed", "").message == "Killed"
+    assert fall_back(case(look(), status()), "Killed", "").message == "Killed"
 
 
 def test_the_first_cause_of_a_fallback_counts() -> None:
     first = intent("Killed")
-    after = fall_back(look(), status(fallback=first), "Superseded", "later")
+    after = fall_back(case(look(), status(fallback=first)), "Superseded", "later")
     assert (after.fallback, after.message) == (first, "Killed: by hand")
     falling = status(Phase.FALLING_BACK, fallback=first, message="under way")
-    assert fall_back(look(), falling, "Superseded", "later") == falling
+    assert fall_back(case(look(), falling), "Superseded", "later") == falling
 
 
 def test_an_intent_of_another_revision_is_no_cause() -> None:
-    after = fall_back(look(), status(fallback=intent(of_revision="other")), "Superseded", "later")
+    after = fall_back(case(look(), status(fallback=intent(of_revision="other"))), "Superseded", "later")
     assert after.fallback == intent("Superseded", "later", since=0)
 
 
 def test_a_fallback_under_way_is_not_begun_again() -> None:
     falling = status(Phase.FALLING_BACK, message="under way")
-    assert fall_back(look(), falling, "Killed", "by hand") == replace(falling, fallback=intent(since=0))
+    assert fall_back(case(look(), falling), "Killed", "by hand") == replace(falling, fallback=intent(since=0))
 
 
 @pytest.mark.parametrize(
@@ -79,26 +78,26 @@ def test_the_same_weight_stays_verified() -> None:
 
 def test_how_a_try_ended_is_remembered_with_its_pattern_if_that_is_known() -> None:
     entry = HistoryEntry(revision=REVISION, pattern="FSFS", outcome="Promoted", reason="Certified", at=at(0))
-    assert remember(look(), status(), "Promoted", "Certified") == (entry,)
-    assert remember(look(spec=None), status(), "Promoted", "Certified")[0].pattern == ""
+    assert remember(case(look(), status()), "Promoted", "Certified") == (entry,)
+    assert remember(case(look(spec=None), status()), "Promoted", "Certified")[0].pattern == ""
     other = look(spec=spec(indexCache={"pattern": "FFFS"}))
-    assert remember(other, status(), "Superseded", "x")[0].pattern == ""
+    assert remember(case(other, status()), "Superseded", "x")[0].pattern == ""
 
 
 def test_the_history_keeps_the_last() -> None:
     old = [
         HistoryEntry(revision=str(i), pattern="", outcome="FellBack", reason="x", at=at(-60))
-        for i in range(contexts.HISTORY)
+        for i in range(HISTORY)
     ]
-    kept = remember(look(), status(history=old), "Promoted", "Certified")
+    kept = remember(case(look(), status(history=old)), "Promoted", "Certified")
     assert [e.revision for e in kept] == [*(str(i) for i in range(1, 10)), REVISION]
 
 
 def test_a_revision_is_rejected_once_and_its_retry_is_used_up() -> None:
     others = [Rejected(revision=name, reason="before", at=at(-60)) for name in ("x", REVISION)]
     seen = look(annotations={"indexcache.dev/retry": REVISION})
-    assert reject(seen, status(rejected=others), intent()) == (
+    assert reject(case(seen, status(rejected=others)), intent()) == (
         others[0],
         Rejected(revision=REVISION, reason="Killed", message="by hand", at=at(0), retried=REVISION),
     )
-    assert reject(look(), status(), intent())[0].retried == ""
+    assert reject(case(look(), status()), intent())[0].retried == ""
