@@ -122,7 +122,7 @@ class Core:
         self.control = Control(Probe("x", sites, timed=timed), engine_version="0.33.0", runtime_version="1")
         self.epoch = 0
         self.put(mode, **flags)
-        blocks = blocks or SimpleNamespace(enter=self._enter, reused_tokens=lambda request, hits: hits // 4)
+        blocks = blocks or SimpleNamespace(lookup="lookup", enter=self._enter, reused_tokens=lambda request, hits: hits // 4)
         self.steps = Steps(self.control, self, blocks, "token", seed=1)
 
     def put(self, mode: Any, **flags: Any) -> None:
@@ -269,7 +269,8 @@ def test_it_is_installed_between_the_engine_core_and_its_scheduler() -> None:
     engine = SimpleNamespace(request_block_hasher=None)
     core.steps.install(engine)
     assert (core.schedule, core.update_from_output) == (core.steps.schedule, core.steps.update)
-    assert core.kv_cache_manager.record_prefix_cache_stats == core.steps.record_hits
+    manager = core.kv_cache_manager
+    assert (manager.get_computed_blocks, manager.record_prefix_cache_stats) == ("lookup", core.steps.record_hits)
 
 
 def test_blocks_are_named_by_the_behaviour_before_the_step_is_scheduled() -> None:
