@@ -82,7 +82,11 @@ async def test_the_operator_refuses_what_the_api_server_cannot_by_field(stage: S
     for field, found, change in (
         ("spec.traffic.httpRoute.rule", "nothing", _set("traffic", {"httpRoute": {"name": install.ROUTE, "rule": "nothing"}})),
         ("spec.guardrails.quality.probes", "2 probes of 40 to 40 tokens", _short),
-        ("spec.engine.args", "--pipeline-parallel-size 2", lambda r: r["spec"]["engine"]["args"].append("--pipeline-parallel-size=2")),
+        (
+            "spec.engine.args",
+            "--pipeline-parallel-size: found 2",
+            lambda r: r["spec"]["engine"]["args"].append("--pipeline-parallel-size=2"),
+        ),
         ("spec.indexCache.pattern", "7 letters, the model has 8 indexers", _set("indexCache", {"pattern": "FFSFFSS"})),
     ):
         await stage.apply("demo-good", change)
