@@ -93,6 +93,7 @@ def engine(cpu_engine: tuple[Engine, Path], monkeypatch: pytest.MonkeyPatch) -> 
 
 def take_charge_anew(engine: Engine) -> None:
     worker = vars(engine.core.model_executor.driver_worker)
+    worker["execute_model"].__self__._adapter.restore()
     for name in ("execute_model", "sample_tokens"):
         worker.pop(name, None)
     if "schedule" in vars(engine.core.scheduler):  # nothing failed in the engine core
