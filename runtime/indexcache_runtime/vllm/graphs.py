@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from indexcache_core.pattern import SHARED
 
+from indexcache_runtime.failure import Failure
 from indexcache_runtime.vllm.hooks import Hook
 from indexcache_runtime.vllm.streams import Ring
 
@@ -39,7 +40,9 @@ def _dispatched(original: Callable[..., Any]) -> Callable[..., Any]:
         kwargs["need_eager"] = kwargs.get("need_eager", False) or sets.eager
         found = original(manager, *args, **kwargs)
         if sets.pattern is not None and not sets.captured(found[0]):
-            kwargs["need_eager"] = not sets.try_to_capture(found[0])
+            kwargs["need_eager"] = True
+            with sets.failure.kept():
+                kwargs["need_eager"] = not sets.capture(found[0])
             found = original(manager, *args, **kwargs)
         sets.replayed = sets.kept(found[0]) if sets.pattern is not None else None
         return found
@@ -88,8 +91,8 @@ class GraphSets:
         self._entries: dict[Any, Any] = {}
         self._captured: dict[Any, Any] = {}
         """What each graph keeps, by its descriptor."""
-        self.failed: Exception | None = None
-        """What a capture in the middle of a step raised."""
+        self.failure = Failure()
+        """Of a capture in the middle of a step, which goes on without graphs."""
         self._left: list[Any] = []
         self._refused = False
         self._bytes = 0
@@ -170,14 +173,6 @@ class GraphSets:
             if (desc := self._left.pop(0)) not in self._captured:
                 self.capture(desc)
                 return
-
-    def try_to_capture(self, desc: Any) -> bool:
-        """Capture a graph in the middle of vLLM's step, which goes on without graphs where that fails; what failed is kept in `failed`."""
-        try:
-            return self.capture(desc)
-        except Exception as e:  # noqa: BLE001  # the adapter raises it once the step is over
-            self.failed = e
-            return False
 
     def capture(self, desc: Any) -> bool:
         """Capture a graph of the pattern in force. The sites are as the pattern says. False: there is no room for it."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 from indexcache_core.contract import Mode
 from indexcache_runtime.engine import Measured, Row, StepPlan
+from indexcache_runtime.failure import Failure
 from indexcache_runtime.vllm import graphs
 from indexcache_runtime.vllm.architectures import Unfit
 from indexcache_runtime.vllm.architectures.deepseek_v32 import Cuda, build, seam, timing
@@ -79,7 +80,7 @@ def replay(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan)
     """The same from a graph: what it keeps, it keeps at every replay, and nothing else can be looked at."""
     cuda, r, layers = engine
     graphs = SimpleNamespace(
-        failed=None,
+        failure=Failure(),
         replays=lambda pattern: True,
         use=lambda pattern, eager: used.append((pattern, eager)),
         more=lambda: None,

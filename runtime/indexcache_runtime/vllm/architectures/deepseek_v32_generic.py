@@ -10,8 +10,7 @@ scores (rows, longest context) float32, -inf beyond a row's context; `m.starts`,
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from indexcache_core.contract import Mode, Site
 from indexcache_core.pattern import FULL, SHARED, leaders
 
 from indexcache_runtime.engine import Measured, Pending, RequestOrder, SiteMode, StepPlan
+from indexcache_runtime.failure import Failure
 from indexcache_runtime.measure import compare, fresh_sets
 from indexcache_runtime.vllm.architectures import Unfit
 
@@ -55,12 +55,12 @@ class GenericSite:
 
     def _full_kept(self, q: torch.Tensor, weights: torch.Tensor, m: Any) -> None:
         self._own(q, weights, m)
-        with self._step.measuring():
+        with self._step.failure.kept():
             self._step.kept[self.site.index] = self.reused(m).clone()
 
     def _full_compared(self, q: torch.Tensor, weights: torch.Tensor, m: Any, leader: int | None) -> None:
         self._own(q, weights, m)
-        with self._step.measuring():
+        with self._step.failure.kept():
             assert leader is not None
             scores = self.op.row_scores(q, weights, m, self._step.rows(m))
             self._step.add(self.site.index, self._step.kept[leader], self.reused(m), scores)
@@ -69,7 +69,7 @@ class GenericSite:
         """Nothing to do: the buffer holds the leader's choice."""
 
     def _to_scratch(self, q: torch.Tensor, weights: torch.Tensor, m: Any) -> None:
-        with self._step.measuring():
+        with self._step.failure.kept():
             scores = self.op.row_scores(q, weights, m, self._step.rows(m))
             self._step.add(self.site.index, self.reused(m), fresh_sets(scores, self.site.k), scores)
 
@@ -83,15 +83,7 @@ class Step:
         self._rows: torch.Tensor | None = None
         self.kept: dict[int, torch.Tensor] = {}
         self._measured: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._failed: Exception | None = None
-
-    @contextmanager
-    def measuring(self) -> Iterator[None]:
-        """What fails meanwhile is kept for `take`: the model's step goes on, which doesn't need it."""
-        try:
-            yield
-        except Exception as e:  # noqa: BLE001  # raised by take
-            self._failed = e
+        self.failure = Failure()
 
     def begin(self, plan: StepPlan | None) -> None:
         """Forget the step before."""
@@ -114,8 +106,7 @@ class Step:
 
     def take(self) -> Measured | None:
         """What was measured, once. Raises what failed."""
-        if self._failed is not None:
-            raise self._failed
+        self.failure.check()
         if not self._measured:
             return None
         measured, self._measured = self._measured, {}

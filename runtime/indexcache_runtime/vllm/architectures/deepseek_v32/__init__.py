@@ -112,8 +112,7 @@ class Cuda:
 
     def take(self) -> Pending | None:
         """See engine.Adapter."""
-        if self._graphs.failed is not None:
-            raise self._graphs.failed
+        self._graphs.failure.check()
         if self._rows.metadata is not None and self._plan is not None:
             leading = leaders(self._plan.pattern)
             with torch.inference_mode():

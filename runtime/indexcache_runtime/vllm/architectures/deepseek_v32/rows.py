@@ -17,6 +17,7 @@ import torch
 from indexcache_kernels.reuse_overlap import reuse_overlap
 
 from indexcache_runtime.engine import Measured, Pending, Row
+from indexcache_runtime.failure import Failure
 from indexcache_runtime.vllm.architectures.deepseek_v32.late import Kept
 from indexcache_runtime.vllm.architectures.deepseek_v32.taps import Taps
 from indexcache_runtime.vllm.architectures.deepseek_v32.timing import Events
@@ -54,15 +55,7 @@ class Rows:
         self._marks: list[Any] = []
         self._host = 0.0
         self._scratch_bytes = 0
-        self._failed: Exception | None = None
-
-    @contextmanager
-    def measuring(self) -> Iterator[None]:
-        """What fails meanwhile is kept for `take`: the model's step goes on, which doesn't need it."""
-        try:
-            yield
-        except Exception as e:  # noqa: BLE001  # raised by take
-            self._failed = e
+        self.failure = Failure()
 
     @property
     def scratch_bytes(self) -> int:
@@ -153,8 +146,7 @@ class Rows:
 
     def take(self) -> Pending | None:
         """Send home what was measured; to be read once the step's output was awaited. Raises what failed."""
-        if self._failed is not None:
-            raise self._failed
+        self.failure.check()
         if not self._measured:
             return None
         sites = list(self._measured)

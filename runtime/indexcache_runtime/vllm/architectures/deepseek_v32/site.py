@@ -107,14 +107,14 @@ class CudaSite:
         if self._timed:
             self._timer.mark("layer")
         if self._compare_with is not None and self.mode is SiteMode.SHARED:
-            with self._rows.measuring(), self._rows.priced():
+            with self._rows.failure.kept(), self._rows.priced():
                 self._to_scratch(q_c)
         self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
         if self._keep:
-            with self._rows.measuring():
+            with self._rows.failure.kept():
                 self._rows.keep(self.site.index, self.layer.topk_indices_buffer)
         if self._compare_with is not None and self.mode is SiteMode.FULL:
-            with self._rows.measuring(), self._rows.priced():
+            with self._rows.failure.kept(), self._rows.priced():
                 self._to_leader(self._compare_with, q, weights)
         if self._timed:
             self._timer.mark("layer")
