@@ -55,7 +55,7 @@ class Breaker:
             self._m0[name] = threshold
         self._shared, self._slot = len(shared), slot
         self._limits: dict[Name, float] = {
-            name: log_limit(tests_alpha(asked.alpha, len(self._judged), len(measured.tests(shared))))
+            name: log_limit(tests_alpha(asked.alpha, len(self._judged), len(measured.tests(shared) or JUDGED)))
             for name, measured in self._judged.items()
         }
         self._detectors: dict[TestKey, dict[Mode, Detector]] = {}

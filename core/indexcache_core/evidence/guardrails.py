@@ -121,7 +121,7 @@ def breach_message(
     found = "under the threshold" if mean is None else f"{mean:.3f} in the mean"
     named = ""
     if observations is not None:
-        found += f" over {observations:.0f} observations"
+        found = f"{'unknown' if mean is None else f'{mean:.3f}'} in the mean over {observations:.0f} observations"
         named = f" (guardrail {test.guardrail})"
     return f"{measured.measure} of {where} is {found}, at least {threshold:g} expected{named}; {evidence}"
 

@@ -189,6 +189,8 @@ def test_each_guardrail_has_its_limit() -> None:
     )
     (alone,) = breaker(0.02, ("recall_per_indexer",)).standing()
     assert alone.log_limit == pytest.approx(math.log(7 * 2 / 0.02))
+    none_shared = Breaker(contract.Breaker(alpha=0.1, guardrails=ALL), Thresholds(overlap=M0, recall=M0, recall_per_indexer=M0), ())
+    assert [t.log_limit for t in none_shared.standing()] == pytest.approx([math.log(3 * 7 / 0.1)] * 3)
 
 
 def bet(values: list[float], slot: int = 2, share: float = 0.5, begun: int = 1, m0: float = M0) -> float:
@@ -276,7 +278,7 @@ def test_an_observation_of_no_count_is_shown_without_a_mean() -> None:
     (standing,) = b.standing()
     assert (standing.mean, standing.observations) == (None, 0.0)
     assert b.message(standing, SITES) == (
-        "overlap of the Shared indexers at contexts of 129-256 tokens is under the threshold over 0 observations, "
+        "overlap of the Shared indexers at contexts of 129-256 tokens is unknown in the mean over 0 observations, "
         f"at least 0.5 expected (guardrail overlap); evidence e^{standing.log_e:.1f} against the pattern, "
         f"the limit is e^{standing.log_limit:.1f}"
     )
@@ -288,4 +290,4 @@ def test_without_sites_contexts_have_no_name() -> None:
     (standing,) = b.standing()
     assert b.message(standing, ()).startswith("recall of the Shared indexers is 0.100 in the mean")
     (nothing,) = breaker(guardrails=("recall",)).standing()
-    assert b.message(nothing, SITES).startswith("recall of the Shared indexers is under the threshold")
+    assert b.message(nothing, SITES).startswith("recall of the Shared indexers is unknown")
