@@ -13,6 +13,10 @@ from indexcache_core.pattern import leaders, shared_sites
 
 from tests.conformance.engine import ALL, Answer, Engine, Reads, Tolerance, prompts, same_sets
 
+STRAYS_IN_OTHER_STEPS = 0.1
+"""The share of a set's members that may differ when the same is computed in other steps, on any platform: sums are taken in another order,
+and of nearly equal scores others win. Of keys that are not the request's own most are others."""
+
 
 def alternating(engine: Engine) -> str:
     """FSFS..."""
@@ -97,7 +101,7 @@ def shared_reads_its_leaders_set(engine: Engine, pattern: str) -> None:
 def short_extensions_follow(engine: Engine) -> None:
     """A few tokens after a cached context, which a backend may take for decoding: each Shared site reads its leader's set, and what comes
     out is what a prefill of the whole gives."""
-    pattern, size = alternating(engine), engine.core.scheduler.hash_block_size
+    pattern, size = alternating(engine), engine.block_size
     context = engine.prompts[1][: len(engine.prompts[1]) // size * size]
     extended = [[*context, *more] for more in prompts(5, 3, 7, 40)]
     engine.put(Mode.ON, pattern, sample_rows=0)
@@ -268,17 +272,17 @@ def reuse_is_cached_for_reuse(engine: Engine) -> None:
         with engine.reads() as steps_again:
             (again,) = engine.ask([prompt], 16)
         assert engine.state.cache.reuse_hits - before == again.cached
+        later = engine.binding.rounding.later
+        agree([again], [first], Tolerance(later, later))
         if len(prompt) <= engine.k:
-            continue  # such a context can be attended densely when it is new, and sparsely where it is continued
+            continue  # such a context can be attended densely when it is new, so that no sets are read
         assert again.cached > len(prompt) // 2
         new, old = _by_position(steps_again), _by_position(steps)
         for site in old:
             pairs = zip(new[site], old[site][again.cached : len(prompt)], strict=False)
             missing = [len(a - b) for a, b in pairs]
             assert len(missing) == len(prompt) - again.cached
-            assert sum(missing) <= 10 * engine.binding.strays * engine.k * len(missing), f"other sets at site {site}"
-        later = engine.binding.rounding.later
-        agree([again], [first], Tolerance(later, later))
+            assert sum(missing) <= STRAYS_IN_OTHER_STEPS * engine.k * len(missing), f"other sets at site {site}"
 
 
 def reuse_is_never_served_to_the_baseline(engine: Engine) -> None:
