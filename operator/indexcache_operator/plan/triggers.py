@@ -12,7 +12,7 @@ from indexcache_core.evidence.verdict import log_limit
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan import evidence_view, quality_view, revision
 from indexcache_operator.plan.entering import fall_back
-from indexcache_operator.plan.look import pod_status, wants_on
+from indexcache_operator.plan.look import OFF, pod_status, wants_on
 from indexcache_operator.plan.memory import TestKey
 from indexcache_operator.plan.situation import Answer, Situation
 
@@ -90,14 +90,17 @@ def _route_changed(situation: Situation) -> Cause | None:
 
 
 def _engine_stopped(situation: Situation) -> Cause | None:
-    """Look for an engine that was stopped by somebody else, or by its own breaker.
+    """Look for an engine that was stopped by somebody else, by its own breaker, or by a failure of the runtime in it.
 
-    A lapsed permit is no cause: the operator was away.
+    A lapsed permit is no cause: the operator was away. After a failure of the runtime an engine takes no flags but `off`, whatever
+    their epoch.
     """
     for pod in situation.look.o.pods:
         kept = pod_status(situation.status, pod.name)
         if pod.state is None or pod.state.mode is not Mode.TRIPPED:
             continue
+        if pod.state.reason is Reason.INTERNAL_ERROR and kept.desired != OFF:
+            return Cause("EngineFailed", f"pod {pod.name}: {pod.state.message}")
         if not wants_on(kept.desired) or pod.state.epoch < kept.epoch:
             continue
         if pod.state.reason is Reason.BREAKER:

@@ -150,6 +150,9 @@ def test_a_route_that_was_changed_must_stay_named(traffic: dict[str, Any], expec
         (tripped(), "shadow-1", None),
         (tripped(Reason.KILLED), "on-canary-1", "Killed"),
         (tripped(Reason.PERMIT_LAPSED), "on-canary-1", None),
+        (tripped(Reason.INTERNAL_ERROR), "on-canary-1", "EngineFailed"),
+        (tripped(Reason.INTERNAL_ERROR, epoch=3), "shadow-1", "EngineFailed"),
+        (tripped(Reason.INTERNAL_ERROR), "off", None),
         (engine(Mode.ON, epoch=4, reason=Reason.BREAKER), "on-canary-1", None),
         (None, "on-canary-1", None),
     ],
@@ -166,6 +169,7 @@ def test_an_engine_that_was_stopped_under_the_flags_it_was_last_given(
     [
         (Reason.BREAKER, "recall of indexer 1", "EngineBreaker: pod a: recall of indexer 1"),
         (Reason.BREAKER, "", "EngineBreaker: pod a: its own breaker stopped reuse"),
+        (Reason.INTERNAL_ERROR, "internal error: x", "EngineFailed: pod a: internal error: x"),
         (Reason.KILLED, "by curl", "Killed: pod a: by curl"),
         (Reason.KILLED, "", "Killed: pod a: stopped over its control port"),
         (Reason.KILLED, f"AlertFiring: revision {REVISION}: recall is low", "AlertFiring: recall is low"),
