@@ -43,7 +43,7 @@ lint: env ## ruff, mypy (strict), and that what is generated is current
 	@echo "mypy: tests, benchmarks, scripts" && $(MYPY) tests benchmarks scripts
 
 .PHONY: unit
-unit: env ## Unit tests: pure, two minutes
+unit: env ## Unit tests: pure, some minutes
 	@$(PY) -m pytest tests/unit -q
 
 .PHONY: engine

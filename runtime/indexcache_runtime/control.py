@@ -226,8 +226,9 @@ class Control:
             self._behaviour = new
 
     def _state(self, now: float) -> State:
+        self._switch.advance(now)
+        self._settle(now)  # which may give up, and the state says so
         state = self._switch.state(now)
-        self._settle(now)
         oldest = next(iter(self._started.copy()), None)
         return state.model_copy(
             update={

@@ -120,7 +120,7 @@ class Blocks:
             request.block_hashes = base
             request.__dict__.pop(ATTRIBUTE, None)
             self._tell("looking a request up in the prefix cache", e)
-            return self._lookup(request, *limit)
+            return found
 
     def _best(self, request: Any, found: tuple[Any, int, int], *limit: Any) -> tuple[Any, int, int]:
         """Choose among what is cached: at the baseline (`found`), there and on under the class, or under the class alone."""

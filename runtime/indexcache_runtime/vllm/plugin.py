@@ -85,6 +85,8 @@ def control_once(core: Any) -> None:
         control = adopt(core, token)
         setattr(core, CONTROL, control)
         serve(control, token, number)
+    except OSError as e:
+        logger.error("indexcache: no control port, reuse stays off: %s", e)
     except Exception:  # whatever it is, the engine serves; nobody can switch reuse on without a control port
         logger.exception("indexcache: no control port, reuse stays off")
 
