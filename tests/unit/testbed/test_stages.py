@@ -66,13 +66,16 @@ def test_all_stages_run_but_those_whose_prerequisites_failed() -> None:
 MAKEFILE = """
 good: ; @echo fine
 bad: ; @echo the reason >&2; exit 3
-unit: ; @set -- $$PYTEST_ADDOPTS; echo '{xml}' >"$${{1#--junitxml=}}"; echo '2 failed, 3 passed'; exit 1
+unit: ; @for last in $$PYTEST_ADDOPTS; do :; done; echo '{xml}' >"$${{last#--junitxml=}}"; echo '2 failed, 3 passed'; exit 1
 """
+"""Of several reports that are asked for, the last is written, as pytest does."""
 
 
+@pytest.mark.parametrize("given", ["", "-x --junitxml=another.xml"])
 def test_a_stage_is_a_target_and_what_it_writes_is_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], given: str
 ) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", given)  # set where these tests are a stage themselves
     (tmp_path / "Makefile").write_text(MAKEFILE.format(xml=report(5, failures=2)))
     monkeypatch.chdir(tmp_path)
     good, bad, unit = stages.run(Stage("good")), stages.run(Stage("bad")), stages.run(TESTS)
