@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from indexcache_core.contract import JUDGED_FROM, Mode, Series
-from indexcache_core.evidence.detector import Detector, fresh
+from indexcache_core.evidence.detector import Detector, fresh, log_e
+from indexcache_core.evidence.guardrails import STREAMS
 from indexcache_core.evidence.verdict import breached
 from indexcache_core.histogram import Histogram
 
@@ -44,28 +45,33 @@ def total(histograms: Iterable[Histogram]) -> Histogram:
     return out
 
 
-def first_breach(looks: Sequence[Look], mode: Mode, *, minimum: float, alpha: float) -> float | None:
-    """The moment of the first look at which one Shared indexer's recall, in one bucket of context length, is proven to lie under `minimum`.
+def first_breach(looks: Sequence[Look], *, revision: str, began: float, minimum: float, alpha: float) -> float | None:
+    """Return the moment of the first look at which one Shared indexer's recall, in one bucket of context length, is proven too low.
 
-    The same detector as the operator's (indexcache_core.evidence), fed with this record alone: `alpha` is one test's part of the chance of
-    a false rollback, as the rollout's status states it. Counters of all engines together.
+    The test is the one that the operator states (indexcache_core.evidence), fed with this record alone, the counters of all engines of
+    the revision together: a detector for each stream, whose slots are the seconds since `began`, in seconds of time.monotonic(). So the
+    moment is the one from which an operator that sees everything at once would know. `minimum`: the threshold; `alpha`: one test's part
+    of the chance of a false rollback, as the rollout's status states it.
     """
-    detectors: dict[tuple[int, int], Detector] = {}
-    before: dict[tuple[str, str, int, int, int], Histogram] = {}
+    detectors: dict[tuple[int, int], dict[Mode, Detector]] = {}
+    before: dict[tuple[str, str, int, int, int, Mode], Histogram] = {}
     for look in looks:
-        slot = max(1, int(look.at - looks[0].at))
-        batches: dict[tuple[int, int], Histogram] = {}
+        slot = max(1, int(look.at - began) + 1)
+        batches: dict[tuple[int, int, Mode], Histogram] = {}
         for pod, state in look.states.items():
-            for s in judged(state.series, mode):
-                life = (pod, state.incarnation, state.series_number, s.site, s.context)
+            if state.identity.revision != revision:
+                continue
+            for s in (s for mode in STREAMS for s in judged(state.series, mode)):
+                life = (pod, state.incarnation, state.series_number, s.site, s.context, s.mode)
                 added = s.recall.since(before.get(life, Histogram()))
                 before[life] = s.recall
                 if added is not None:
-                    key = s.site, s.context
+                    key = s.site, s.context, s.mode
                     batches[key] = batches.get(key, Histogram()).plus(added)
-        for key, batch in batches.items():
-            detectors[key] = detectors.get(key, fresh()).after(batch, minimum, slot)
-            if breached(detectors[key].log_e, alpha):
+        for (site, context, mode), batch in batches.items():
+            streams = detectors.setdefault((site, context), {stream: fresh() for stream in STREAMS})
+            streams[mode] = streams[mode].after(batch, minimum, slot)
+            if breached(log_e(list(streams.values())), alpha):
                 return look.at
     return None
 

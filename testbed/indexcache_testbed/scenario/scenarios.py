@@ -6,6 +6,7 @@ answered (176 tokens), medium ones 128 pairs (259 tokens), long ones 256 (515 to
 
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from indexcache_core.contract import Mode, Reason
@@ -66,7 +67,14 @@ async def drift(stage: Stage) -> Outcome:
     outcome = stage.outcome("c", "drift after exposure, stopped by evidence", _pattern(rollout), Mode.ON)
     outcome.trigger = "the engines' counters hold the evidence"
     minimum = rollout["spec"]["guardrails"]["recall"]["perIndexerMin"]
-    breach = first_breach(stage.looks(), Mode.ON, minimum=minimum, alpha=_alpha(stage.witness))
+    status = stage.witness.now.status
+    breach = first_breach(
+        stage.looks(),
+        revision=status["revision"],
+        began=_monotonic(status["revisionStartedAt"]),
+        minimum=minimum,
+        alpha=_alpha(stage.witness),
+    )
     _times(stage, outcome, breach if breach is not None else grown)
     if breach is None:
         outcome.notes.append("the recomputed evidence never breached: times are from the tables' growth")
@@ -155,3 +163,8 @@ def _alpha(witness: Witness) -> float:
     """One test's part of the chance of a false rollback, as the status states it."""
     found = [e["alpha"] for e in witness.now.status.get("evidence", []) if e.get("indexer") is not None]
     return float(min(found, default=witness.now.object["spec"]["confidence"]["falseRollback"]))
+
+
+def _monotonic(moment: str) -> float:
+    """Return a moment of the status as seconds of time.monotonic()."""
+    return time.monotonic() - (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
