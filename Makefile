@@ -88,3 +88,7 @@ imports: env ## Who may import whom (.importlinter); part of lint
 	@$(BIN)/lint-imports --no-cache --no-logo
 
 lint: imports
+
+.PHONY: mutants
+mutants: env ## Mutation testing of what decides: about an hour; survivors in tests/mutants/survivors.json
+	@nice -n 10 $(PY) -m tests.mutants.run $(MODULES)
