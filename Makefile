@@ -94,3 +94,7 @@ format: env ## Format and fix
 .PHONY: lock
 lock: env ## Compile requirements/ anew
 	@UV=$(ENV)/bin/uv scripts/lock.sh
+
+.PHONY: mutants
+mutants: env ## Mutation testing of what decides: about an hour; survivors in tests/mutants/survivors.json
+	@nice -n 10 $(PY) -m tests.mutants.run $(MODULES)

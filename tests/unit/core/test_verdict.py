@@ -22,22 +22,22 @@ def judged(
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("histogram", "changes", "expected"),
     [
-        (judged(Histogram()), Verdict.NO_DATA),
-        (judged(SOME), Verdict.HOLDING),
-        (judged(GOOD), Verdict.CERTIFIED),
-        (judged(GOOD, log_e=math.log(100)), Verdict.BREACHED),
-        (judged(Histogram(), log_e=math.log(101)), Verdict.BREACHED),
-        (judged(GOOD, log_e=math.log(99.9)), Verdict.CERTIFIED),
-        (judged(GOOD, acts=False), Verdict.OBSERVING),
-        (judged(GOOD, None), Verdict.OBSERVING),
-        (judged(GOOD, None, log_e=99.0), Verdict.OBSERVING),
-        (judged(SOME, share=0.01), Verdict.HOLDING),
+        (Histogram(), {}, Verdict.NO_DATA),
+        (SOME, {}, Verdict.HOLDING),
+        (GOOD, {}, Verdict.CERTIFIED),
+        (GOOD, {"log_e": math.log(100)}, Verdict.BREACHED),
+        (Histogram(), {"log_e": math.log(101)}, Verdict.BREACHED),
+        (GOOD, {"log_e": math.log(99.9)}, Verdict.CERTIFIED),
+        (GOOD, {"acts": False}, Verdict.OBSERVING),
+        (GOOD, {"threshold": None}, Verdict.OBSERVING),
+        (GOOD, {"threshold": None, "log_e": 99.0}, Verdict.OBSERVING),
+        (SOME, {"share": 0.01}, Verdict.HOLDING),
     ],
 )
-def test_each_verdict(found: Judgement, expected: Verdict) -> None:
-    assert found.verdict is expected
+def test_each_verdict(histogram: Histogram, changes: dict[str, Any], expected: Verdict) -> None:
+    assert judged(histogram, **changes).verdict is expected
 
 
 def test_a_share_makes_a_certificate_later() -> None:
@@ -58,11 +58,11 @@ def test_the_figures_of_a_judgement() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
-    [(judged(GOOD), 0), (judged(SOME, acts=False), 0), (judged(SOME, None), 0), (judged(Histogram()), None)],
+    ("histogram", "changes", "expected"),
+    [(GOOD, {}, 0), (SOME, {"acts": False}, 0), (SOME, {"threshold": None}, 0), (Histogram(), {}, None)],
 )
-def test_what_wants_nothing_needs_nothing(found: Judgement, expected: int | None) -> None:
-    assert found.needed == expected
+def test_what_wants_nothing_needs_nothing(histogram: Histogram, changes: dict[str, Any], expected: int | None) -> None:
+    assert judged(histogram, **changes).needed == expected
 
 
 @pytest.mark.parametrize(("log_e", "expected"), [(-math.log(0.01), True), (-math.log(0.01) - 1e-9, False)])

@@ -149,6 +149,7 @@ def play(world: World, script: list[tuple[str, int, int]]) -> None:
             del world.requests[request.request_id]
 
 
+@pytest.mark.simulation
 @settings(max_examples=400, deadline=None)
 @given(actions)
 def test_nobody_reads_what_was_computed_under_a_behaviour_not_his(script: list[tuple[str, int, int]]) -> None:
@@ -182,6 +183,7 @@ class OptOutForgotten(Blocks):
         super().__init__(scheduler, block_size)
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("mutant", [Unsalted, NotRenamed, OptOutForgotten])
 def test_the_property_is_broken_by_builds_that_forget(mutant: type[Blocks]) -> None:
     rng = random.Random(0)
@@ -405,6 +407,7 @@ def test_the_class_alone_wins_where_it_reaches_further() -> None:
     r = w.add(PROMPT)
     found = w.blocks.lookup(r)
     assert (found[1], r.block_hashes) == (20, salts("x", PROMPT))
+    assert w.blocks.reused_tokens(r, 20) == 20
 
 
 def test_a_lookups_limit_is_passed_on() -> None:
@@ -505,3 +508,19 @@ def test_a_request_without_a_class_found_nothing_of_reuse() -> None:
     again._block_hasher = names
     free.lookup(again)
     assert again.block_hashes == salts("x", PROMPT, 2)
+
+
+def test_before_any_behaviour_is_entered_all_is_the_baseline() -> None:
+    w = World()
+    r = w.add(PROMPT)
+    assert w.blocks.lookup(r) == ([], 0, 0)
+    assert r.block_hashes == baseline(PROMPT)
+    assert w.blocks.current is None
+
+
+def test_what_a_flip_renamed_has_a_class_from_there_on() -> None:
+    w = World()
+    r = w.add(PROMPT)
+    w.step(r, 10)
+    w.blocks.enter("x")
+    assert w.blocks.reused_tokens(r, 20) == 20 - 8

@@ -51,11 +51,13 @@ def false_trips(runs: int, looks: int, alpha: float) -> float:
     return tripped / runs
 
 
+@pytest.mark.simulation
 def test_a_healthy_pattern_trips_no_more_often_than_alpha_says() -> None:
     alpha = 0.3
     assert false_trips(runs=150, looks=80, alpha=alpha) <= alpha
 
 
+@pytest.mark.simulation
 def test_without_the_split_and_the_finite_purse_the_bound_would_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can tell: a build that spends without end, and alpha on every test, trips most healthy engines."""
     monkeypatch.setattr("indexcache_core.evidence.detector.log_purse", lambda first, last: 0.0)
@@ -291,3 +293,15 @@ def test_without_sites_contexts_have_no_name() -> None:
     assert b.message(standing, ()).startswith("recall of the Shared indexers is 0.100 in the mean")
     (nothing,) = breaker(guardrails=("recall",)).standing()
     assert b.message(nothing, SITES).startswith("recall of the Shared indexers is unknown")
+
+
+def test_a_context_that_is_not_judged_hides_no_other() -> None:
+    b = breaker(guardrails=("recall",))
+    b.look([(cell(1, context=0), of([0.1]), of([0.1])), (cell(1), of([0.1]), of([0.1]))], 2)
+    assert b.standing()[0].observations == 0.5
+
+
+def test_of_two_as_near_the_first_stands() -> None:
+    b = breaker(guardrails=("recall_per_indexer",))
+    feed(b, 2, {3: [0.1], 1: [0.1]})
+    assert b.standing()[0].site == 3

@@ -207,3 +207,22 @@ def test_a_view_of_the_last_series_is_not_kept() -> None:
     m.begin(2)
     m.keep(view)
     assert m.view().render() == ()
+
+
+def test_a_view_of_the_last_series_is_not_kept_after_a_view_of_the_next() -> None:
+    m = filled(("a", 100))
+    old = m.view()
+    old.render()
+    m.begin(2)
+    m.add(plan([("a", 100)], series=2), Measured(overlap={1: [1.0]}, recall={1: [1.0]}))
+    m.view()
+    m.keep(old)
+    (series,) = m.view().render()
+    assert series.overlap == of([1.0])
+
+
+def test_before_a_series_is_numbered_it_is_number_zero() -> None:
+    m = Measurements(K)
+    assert m.take(9) == []
+    m.add(plan([("a", 100)], series=0), Measured(overlap={1: [0.25]}, recall={1: [0.5]}))
+    assert m.take(9) == [((1, 1, Mode.ON), of([0.25]), of([0.5]))]

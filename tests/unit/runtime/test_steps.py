@@ -85,7 +85,7 @@ def test_a_longer_step_is_measured_at_once_in_as_many_rows_as_are_wanted(steps: 
 def test_the_price_of_a_long_step_holds_what_the_engine_core_does_for_it(
     steps: Steps, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ticks = iter(range(100))
+    ticks = iter(range(100, 200))
     monkeypatch.setattr("indexcache_runtime.vllm.steps.time.perf_counter", lambda: float(next(ticks)))
     prices: list[float] = []
     monkeypatch.setattr(steps._pace, "price", lambda tokens, seconds, taken: prices.append(seconds))
@@ -107,7 +107,7 @@ def test_where_a_worker_tells_no_price_measuring_is_free(steps: Steps, scheduler
 class Core:
     """An engine core in small: a scheduler that admits and ends requests as it is told, and records what it is asked."""
 
-    def __init__(self, mode: Any = Mode.ON, timed: bool = False, blocks: Any = None, **flags: Any) -> None:
+    def __init__(self, mode: Any = Mode.ON, timed: bool = False, replayed: int = 0, blocks: Any = None, **flags: Any) -> None:
         self.requests: dict[str, Any] = {}
         self.running: list[Any] = []
         self.prev_step_scheduled_req_ids: set[str] = set()
@@ -119,10 +119,13 @@ class Core:
         self.tainted: list[str | None] = []
         self.output: Any = None
         sites = tuple(Site(index=i, layer=i, domain="tokens", k=K) for i in range(4))
-        self.control = Control(Probe("x", sites, timed=timed), engine_version="0.33.0", runtime_version="1")
+        probe = Probe("x", sites, timed=timed, replayed_tokens=replayed)
+        self.control = Control(probe, engine_version="0.33.0", runtime_version="1")
         self.epoch = 0
         self.put(mode, **flags)
-        blocks = blocks or SimpleNamespace(lookup="lookup", enter=self._enter, reused_tokens=lambda request, hits: hits // 4)
+        blocks = blocks or SimpleNamespace(
+            lookup="lookup", enter=self._enter, reused_tokens=lambda request, hits: hits // 4 if request == "r" else 0
+        )
         self.steps = Steps(self.control, self, blocks, "token", seed=1)
 
     def put(self, mode: Any, **flags: Any) -> None:
@@ -289,8 +292,10 @@ def test_hits_of_the_prefix_cache_are_counted_by_who_computed_them() -> None:
     core.steps.record_hits("r", 0)
     core.steps.record_hits("r", 1)
     core.steps.record_hits("r", 40)
-    assert (core.seen.cache.baseline_hits, core.seen.cache.reuse_hits) == (31, 10)
-    assert core.hits == [("r", 0), ("r", 1), ("r", 40)]
+    core.steps.record_hits("other", 40)
+    core.steps.record_hits("r", 40)
+    assert (core.seen.cache.baseline_hits, core.seen.cache.reuse_hits) == (1 + 30 + 40 + 30, 20)
+    assert core.hits == [("r", 0), ("r", 1), ("r", 40), ("other", 40), ("r", 40)]
 
 
 RECOMPUTE: dict[str, Any] = {"in_flight": InFlight.RECOMPUTE}
@@ -431,3 +436,42 @@ def test_without_a_seed_steps_are_drawn_by_the_time() -> None:
     blocks: Any = SimpleNamespace(enter=lambda taint: 0)
     other = Steps(core.control, core, blocks, "token")
     assert other._rng.random() not in drawn
+
+
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.SHADOW, Mode.ON])
+def test_every_step_is_counted(mode: Any) -> None:
+    core = Core(mode)
+    core.step(new=ONE)
+    core.step({"r": 1})
+    steps = core.seen.steps
+    assert (steps.full, steps.reuse) == ((0, 2) if mode is Mode.ON else (2, 0))
+
+
+def test_a_step_of_nobody_is_no_short_one() -> None:
+    core = Core(min_context_tokens=5)
+    assert not hasattr(core.step({}), PLAN)
+    assert core.seen.steps.reuse_all_full == 0
+
+
+@pytest.mark.parametrize(("tokens", "replayed"), [(8, True), (9, False)])
+@pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.ON])
+def test_a_step_of_so_few_tokens_is_replayed(mode: Any, tokens: int, replayed: bool) -> None:
+    core = Core(mode, replayed=8, sample_rows=4)
+    plan: StepPlan = getattr(core.step({"r": tokens}, new=ONE), PLAN)
+    assert plan.rows
+    assert plan.replayed is replayed
+
+
+def test_what_waits_when_reuse_ends_is_prefilled_again_when_it_ends_the_next_time() -> None:
+    core = Core(Mode.ON, **RECOMPUTE)
+    core.step(new={"a": {}, "b": {}})
+    waiting = core.running.pop()
+    core.put(Mode.OFF)
+    core.step({"a": 1})
+    assert core.preempted == ["a"]
+    core.running = [core.requests["a"], waiting]
+    core.put(Mode.ON, **RECOMPUTE)
+    core.step({})
+    core.put(Mode.OFF)
+    core.step({"a": 1})
+    assert core.preempted == ["a", "b"]

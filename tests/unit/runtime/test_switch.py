@@ -335,3 +335,12 @@ def test_off_before_anything_was_measured_begins_no_series() -> None:
     assert s.series_number == 0
     s.put(desired(2, mode=Mode.SHADOW), now=0.0)
     assert s.series_number == 1
+
+
+def test_another_pattern_is_measured_anew_without_an_off_between() -> None:
+    s = switch()
+    s.put(desired(1, flags=Flags(mode=Mode.SHADOW, pattern="FSFS")), now=0.0)
+    s.put(desired(2, flags=Flags(mode=Mode.SHADOW, pattern="FFFS")), now=0.0)
+    assert s.series_number == 2
+    s.put(desired(3, flags=Flags(mode=Mode.ON, pattern="FFFS")), now=0.0)
+    assert s.series_number == 2

@@ -32,6 +32,7 @@ def never_reuses(world: World, looks: int) -> None:
     assert world.status.phase is Phase.CANARY
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("seed", range(5))
 def test_a_pod_that_the_proxies_still_send_to_does_not_reuse(seed: int) -> None:
     world = leaving(World(recall=good, seed=seed).until(Phase.CANARY))
@@ -111,6 +112,7 @@ def test_a_new_operator_knows_which_pod_was_silent() -> None:
     assert {life[0] for life in world.silent} == {POD}
 
 
+@pytest.mark.simulation
 def test_the_chance_of_a_false_silence_is_bounded_over_all_time() -> None:
     """However often counting begins: the sum of the chances that none of so many requests comes."""
     share = 0.5 / 3
@@ -123,6 +125,7 @@ def test_the_chance_of_a_false_silence_is_bounded_over_all_time() -> None:
     assert needed < 200
 
 
+@pytest.mark.simulation
 def test_a_pod_with_half_of_an_even_share_is_never_silent_in_twenty_thousand_requests() -> None:
     """Were each beginning allowed DELTA, it would be called silent after six thousand in the mean."""
     world = World(rate=0, seed=3)

@@ -1,0 +1,44 @@
+"""What is mutated, and which tests must notice: each module's own, so that a run takes minutes, not days."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = (
+    "core/indexcache_core",
+    "kernels/indexcache_kernels",
+    "operator/indexcache_operator",
+    "runtime/indexcache_runtime",
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One module."""
+
+    module: str
+    """Its path below the folder of its package, as imports see it."""
+    tests: str
+
+    @property
+    def name(self) -> str:
+        """As imports name it."""
+        return self.module.removesuffix(".py").replace("/", ".")
+
+
+def targets() -> list[Target]:
+    """All of them. A new module of a folder that is mutated comes by itself."""
+    found = []
+    for package, folder, tests in (
+        ("operator", "indexcache_operator/plan", "tests/unit/operator/plan"),
+        ("core", "indexcache_core/evidence", "tests/unit/core"),
+    ):
+        for path in sorted((ROOT / package / folder).rglob("*.py")):
+            if path.name != "__init__.py":
+                (its_own,) = (ROOT / tests).rglob(f"test_{path.stem}.py")
+                found.append(Target(str(path.relative_to(ROOT / package)), str(its_own.relative_to(ROOT))))
+    for module in ("switch", "breaker", "measurements", "vllm/blocks", "vllm/steps"):
+        found.append(
+            Target(f"indexcache_runtime/{module}.py", f"tests/unit/runtime/test_{Path(module).name}.py")
+        )
+    return found
