@@ -23,7 +23,7 @@ from indexcache_operator.kube import Conflict, Kube, KubeError
 from indexcache_operator.model import Event, Observation, Plan, Sighting
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.observe.rollout import UnreadableStatus
-from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.probing.prober import Prober
 
 logger = logging.getLogger(__name__)

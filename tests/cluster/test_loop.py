@@ -30,7 +30,7 @@ from indexcache_operator.model import (
 )
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.look import Observer
-from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.workload.render import Runtime
 
 ROLLOUT: dict[str, Any] = {

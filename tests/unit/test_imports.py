@@ -64,11 +64,11 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "vLLM's folder is renamed": (moved(f"{RUNTIME}/vllm", f"{RUNTIME}/engines"), "vllm"),
     "a module without a place": (appended(f"{RUNTIME}/novel.py", ""), "novel"),
     "the plan reads a clock": (
-        appended(f"{OPERATOR}/plan/revision.py", "import time"),
+        appended(f"{OPERATOR}/plan/facts/revision.py", "import time"),
         "The plan does no input or output and has no clock BROKEN",
     ),
     "the plan looks by itself": (
-        appended(f"{OPERATOR}/plan/revision.py", "from indexcache_operator.observe import hub"),
+        appended(f"{OPERATOR}/plan/facts/revision.py", "from indexcache_operator.observe import hub"),
         "observe, plan and act, which share but the model BROKEN",
     ),
     "observing acts": (
@@ -106,7 +106,7 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
         "No package has a circle among its parts BROKEN",
     ),
     "a circle with its parent": (
-        appended(f"{OPERATOR}/plan/revision.py", "from indexcache_operator.plan import plan"),
+        appended(f"{OPERATOR}/plan/facts/revision.py", "from indexcache_operator.plan import plan"),
         "No part of the plan imports the package that offers it BROKEN",
     ),
 }

@@ -2,7 +2,7 @@
 scripts/generate/crd.py).
 
 What a schema or CEL can refuse is refused by the API server; what needs the model, the route or the probes is refused by the operator,
-with the field's name (plan/check.py).
+with the field's name (plan/phases/check.py).
 """
 
 from enum import StrEnum

@@ -1,15 +1,14 @@
 """Decisions, and nothing else: `plan(observation, memory) -> Plan` is a pure function.
 
-planner.py      one look, from evidence to actions
-situation.py    what a decision rests on: one look, the status so far, the memory, and what the counters say
-transitions.py  the table of phases
-check.py, shadow.py, canary.py, promote.py, fallback.py, deletion.py   a file a decision
-triggers.py     what ends a try from outside its phase
-entering.py     how a phase begins, and what is written down where a try ends
-exposure.py, retreat.py   the order of labels and route, in and back
-flags.py        what engines are told, and its epochs
-guardrails.py, evidence_view.py, quality_view.py, traffic_view.py      what the counters say
-report.py, conditions.py  what people read
+planner.py   one look, from evidence to actions
+facts/       what decisions rest on: the snapshot, the status so far, the memory, the revision, what is asked
+evidence/    what each guardrail says, from engines' counters and answers of probes
+traffic/     whether requests went where the route says, and whether a pod is drained, by the same counters
+wanted/      what should be: who is exposed, labels and route on the way in and back, what engines are told
+phases/      a file for each decision, their table, and what ends a try from outside its phase
+report/      what people read
+
+Rooms import only rooms named above them, and the planner all of them; evidence, traffic and wanted don't know each other.
 """
 
 from indexcache_operator.plan.planner import plan

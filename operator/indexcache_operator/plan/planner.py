@@ -9,36 +9,28 @@ from dataclasses import replace
 
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import Action, EnsureWorkload, Event, Observation, PersistStatus, Plan
-from indexcache_operator.plan import (
-    conditions,
-    contexts,
-    deletion,
-    evidence_view,
-    exposure,
-    fallback,
-    flags,
-    probes,
-    report,
-    silence,
-    traffic_view,
-    triggers,
-)
-from indexcache_operator.plan.exposure import Targets
-from indexcache_operator.plan.look import Look, pod_status
-from indexcache_operator.plan.memory import Memory
-from indexcache_operator.plan.situation import Situation
-from indexcache_operator.plan.transitions import TABLE
+from indexcache_operator.plan.evidence import collect, contexts, judging, probes
+from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.situation import Situation
+from indexcache_operator.plan.facts.snapshot import Snapshot, pod_status
+from indexcache_operator.plan.phases import deletion, fallback, triggers
+from indexcache_operator.plan.phases.table import TABLE
+from indexcache_operator.plan.report import conditions, publishing
+from indexcache_operator.plan.report.traffic import traffic
+from indexcache_operator.plan.traffic import arrival, draining
+from indexcache_operator.plan.wanted import exposure, flags
+from indexcache_operator.plan.wanted.exposure import Targets
 
 WITHOUT_WORKLOAD = frozenset({Phase.PENDING, Phase.FAILED, Phase.FALLING_BACK})
 
 
 def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]:
     """Return what follows from an observation. `memory` is the last plan's, or None after a start."""
-    look, before = Look(observation), observation.status
-    status = _pause(look, triggers.stale(before))
-    measured = TABLE[status.phase].measures and observation.spec is not None and look.wanted_revision == status.revision
-    remembered = evidence_view.begin(look, memory)
-    situation = _understood(Situation(look=look, status=status, memory=remembered), measured)
+    snapshot, before = Snapshot(observation), observation.status
+    status = _pause(snapshot, triggers.stale(before))
+    measured = TABLE[status.phase].measures and observation.spec is not None and snapshot.wanted_revision == status.revision
+    remembered = collect.begin(snapshot, memory)
+    situation = _understood(Situation(snapshot=snapshot, status=status, memory=remembered), measured)
     ended = triggers.apply(situation)
     decided = ended if ended is not None else TABLE[status.phase].decide(situation)
     situation = replace(situation, status=decided)
@@ -47,9 +39,9 @@ def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]
     kinds = _kinds(situation, targets)
     situation = replace(situation, status=flags.assign(situation, kinds))
     situation = replace(situation, status=_told(situation))
-    traffic, remembered = report.traffic(situation)
-    situation = replace(situation, status=replace(situation.status, traffic=traffic), memory=remembered)
-    published, remembered = report.publish(situation, before, measured)
+    shown, remembered = traffic(situation)
+    situation = replace(situation, status=replace(situation.status, traffic=shown), memory=remembered)
+    published, remembered = publishing.publish(situation, before, measured)
     situation = replace(situation, status=published, memory=remembered)
     published = replace(published, conditions=conditions.conditions(situation))
     return _assemble(replace(situation, status=published), before, targets, kinds)
@@ -58,33 +50,38 @@ def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]
 def _understood(situation: Situation, measured: bool) -> Situation:
     """Return the situation with what is new in this look: what was measured, who was asked what, and where traffic went."""
     if measured:
-        situation = replace(situation, memory=evidence_view.observe(situation))
+        situation = replace(situation, memory=collect.observe(situation))
         situation = replace(situation, memory=contexts.observe(situation))
-        situation = replace(situation, evidence=evidence_view.judge(situation))
+        situation = replace(situation, evidence=judging.judge(situation))
     situation = replace(situation, memory=_count(situation))
-    situation = replace(situation, memory=silence.observe(situation))
-    situation = replace(situation, memory=exposure.hear(situation))
-    seen, remembered = traffic_view.observe(situation)
+    situation = replace(situation, memory=draining.observe(situation))
+    situation = replace(situation, memory=exposure.note_permits(situation))
+    seen, remembered = arrival.observe(situation)
     return replace(situation, seen=seen, memory=remembered)
 
 
 def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dict[str, str]) -> Plan[Memory]:
-    look, status = situation.look, situation.status
+    snapshot, status = situation.snapshot, situation.status
     actions: list[Action] = list(fallback.kills(situation, kinds))
     if _relied_on(status) != _relied_on(before):
         actions.append(PersistStatus())
-    if not look.o.deleting and not look.o.workload_current and status.phase not in WITHOUT_WORKLOAD and look.o.spec is not None:
+    if (
+        not snapshot.observation.deleting
+        and not snapshot.observation.workload_current
+        and status.phase not in WITHOUT_WORKLOAD
+        and snapshot.observation.spec is not None
+    ):
         actions.append(EnsureWorkload())
-    actions += exposure.label_actions(look, targets)
+    actions += exposure.label_actions(snapshot, targets)
     actions += exposure.route_actions(situation, targets)
     actions += flags.puts(situation)
     asked = probes.choose(situation)
     memory = situation.memory
     if asked is not None:
         actions.append(asked)
-        memory = probes.asked(memory, look.now)
+        memory = probes.asked(memory, snapshot.now)
     actions += _events(before, status)
-    if look.o.deleting:
+    if snapshot.observation.deleting:
         actions += deletion.actions(situation)
     return Plan(status=status, actions=tuple(actions), next_look=TABLE[status.phase].look_again, memory=memory)
 
@@ -93,21 +90,21 @@ def _kinds(situation: Situation, targets: Targets) -> dict[str, str]:
     """Return the wanted flags of all pods. One on its way out keeps what it has, unless all go back."""
     if not targets.kinds:
         return {}
-    pods, status = situation.look.o.pods, situation.status
+    pods, status = situation.snapshot.observation.pods, situation.status
     leaving = {p.name: flags.kind_of(pod_status(status, p.name)) for p in pods if p.deleting}
     return {**leaving, **targets.kinds}
 
 
 def _told(situation: Situation) -> Status:
     """Return the status with what engines say of themselves, and the generation that was looked at."""
-    look, status = situation.look, situation.status
+    snapshot, status = situation.snapshot, situation.status
     pods = []
-    for pod in look.o.pods:
+    for pod in snapshot.observation.pods:
         state = pod.state.mode.value if pod.state else "unreachable"
         reason = pod.state.reason.value if pod.state else (pod.error or pod.problem or "")
         kept, chosen = pod_status(status, pod.name), pod.name in status.canary_pods
         pods.append(replace(kept, state=state, reason=reason[:256], canary=chosen))
-    return replace(status, pods=tuple(pods), observed_generation=look.o.generation)
+    return replace(status, pods=tuple(pods), observed_generation=snapshot.observation.generation)
 
 
 def _relied_on(status: Status) -> tuple[object, ...]:
@@ -130,14 +127,14 @@ def _relied_on(status: Status) -> tuple[object, ...]:
     )
 
 
-def _pause(look: Look, status: Status) -> Status:
+def _pause(snapshot: Snapshot, status: Status) -> Status:
     """Return the status with deadlines that stand still while the spec says paused."""
-    paused = look.o.spec is not None and look.o.spec.paused and status.phase in (Phase.SHADOWING, Phase.CANARY)
+    paused = snapshot.observation.spec is not None and snapshot.observation.spec.paused and status.phase in (Phase.SHADOWING, Phase.CANARY)
     if paused and not status.paused_at:
-        return replace(status, paused_at=look.now)
+        return replace(status, paused_at=snapshot.now)
     if paused or not status.paused_at:
         return status
-    by = look.since(status.paused_at)
+    by = snapshot.since(status.paused_at)
     step = status.step and replace(status.step, started_at=status.step.started_at + by)
     began = status.phase_started_at and status.phase_started_at + by
     return replace(status, paused_at=None, phase_started_at=began, step=step)
@@ -145,11 +142,11 @@ def _pause(look: Look, status: Status) -> Status:
 
 def _count(situation: Situation) -> Memory:
     """Return the memory with users' requests seen in this phase or step: in shadow all, afterwards those under reuse."""
-    look, status, memory = situation.look, situation.status, situation.memory
+    snapshot, status, memory = situation.snapshot, situation.status, situation.memory
     shadow = status.phase is Phase.SHADOWING
     now = {
         (p.name, p.state.incarnation): p.state.requests.admitted_reuse + (p.state.requests.admitted_baseline if shadow else 0)
-        for p in look.o.pods
+        for p in snapshot.observation.pods
         if p.state is not None
     }
     counting = f"{status.phase}/{status.step.index if status.step else ''}"

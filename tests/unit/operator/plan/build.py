@@ -11,10 +11,11 @@ from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import FallbackStatus, Phase, PodStatus, RouteStatus, Status
 from indexcache_operator.model import EnginePod, Observation, Route
-from indexcache_operator.plan import flags, guardrails, revision
-from indexcache_operator.plan.look import Look
-from indexcache_operator.plan.memory import Memory, TestKey
-from indexcache_operator.plan.situation import Answer, Evidence, Seen, Situation
+from indexcache_operator.plan.facts import guardrails, revision
+from indexcache_operator.plan.facts.memory import Memory, TestKey
+from indexcache_operator.plan.facts.situation import Answer, Evidence, Seen, Situation
+from indexcache_operator.plan.facts.snapshot import Snapshot
+from indexcache_operator.plan.wanted import flags
 
 from tests.unit.operator.plan.world import BASELINE, FOREIGN, K, spec
 
@@ -91,14 +92,16 @@ def observation(*pods: EnginePod, **changes: Any) -> Observation:
     return Observation(pods=pods, **{**values, **changes})
 
 
-def look(*pods: EnginePod, **changes: Any) -> Look:
+def snapshot(*pods: EnginePod, **changes: Any) -> Snapshot:
     """One look at it."""
-    return Look(observation(*pods, **changes))
+    return Snapshot(observation(*pods, **changes))
 
 
-def case(seen: Look, kept: Status | None = None, memory: Memory | None = None) -> Situation:
+def case(seen: Snapshot, kept: Status | None = None, memory: Memory | None = None) -> Situation:
     """What a decision rests on: a look, by default its own status, and a memory."""
-    return Situation(look=seen, status=kept or seen.o.status, memory=memory or Memory(key="try"))
+    return Situation(
+        snapshot=seen, status=kept or seen.observation.status, memory=memory or Memory(key="try")
+    )
 
 
 def situation(
@@ -109,7 +112,7 @@ def situation(
     **changes: Any,
 ) -> Situation:
     """What a decision rests on, from pods and what differs of the observation."""
-    made = case(look(*pods, **changes), memory=memory)
+    made = case(snapshot(*pods, **changes), memory=memory)
     return replace(made, evidence=evidence or Evidence(), seen=seen or Seen())
 
 
@@ -118,18 +121,18 @@ def but(c: Situation, **changes: Any) -> Situation:
     return replace(c, status=replace(c.status, **changes))
 
 
-def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Look:
+def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Snapshot:
     """A look at engines that do what the status wants of them: flags of these kinds, else off."""
     before = observation(*pods, **changes)
-    after = flags.assign(case(Look(before), before.status), kinds)
+    after = flags.assign(case(Snapshot(before), before.status), kinds)
     kept = {p.name: p for p in after.pods}
     obeying = tuple(
-        replace(p, state=p.state and obey(Look(before), after, kept[p.name], p.state)) for p in pods
+        replace(p, state=p.state and obey(Snapshot(before), after, kept[p.name], p.state)) for p in pods
     )
-    return look(*obeying, **{**changes, "status": after})
+    return snapshot(*obeying, **{**changes, "status": after})
 
 
-def obey(seen: Look, wanted: Status, kept: PodStatus, state: State) -> State:
+def obey(seen: Snapshot, wanted: Status, kept: PodStatus, state: State) -> State:
     """An engine that accepted what the status wants of it."""
     content = flags.content(case(seen, wanted), flags.kind_of(kept))
     return state.model_copy(

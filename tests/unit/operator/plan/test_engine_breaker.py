@@ -3,7 +3,7 @@
 import pytest
 from indexcache_core.contract import InFlight, Mode, Reason
 from indexcache_operator.api.status import Phase
-from indexcache_operator.plan import guardrails
+from indexcache_operator.plan.facts import guardrails
 
 from tests.unit.operator.plan.world import World, good, spec
 
@@ -15,7 +15,7 @@ def test_an_engine_that_tripped_by_itself_is_a_breach(phase: Phase) -> None:
     world = World(recall=good).until(phase)
     pod = next(p for p in world.wait(lambda w: Mode.ON in w.modes()).pods.values() if p.switch.mode is Mode.ON)
     pod.switch.trip(Reason.BREAKER, SAID)
-    world.look()
+    world.snapshot()
     assert world.status.phase is Phase.FALLING_BACK
     world.until(Phase.FELL_BACK)
     (rejected,) = world.status.rejected

@@ -63,7 +63,7 @@ def test_every_crash_point_of_a_fallback_ends_at_the_baseline() -> None:
         world.until(Phase.FELL_BACK, check=safe)
         admitted = world.reuse_admitted
         for _ in range(6):
-            world.look(safe)
+            world.snapshot(safe)
         assert world.reuse_admitted == admitted, f"crash before action {point}"
         assert world.backends == world.original
         assert world.modes() == {Mode.OFF}
@@ -96,10 +96,10 @@ def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(fau
     sends to it. A pod that is lost with both there is in test_plan_faults.py.
     """
     world = World(recall=good, seed=seed)
-    world.look()  # a gateway cut off before it knew of any engine could send nobody anywhere
+    world.snapshot()  # a gateway cut off before it knew of any engine could send nobody anywhere
     for looks, fault, which in faults:
         for _ in range(looks):
-            world.look()
+            world.snapshot()
         pods = sorted(world.pods.values(), key=lambda p: p.name)
         pod = pods[which % len(pods)] if pods else None
         match fault:
@@ -155,7 +155,7 @@ def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(fau
         world.failed_requests = 0
         admitted = world.reuse_admitted
         for _ in range(10):
-            world.look(safe)
+            world.snapshot(safe)
         assert world.reuse_admitted == admitted
         assert world.modes() == {Mode.OFF}
 
@@ -163,10 +163,10 @@ def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(fau
 @pytest.mark.parametrize("end", [Phase.PROMOTED, Phase.FELL_BACK])
 def test_a_crash_in_every_second_look_only_slows_things_down(end: Phase) -> None:
     world = World(recall=good) if end is Phase.PROMOTED else turned(World())
-    for look in range(600):
-        if look % 2:
-            world.crash_at = look % 5
-        world.look(safe)
+    for snapshot in range(600):
+        if snapshot % 2:
+            world.crash_at = snapshot % 5
+        world.snapshot(safe)
         if world.status.phase is end:
             break
     assert world.status.phase is end

@@ -12,7 +12,7 @@ def test_a_lost_canary_pod_gives_its_share_back_and_the_rollout_goes_on() -> Non
     world = World(recall=good).until(Phase.CANARY)
     world.wait(lambda w: any("-canary" in b["name"] for b in w.backends))
     world.lose(world.status.canary_pods[0])
-    world.look()
+    world.snapshot()
     assert world.backends == world.original
     failed = world.failed_requests
     world.until(Phase.PROMOTED)
@@ -26,10 +26,10 @@ def test_the_last_baseline_pod_lost_brings_the_canary_home() -> None:
         if pod.name not in world.status.canary_pods:
             pod.ready = False
     for _ in range(3):
-        world.look()
+        world.snapshot()
     failed = world.failed_requests
     for _ in range(10):
-        world.look()
+        world.snapshot()
     assert world.failed_requests == failed
     for pod in world.pods.values():
         pod.ready = True
@@ -41,7 +41,7 @@ def test_a_gateway_cut_off_from_its_proxies_is_not_believed_on_the_way_up() -> N
     world.cut_off = True
     world.until(Phase.CANARY)
     for _ in range(60):
-        world.look()
+        world.snapshot()
     assert world.status.phase is Phase.CANARY
     assert world.status.step is not None
     assert world.status.step.reached_at is None
@@ -56,7 +56,7 @@ def test_a_cut_off_gateway_costs_few_writes_and_no_moment_of_false_trust() -> No
     world.wait(lambda w: not w.pods["pod-1"].baseline).wait(lambda w: not verified(w))
     writes = world.writes
     for _ in range(100):
-        world.look()
+        world.snapshot()
         assert not verified(world)
     assert world.writes - writes <= 2 * 100 * 0.5 / 10
     world.cut_off, world.rate = False, 20
@@ -75,7 +75,7 @@ def test_a_gateway_cut_off_while_falling_back_is_seen_and_engines_are_off_all_th
     world.until(Phase.FALLING_BACK)
     admitted = world.reuse_admitted
     for _ in range(80):
-        world.look()
+        world.snapshot()
     assert world.status.phase is Phase.FALLING_BACK
     assert world.reuse_admitted == admitted
     assert world.failed_requests == 0
@@ -108,9 +108,9 @@ def test_an_unreachable_engine_is_killed_until_its_permit_has_lapsed() -> None:
     lost = world.pods[world.status.canary_pods[0]]
     lost.reachable = False
     world.annotations["indexcache.dev/kill"] = world.status.revision
-    world.look()
+    world.snapshot()
     assert any(a.pod == lost.name for a in world.done if isinstance(a, model.Kill))
-    world.look()
+    world.snapshot()
     assert "unreachable" in world.status.message
     world.until(Phase.FELL_BACK)
     assert Mode.ON not in world.modes()
@@ -123,10 +123,10 @@ def test_an_engine_that_misses_a_look_keeps_its_share_until_its_permit_ends() ->
     remaining = world.state(lost).permit_remaining_seconds
     assert remaining is not None
     lost.reachable = False
-    world.look()
+    world.snapshot()
     assert (world.backends, lost.canary) == (share, True)
     lost.reachable = True
-    world.look()
+    world.snapshot()
     assert (world.backends, lost.canary) == (share, True)
     lost.reachable, began = False, world.now
     world.wait(lambda w: w.backends == w.original)
@@ -146,10 +146,10 @@ def test_without_a_route_the_weight_is_the_share_of_pods() -> None:
 def test_deletion_turns_reuse_off_then_restores_the_route_then_lets_go(policy: str, phase: Phase) -> None:
     world = World(spec=spec(deletionPolicy=policy), recall=good).until(phase)
     for _ in range(6):
-        world.look()
+        world.snapshot()
     world.deleting = True
     for _ in range(300):
-        world.look()
+        world.snapshot()
         if world.gone:
             break
     assert world.gone

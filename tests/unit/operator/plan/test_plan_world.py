@@ -16,7 +16,7 @@ def test_a_good_pattern_is_promoted() -> None:
     assert world.phases == [Phase.CHECKING, Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED]
     assert world.failed_requests == 0
     for _ in range(4):
-        world.look()
+        world.snapshot()
     assert world.modes() == {Mode.ON}
     assert world.backends == world.original
     assert all(p.baseline and not p.canary for p in world.pods.values())
@@ -41,7 +41,7 @@ def test_a_pattern_that_turns_harmful_under_reuse_falls_back() -> None:
     assert Phase.CANARY in world.phases
     admitted = world.reuse_admitted
     for _ in range(20):
-        world.look()
+        world.snapshot()
     assert world.reuse_admitted == admitted
     assert world.failed_requests == 0
     assert world.backends == world.original
@@ -90,7 +90,7 @@ def test_neither_good_nor_bad_holds_and_then_falls_back() -> None:
 def test_observe_only_guardrails_never_act() -> None:
     world = World(spec=spec(guardrails={"recall": {"min": 0.5, "observeOnly": True}}), recall=bad).until(Phase.CANARY)
     for _ in range(60):
-        world.look()
+        world.snapshot()
     assert Phase.FALLING_BACK not in world.phases
 
 
@@ -99,12 +99,12 @@ def test_a_rejected_revision_is_refused_until_retry_names_it_and_each_retry_work
     world = World(recall=bad).until(Phase.FELL_BACK)
     revision = world.status.revision
     for _ in range(10):
-        world.look()
+        world.snapshot()
     assert world.status.phase is Phase.FELL_BACK
     world.annotations["indexcache.dev/retry"] = revision
     world.until(Phase.SHADOWING).until(Phase.FELL_BACK)
     for _ in range(10):
-        world.look()
+        world.snapshot()
     assert world.status.phase is Phase.FELL_BACK
     world.annotations["indexcache.dev/retry"] = f"{revision}/2"
     world.until(Phase.SHADOWING)
@@ -132,7 +132,7 @@ def test_a_change_of_pattern_starts_over_from_the_baseline() -> None:
     """I6: superseded evidence doesn't carry over."""
     world = World(recall=good).until(Phase.CANARY)
     for _ in range(8):
-        world.look()
+        world.snapshot()
     first = world.status.revision
     world.spec = spec(indexCache={"pattern": "FFFS", "minContextTokens": 0})
     world.until(Phase.CHECKING)
@@ -149,7 +149,7 @@ def test_a_change_of_pattern_starts_over_from_the_baseline() -> None:
 def test_a_change_of_engine_replaces_pods_only_after_the_way_back() -> None:
     world = World(recall=good).until(Phase.CANARY)
     for _ in range(8):
-        world.look()
+        world.snapshot()
     changed = world.spec.model_dump(by_alias=True) if world.spec else {}
     changed["engine"]["image"] = "engine:2"
     world.spec = spec(engine=changed["engine"])
@@ -164,15 +164,15 @@ def test_kill_by_annotation_outranks_everything() -> None:
     """I7; idempotent, and nothing happens at the baseline."""
     world = World(recall=good).until(Phase.CANARY)
     for _ in range(8):
-        world.look()
+        world.snapshot()
     world.annotations["indexcache.dev/kill"] = world.status.revision
-    world.look()
-    world.look()
+    world.snapshot()
+    world.snapshot()
     assert Mode.ON not in world.modes()
     world.until(Phase.FELL_BACK)
     world.done.clear()
     for _ in range(5):
-        world.look()
+        world.snapshot()
     assert world.done == []
 
 
@@ -181,7 +181,7 @@ def test_an_alert_of_this_revision_falls_back_and_one_of_another_is_cleared(phas
     world = World(recall=good).until(phase)
     old = FallbackStatus(cause="Alert", message="", since=datetime(2026, 1, 1, tzinfo=UTC), revision="other")
     world.write(replace(world.status, fallback=old))
-    world.look()
+    world.snapshot()
     assert world.status.fallback is None
     assert world.status.phase is phase
     mine = replace(old, revision=world.status.revision)
@@ -198,8 +198,8 @@ def test_a_killed_engine_is_a_cause_and_a_lapsed_permit_is_not() -> None:
         world.pass_time()
     assert Mode.TRIPPED in world.modes()
     world.memory = None
-    world.look()
-    world.look()
+    world.snapshot()
+    world.snapshot()
     assert Mode.ON in world.modes()
     assert max(p.switch.epoch for p in world.pods.values()) > max(writes)
     assert world.status.phase is Phase.CANARY
@@ -214,7 +214,7 @@ def test_a_killed_engine_is_a_cause_and_a_lapsed_permit_is_not() -> None:
 def test_paused_holds_steps_but_neither_evidence_nor_fallback() -> None:
     world = World(spec=spec(paused=True), recall=good).until(Phase.SHADOWING)
     for _ in range(200):  # beyond the shadow's timeout
-        world.look()
+        world.snapshot()
     assert world.status.phase is Phase.SHADOWING
     assert world.status.evidence[0].samples > 0
     world.spec = spec()
@@ -228,11 +228,11 @@ def test_a_steady_state_writes_nothing_and_does_nothing_but_renew(phase: Phase) 
     """I8."""
     world = World(recall=good if phase is Phase.PROMOTED else bad).until(phase)
     for _ in range(10):
-        world.look()
+        world.snapshot()
     writes = world.writes
     world.done.clear()
     for _ in range(30):
-        world.look()
+        world.snapshot()
     assert world.writes == writes
     assert {type(a).__name__ for a in world.done} <= ({"PutFlags"} if phase is Phase.PROMOTED else set())
 
@@ -262,13 +262,13 @@ def test_new_pods_of_a_rollout_that_falls_back_serve_the_baseline() -> None:
     """I3: what is aborted never grows again."""
     world = exposed(World(recall=good))
     world.annotations["indexcache.dev/kill"] = world.status.revision
-    world.look()
+    world.snapshot()
     world.spec = spec(engine={"image": "engine:1", "model": "/model", "replicas": 6})
     world.deploy()
     admitted = world.reuse_admitted
     world.until(Phase.FELL_BACK)
     for _ in range(5):
-        world.look()
+        world.snapshot()
     assert len(world.pods) == 6
     assert world.reuse_admitted == admitted
     assert not any(p.canary for p in world.pods.values())
@@ -291,7 +291,7 @@ def test_a_baseline_that_is_not_well_does_not_hold_a_fallback() -> None:
         pod.ready = pod.name in world.status.canary_pods
     world.failed_requests = 0
     world.annotations["indexcache.dev/kill"] = world.status.revision
-    world.look()
+    world.snapshot()
     assert not any(p.ready and p.switch.mode is Mode.ON for p in world.pods.values())
     failed = world.failed_requests
     world.until(Phase.FELL_BACK)
@@ -311,7 +311,7 @@ def test_each_put_has_an_epoch_persisted_before() -> None:
     world = World(recall=good)
     for _ in range(200):
         before = len(world.done)
-        world.look()
+        world.snapshot()
         for action in world.done[before:]:
             if isinstance(action, model.PutFlags):
                 assert action.desired.epoch <= world.status.epoch

@@ -11,9 +11,9 @@ from indexcache_core.histogram import of
 from indexcache_operator import model
 from indexcache_operator.api.status import Phase, PodStatus, RouteStatus, Status, StepStatus, TrafficStatus
 from indexcache_operator.model import EnginePod, Plan, Probe, ProbeSet
-from indexcache_operator.plan.flags import CANARY, PROMOTED, SHADOW
-from indexcache_operator.plan.memory import Memory
+from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.planner import plan
+from indexcache_operator.plan.wanted.flags import CANARY, PROMOTED, SHADOW
 
 from tests.unit.operator.plan.build import (
     KEPT,
@@ -52,7 +52,7 @@ def steady(
     values = {"evidence": (), **(kept or {})}
     seen = told(
         dict.fromkeys(names, kind) if kind else {}, *pods, status=status(phase, **values), **changes
-    ).o
+    ).observation
     first = plan(seen)
     return plan(replace(seen, status=first.status), first.memory)
 
@@ -210,7 +210,9 @@ def test_what_later_looks_rely_on_is_written_before_it_is_acted_on() -> None:
         traffic=TrafficStatus(desired=20, verified_generation=5),
     )
     pods = (pod("a", **MOVED), pod("b"), pod("c"))
-    confirmed = told({"a": CANARY, "b": SHADOW, "c": SHADOW}, *pods, status=before, route=WITH_CANARY).o
+    confirmed = told(
+        {"a": CANARY, "b": SHADOW, "c": SHADOW}, *pods, status=before, route=WITH_CANARY
+    ).observation
     kept = tuple(replace(p, confirmed="life") if p.name == "a" else p for p in confirmed.status.pods)
     seen = replace(confirmed, status=replace(confirmed.status, pods=kept))
     wanted = plan(seen).status
@@ -243,7 +245,7 @@ def test_the_time_of_a_step_is_relied_on_its_figures_are_not(change: dict[str, A
     before = status(Phase.CANARY, canary_pods=("a",), step=last, traffic=TrafficStatus(desired=20))
     seen = told(
         {"a": CANARY, "b": SHADOW}, pod("a", canary_label=True), pod("b"), status=before, **unrouted
-    ).o
+    ).observation
     wanted = plan(seen).status
     assert wanted.step is not None
     changed = replace(wanted, step=replace(wanted.step, **change))
@@ -371,7 +373,7 @@ def test_what_was_seen_of_silence_and_traffic_is_remembered() -> None:
     kept = status(Phase.CANARY, canary_pods=("a",), step=STEP, route=KEPT, traffic=TrafficStatus(desired=20))
     found = planned(pod("a", engine(Mode.SHADOW), baseline_label=False), pod("b"), status=kept)
     assert found.memory.mark is not None
-    assert list(found.memory.leaving) == [("a", "life")]
+    assert list(found.memory.draining) == [("a", "life")]
 
 
 def test_an_old_intent_ends_no_new_try() -> None:
@@ -400,15 +402,17 @@ def test_probes_are_asked_and_that_is_remembered() -> None:
 
 def test_a_pod_on_its_way_out_keeps_what_it_has_unless_all_go_back() -> None:
     pods = (pod("a"), pod("b", deleting=True))
-    shadow = told({"a": SHADOW, "b": CANARY}, *pods, status=status(Phase.SHADOWING)).o
+    shadow = told({"a": SHADOW, "b": CANARY}, *pods, status=status(Phase.SHADOWING)).observation
     after = {p.name: p.desired.rpartition("-")[0] for p in plan(shadow).status.pods}
     assert after == {"a": SHADOW, "b": CANARY}
-    back = told({"a": SHADOW, "b": CANARY}, *pods, status=status(Phase.FALLING_BACK, fallback=intent())).o
+    back = told(
+        {"a": SHADOW, "b": CANARY}, *pods, status=status(Phase.FALLING_BACK, fallback=intent())
+    ).observation
     assert {p.desired for p in plan(back).status.pods} == {"off"}
 
 
 def test_what_is_kept_of_a_pod_is_relied_on() -> None:
-    seen = told({"a": SHADOW}, pod("a"), status=status(Phase.SHADOWING)).o
+    seen = told({"a": SHADOW}, pod("a"), status=status(Phase.SHADOWING)).observation
     first = plan(seen)
     (kept,) = first.status.pods
     for change, expected in (

@@ -21,7 +21,7 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import EnginePod, Observation, Plan, Probe, ProbeResult, ProbeSet, Route
 from indexcache_operator.plan import plan
-from indexcache_operator.plan.memory import Life, Memory
+from indexcache_operator.plan.facts.memory import Life, Memory
 from indexcache_runtime.switch import Refusal, Switch
 
 K, CONTEXT = 16, 3
@@ -296,7 +296,7 @@ class World:
         del self.pods[name]
         self.add_pod()
 
-    def look(self, check: Callable[[World], None] | None = None) -> None:
+    def snapshot(self, check: Callable[[World], None] | None = None) -> None:
         """The operator looks and acts, then time passes and users come."""
         observation = self.observe()
         try:
@@ -331,7 +331,7 @@ class World:
     def until(self, *phases: Phase, looks: int = 400, check: Callable[[World], None] | None = None) -> World:
         """Looks until one of these phases is in the stored status."""
         for _ in range(looks):
-            self.look(check)
+            self.snapshot(check)
             if self.status.phase in phases:
                 return self
         raise AssertionError(f"after {looks} looks: {self.status.phase}: {self.status.message} {self.status.reason}; {self.phases}")
@@ -341,12 +341,12 @@ class World:
         for _ in range(looks):
             if condition(self):
                 return self
-            self.look()
+            self.snapshot()
         raise AssertionError(f"after {looks} looks: {self.status.phase}: {self.status.message} {self.status.reason}; {self.phases}")
 
     @property
-    def silent(self) -> frozenset[Life]:
-        return self.memory.silent if self.memory else frozenset()
+    def drained(self) -> frozenset[Life]:
+        return self.memory.drained if self.memory else frozenset()
 
     @property
     def reuse_admitted(self) -> int:

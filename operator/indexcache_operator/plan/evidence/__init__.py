@@ -1,0 +1,1 @@
+"""From engines' counters and answers of probes to what each guardrail says."""

@@ -1,0 +1,80 @@
+"""What engines counted since the last look, by what asks for it.
+
+Only what engines measured for this try counts (I6): the state must speak of this revision and of this pattern.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from indexcache_core.contract import State
+from indexcache_core.histogram import Histogram
+
+from indexcache_operator.api.spec import Spec
+from indexcache_operator.model import EnginePod
+from indexcache_operator.plan.facts.memory import Measure, Memory, SeriesKey, Stream, TestKey, TotalKey
+from indexcache_operator.plan.facts.situation import Situation
+
+Totals = dict[TotalKey, Histogram]
+
+
+def take_up(situation: Situation) -> tuple[Memory, "Batches"]:
+    """Return the memory with what engines counted since the last look, and the new observations by themselves."""
+    snapshot, memory, new = situation.snapshot, situation.memory, Batches()
+    present = {p.name for p in snapshot.observation.pods}
+    seen = {key: histogram for key, histogram in memory.seen.items() if key.pod in present}
+    for pod in snapshot.observation.pods:
+        for key, histogram in _series(pod, snapshot.spec, situation.status.revision):
+            last = memory.seen.get(key)
+            if last == histogram:
+                continue
+            since = histogram if last is None else histogram.since(last)
+            # A counter that fell without a new series number: count it from zero, as a new life.
+            new.add(key, histogram if since is None else since)
+            seen[key] = histogram
+    totals = dict(memory.totals)
+    for total, batch in new.by_total.items():
+        totals[total] = totals.get(total, Histogram()).plus(batch)
+    data_at = snapshot.now if any(batch.count for batch in new.by_total.values()) else memory.data_at
+    return replace(memory, seen=seen, totals=totals, data_at=data_at), new
+
+
+def speaks_of(state: State, spec: Spec, revision: str) -> bool:
+    """Return whether an engine's measurements belong to this try."""
+    flags = state.desired
+    return (
+        state.identity.revision == revision
+        and flags.pattern == spec.index_cache.pattern
+        and tuple(flags.protected) == tuple(spec.index_cache.protected)
+    )
+
+
+def _series(pod: EnginePod, spec: Spec, revision: str) -> Iterator[tuple[SeriesKey, Histogram]]:
+    if pod.state is None or not speaks_of(pod.state, spec, revision):
+        return
+    measures: tuple[Measure, Measure] = ("overlap", "recall")
+    for s in pod.state.series:
+        for measure, histogram in zip(measures, (s.overlap, s.recall), strict=True):
+            if histogram.count:
+                yield SeriesKey(pod.name, pod.state.incarnation, pod.state.series_number, measure, s.site, s.context, s.mode), histogram
+
+
+class Batches:
+    """A look's new observations, by what asks for them."""
+
+    def __init__(self) -> None:
+        self.by_total: Totals = {}
+        self._overall: dict[tuple[Measure, int, Stream], Histogram] = {}
+
+    def add(self, key: SeriesKey, new: Histogram) -> None:
+        if not new.count:
+            return
+        total = TotalKey(key.measure, key.site, key.context, key.mode)
+        self.by_total[total] = self.by_total.get(total, Histogram()).plus(new)
+        overall = (key.measure, key.context, key.mode)
+        self._overall[overall] = self._overall.get(overall, Histogram()).plus(new)
+
+    def of(self, measure: Measure, test: TestKey, stream: Stream) -> Histogram:
+        assert test.context is not None
+        if test.site is None:
+            return self._overall.get((measure, test.context, stream), Histogram())
+        return self.by_total.get(TotalKey(measure, test.site, test.context, stream), Histogram())

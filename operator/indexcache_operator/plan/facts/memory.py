@@ -1,0 +1,91 @@
+"""What the planner remembers between two looks of one process. Losing it loses sensitivity for a moment, never correctness."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from indexcache_core.evidence.detector import Detector
+from indexcache_core.evidence.guardrails import Measure as Measure
+from indexcache_core.evidence.guardrails import Stream as Stream
+from indexcache_core.evidence.guardrails import TestKey as TestKey
+from indexcache_core.histogram import Histogram
+
+
+class SeriesKey(NamedTuple):
+    """One cumulative histogram of one life of one engine."""
+
+    pod: str
+    incarnation: str
+    series_number: int
+    measure: Measure
+    site: int
+    context: int
+    mode: Stream
+
+
+class TotalKey(NamedTuple):
+    """The same, over all engines that the revision ran on."""
+
+    measure: Measure
+    site: int
+    context: int
+    mode: Stream
+
+
+Life = tuple[str, str]
+"""A pod and its engine's incarnation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Where counting of users' requests began (requests.py)."""
+
+    setting: str
+    """What they are counted for."""
+    since: datetime
+    admitted: dict[Life, int]
+    """Requests admitted until then."""
+    number: int = 1
+    """How often counting for this setting has begun: what each beginning may be wrong by depends on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """One revision's try, under one set of guardrails: `key` names them, and another key starts from nothing."""
+
+    key: str
+    seen: dict[SeriesKey, Histogram] = field(default_factory=dict)
+    totals: dict[TotalKey, Histogram] = field(default_factory=dict)
+    detectors: dict[tuple[TestKey, Stream], Detector] = field(default_factory=dict)
+    quality: Histogram | None = None
+    """Values of probes; None until read from the status."""
+    quality_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    drop_sum: float = 0.0
+    quality_detector: Detector | None = None
+    probed_at: datetime | None = None
+    answered: frozenset[Life] = frozenset()
+    """Pods and incarnations that answered a probe under reuse."""
+    data_at: datetime | None = None
+    """When an observation last came."""
+    mark: Mark | None = None
+    contradicted_at: datetime | None = None
+    """When the status last said what traffic was seen against the weight."""
+    draining: dict[Life, Mark] = field(default_factory=dict)
+    """Those behind neither Service on their way to the canary's, with the counters since their last request."""
+    drained: frozenset[Life] = frozenset()
+    """Those that get no requests there any more."""
+    permits: dict[Life, datetime] = field(default_factory=dict)
+    """When the permit ends of each that was last heard to run the reuse it was told to."""
+    admitted: dict[Life, int] | None = None
+    """Users' requests at the last look, by pod and incarnation."""
+    context_counts: dict[Life, tuple[int, ...]] | None = None
+    """Users' requests by context length at the last look, by pod and incarnation."""
+    contexts: tuple[float, ...] = ()
+    """Users' requests by context length, the older the lighter (evidence/contexts.py)."""
+    requests_seen: int = 0
+    counting: str = ""
+    """The phase and step that `requests_seen` belongs to."""
+    published_at: datetime | None = None
+    """When live figures were last put into the status."""
+    published: tuple[tuple[str, str], ...] = ()
+    """The verdicts put into it."""

@@ -1,0 +1,75 @@
+"""What decisions rest on: a look, the status so far, what is remembered, and what the counters were found to say."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from indexcache_core.evidence.traffic import Reached
+from indexcache_core.evidence.verdict import Judgement, Verdict
+
+from indexcache_operator.api.status import Status
+from indexcache_operator.plan.facts.guardrails import Guardrail
+from indexcache_operator.plan.facts.memory import Memory, TestKey
+from indexcache_operator.plan.facts.snapshot import Snapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one guardrail says."""
+
+    guardrail: Guardrail
+    verdict: Verdict
+    judgements: dict[TestKey, Judgement]
+    """By test where it rolls back, and by the groups of its certificates (`context` or `site` None)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What all guardrails say (evidence/judging.py)."""
+
+    answers: tuple[Answer, ...] = ()
+    shares: dict[int, float] = field(default_factory=dict)
+    """Share of the judged traffic by bucket of context length."""
+
+    @property
+    def acting(self) -> tuple[Answer, ...]:
+        """Return those that may act."""
+        return tuple(a for a in self.answers if a.guardrail.acts)
+
+    def breach(self) -> tuple[Answer, TestKey] | None:
+        """Find a guardrail that breached, and the test by which."""
+        for answer in self.acting:
+            for key, judgement in answer.judgements.items():
+                if judgement.verdict is Verdict.BREACHED:
+                    return answer, key
+        return None
+
+    def certified(self, *, without_quality: bool = False) -> bool:
+        """Tell whether every acting guardrail is certified; in shadow quality can't be had."""
+        deciding = (a for a in self.acting if not (without_quality and a.guardrail.name == "quality"))
+        return all(a.verdict is Verdict.CERTIFIED for a in deciding)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the engines' counters say of the route's present setting (traffic/arrival.py)."""
+
+    reached: Reached = Reached.UNKNOWN
+    requests: int = 0
+    """Counted since the mark."""
+    percent: int | None = None
+    """Of the traffic that comes through the canary's Service, estimated."""
+    counted_for: timedelta = timedelta()
+    """How long ago counting began."""
+    blind: bool = False
+    """A pod of the canary that serves can't be asked: what it gets is in no count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What a decision rests on. A decision that goes on from its own status passes a copy with that status."""
+
+    snapshot: Snapshot
+    status: Status
+    memory: Memory
+    evidence: Evidence = field(default_factory=Evidence)
+    seen: Seen = field(default_factory=Seen)

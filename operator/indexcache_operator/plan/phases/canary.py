@@ -1,0 +1,113 @@
+"""Canary: exposure in steps.
+
+A step ends when the engines' counters show its weight, every acting guardrail is certified under reuse, and its minDuration has passed; a
+clock alone never ends it but by falling back.
+"""
+
+from dataclasses import replace
+
+from indexcache_core.evidence.traffic import Reached
+
+from indexcache_operator.api import times
+from indexcache_operator.api.status import Phase, Status, StepStatus
+from indexcache_operator.plan.facts.situation import Situation
+from indexcache_operator.plan.phases.entering import enter, fall_back, weighted
+from indexcache_operator.plan.wanted import exposure, flags
+from indexcache_operator.plan.wanted.exposure import Targets
+
+
+def decide(situation: Situation) -> Status:
+    """Lead from Canary to Canary (this step or the next), Promoting or FallingBack. A breach was looked for before."""
+    snapshot, spec, step = situation.snapshot, situation.snapshot.spec, situation.status.step
+    if step is None or step.index >= len(spec.strategy.steps):
+        return fall_back(situation, "Superseded", "spec.strategy.steps no longer has the step under way")
+    weight = spec.strategy.steps[step.index].weight
+    count = exposure.canary_count(weight, spec.engine.replicas, snapshot.routed)
+    exposed = _exposed(situation, weight, count)
+    step = _reached(situation, exposed, replace(step, weight=weight))
+    message = _message(exposed, step, count)
+    exposed = replace(exposed, status=replace(exposed.status, step=step, message=message))
+    if spec.paused:
+        return exposed.status
+    if _over(situation, step):
+        return _next(exposed, step)
+    if snapshot.since(step.started_at) >= spec.strategy.progress_deadline:
+        unseen = step.reached_at is None
+        missing = "the weight was never seen in the engines' counters" if unseen else "guardrails not certified"
+        within = times.text(spec.strategy.progress_deadline)
+        return fall_back(exposed, "ProgressDeadlineExceeded", f"step {step.index + 1}: {missing} within {within}")
+    return exposed.status
+
+
+def _exposed(situation: Situation, weight: int, count: int) -> Situation:
+    """Return the situation with the canary's pods chosen and confirmed, and the weight that they justify."""
+    chosen = replace(situation.status, canary_pods=exposure.choose(situation, count))
+    situation = replace(situation, status=chosen)
+    situation = replace(situation, status=exposure.adopt_route(situation))
+    situation = replace(situation, status=exposure.confirm(situation))
+    traffic = weighted(situation.status.traffic, exposure.justified(situation, weight, count))
+    return replace(situation, status=replace(situation.status, traffic=traffic))
+
+
+def _reached(before: Situation, exposed: Situation, step: StepStatus) -> StepStatus:
+    """Return the step with when its weight was first seen, if it still is what the pods justify.
+
+    Without a route the engines' own word is what there is.
+    """
+    desired = exposed.status.traffic.desired
+    if desired != step.weight:
+        return replace(step, reached_at=None)
+    as_wanted = before.seen.reached is Reached.YES and before.status.traffic.desired == desired
+    if step.reached_at is None and (exposed.status.route is None or as_wanted):
+        return replace(step, reached_at=before.snapshot.now)
+    return step
+
+
+def _over(situation: Situation, step: StepStatus) -> bool:
+    least = situation.snapshot.spec.strategy.steps[step.index].min_duration
+    lasted = step.reached_at is not None and situation.snapshot.since(step.reached_at) >= least
+    return lasted and situation.evidence.certified()
+
+
+def _next(situation: Situation, step: StepStatus) -> Status:
+    steps = situation.snapshot.spec.strategy.steps
+    if step.index + 1 == len(steps):
+        promoting = enter(situation, Phase.PROMOTING, "All steps certified; turning reuse on everywhere")
+        return replace(promoting, step=None)
+    following = StepStatus(index=step.index + 1, weight=steps[step.index + 1].weight, started_at=situation.snapshot.now)
+    return replace(situation.status, step=following, requests_seen=0)
+
+
+def _message(situation: Situation, step: StepStatus, count: int) -> str:
+    snapshot, status = situation.snapshot, situation.status
+    where = f"Step {step.index + 1} of {len(snapshot.spec.strategy.steps)}, {step.weight} %"
+    if snapshot.spec.paused:
+        return f"{where}: paused by spec.paused"
+    if status.traffic.desired < step.weight:
+        busy = [p.name for p in snapshot.pods if p.name in status.canary_pods and not exposure.may_reuse(situation, p)]
+        waiting = "waiting until all confirm reuse"
+        if busy:
+            waiting = f"waiting until no user's request comes to {', '.join(busy)} any more"
+        chosen = f"{len(status.canary_pods)} of {count} pods chosen"
+        return f"{where}: {chosen}, {waiting}; {status.traffic.desired} % for now"
+    if step.reached_at is None:
+        return f"{where}: waiting until the engines' counters show it"
+    return f"{where}: collecting evidence"
+
+
+def targets(situation: Situation) -> Targets:
+    """Want the canary's pods under reuse, the others in shadow, and the route as far as the confirmed pods justify."""
+    snapshot, status = situation.snapshot, situation.status
+    reusing = {p.name for p in snapshot.pods if p.name in status.canary_pods and exposure.may_reuse(situation, p)}
+    return Targets(
+        kinds={p.name: flags.CANARY if p.name in reusing else flags.SHADOW for p in snapshot.pods},
+        labels=exposure.entering_labels(situation),
+        backends=exposure.backends(situation, status.traffic.desired) if _safe(situation) else None,
+    )
+
+
+def _safe(situation: Situation) -> bool:
+    """Return whether the list to be written leaves each Service it names a ready pod."""
+    if situation.status.traffic.desired <= 0:
+        return True
+    return any(p.canary_label for p in situation.snapshot.ready if p.name in situation.status.canary_pods)

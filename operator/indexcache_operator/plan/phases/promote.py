@@ -1,0 +1,52 @@
+"""Promoting and Promoted: reuse on every pod, all behind the baseline's Service, the route as the user had it; the tests go on."""
+
+from dataclasses import replace
+
+from indexcache_core.contract import Mode
+
+from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.plan.facts.situation import Situation
+from indexcache_operator.plan.phases.entering import enter, remember, weighted
+from indexcache_operator.plan.wanted import exposure, flags
+from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted.withdrawal import canary_released, restored, returning_labels
+
+
+def decide(situation: Situation) -> Status:
+    """Lead from Promoting to Promoting or Promoted."""
+    snapshot, status = situation.snapshot, situation.status
+    off = [p.name for p in snapshot.ready if p.state is None or p.state.mode is not Mode.ON or not flags.settled(situation, p)]
+    alive = any(p.canary_label for p in snapshot.ready if p.name in status.canary_pods)
+    if (not off or not alive) and status.traffic.desired:
+        status = replace(status, traffic=weighted(status.traffic, 0))
+        situation = replace(situation, status=status)
+    if off or not snapshot.ready or not restored(situation) or not canary_released(snapshot):
+        message = f"Turning reuse on: {len(snapshot.ready) - len(off)} of {len(snapshot.ready)} engines" if off else "Restoring the route"
+        return replace(status, message=message)
+    history = remember(situation, "Promoted", "Certified")
+    promoted = enter(situation, Phase.PROMOTED, "Reuse runs on every pod; watched on")
+    return replace(promoted, canary_pods=(), route=None, history=history)
+
+
+def watch(situation: Situation) -> Status:
+    """Stay in Promoted: what ends it is a trigger."""
+    return situation.status
+
+
+def promoting_targets(situation: Situation) -> Targets:
+    """Want reuse everywhere first; when all confirm, everybody behind the baseline's Service; then the route, then the canary's label."""
+    snapshot, status = situation.snapshot, situation.status
+    kinds = {p.name: flags.CANARY for p in snapshot.pods}
+    if status.traffic.desired:  # not all confirmed yet
+        return Targets(kinds=kinds, labels=exposure.entering_labels(situation), backends=None)
+    labels, backends = returning_labels(situation), exposure.backends(situation, 0)
+    behind = any(p.baseline_label for p in snapshot.ready)
+    return Targets(kinds=kinds, labels=labels, backends=backends if behind else None)
+
+
+def promoted_targets(situation: Situation) -> Targets:
+    """Want reuse on every pod, new ones included."""
+    return Targets(
+        kinds={p.name: flags.PROMOTED for p in situation.snapshot.pods},
+        labels={p.name: (True, False) for p in situation.snapshot.pods},
+    )

@@ -1,0 +1,44 @@
+"""Shadowing: evidence before exposure. All pods measure; all users are served all Full."""
+
+from dataclasses import replace
+
+from indexcache_operator.api import times
+from indexcache_operator.api.status import Phase, Status, StepStatus
+from indexcache_operator.plan.facts.situation import Situation
+from indexcache_operator.plan.phases.entering import enter, fall_back
+from indexcache_operator.plan.wanted import flags
+from indexcache_operator.plan.wanted.exposure import Targets, adopt_route
+
+
+def decide(situation: Situation) -> Status:
+    """Lead from Shadowing to Shadowing, Canary or FallingBack. A breach was looked for before."""
+    snapshot, status, spec = situation.snapshot, situation.status, situation.snapshot.spec
+    shadow = spec.strategy.shadow
+    certified = situation.evidence.certified(without_quality=True)
+    enough = situation.memory.requests_seen >= shadow.min_requests
+    if certified and enough and not spec.paused:
+        adopted = adopt_route(situation)
+        if snapshot.routed and adopted.route is None:
+            return replace(status, message="Waiting: the route doesn't name the baseline's Service any more")
+        begun = enter(replace(situation, status=adopted), Phase.CANARY, "Exposing step by step, on evidence")
+        return replace(begun, step=first_step(situation))
+    if not spec.paused and snapshot.since(status.phase_started_at) >= shadow.timeout:
+        within = times.text(shadow.timeout)
+        if not situation.memory.data_at:
+            return fall_back(situation, "NoEvidence", f"nothing was measured in shadow within {within}; nobody was exposed")
+        what = "guardrails not certified" if not certified else f"{situation.memory.requests_seen} of {shadow.min_requests} requests seen"
+        return fall_back(situation, "ShadowTimeout", f"{what} within {within}; nobody was exposed")
+    return status
+
+
+def first_step(situation: Situation) -> StepStatus:
+    """Return the canary's first step."""
+    return StepStatus(index=0, weight=situation.snapshot.spec.strategy.steps[0].weight, started_at=situation.snapshot.now)
+
+
+def targets(situation: Situation) -> Targets:
+    """Want all pods in shadow, behind the baseline's Service."""
+    return Targets(
+        kinds={p.name: flags.SHADOW for p in situation.snapshot.pods},
+        labels={p.name: (True, False) for p in situation.snapshot.pods},
+    )

@@ -1,0 +1,1 @@
+"""What people read: conditions, evidence, printer columns, live figures."""

@@ -1,0 +1,102 @@
+"""Conditions, as Kubernetes' conventions and kstatus read them.
+
+Ready when a try has come to a good end, Reconciling while it runs, Stalled when only a change by somebody leads on. The time of a condition
+changes only with its status.
+"""
+
+from datetime import timedelta
+
+from indexcache_core.contract import Mode
+from indexcache_core.evidence.traffic import Reached
+
+from indexcache_operator.api.status import Condition, ConditionStatus, Phase
+from indexcache_operator.plan.facts.situation import Situation
+from indexcache_operator.plan.facts.snapshot import may_be_on, pod_status
+
+FRESH = timedelta(seconds=60)
+MEASURING = frozenset({Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED})
+Row = tuple[str, ConditionStatus, str, str]
+"""Type, status, reason, message."""
+
+
+def conditions(situation: Situation) -> tuple[Condition, ...]:
+    """Return all conditions, in a fixed order."""
+    old = {kept.type: kept for kept in situation.status.conditions}
+    out = []
+    for condition in (_ready, _reconciling, _stalled, _paused, _baseline, _traffic, _fresh):
+        type_, status, reason, message = condition(situation)
+        before = old.get(type_)
+        since = before.last_transition_time if before and before.status == status else None
+        out.append(
+            Condition(
+                type=type_,
+                status=status,
+                reason=reason,
+                message=message,
+                last_transition_time=since or situation.snapshot.now,
+                observed_generation=situation.snapshot.observation.generation,
+            )
+        )
+    return tuple(out)
+
+
+def _stopped(situation: Situation) -> bool:
+    return situation.status.phase in (Phase.FELL_BACK, Phase.FAILED)
+
+
+def _why(situation: Situation) -> str:
+    if situation.status.phase is Phase.FELL_BACK and situation.status.fallback:
+        return situation.status.fallback.cause
+    return situation.status.phase.value
+
+
+def _ready(situation: Situation) -> Row:
+    return ("Ready", "True" if situation.status.phase is Phase.PROMOTED else "False", _why(situation), situation.status.message)
+
+
+def _reconciling(situation: Situation) -> Row:
+    running = not _stopped(situation) and situation.status.phase is not Phase.PROMOTED
+    return ("Reconciling", "True" if running else "False", situation.status.phase.value, situation.status.message if running else "")
+
+
+def _stalled(situation: Situation) -> Row:
+    if _stopped(situation):
+        return ("Stalled", "True", _why(situation), situation.status.message)
+    return ("Stalled", "False", situation.status.phase.value, "")
+
+
+def _paused(situation: Situation) -> Row:
+    paused = situation.snapshot.observation.spec is not None and situation.snapshot.observation.spec.paused
+    return ("Paused", "True", "Requested", "spec.paused: no step begins") if paused else ("Paused", "False", "NotRequested", "")
+
+
+def _baseline(situation: Situation) -> Row:
+    on = [p.name for p in situation.snapshot.observation.pods if p.state and p.state.mode is Mode.ON]
+    if on:
+        return ("BaselineActive", "False", "ReuseOn", f"reuse runs on {', '.join(on)}")
+    since = situation.snapshot.since(situation.status.fallback.since) if situation.status.fallback else timedelta()
+    unknown = [
+        p.name for p in situation.snapshot.observation.pods if p.state is None and may_be_on(p, pod_status(situation.status, p.name), since)
+    ]
+    if unknown:
+        return ("BaselineActive", "Unknown", "Unreachable", f"{', '.join(unknown)} can't be asked; reuse there ends with its permit")
+    return ("BaselineActive", "True", "ReuseOff", "no engine runs reuse")
+
+
+def _traffic(situation: Situation) -> Row:
+    traffic = situation.status.traffic
+    if situation.status.route is None and traffic.verified_generation is None:
+        return ("TrafficVerified", "Unknown", "NoCanary", "no traffic was given to a canary")
+    if traffic.verified_generation is not None:
+        return ("TrafficVerified", "True", "SeenByEngines", f"the engines' counters show {traffic.desired} %")
+    if situation.seen.reached is Reached.NO or (traffic.observed is not None and traffic.observed != traffic.desired):
+        return ("TrafficVerified", "False", "NotAsRouted", f"{traffic.desired} % wanted, the engines' counters show otherwise")
+    return ("TrafficVerified", "Unknown", "TooFewRequests", f"the engines' counters don't tell {traffic.desired} % yet")
+
+
+def _fresh(situation: Situation) -> Row:
+    if situation.status.phase not in MEASURING:
+        return ("EvidenceFresh", "Unknown", "NotMeasuring", "")
+    if situation.memory.data_at and situation.snapshot.since(situation.memory.data_at) <= FRESH:
+        return ("EvidenceFresh", "True", "Measuring", "")
+    return ("EvidenceFresh", "False", "NoNewData", f"nothing was measured for {FRESH.total_seconds():g} s")

@@ -1,0 +1,58 @@
+"""Evidence in figures: a row for each certificate, and how much is still wanted."""
+
+import math
+
+from indexcache_core.contract import context_label
+from indexcache_core.evidence.guardrails import IN_RESOURCE
+from indexcache_core.evidence.verdict import Judgement, Verdict
+
+from indexcache_operator.api.status import EvidenceStatus
+from indexcache_operator.plan.facts.memory import TestKey
+from indexcache_operator.plan.facts.situation import Answer, Situation
+
+MOST_E = 1e12
+"""What is shown of wealth beyond all need."""
+
+
+def evidence_rows(situation: Situation) -> tuple[EvidenceStatus, ...]:
+    """Return one row for each certificate, of the indexers only the weakest: sixty rows are no status."""
+    rows = []
+    for answer in situation.evidence.answers:
+        kept = list(answer.judgements.items())
+        if answer.guardrail.by_site and kept:
+            kept = [min(kept, key=lambda item: (_rank(item[1]), -item[1].log_e, item[1].lower_bound or 0.0))]
+        rows += [_row(situation, answer, key, judgement) for key, judgement in kept]
+    return tuple(rows)
+
+
+def _rank(judgement: Judgement) -> int:
+    return list(Verdict).index(judgement.verdict)
+
+
+def _row(situation: Situation, answer: Answer, key: TestKey, j: Judgement) -> EvidenceStatus:
+    k = situation.snapshot.k
+    return EvidenceStatus(
+        guardrail=IN_RESOURCE[answer.guardrail.name],
+        contexts=context_label(key.context, k) if key.context is not None and k else "",
+        indexer=key.site,
+        verdict=j.verdict,
+        mean=None if j.mean is None else round(j.mean, 4),
+        lower_bound=None if j.lower_bound is None else round(j.lower_bound, 4),
+        threshold=answer.guardrail.threshold,
+        samples=round(j.samples),
+        e_value=round(min(math.exp(min(j.log_e, 50.0)), MOST_E), 4),
+        alpha=answer.guardrail.alpha,
+    )
+
+
+def needed(situation: Situation) -> int | None:
+    """Return how many observations the slowest certificate still wants; None if one can't be estimated."""
+    wanted = [j.needed for a in situation.evidence.acting for j in a.judgements.values() if j.verdict is not Verdict.CERTIFIED]
+    known = [n for n in wanted if n is not None]
+    return None if len(known) < len(wanted) else max(known, default=0)
+
+
+def recall(situation: Situation) -> str:
+    answer = next((a for a in situation.evidence.answers if a.guardrail.name == "recall"), None)
+    bounds = [j.lower_bound for j in answer.judgements.values() if j.lower_bound is not None] if answer else []
+    return f"{min(bounds):.2f}" if bounds else ""

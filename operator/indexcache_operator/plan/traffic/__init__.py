@@ -1,0 +1,1 @@
+"""Where users' requests go, by the engines' own counters."""

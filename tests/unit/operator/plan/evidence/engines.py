@@ -1,0 +1,66 @@
+"""Engines that measure, built from little."""
+
+from typing import Any
+
+from indexcache_core.contract import Flags, Identity, Mode, Series, State
+from indexcache_core.evidence import detector
+from indexcache_core.evidence.detector import Detector
+from indexcache_core.histogram import of
+from indexcache_operator.plan.facts.memory import TestKey, TotalKey
+
+from tests.unit.operator.plan.build import (
+    REVISION,
+    engine,
+)
+
+SLOT = 101
+"""Of a look a hundred seconds after the try began."""
+ALL: dict[str, Any] = {"overlap": {"min": 0.3}, "recall": {"min": 0.5, "perIndexerMin": 0.25}}
+
+
+def series(
+    recall: list[float],
+    site: int = 1,
+    context: int = 3,
+    mode: Any = Mode.SHADOW,
+    overlap: list[float] | None = None,
+) -> Series:
+    return Series(
+        site=site,
+        context=context,
+        mode=mode,
+        overlap=of(recall if overlap is None else overlap),
+        recall=of(recall),
+    )
+
+
+def measured(
+    *found: Series,
+    revision: str = REVISION,
+    pattern: str = "FSFS",
+    protected: tuple[int, ...] = (),
+    **changes: Any,
+) -> State:
+    """An engine that measures for this try."""
+    desired = Flags(mode=Mode.SHADOW, pattern=pattern, protected=protected)
+    return engine(
+        Mode.SHADOW,
+        series=found,
+        identity=Identity(revision=revision),
+        desired=desired,
+        series_number=1,
+        **changes,
+    )
+
+
+def total(site: int = 1, context: int = 3, measure: Any = "recall", mode: Any = Mode.SHADOW) -> TotalKey:
+    return TotalKey(measure, site, context, mode)
+
+
+def bet(values: list[float], m0: float = 0.5, slot: int = SLOT, share: float = 0.5) -> Detector:
+    """The first bet of a reader that has just begun."""
+    return detector.resumed(of(values), m0, slot, share)
+
+
+def recall_at(context: int, mode: Any = Mode.SHADOW) -> tuple[TestKey, Any]:
+    return TestKey("recall", None, context), mode

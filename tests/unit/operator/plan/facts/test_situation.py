@@ -1,0 +1,89 @@
+"""What decisions rest on: what the evidence says as a whole."""
+
+from dataclasses import replace
+
+import pytest
+from indexcache_core.evidence.guardrails import Name
+from indexcache_core.evidence.traffic import Reached
+from indexcache_core.evidence.verdict import Verdict
+from indexcache_operator.plan.facts.memory import Memory, TestKey
+from indexcache_operator.plan.facts.situation import Evidence, Seen, Situation
+
+from tests.unit.operator.plan.build import QUALITY, answer, judgement, snapshot, spec, status
+from tests.unit.operator.plan.evidence.engines import ALL
+
+KEY = TestKey("recall", None, 3)
+ASKED = spec(guardrails={"recall": {"min": 0.5}, "overlap": {"min": 0.3}, **QUALITY})
+WATCHED = spec(guardrails={"recall": {"min": 0.5, "observeOnly": True}})
+
+
+def test_of_a_situation_that_nothing_is_known_of_nothing_is_said() -> None:
+    fresh = Situation(snapshot=snapshot(), status=status(), memory=Memory(key="try"))
+    assert (fresh.evidence, fresh.seen) == (Evidence(), Seen(reached=Reached.UNKNOWN))
+    assert fresh.evidence.breach() is None
+
+
+def test_a_breach_is_found_with_the_test_that_found_it() -> None:
+    breached = answer("recall", Verdict.BREACHED, {KEY: judgement(Verdict.BREACHED)})
+    good = answer("overlap", Verdict.CERTIFIED, {KEY: judgement(Verdict.CERTIFIED)}, ASKED)
+    assert Evidence(answers=(good, breached)).breach() == (breached, KEY)
+    watched = answer("recall", Verdict.OBSERVING, {KEY: judgement(Verdict.BREACHED)}, WATCHED)
+    assert Evidence(answers=(good, watched)).breach() is None
+
+
+@pytest.mark.parametrize(
+    ("recall", "quality", "certified", "in_shadow"),
+    [
+        (Verdict.CERTIFIED, Verdict.CERTIFIED, True, True),
+        (Verdict.CERTIFIED, Verdict.NO_DATA, False, True),
+        (Verdict.HOLDING, Verdict.CERTIFIED, False, False),
+    ],
+)
+def test_all_that_act_have_to_be_certified_and_in_shadow_all_but_quality(
+    recall: Verdict, quality: Verdict, certified: bool, in_shadow: bool
+) -> None:
+    watched = answer("recall", Verdict.OBSERVING, of_spec=WATCHED)
+    acting = (answer("recall", recall, of_spec=ASKED), answer("quality", quality, of_spec=ASKED))
+    evidence = Evidence(answers=(*acting, watched))
+    assert evidence.acting == acting
+    assert evidence.certified() is certified
+    assert evidence.certified(without_quality=True) is in_shadow
+
+
+def says(*answers: tuple[Name, Verdict, bool]) -> Evidence:
+    """What guardrails say, each by whether it acts."""
+    asked = spec(guardrails={**ALL, **QUALITY})
+    out = []
+    for name, verdict, acts in answers:
+        found = answer(name, verdict, {TestKey(name, None, 3): judgement(verdict)}, asked)
+        out.append(replace(found, guardrail=replace(found.guardrail, acts=acts)))
+    return Evidence(answers=tuple(out))
+
+
+def test_a_breach_is_of_a_guardrail_that_acts() -> None:
+    found = says(
+        ("overlap", Verdict.BREACHED, False),
+        ("recall", Verdict.HOLDING, True),
+        ("quality", Verdict.BREACHED, True),
+    )
+    breach = found.breach()
+    assert breach is not None
+    assert (breach[0].guardrail.name, breach[1]) == ("quality", TestKey("quality", None, 3))
+    assert says(("overlap", Verdict.BREACHED, False), ("recall", Verdict.HOLDING, True)).breach() is None
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected", "without_quality"),
+    [
+        ([("recall", Verdict.CERTIFIED, True), ("quality", Verdict.CERTIFIED, True)], True, True),
+        ([("recall", Verdict.CERTIFIED, True), ("quality", Verdict.HOLDING, True)], False, True),
+        ([("recall", Verdict.HOLDING, True), ("quality", Verdict.CERTIFIED, True)], False, False),
+        ([("recall", Verdict.CERTIFIED, True), ("overlap", Verdict.HOLDING, False)], True, True),
+        ([], True, True),
+    ],
+)
+def test_all_that_acts_must_be_certified(
+    answers: list[tuple[Name, Verdict, bool]], expected: bool, without_quality: bool
+) -> None:
+    assert says(*answers).certified() is expected
+    assert says(*answers).certified(without_quality=True) is without_quality

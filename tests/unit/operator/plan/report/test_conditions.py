@@ -1,0 +1,177 @@
+"""Conditions, each by what it is read from."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from indexcache_core.contract import Mode
+from indexcache_core.evidence.traffic import Reached
+from indexcache_operator.api.status import Condition, Phase, PodStatus, TrafficStatus
+from indexcache_operator.model import EnginePod
+from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.situation import Seen, Situation
+from indexcache_operator.plan.report.conditions import FRESH, MEASURING, conditions
+
+from tests.unit.operator.plan.build import KEPT, NOW, at, engine, intent, pod, situation, spec, status
+
+ENDED = {Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED}
+
+
+def read(c: Situation, type_: str) -> tuple[str, str]:
+    found = next(x for x in conditions(c) if x.type == type_)
+    return found.status, found.reason
+
+
+def words(c: Situation, type_: str) -> str:
+    return next(x for x in conditions(c) if x.type == type_).message
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_one_of_ready_reconciling_and_stalled_is_true(phase: Phase) -> None:
+    c = situation(status=status(phase, message="m"))
+    assert read(c, "Ready") == ("True" if phase is Phase.PROMOTED else "False", phase.value)
+    assert read(c, "Reconciling") == ("False" if phase in ENDED else "True", phase.value)
+    assert read(c, "Stalled") == ("True" if phase in ENDED - {Phase.PROMOTED} else "False", phase.value)
+    assert words(c, "Ready") == "m"
+    assert words(c, "Reconciling") == ("" if phase in ENDED else "m")
+    assert words(c, "Stalled") == ("m" if phase in ENDED - {Phase.PROMOTED} else "")
+
+
+def test_who_fell_back_is_stalled_by_the_cause() -> None:
+    c = situation(status=status(Phase.FELL_BACK, fallback=intent("Killed")))
+    assert (read(c, "Ready"), read(c, "Stalled")) == (("False", "Killed"), ("True", "Killed"))
+    assert read(situation(status=status(fallback=intent("Killed"))), "Ready") == ("False", "Canary")
+
+
+def test_all_of_them_in_one_order_with_the_generation() -> None:
+    out = conditions(situation())
+    assert [c.type for c in out] == [
+        "Ready",
+        "Reconciling",
+        "Stalled",
+        "Paused",
+        "BaselineActive",
+        "TrafficVerified",
+        "EvidenceFresh",
+    ]
+    assert {c.observed_generation for c in out} == {3}
+
+
+def test_the_time_of_a_condition_is_that_of_its_last_change() -> None:
+    old = [
+        Condition(type="Ready", status="False", reason="Shadowing", last_transition_time=at(-50)),
+        Condition(type="Reconciling", status="False", reason="Failed", last_transition_time=at(-50)),
+    ]
+    out = {c.type: c.last_transition_time for c in conditions(situation(status=status(conditions=old)))}
+    assert (out["Ready"], out["Reconciling"], out["Stalled"]) == (at(-50), at(0), at(0))
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected", "said"),
+    [
+        (spec(paused=True), ("True", "Requested"), "spec.paused"),
+        (spec(), ("False", "NotRequested"), ""),
+        (None, ("False", "NotRequested"), ""),
+    ],
+)
+def test_paused(asked: Any, expected: tuple[str, str], said: str) -> None:
+    c = situation(spec=asked)
+    assert read(c, "Paused") == expected
+    assert words(c, "Paused").startswith(said)
+    assert bool(words(c, "Paused")) == bool(said)
+
+
+LAPSING = [PodStatus(name="b", permit=timedelta(seconds=60))]
+
+
+@pytest.mark.parametrize(
+    ("pods", "kept", "expected", "said"),
+    [
+        ([pod("a"), pod("b", engine(Mode.SHADOW))], {}, ("True", "ReuseOff"), "no engine runs reuse"),
+        (
+            [pod("a"), pod("b", engine(Mode.ON)), pod("c", engine(Mode.ON), deleting=True)],
+            {},
+            ("False", "ReuseOn"),
+            "runs on b, c",
+        ),
+        ([pod("a", engine(Mode.ON)), pod("b", None)], {"pods": LAPSING}, ("False", "ReuseOn"), "runs on a"),
+        ([pod("a"), pod("b", None)], {"pods": LAPSING}, ("Unknown", "Unreachable"), "b can't be asked"),
+        ([pod("a"), pod("b", None)], {}, ("True", "ReuseOff"), "no engine"),
+        (
+            [pod("b", None)],
+            {"pods": LAPSING, "fallback": intent(since=-64)},
+            ("Unknown", "Unreachable"),
+            "b can't",
+        ),
+        (
+            [pod("b", None)],
+            {"pods": LAPSING, "fallback": intent(since=-66)},
+            ("True", "ReuseOff"),
+            "no engine",
+        ),
+    ],
+)
+def test_the_baseline_is_active_where_no_engine_may_run_reuse(
+    pods: list[EnginePod], kept: dict[str, Any], expected: tuple[str, str], said: str
+) -> None:
+    c = situation(*pods, status=status(**kept))
+    assert read(c, "BaselineActive") == expected
+    assert said in words(c, "BaselineActive")
+
+
+@pytest.mark.parametrize(
+    ("traffic", "routed", "reached", "expected", "said"),
+    [
+        (TrafficStatus(), False, Reached.UNKNOWN, ("Unknown", "NoCanary"), "no traffic"),
+        (TrafficStatus(verified_generation=5), False, Reached.UNKNOWN, ("True", "SeenByEngines"), "show 0 %"),
+        (
+            TrafficStatus(desired=20, verified_generation=5),
+            True,
+            Reached.NO,
+            ("True", "SeenByEngines"),
+            "show 20 %",
+        ),
+        (TrafficStatus(desired=20), True, Reached.NO, ("False", "NotAsRouted"), "20 % wanted"),
+        (
+            TrafficStatus(desired=20, observed=3),
+            True,
+            Reached.UNKNOWN,
+            ("False", "NotAsRouted"),
+            "20 % wanted",
+        ),
+        (
+            TrafficStatus(desired=20, observed=20),
+            True,
+            Reached.UNKNOWN,
+            ("Unknown", "TooFewRequests"),
+            "don't tell 20 %",
+        ),
+        (TrafficStatus(desired=20), True, Reached.UNKNOWN, ("Unknown", "TooFewRequests"), "don't tell"),
+    ],
+)
+def test_traffic_is_verified_by_the_engines(
+    traffic: TrafficStatus, routed: bool, reached: Reached, expected: tuple[str, str], said: str
+) -> None:
+    c = situation(status=status(traffic=traffic, route=KEPT if routed else None), seen=Seen(reached=reached))
+    assert read(c, "TrafficVerified") == expected
+    assert said in words(c, "TrafficVerified")
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_evidence_is_fresh_while_something_is_measured(phase: Phase) -> None:
+    def fresh(data_at: datetime | None) -> tuple[str, str]:
+        return read(
+            situation(status=status(phase), memory=Memory(key="try", data_at=data_at)), "EvidenceFresh"
+        )
+
+    if phase in MEASURING:
+        assert fresh(NOW - FRESH) == ("True", "Measuring")
+        assert fresh(at(-0.1) - FRESH) == fresh(None) == ("False", "NoNewData")
+    else:
+        assert fresh(at(0)) == ("Unknown", "NotMeasuring")
+
+
+def test_what_is_said_of_evidence() -> None:
+    assert words(situation(), "EvidenceFresh") == "nothing was measured for 60 s"
+    assert words(situation(memory=Memory(key="try", data_at=at(0))), "EvidenceFresh") == ""
+    assert words(situation(status=status(Phase.FAILED)), "EvidenceFresh") == ""

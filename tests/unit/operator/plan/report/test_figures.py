@@ -1,0 +1,137 @@
+"""Evidence in figures."""
+
+from typing import Any
+
+import pytest
+from indexcache_core.evidence.verdict import Judgement, Verdict
+from indexcache_core.histogram import Histogram, of
+from indexcache_operator.api.status import (
+    EvidenceStatus,
+)
+from indexcache_operator.plan.facts.memory import TestKey
+from indexcache_operator.plan.facts.situation import Evidence
+from indexcache_operator.plan.report import figures
+
+from tests.unit.operator.plan.build import (
+    answer,
+    evidence,
+    judgement,
+    pod,
+    situation,
+    spec,
+    status,
+)
+from tests.unit.operator.plan.report.published import STEP, memory, publish
+
+
+def test_a_row_of_evidence() -> None:
+    (row,) = figures.evidence_rows(situation(pod(), evidence=evidence(Verdict.HOLDING)))
+    shown = judgement(Verdict.HOLDING)
+    assert shown.lower_bound is not None
+    assert row == EvidenceStatus(
+        guardrail="recall",
+        contexts="65-128",
+        verdict=Verdict.HOLDING,
+        mean=0.9,
+        lower_bound=round(shown.lower_bound, 4),
+        threshold=0.5,
+        samples=100,
+        e_value=1.0,
+        alpha=answer("recall", Verdict.HOLDING).guardrail.alpha,
+    )
+
+
+def rows(
+    judgements: dict[TestKey, Judgement], name: str = "recall", **changes: Any
+) -> tuple[EvidenceStatus, ...]:
+    asked = spec(guardrails={"recall": {"min": 0.5, "perIndexerMin": 0.3}})
+    found = Evidence(answers=(answer(name, Verdict.HOLDING, judgements, asked),))
+    return figures.evidence_rows(situation(pod("a", **changes), spec=asked, evidence=found))
+
+
+def test_figures_are_rounded_and_wealth_beyond_all_need_is_cut() -> None:
+    values = of([0.123456, 0.2])
+    (row,) = rows({TestKey("recall", None, 3): judgement(Verdict.BREACHED, values, log_e=99.0)})
+    assert (row.mean, row.e_value, row.samples) == (0.1617, figures.MOST_E, 1)
+    (row,) = rows({TestKey("recall", None, 3): judgement(Verdict.HOLDING, values, log_e=1.0)})
+    assert row.e_value == 2.7183
+    (row,) = rows({TestKey("recall", None, 3): judgement(Verdict.NO_DATA, Histogram())})
+    assert (row.mean, row.lower_bound) == (None, None)
+
+
+def test_contexts_are_named_in_tokens_where_k_is_known() -> None:
+    test = {TestKey("recall", None, 3): judgement(Verdict.HOLDING)}
+    assert rows(test, state=None)[0].contexts == ""
+    assert rows({TestKey("recall", 3, None): judgement(Verdict.HOLDING)})[0].contexts == ""
+
+
+GOOD, WORSE = of([0.9] * 50), of([0.6] * 50)
+
+
+@pytest.mark.parametrize(
+    ("judgements", "weakest"),
+    [
+        ([(Verdict.HOLDING, GOOD, 0.0), (Verdict.BREACHED, GOOD, 0.0)], 1),
+        ([(Verdict.NO_DATA, GOOD, 0.0), (Verdict.HOLDING, GOOD, 0.0)], 0),
+        ([(Verdict.HOLDING, GOOD, 0.0), (Verdict.HOLDING, GOOD, 2.0)], 1),
+        ([(Verdict.HOLDING, GOOD, 0.0), (Verdict.HOLDING, WORSE, 0.0)], 1),
+        ([(Verdict.HOLDING, GOOD, 0.0), (Verdict.HOLDING, Histogram(), 0.0)], 1),
+    ],
+)
+def test_of_the_indexers_only_the_weakest_is_shown(
+    judgements: list[tuple[Verdict, Histogram, float]], weakest: int
+) -> None:
+    found = {TestKey("recall_per_indexer", i, None): judgement(*j) for i, j in enumerate(judgements)}
+    assert [row.indexer for row in rows(found, "recall_per_indexer")] == [weakest]
+    assert len(rows({TestKey("recall", None, i): j for i, j in enumerate(found.values())})) == len(judgements)
+    assert rows({}, "recall_per_indexer") == ()
+
+
+def summed(*found: Judgement) -> str:
+    """The reason of a step with these judgements."""
+    tests = {TestKey("recall", None, i + 2): j for i, j in enumerate(found)}
+    answers = (answer("recall", Verdict.HOLDING, tests),)
+    return publish(
+        situation(pod(), status=status(step=STEP), evidence=Evidence(answers=answers), memory=memory(None))
+    )[0].reason
+
+
+SOME = judgement(Verdict.HOLDING, of([0.9] * 4))
+LESS = judgement(Verdict.HOLDING, of([0.9] * 2))
+NEVER = judgement(Verdict.HOLDING, of([0.1] * 9))
+ENOUGH = judgement(Verdict.CERTIFIED)
+
+
+def test_how_much_evidence_is_wanted_is_what_the_slowest_certificate_wants() -> None:
+    assert SOME.needed is not None
+    assert LESS.needed is not None
+    most = max(SOME.needed, LESS.needed)
+    assert summed(SOME, LESS, ENOUGH) == f"{most} more observations needed"
+    assert summed(ENOUGH) == "certified"
+    assert summed(SOME, NEVER) == "more evidence needed"
+
+
+def test_the_recall_column_is_the_lowest_bound() -> None:
+    low, high = judgement(Verdict.HOLDING, of([0.6] * 80)), judgement(Verdict.HOLDING, of([0.9] * 80))
+    tests = {
+        TestKey("recall", None, 2): high,
+        TestKey("recall", None, 3): low,
+        TestKey("recall", None, 4): judgement(Verdict.NO_DATA, Histogram()),
+    }
+    c = situation(
+        pod(), evidence=Evidence(answers=(answer("recall", Verdict.HOLDING, tests),)), memory=memory(None)
+    )
+    assert publish(c)[0].recall == f"{low.lower_bound:.2f}"
+    assert publish(situation(pod(), memory=memory(None)))[0].recall == ""
+    overlap = Evidence(answers=(answer("overlap", Verdict.HOLDING, tests),))
+    assert publish(situation(pod(), evidence=overlap, memory=memory(None)))[0].recall == ""
+
+
+def test_every_guardrail_has_its_rows() -> None:
+    asked = spec(guardrails={"overlap": {"min": 0.3}, "recall": {"min": 0.5}})
+    found = [
+        answer(name, Verdict.HOLDING, {TestKey(name, None, 3): judgement(Verdict.HOLDING)}, asked)
+        for name in ("overlap", "recall")
+    ]
+    shown = figures.evidence_rows(situation(pod(), spec=asked, evidence=Evidence(answers=tuple(found))))
+    assert [row.guardrail for row in shown] == ["overlap", "recall"]
