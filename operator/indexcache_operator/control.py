@@ -7,7 +7,6 @@ writes nothing to the rollouts, neither annotations nor a finalizer.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +16,6 @@ from indexcache_operator.api.base import GROUP, PLURAL, VERSION
 from indexcache_operator.loop import RolloutLoop
 
 logger = logging.getLogger(__name__)
-
-HEALTHY_SECONDS = 120.0
 
 MakeLoop = Callable[[str, str, str], RolloutLoop]
 """Of (namespace, name, uid)."""
@@ -45,11 +42,6 @@ class Loops:
         """Look at once at a rollout, if it is known."""
         if uid in self._loops:
             self._loops[uid].wake()
-
-    def healthy(self) -> bool:
-        """Whether every loop has had a successful turn of late."""
-        now = time.monotonic()
-        return all(now - loop.last_success < HEALTHY_SECONDS for loop in self._loops.values())
 
     async def stop(self) -> None:
         """End all loops where they are: engines go on as told, as long as their permits last."""

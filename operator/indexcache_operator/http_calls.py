@@ -53,11 +53,17 @@ class Answer:
 async def answer(session: aiohttp.ClientSession, call: Call) -> Answer:
     """Make a call and return its answer.
 
+    A redirect is an answer like any other and is not followed; a compressed body stays compressed, since a small one may unfold to
+    gigabytes.
+
     Raises CallError if there is none in time, or a larger one than the call allows: of that, no more is read than allowed.
     """
-    headers = dict(call.headers) | ({"Content-Type": "application/json"} if call.body is not None else {})
+    headers = dict(call.headers) | {"Accept-Encoding": "identity"} | ({"Content-Type": "application/json"} if call.body is not None else {})
     try:
-        async with session.request(call.method, call.url, data=call.body, headers=headers, timeout=call.timeout) as found:
+        sent = session.request(
+            call.method, call.url, data=call.body, headers=headers, timeout=call.timeout, allow_redirects=False, auto_decompress=False
+        )
+        async with sent as found:
             raw = bytearray()
             async for chunk in found.content.iter_chunked(CHUNK):
                 raw += chunk

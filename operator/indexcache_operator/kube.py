@@ -7,11 +7,13 @@ touches, and discovery would cost a start-up of many requests and a cache file o
 """
 
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
@@ -19,10 +21,13 @@ from kubernetes.aio.dynamic.client import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
 from indexcache_operator import names
+from indexcache_operator.api.base import GROUP, VERSION
 from indexcache_operator.objects import Object
 
 MERGE, JSON = "application/merge-patch+json", "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
+REACHABLE_SECONDS = 10.0
+"""How long an answer of the API server speaks for it."""
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -49,6 +54,7 @@ class Kube:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = DynamicClient(client)
+        self._answered = -REACHABLE_SECONDS
 
     async def get(self, path: str) -> Object:
         """One object. NotFound."""
@@ -92,13 +98,27 @@ class Kube:
         except NotFound:
             return
 
+    async def reachable(self) -> bool:
+        """Return whether the API server answers: it did of late, or does now."""
+        if time.monotonic() - self._answered < REACHABLE_SECONDS:
+            return True
+        try:
+            await self.get(f"/apis/{GROUP}/{VERSION}")
+        except KubeError:
+            return True  # an answer, too
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+        return True
+
     async def _request(self, method: str, path: str, **params: Any) -> Object:
         try:
             found: Object = await self._client.request(
                 method, path, query_params=[], header_params={}, serializer=_plain, _request_timeout=TIMEOUT_SECONDS, **params
             )
         except DynamicApiError as error:
+            self._answered = time.monotonic()
             raise _error(error, f"{method.upper()} {path}", tests=params.get("content_type") == JSON) from None
+        self._answered = time.monotonic()
         return found
 
 

@@ -1,26 +1,27 @@
 """The loop of one rollout: look, plan, act, and again when time or an event says so.
 
 Level-triggered: what woke it is forgotten, what it sees decides. An error costs one turn: it is logged with the rollout's name, shown as an
-Event once, and tried again within RETRY_SECONDS. It ends when the rollout is gone.
+Event once and, if turns go on failing, as the condition OperatorHealthy, and tried again within RETRY_SECONDS. It ends when the rollout is
+gone.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import aiohttp
 
-from indexcache_operator import metrics
-from indexcache_operator.act import events, finalizer
+from indexcache_operator import emergency, metrics
+from indexcache_operator.act import events, finalizer, health
 from indexcache_operator.act.perform import ActionError, Performer
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.act.workload import ForeignObject
 from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.believing import Planner, plan_believing
 from indexcache_operator.engines import EngineError
 from indexcache_operator.kube import Conflict, Kube, KubeError
-from indexcache_operator.model import Event, Observation, Plan, Sighting
+from indexcache_operator.model import Event, Plan, Sighting
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.observe.rollout import UnreadableStatus
 from indexcache_operator.plan.facts.memory import Memory
@@ -28,11 +29,12 @@ from indexcache_operator.probing.prober import Prober
 
 logger = logging.getLogger(__name__)
 
-Planner = Callable[[Observation, Memory | None], Plan[Memory]]
-"""What decides: pure, of an observation and of what it remembered at the last."""
-
 RETRY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 """Waits after the first, the second, ... failure in a row. The way back must not wait long for an API that hiccups."""
+TURN_SECONDS = 60.0
+"""A turn takes no longer: each of its calls has a bound of its own, all of them together this one."""
+SHOWN_AFTER = 3
+"""Failures in a row, after which the rollout's condition says so."""
 EXPECTED = (KubeError, EngineError, ActionError, ForeignObject, UnreadableStatus, aiohttp.ClientError, TimeoutError, OSError)
 """What the world does to a turn. Anything else is a fault of the operator's own: as survivable, and logged with its traceback."""
 
@@ -49,7 +51,6 @@ class RolloutLoop:
     name: str
     uid: str
     memory: Memory | None = None
-    last_success: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self._wake = asyncio.Event()
@@ -76,12 +77,13 @@ class RolloutLoop:
             while True:
                 self._wake.clear()
                 try:
-                    wait = await self._turn()
+                    async with asyncio.timeout(TURN_SECONDS):
+                        wait = await self._turn()
                     failures = 0
                 except Exception as error:  # noqa: BLE001 (one turn's failure, whatever it is, must not end the watch over live engines)
-                    await self._failed(error)
                     wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                     failures += 1
+                    await self._failed(error, failures)
                 if wait is None:
                     return
                 await self._sleep(wait)
@@ -92,13 +94,20 @@ class RolloutLoop:
     async def _turn(self) -> float | None:
         """One look, plan, act. Seconds until the next, None if there is nothing left to look at."""
         began = time.monotonic()
-        sighting = await self.observer.look(self.namespace, self.name, self._sight, self._prober.take())
+        try:
+            sighting = await self.observer.look(self.namespace, self.name, self._sight, self._prober.take())
+        except UnreadableStatus as error:
+            if emergency.wanted(error.raw):
+                await emergency.stop(self.kube, self.session, self.namespace, self.name)
+            raise
         if sighting is None or sighting.rollout.uid != self.uid:
             return None
         if not sighting.rollout.held and not sighting.rollout.deleting:
             await finalizer.hold(self.kube, sighting.rollout.raw)
             return 0.0
-        made = self.planner(sighting.observation, self.memory)
+        made, doubted = plan_believing(self.planner, sighting.observation, self.memory)
+        for pod, why in doubted.items():
+            logger.error("%s: pod %s counts as unreachable, as its state can't be judged: %r", self._who, pod, why, exc_info=why)
         self.memory = made.memory
         await self._performer.perform(sighting, made)
         self._account(sighting, made, time.monotonic() - began)
@@ -110,7 +119,7 @@ class RolloutLoop:
         except TimeoutError:
             return
 
-    async def _failed(self, error: Exception) -> None:
+    async def _failed(self, error: Exception, in_a_row: int) -> None:
         if isinstance(error, Conflict):
             metrics.LOOKS.labels("conflict").inc()
             logger.info("%s: somebody else wrote first, looking again: %s", self._who, error)
@@ -120,13 +129,14 @@ class RolloutLoop:
         if _only(error, EngineError):
             # An engine that is silent is a fact about the engine: the operator is well, and the next plan tells it again.
             metrics.LOOKS.labels("engine_failed").inc()
-            self.last_success = time.monotonic()
             logger.log(logging.DEBUG if again else logging.WARNING, "%s: %s", self._who, message)
         else:
             metrics.LOOKS.labels("failed").inc()
             logger.error("%s: %s", self._who, message, exc_info=None if _only(error, EXPECTED) else error)
         if not again:
             await self._report(message)
+        if in_a_row == SHOWN_AFTER:
+            await self._show(message)
 
     async def _report(self, message: str) -> None:
         event = Event(type="Warning", reason="TurnFailed", message=message)
@@ -135,8 +145,14 @@ class RolloutLoop:
         except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.warning("%s: event not written: %s", self._who, error)
 
+    async def _show(self, message: str) -> None:
+        """Say in the rollout's conditions that nothing is done about it. The next turn that succeeds takes it back."""
+        try:
+            await health.show(self.kube, self.namespace, self.name, message)
+        except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            logger.warning("%s: condition not written: %s", self._who, error)
+
     def _account(self, sighting: Sighting, made: Plan[Memory], seconds: float) -> None:
-        self.last_success = time.monotonic()
         self._reported = None
         metrics.LOOKS.labels("done").inc()
         metrics.LOOK_SECONDS.observe(seconds)

@@ -57,7 +57,7 @@ def main() -> None:
 
 async def run(settings: Settings) -> None:
     """The operator, until a signal."""
-    async with connect() as kube, aiohttp.ClientSession() as session:
+    async with connect() as kube, engines_session() as session:
         await served(kube, settings)
         observer = Observer(kube=kube, session=session, runtime=settings.runtime, hub=Hub(session, settings.hub))
 
@@ -65,7 +65,7 @@ async def run(settings: Settings) -> None:
             return RolloutLoop(kube=kube, session=session, observer=observer, planner=plan, namespace=namespace, name=name, uid=uid)
 
         loops = Loops(make)
-        runner = web.AppRunner(application(Receiver(kube=kube, wake=loops.wake), token=settings.token, healthy=loops.healthy))
+        runner = web.AppRunner(application(Receiver(kube=kube, wake=loops.wake), token=settings.token, reachable=kube.reachable))
         await runner.setup()
         await web.TCPSite(runner, port=settings.port, ssl_context=_tls(settings)).start()
         registry = kopf.OperatorRegistry()
@@ -77,6 +77,11 @@ async def run(settings: Settings) -> None:
         finally:
             await loops.stop()
             await runner.cleanup()
+
+
+def engines_session() -> aiohttp.ClientSession:
+    """Return a session without a bound on connections: engines that hang must not keep a kill of others waiting for one."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
 async def served(kube: Kube, settings: Settings) -> None:
@@ -93,7 +98,7 @@ async def served(kube: Kube, settings: Settings) -> None:
 
 async def release(settings: Settings, stop: str | None, seconds: float) -> None:
     """Every rollout to its baseline, and let go."""
-    async with connect() as kube, aiohttp.ClientSession() as session:
+    async with connect() as kube, engines_session() as session:
         if stop:
             namespace, _, deployment = stop.partition("/")
             await stop_operator(kube, namespace, deployment, seconds)

@@ -53,6 +53,8 @@ class Route:
     problem: str | None = None
     request_timeout: timedelta | None = None
     """After which a request ends, by the rule or its gateways' defaults. None: no bound is known."""
+    unread: bool = False
+    """It could not be read just now: this is how it was last seen, if it ever was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +112,8 @@ class Observation:
     """New since the last look."""
     model_config: Object | None = None
     """The model's config.json, where it can be read before a pod exists."""
+    unread: tuple[str, ...] = ()
+    """What could not be read in this look, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +147,8 @@ class Sighting:
     """What the spec wants; None if it can't be read."""
     token: str | None = field(repr=False)
     """Of the engines' control ports; None while there is none."""
+    token_kept: bool
+    """Whether its Secret holds it."""
     api_key: str | None = field(repr=False)
     """What the engines ask of users, if anything."""
     addresses: dict[str, str]

@@ -18,8 +18,8 @@ from indexcache_operator.act import finalizer
 from indexcache_operator.act.perform import Performer
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.api.spec import DeletionPolicy
+from indexcache_operator.believing import Planner, plan_believing
 from indexcache_operator.kube import Conflict, Kube, NotFound
-from indexcache_operator.loop import EXPECTED, Planner
 from indexcache_operator.model import EnsureWorkload, ReleaseWorkload, RemoveFinalizer, Sighting
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.probing.prober import Prober
@@ -39,11 +39,20 @@ class Releaser:
     planner: Planner
 
     async def all(self, namespaces: tuple[str, ...], seconds: float) -> bool:
-        """Every rollout of these namespaces (none: of all), at once. Whether each was brought to its baseline in time; all are let go."""
+        """Release every rollout of these namespaces (none: of all), at once. Return whether each was at its baseline in time.
+
+        Raises an ExceptionGroup of what kept rollouts from being let go, once all others are.
+        """
         raw = [r for n in namespaces or (None,) for r in await self.kube.select(names.rollouts_path(n))]
         held = [r["metadata"] for r in raw if names.FINALIZER in (r["metadata"].get("finalizers") or [])]
-        results = await asyncio.gather(*(self.one(m["namespace"], m["name"], seconds) for m in held))
-        logger.info("%d rollouts released, %d of them not confirmed at the baseline", len(results), results.count(False))
+        results = await asyncio.gather(*(self.one(m["namespace"], m["name"], seconds) for m in held), return_exceptions=True)
+        for metadata, result in zip(held, results, strict=True):
+            if isinstance(result, BaseException):
+                logger.error("%s/%s: not let go: %s", metadata["namespace"], metadata["name"], result)
+        failures = [result for result in results if isinstance(result, Exception)]
+        logger.info("%d rollouts released, %d of them not confirmed at the baseline", len(held) - len(failures), results.count(False))
+        if failures:
+            raise ExceptionGroup("rollouts that were not let go; run `release` again", failures)
         return all(results)
 
     async def one(self, namespace: str, name: str, seconds: float) -> bool:
@@ -62,13 +71,13 @@ class Releaser:
                 if sighting is None or not sighting.rollout.held:
                     return True
                 leaving = _leaving(sighting)
-                made = self.planner(leaving.observation, memory)
+                made, _ = plan_believing(self.planner, leaving.observation, memory)
                 memory = made.memory
                 actions = tuple(a for a in made.actions if not isinstance(a, ReleaseWorkload | EnsureWorkload))
                 await performer.perform(leaving, replace(made, actions=actions))
                 if any(isinstance(action, RemoveFinalizer) for action in actions):
                     return True
-            except (*EXPECTED, ExceptionGroup) as error:
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is tried again until the time is over)
                 logger.warning("%s/%s: not released yet: %s", namespace, name, error)
             await asyncio.sleep(POLL_SECONDS)
         logger.error("%s/%s: not confirmed at the baseline in %g s; let go, its permits lapse", namespace, name, seconds)
@@ -82,8 +91,9 @@ class Releaser:
             except Conflict:
                 continue
             except NotFound:
-                pass
-            return
+                return
+            else:
+                return
 
 
 def _leaving(sighting: Sighting) -> Sighting:

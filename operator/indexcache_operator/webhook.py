@@ -1,15 +1,19 @@
-"""The way in for Alertmanager, and the way to look at the operator itself: POST /alerts, GET /metrics, GET /healthz.
+"""The way in for Alertmanager, and the way to look at the operator itself: POST /alerts, GET /metrics, GET /healthz, GET /readyz.
 
 An alert that fires speaks of one revision of one rollout, by its labels `namespace`, `rollout`, `uid` and `revision`; an alert of an
 older revision, of a rollout deleted and made again, or that is resolved does nothing. Alertmanager delivers at least once and forgets
-what was answered with 2xx, so that answer is given only when the intent to fall back is in the rollout's status; when it can't be written
-the answer is 503 and Alertmanager comes again.
+what was answered with 2xx, so that answer is given only when each intent to fall back is in its rollout's status; when one can't be
+written the answer is 503 and Alertmanager comes again. Each alert of a payload is served by itself, whatever stands beside it.
+
+Alive (/healthz) is the event loop that answers. Ready (/readyz) is an operator that reaches the API server and knows the webhook's token.
+What goes wrong with one rollout is told by that rollout's conditions.
 """
 
+import asyncio
 import hmac
 import logging
-from collections.abc import Callable
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
 
 import aiohttp
 from aiohttp import web
@@ -24,6 +28,10 @@ from indexcache_operator.observe.rollout import UnreadableStatus
 logger = logging.getLogger(__name__)
 
 MAX_BODY = 1024 * 1024  # bytes
+AT_ONCE = 8
+"""Alerts of one payload that are served together."""
+MALFORMED = "malformed"
+NOT_PERSISTED = "not_persisted"
 
 
 class Alert(BaseModel):
@@ -35,51 +43,98 @@ class Alert(BaseModel):
 
 
 class Payload(BaseModel):
-    """Alertmanager's webhook payload, version 4."""
+    """Alertmanager's webhook payload, version 4. Its alerts are read one by one."""
 
     version: Literal["4"]
-    alerts: Annotated[list[Alert], Field(max_length=10_000)]
+    alerts: Annotated[list[Any], Field(max_length=10_000)]  # Any: JSON
 
 
-def application(receiver: Receiver, *, token: Callable[[], str], healthy: Callable[[], bool]) -> web.Application:
-    """The web application. `token` is read at each request, so that it can be changed under way; an empty one lets nobody in."""
+def application(receiver: Receiver, *, token: Callable[[], str], reachable: Callable[[], Awaitable[bool]]) -> web.Application:
+    """Return the web application.
+
+    `token` is read at each request, so that it can be changed under way; without one nobody is let in, and Alertmanager comes again.
+    `reachable` tells whether the API server answers.
+    """
 
     async def alerts(request: web.Request) -> web.Response:
-        _authorize(request, token())
+        _authorize(request, token)
         try:
             payload = Payload.model_validate_json(await request.read())
         except ValidationError as error:
-            metrics.ALERTS.labels("malformed").inc()
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "body"
-            return web.Response(status=422, text=f"{where}: {first['msg']}; expected Alertmanager's webhook payload, version 4\n")
-        try:
-            outcomes = [await _one(receiver, alert) for alert in payload.alerts]
-        except (KubeError, UnreadableStatus, aiohttp.ClientError, OSError, TimeoutError) as error:
-            metrics.ALERTS.labels("not_persisted").inc()
-            logger.error("alert not persisted, Alertmanager is asked to come again: %s", error)
-            return web.Response(status=503, text="the intent could not be persisted; send it again\n")
+            metrics.ALERTS.labels(MALFORMED).inc()
+            return web.Response(status=422, text=f"{_where(error)}; expected Alertmanager's webhook payload, version 4\n")
+        together = asyncio.Semaphore(AT_ONCE)
+
+        async def one(place: int, raw: Any) -> str:
+            async with together:
+                return await _serve(receiver, place, raw)
+
+        outcomes = await asyncio.gather(*(one(place, raw) for place, raw in enumerate(payload.alerts)))
+        malformed = [outcome for outcome in outcomes if outcome.startswith(MALFORMED)]
+        if NOT_PERSISTED in outcomes:
+            return web.Response(status=503, text="an intent could not be persisted; send it again\n")
+        if malformed and len(malformed) == len(outcomes):
+            return web.Response(status=422, text="\n".join(malformed) + "\n")
         return web.json_response({"outcomes": outcomes})
 
     async def health(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if healthy() else web.Response(status=503, text="a rollout has had no successful look of late\n")
+        return web.Response(text="ok\n")
+
+    async def ready(_: web.Request) -> web.Response:
+        missing = []
+        if _token(token) is None:
+            missing.append("the webhook's token can't be read, or is empty")
+        if not await reachable():
+            missing.append("the API server doesn't answer")
+        return web.Response(status=503, text="; ".join(missing) + "\n") if missing else web.Response(text="ok\n")
 
     async def scrape(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application(client_max_size=MAX_BODY)
-    app.add_routes([web.post("/alerts", alerts), web.get("/healthz", health), web.get("/metrics", scrape)])
+    app.add_routes([web.post("/alerts", alerts), web.get("/healthz", health), web.get("/readyz", ready), web.get("/metrics", scrape)])
     return app
 
 
-async def _one(receiver: Receiver, alert: Alert) -> str:
-    outcome = Outcome.RESOLVED if alert.status == "resolved" else await receiver.firing(alert.labels, alert.annotations)
+async def _serve(receiver: Receiver, place: int, raw: Any) -> str:
+    """Serve one alert, and return what became of it."""
+    try:
+        alert = Alert.model_validate(raw)
+    except ValidationError as error:
+        metrics.ALERTS.labels(MALFORMED).inc()
+        found = f"{MALFORMED}: alerts.{place}.{_where(error)}"
+        logger.warning("an alert that is none is left out: %s", found)
+        return found
+    try:
+        outcome = Outcome.RESOLVED if alert.status == "resolved" else await receiver.firing(alert.labels, alert.annotations)
+    except (KubeError, UnreadableStatus, aiohttp.ClientError, OSError, TimeoutError) as error:
+        metrics.ALERTS.labels(NOT_PERSISTED).inc()
+        logger.error("alert not persisted, Alertmanager is asked to come again: %s", error)
+        return NOT_PERSISTED
     metrics.ALERTS.labels(outcome.value).inc()
     return outcome.value
 
 
-def _authorize(request: web.Request, token: str) -> None:
+def _where(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'body'}: {first['msg']}"
+
+
+def _token(read: Callable[[], str]) -> str | None:
+    """Return the token; None if there is none, or none that can be read."""
+    try:
+        return read() or None
+    except (OSError, UnicodeDecodeError) as error:
+        logger.error("the webhook's token can't be read: %s", error)
+        return None
+
+
+def _authorize(request: web.Request, read: Callable[[], str]) -> None:
+    token = _token(read)
+    if token is None:
+        metrics.ALERTS.labels("no_token").inc()
+        raise web.HTTPServiceUnavailable(text="the operator has no token to compare with; send it again\n")
     given = request.headers.get("Authorization", "")
-    if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+    if not hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {token}".encode()):
         metrics.ALERTS.labels("unauthorized").inc()
         raise web.HTTPUnauthorized(text="missing or wrong token; send `Authorization: Bearer <token>`\n")

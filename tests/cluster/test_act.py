@@ -52,7 +52,7 @@ class World:
     async def ensure(self) -> Sighting:
         look = await self.look()
         assert look.workload is not None
-        await workload.ensure(self.kube, look.workload, self.owner(look), has_token=look.token is not None)
+        await workload.ensure(self.kube, look.workload, self.owner(look), token=look.token, kept=look.token_kept)
         return await self.look()
 
     def owner(self, look: Sighting) -> Owner:

@@ -27,7 +27,8 @@ class Edge:
         self.woken: list[str] = []
         self.uid = ""
         self.failing: list[KubeError] = []
-        self.healthy = True
+        self.reachable = True
+        self.lost = ""
 
     def path(self, subresource: str = "") -> str:
         return names.rollouts_path(self.namespace, "r", subresource)
@@ -54,8 +55,13 @@ class Edge:
             "fingerprint": "f",
         }
 
+    async def is_reachable(self) -> bool:
+        return self.reachable
+
     # What the receiver sees of the API: the real one, but for the failures that a test injects.
     async def get(self, path: str) -> dict[str, Any]:
+        if path == self.lost:
+            raise KubeError(500, "InternalError", "this object is unwell")
         return await self.kube.get(path)
 
     async def replace(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -74,12 +80,12 @@ async def edge(kube: Kube, namespace: str) -> Edge:
 @pytest.fixture
 async def client(edge: Edge) -> AsyncIterator[TestClient[Any, Any]]:
     receiver = Receiver(kube=edge, wake=edge.woken.append)  # type: ignore[arg-type]
-    app = application(receiver, token=lambda: TOKEN, healthy=lambda: edge.healthy)
+    app = application(receiver, token=lambda: TOKEN, reachable=edge.is_reachable)
     async with TestClient(TestServer(app)) as client:
         yield client
 
 
-async def post(client: TestClient[Any, Any], *alerts: dict[str, Any], token: str = TOKEN, **body: Any) -> tuple[int, Any]:
+async def post(client: TestClient[Any, Any], *alerts: Any, token: str = TOKEN, **body: Any) -> tuple[int, Any]:
     payload = {"version": "4", "receiver": "operator", "groupKey": "g", "truncatedAlerts": 0, "alerts": list(alerts), **body}
     async with client.post("/alerts", json=payload, headers={"Authorization": f"Bearer {token}"}) as answer:
         return answer.status, (await answer.json() if answer.content_type == "application/json" else await answer.text())
@@ -180,9 +186,13 @@ async def test_a_body_too_large_is_not_read(client: TestClient[Any, Any]) -> Non
 async def test_tells_its_health_and_its_numbers(edge: Edge, client: TestClient[Any, Any]) -> None:
     async with client.get("/healthz") as answer:
         assert answer.status == 200
-    edge.healthy = False
+    async with client.get("/readyz") as answer:
+        assert answer.status == 200
+    edge.reachable = False
+    async with client.get("/readyz") as answer:
+        assert (answer.status, await answer.text()) == (503, "the API server doesn't answer\n")
     async with client.get("/healthz") as answer:
-        assert answer.status == 503
+        assert answer.status == 200
     await post(client, edge.alert(revision="rev0"))
     async with client.get("/metrics") as answer:
         assert 'indexcache_operator_alerts_total{outcome="other_revision"}' in await answer.text()
@@ -193,3 +203,50 @@ async def test_a_rollback_by_alert_is_counted_once(edge: Edge, client: TestClien
     async with client.get("/metrics") as answer:
         expected = f'indexcache_operator_fallbacks_total{{cause="{CAUSE}",namespace="{edge.namespace}",rollout="r"}} 1.0'
         assert expected in await answer.text()
+
+
+ODD: list[Any] = [
+    None,
+    7,
+    "x",
+    [],
+    {},
+    {"status": "firing"},
+    {"status": "firing", "labels": {"namespace": 7}},
+    {"status": "odd", "labels": {}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+async def test_an_alert_that_is_none_keeps_no_other_from_being_served(edge: Edge, client: TestClient[Any, Any], odd: Any) -> None:
+    status, told = await post(client, odd, edge.alert(), odd)
+    assert status == 200
+    first, served, last = told["outcomes"]
+    assert served == "rolled_back"
+    assert first.startswith("malformed: alerts.0.")
+    assert last.startswith("malformed: alerts.2.")
+    assert await edge.fallback() is not None
+
+
+async def test_an_alert_that_cant_be_persisted_keeps_no_other_from_being_served(edge: Edge, client: TestClient[Any, Any]) -> None:
+    lost = edge.alert(rollout="lost")
+    edge.lost = names.rollouts_path(edge.namespace, "lost")
+    assert (await post(client, lost, edge.alert()))[0] == 503
+    assert await edge.fallback() is not None
+
+
+@pytest.mark.parametrize("token", ["", None])
+async def test_without_a_token_alerts_come_again(edge: Edge, token: str | None) -> None:
+    def read() -> str:
+        if token is None:
+            raise PermissionError("token")
+        return token
+
+    receiver = Receiver(kube=edge, wake=edge.woken.append)  # type: ignore[arg-type]
+    app = application(receiver, token=read, reachable=edge.is_reachable)
+    async with TestClient(TestServer(app)) as client:
+        assert (await post(client, edge.alert()))[0] == 503
+        async with client.get("/readyz") as answer:
+            assert answer.status == 503
+            assert "token can't be read" in await answer.text()
+    assert await edge.fallback() is None

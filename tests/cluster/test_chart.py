@@ -177,7 +177,7 @@ async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) ->
         await finalizer.hold(operator, (await look()).rollout.raw)
         found = await look()
         owner = Owner(name="r", namespace=namespace, uid=found.rollout.uid)
-        await workload.ensure(operator, found.workload, owner, has_token=False)
+        await workload.ensure(operator, found.workload, owner, token=None, kept=False)
         found = await look()
         assert found.observation.workload_current
         await StatusWriter().write(operator, found.rollout.raw, Status(epoch=1))

@@ -9,12 +9,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from indexcache_core.contract import Mode, State
 from indexcache_operator import names
-from indexcache_operator.act import perform
+from indexcache_operator.act import perform, workload
+from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.control import Loops
 from indexcache_operator.engines import EngineError, Engines
-from indexcache_operator.kube import Kube, NotFound
+from indexcache_operator.kube import Kube, KubeError, NotFound
 from indexcache_operator.loop import RolloutLoop
 from indexcache_operator.model import (
     Action,
@@ -28,9 +30,13 @@ from indexcache_operator.model import (
     RemoveFinalizer,
     SetLabels,
 )
+from indexcache_operator.observe import look
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.look import Observer
+from indexcache_operator.observe.rollout import UnreadableStatus
+from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.revision import KILL, revision
 from indexcache_operator.workload.render import Runtime
 
 ROLLOUT: dict[str, Any] = {
@@ -59,16 +65,21 @@ class Scene:
     async def status(self) -> dict[str, Any]:
         return (await self.kube.get(self.path())).get("status") or {}
 
-    def loop(self, decide: Decide, wait: float = IDLE) -> RolloutLoop:
+    async def write(self, **status: Any) -> None:
+        raw = await self.kube.get(self.path())
+        await self.kube.replace(self.path("status"), {**raw, "status": {**raw.get("status", {}), **status}})
+
+    def loop(self, decide: Decide, wait: float = IDLE, kube: Any = None) -> RolloutLoop:
         def planner(observation: Observation, memory: Memory | None) -> Plan[Memory]:
             self.seen.append(observation)
             self.fresh.set()
             status, actions = decide(observation)
             return Plan(status=status, actions=tuple(actions), next_look=timedelta(seconds=wait), memory=memory or Memory(key=""))
 
-        observer = Observer(kube=self.kube, session=self.session, runtime=Runtime(image="runtime:1"), hub=Hub(self.session, None))
+        kube = kube or self.kube
+        observer = Observer(kube=kube, session=self.session, runtime=Runtime(image="runtime:1"), hub=Hub(self.session, None))
         return RolloutLoop(
-            kube=self.kube, session=self.session, observer=observer, planner=planner, namespace=self.namespace, name="r", uid=self.uid
+            kube=kube, session=self.session, observer=observer, planner=planner, namespace=self.namespace, name="r", uid=self.uid
         )
 
     async def eventually(self, condition: Callable[[], Any]) -> None:
@@ -220,8 +231,8 @@ async def test_a_kill_that_fails_is_tried_again(scene: Scene, monkeypatch: pytes
     assert tries == perform.KILL_TRIES
 
 
-async def test_what_follows_a_failure_waits_for_the_next_look(scene: Scene) -> None:
-    """Labels of a pod that is gone can't be set: the status after it isn't written, the error is told, and the loop goes on."""
+async def test_what_follows_a_failure_is_done_all_the_same(scene: Scene) -> None:
+    """Labels of a pod that is gone can't be set: the status after it is written, the error is told, and the loop goes on."""
 
     def decide(o: Observation) -> tuple[Status, list[Action]]:
         if len(scene.seen) < 3:
@@ -234,10 +245,161 @@ async def test_what_follows_a_failure_waits_for_the_next_look(scene: Scene) -> N
             return (await scene.status()).get("phase") == "Checking"
 
         await scene.eventually(went_on)
-    assert (await scene.status()).get("epoch", 0) == 0
+    assert (await scene.status())["epoch"] == 5
     events = await scene.kube.select(names.object_path("api/v1", "events", scene.namespace))
     assert [e["reason"] for e in events] == ["TurnFailed"]
     assert "gone" in events[0]["message"]
+
+
+async def test_what_relies_on_a_failure_waits_for_the_next_look(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer goes only with the objects, an epoch is used only once it is written."""
+
+    async def refused(*_: Any) -> None:
+        raise KubeError(403, "Forbidden", "no deletion")
+
+    monkeypatch.setattr(workload, "delete", refused)
+
+    def decide(o: Observation) -> tuple[Status, list[Action]]:
+        return o.status, [DeleteWorkload(), RemoveFinalizer()]
+
+    async with running(scene.loop(decide, wait=0.01)):
+
+        async def told() -> bool:
+            return bool(await scene.kube.select(names.object_path("api/v1", "events", scene.namespace)))
+
+        await scene.eventually(told)
+    assert (await scene.kube.get(scene.path()))["metadata"]["finalizers"] == [names.FINALIZER]
+
+
+async def test_a_rollout_whose_turns_fail_says_so_until_one_succeeds(scene: Scene) -> None:
+    fails = True
+
+    def decide(o: Observation) -> tuple[Status, list[Action]]:
+        if fails:
+            raise ZeroDivisionError("a fault")
+        return replace(o.status, phase=Phase.CHECKING, conditions=()), [PersistStatus()]
+
+    await scene.write(phase="Checking")
+    loop = scene.loop(decide)
+    async with running(loop):
+
+        async def shown() -> bool:
+            return any(c["type"] == "OperatorHealthy" and c["status"] == "False" for c in (await scene.status()).get("conditions", []))
+
+        await scene.eventually(shown)
+        (condition,) = (await scene.status())["conditions"]
+        assert "ZeroDivisionError: a fault" in condition["message"]
+        fails = False
+        loop.wake()
+
+        async def over() -> bool:
+            return not (await scene.status()).get("conditions")
+
+        await scene.eventually(over)
+
+
+class Faulty:
+    """The real API, but that requests of one verb are refused whose path holds a text."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self.refused: tuple[str, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._kube, name)
+
+        async def call(path: str, *args: Any, **kwargs: Any) -> Any:
+            if self.refused and f"{name} " == self.refused[0] and self.refused[1] in path:
+                raise KubeError(500, "InternalError", f"{name} {path}: refused by this test")
+            return await real(path, *args, **kwargs)
+
+        return call
+
+
+FAULTS = [
+    ("get ", "deployments/r"),
+    ("get ", "services/r-baseline"),
+    ("get ", "services/r-canary"),
+    ("get ", "secrets/r-control"),
+    ("get ", "httproutes/"),
+    ("get ", "configmaps/"),
+    ("apply ", ""),
+    ("create ", "events"),
+    ("replace ", "/status"),
+]
+
+
+@pytest.mark.parametrize(("verb", "path"), FAULTS, ids=lambda part: part.strip(" /") or "any")
+async def test_a_kill_needs_the_pods_and_the_token_and_nothing_else(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, verb: str, path: str
+) -> None:
+    """The rollout is promoted, all the real planner's; then one request after another is refused, and somebody kills."""
+    killed = asyncio.Event()
+
+    async def kill(self: Engines, ip: str, reason: str) -> None:
+        killed.set()
+
+    async def state(self: Engines, ip: str) -> State:
+        return State(supported=True, incarnation="life", mode=Mode.ON, epoch=1)
+
+    monkeypatch.setattr(Engines, "kill", kill)
+    monkeypatch.setattr(Engines, "state", state)
+    spec = {
+        **ROLLOUT["spec"],
+        "traffic": {"httpRoute": {"name": "users", "rule": "all"}},
+        "guardrails": {"quality": {"probes": {"configMap": "probes"}}},
+    }
+    raw = await scene.kube.get(scene.path())
+    await scene.kube.replace(scene.path(), {**raw, "spec": spec})
+    await _pod(scene)
+    await scene.write(phase="Promoted", revision=(name := revision(Spec.model_validate(spec))))
+    kube = Faulty(scene.kube)
+    loop = scene.loop(lambda o: (o.status, [] if o.workload_current else [EnsureWorkload()]), wait=0.02, kube=kube)
+    async with running(loop):
+
+        async def applied() -> bool:
+            return bool(scene.seen) and scene.seen[-1].workload_current
+
+        await scene.eventually(applied)
+        loop.planner = plan
+        loop.memory = None
+        kube.refused = (verb, path)
+        await scene.kube.patch(scene.path(), {"metadata": {"annotations": {KILL: name}}})
+        loop.wake()
+        await asyncio.wait_for(killed.wait(), 60)
+
+
+async def test_a_kill_is_obeyed_where_the_status_cant_be_read(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[str] = []
+
+    async def kill(self: Engines, ip: str, reason: str) -> None:
+        killed.append(f"{self.token} {ip}")
+
+    monkeypatch.setattr(Engines, "kill", kill)
+    await _pod(scene)
+    await scene.kube.create(
+        names.object_path("api/v1", "secrets", scene.namespace),
+        {"metadata": {"name": "r-control"}, "stringData": {"token": "t"}},
+    )
+    looked = asyncio.Event()
+
+    def unreadable(raw: Any) -> Any:
+        looked.set()
+        raise UnreadableStatus("status.phase: 42; expected a phase", raw)
+
+    monkeypatch.setattr(look, "read", unreadable)
+    loop = scene.loop(lambda o: (o.status, []))
+    async with running(loop):
+        await looked.wait()
+        assert killed == []
+        await scene.kube.patch(scene.path(), {"metadata": {"annotations": {KILL: "now"}}})
+
+        async def obeyed() -> bool:
+            loop.wake()
+            return bool(killed)
+
+        await scene.eventually(obeyed)
+    assert killed[0] == "t 127.0.0.9"
 
 
 async def test_a_fault_of_the_planners_does_not_end_the_loop(scene: Scene) -> None:
@@ -297,7 +459,6 @@ async def test_loops_begin_with_an_event_wake_by_it_and_end_with_their_rollout(s
         return len(scene.seen) >= 1
 
     await scene.eventually(looked)
-    assert loops.healthy()
     await scene.kube.delete(scene.path())
     loops.event(scene.namespace, "r", scene.uid, "2")
 

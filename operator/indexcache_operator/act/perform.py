@@ -1,8 +1,8 @@
 """Doing what a plan says, in its order.
 
 Kills wait for nothing: they go out first, all at once, beside everything else, and are tried again should one fail. The rest is done one
-after another, runs of flags for several engines together, and ends at the first failure: the next look sees how far it came, and every
-action is safe to do again.
+after another, runs of flags for several engines together. One failure stops one thing: what comes after it is done all the same, unless it
+relies on what failed (RELIED_ON). The next look sees how far it came, and every action is safe to do again.
 """
 
 import asyncio
@@ -26,6 +26,8 @@ from indexcache_operator.workload.render import Owner
 logger = logging.getLogger(__name__)
 
 KILL_TRIES = 3
+RELIED_ON = (model.PersistStatus, model.DeleteWorkload, model.ReleaseWorkload)
+"""Actions without which nothing that follows may be done: an epoch is used, a finalizer goes, only when these were."""
 
 
 class ActionError(Exception):
@@ -47,11 +49,7 @@ class Performer:
         rest = [action for action in plan.actions if not isinstance(action, Kill)]
         turn = _Turn(self, sighting, plan)
         strands = [*(turn.counted(kill) for kill in kills), turn.rest(rest)]
-        failures = [result for result in await asyncio.gather(*strands, return_exceptions=True) if isinstance(result, BaseException)]
-        if len(failures) == 1:
-            raise failures[0]
-        if failures:
-            raise BaseExceptionGroup("several actions failed", failures)
+        _raise_all([result for result in await asyncio.gather(*strands, return_exceptions=True) if isinstance(result, BaseException)])
 
 
 class _Turn:
@@ -66,14 +64,19 @@ class _Turn:
         self._owner = Owner(name=sighting.rollout.name, namespace=sighting.rollout.namespace, uid=sighting.rollout.uid)
 
     async def rest(self, actions: Sequence[Action]) -> None:
+        """Do all but the kills, in order, and write the status if it is due."""
+        failures: list[BaseException] = []
         for together in runs(actions):
             results = await asyncio.gather(*(self.counted(action) for action in together), return_exceptions=True)
-            failures = [result for result in results if isinstance(result, BaseException)]
-            if failures:
-                raise failures[0]
+            failed = [result for result in results if isinstance(result, BaseException)]
+            failures += failed
+            if failed and isinstance(together[0], RELIED_ON):
+                _raise_all(failures)
         released = any(isinstance(action, model.RemoveFinalizer) for action in actions)
         if not released and self._p.writer.due(self._status, self._plan.status):
-            await self._persist()
+            written = await asyncio.gather(self._persist(), return_exceptions=True)
+            failures += [result for result in written if isinstance(result, BaseException)]
+        _raise_all(failures)
 
     async def counted(self, action: Action) -> None:
         name = type(action).__name__
@@ -135,9 +138,10 @@ class _Turn:
                 return
 
     async def _ensure(self) -> None:
-        if self._sighting.workload is None:
+        seen = self._sighting
+        if seen.workload is None:
             raise ActionError("nothing to apply: the spec can't be read")
-        await workload.ensure(self._p.kube, self._sighting.workload, self._owner, has_token=self._sighting.token is not None)
+        await workload.ensure(self._p.kube, seen.workload, self._owner, token=seen.token, kept=seen.token_kept)
 
     async def _release(self) -> None:
         await workload.release(self._p.kube, self._owner)
@@ -169,6 +173,15 @@ class _Turn:
         if self._sighting.route is None:
             raise ActionError("neither spec nor status names an HTTPRoute that could be changed")
         return self._sighting.route.name
+
+
+def _raise_all(failures: Sequence[BaseException]) -> None:
+    """Raise what failed: by itself, or several as one flat group."""
+    flat = [error for failure in failures for error in (failure.exceptions if isinstance(failure, BaseExceptionGroup) else (failure,))]
+    if len(flat) == 1:
+        raise flat[0]
+    if flat:
+        raise BaseExceptionGroup("several actions failed", flat)
 
 
 def runs(actions: Sequence[Action]) -> Iterator[list[Action]]:

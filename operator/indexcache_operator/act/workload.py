@@ -13,15 +13,16 @@ class ForeignObject(Exception):
     """An object of ours would take the name of somebody else's."""
 
 
-async def ensure(kube: Kube, workload: Workload, owner: Owner, *, has_token: bool) -> None:
+async def ensure(kube: Kube, workload: Workload, owner: Owner, *, token: str | None, kept: bool) -> None:
     """Secret, Services, Deployment, in this order: a pod that starts finds its token, a ready one its Service.
 
-    The token is made once and never changed: engines read it when they start. KubeError, ForeignObject.
+    The token is made once and never changed. `token`: the one that engines were last told by, `kept`: whether its Secret is there;
+    a Secret that was lost gets the same token again. Raises KubeError, ForeignObject.
     """
     for path, body in objects(workload, owner.namespace):
         await _ours(kube, path, body["kind"], owner.name)
-    if not has_token:
-        await _new_token(kube, owner)
+    if not kept:
+        await _put_token(kube, owner, token or secrets.token_urlsafe(32))
     for path, body in objects(workload, owner.namespace):
         await kube.apply(path, body)
 
@@ -53,9 +54,9 @@ def paths(owner: Owner) -> list[str]:
     ]
 
 
-async def _new_token(kube: Kube, owner: Owner) -> None:
+async def _put_token(kube: Kube, owner: Owner, token: str) -> None:
     await _ours(kube, paths(owner)[-1], "Secret", owner.name)
-    body = secret(owner, secrets.token_urlsafe(32))
+    body = secret(owner, token)
     try:
         await kube.create(names.object_path("api/v1", "secrets", owner.namespace), body)
     except KubeError as error:

@@ -8,7 +8,7 @@ Deployment's generation, nothing differs. The answer holds for a generation, so 
 from dataclasses import dataclass
 
 from indexcache_operator import names
-from indexcache_operator.kube import Kube
+from indexcache_operator.kube import Kube, KubeError
 from indexcache_operator.objects import Object
 from indexcache_operator.workload.render import Workload
 
@@ -20,25 +20,51 @@ class Confirmed:
     at: tuple[str, int, str] | None = None
 
 
+REFUSED = (400, 422)
+"""HTTP statuses of an object that the API server will not have, whoever asks."""
+
+
 async def current(
     kube: Kube, wanted: Workload, deployment: Object | None, services: tuple[Object | None, Object | None], confirmed: Confirmed
-) -> bool:
-    """Whether nothing is left to apply. KubeError."""
-    if deployment is None or not all(_same_service(w, found) for w, found in zip(wanted.services, services, strict=True)):
-        return False
-    metadata = deployment["metadata"]
-    if (metadata.get("annotations") or {}).get(names.APPLIED_ANNOTATION) != wanted.digest:
-        return False
-    if not _owned(wanted.deployment, deployment):
-        return False
-    here = (metadata["uid"], metadata["generation"], wanted.digest)
-    if confirmed.at != here:
-        path = names.object_path("apis/apps/v1", "deployments", metadata["namespace"], metadata["name"])
+) -> tuple[bool, str | None]:
+    """Return whether nothing is left to apply, and where the API server will not have the Deployment, why.
+
+    Raises KubeError where it can't be asked.
+    """
+    same = deployment is not None and _same(wanted, deployment, services)
+    here = (deployment["metadata"]["uid"], deployment["metadata"]["generation"], wanted.digest) if deployment is not None else None
+    if same and confirmed.at == here:
+        return True, None
+    if deployment is not None and not _ours(wanted, deployment):
+        return False, None  # applying says whose it is
+    metadata = wanted.deployment["metadata"]
+    path = names.object_path("apis/apps/v1", "deployments", metadata["namespace"], metadata["name"])
+    try:
         applied = await kube.apply(path, wanted.deployment, dry_run=True)
-        if applied["metadata"]["generation"] != metadata["generation"]:
-            return False
-        confirmed.at = here
-    return True
+    except KubeError as error:
+        if error.status not in REFUSED:
+            raise
+        return (
+            False,
+            f"spec.engine: the API server refuses the Deployment: {error.message}; expected one that it takes; correct it",
+        )
+    if deployment is None or not same or applied["metadata"]["generation"] != deployment["metadata"]["generation"]:
+        return False, None
+    confirmed.at = here
+    return True, None
+
+
+def _same(wanted: Workload, deployment: Object, services: tuple[Object | None, Object | None]) -> bool:
+    """Return whether all is there as it was last applied, as far as that can be told without the API server."""
+    if not all(_same_service(w, found) for w, found in zip(wanted.services, services, strict=True)):
+        return False
+    applied = (deployment["metadata"].get("annotations") or {}).get(names.APPLIED_ANNOTATION)
+    return applied == wanted.digest and _owned(wanted.deployment, deployment)
+
+
+def _ours(wanted: Workload, deployment: Object) -> bool:
+    label = names.ROLLOUT_LABEL
+    return bool((deployment["metadata"].get("labels") or {}).get(label) == wanted.deployment["metadata"]["labels"][label])
 
 
 def _same_service(wanted: Object, found: Object | None) -> bool:

@@ -1,13 +1,13 @@
 """One look at everything that a decision about a rollout may rest on. Reads only.
 
 All reads of one look go out together, but that engines can be asked only once their addresses are known. What can't be read because it
-isn't there is part of the answer; what can't be read because the API is unwell is an error, and no decision is made of it.
+isn't there is part of the answer. What can't be read because the API refuses it is unknown, and named in the observation: the way back
+must not wait for a ConfigMap. Only without the rollout or its pods there is nothing to decide on, and the look is an error.
 """
 
 import asyncio
-import base64
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import aiohttp
@@ -15,15 +15,16 @@ from indexcache_core import arguments
 from indexcache_core.contract import State
 
 from indexcache_operator import names
-from indexcache_operator.api.spec import Spec
+from indexcache_operator.api.spec import HttpRoute, Spec
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, NotFound
 from indexcache_operator.model import EnginePod, Observation, ProbeResult, ProbeSet, Rollout, Route, Sighting
 from indexcache_operator.objects import Object
-from indexcache_operator.observe import drift, gateway, pods, probes
+from indexcache_operator.observe import drift, gateway, pods, probes, token
 from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe.reads import Reads
 from indexcache_operator.observe.rollout import read
-from indexcache_operator.workload.merge import MergeError
+from indexcache_operator.workload.merge import TemplateError
 from indexcache_operator.workload.render import Owner, Runtime, Workload, render
 
 PROBES_SECONDS = 30.0
@@ -36,6 +37,10 @@ class Sight:
 
     confirmed: drift.Confirmed = field(default_factory=drift.Confirmed)
     probes: tuple[float, str, ProbeSet] | None = None
+    route: tuple[HttpRoute, Route] | None = None
+    """As last read, and which it is."""
+    token: str | None = None
+    """As last read. Engines go on taking it when its Secret is lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +53,20 @@ class Observer:
     hub: Hub
 
     async def look(self, namespace: str, name: str, sight: Sight, results: tuple[ProbeResult, ...] = ()) -> Sighting | None:
-        """Everything about one rollout; None if it is gone. KubeError, UnreadableStatus."""
+        """Return everything about one rollout; None if it is gone. Raises KubeError, UnreadableStatus."""
         try:
             rollout = read(await self.kube.get(names.rollouts_path(namespace, name)))
         except NotFound:
             return None
         workload, problem = self._wanted(rollout)
-        objects, (route, probe_set, config) = await asyncio.gather(self._objects(namespace, name), self._givens(rollout, sight))
+        reads = Reads()
+        objects, (route, probe_set, config) = await asyncio.gather(
+            self._objects(rollout, sight, reads), self._givens(rollout, sight, reads)
+        )
         current = False
-        if workload is not None and objects.token is not None:
-            current = await drift.current(self.kube, workload, objects.deployment, objects.services, sight.confirmed)
+        if workload is not None:
+            current, refused = await self._current(workload, objects, sight, reads)
+            problem = problem or refused
         observation = Observation(
             now=datetime.now(UTC),
             name=name,
@@ -75,6 +84,7 @@ class Observer:
             probes=probe_set,
             probe_results=results,
             model_config=config,
+            unread=reads.failed(),
         )
         addresses = {pod["metadata"]["name"]: ip for pod in objects.pods if (ip := pods.askable(pod))}
         return Sighting(
@@ -83,31 +93,60 @@ class Observer:
             route=gateway.where(rollout),
             workload=workload,
             token=objects.token,
+            token_kept=objects.kept,
             api_key=completions_key(rollout.spec) if rollout.spec else None,
             addresses=addresses,
         )
 
-    async def _objects(self, namespace: str, name: str) -> "_Objects":
+    async def _objects(self, rollout: Rollout, sight: Sight, reads: Reads) -> "_Objects":
+        namespace, name = rollout.namespace, rollout.name
         labels = {names.ROLLOUT_LABEL: name, names.ENGINE_LABEL: "true"}
         deployment, baseline, canary, secret, found = await asyncio.gather(
-            self._get(names.object_path("apis/apps/v1", "deployments", namespace, name)),
-            self._get(names.object_path("api/v1", "services", namespace, names.baseline_service(name))),
-            self._get(names.object_path("api/v1", "services", namespace, names.canary_service(name))),
-            self._get(names.object_path("api/v1", "secrets", namespace, names.secret(name))),
+            self._object(reads, "Deployment", "apis/apps/v1", "deployments", namespace, name),
+            self._object(reads, "Service", "api/v1", "services", namespace, names.baseline_service(name)),
+            self._object(reads, "Service", "api/v1", "services", namespace, names.canary_service(name)),
+            self._object(reads, "Secret", "api/v1", "secrets", namespace, names.secret(name)),
             self.kube.select(names.object_path("api/v1", "pods", namespace), labels),
         )
-        return _Objects(deployment=deployment, services=(baseline, canary), token=_token(secret), pods=found)
+        unknown = any(isinstance(part, Unread) for part in (deployment, baseline, canary))
+        sight.token = (None if isinstance(secret, Unread) else token.read(secret)) or sight.token
+        return _Objects(
+            deployment=_known(deployment),
+            services=(_known(baseline), _known(canary)),
+            unknown=unknown,
+            kept=isinstance(secret, Unread) or token.read(secret) is not None,
+            token=sight.token,
+            pods=found,
+        )
 
-    async def _givens(self, rollout: Rollout, sight: Sight) -> tuple[Route | None, ProbeSet | None, Object | None]:
-        return await asyncio.gather(self._route(rollout), self._probes(rollout, sight), self._config(rollout))
+    async def _object(self, reads: Reads, kind: str, api: str, plural: str, namespace: str, name: str) -> "Object | Unread | None":
+        reading = self._get(names.object_path(api, plural, namespace, name))
+        return await reads.maybe(f"{kind} {name}", reading, Unread())
+
+    async def _givens(self, rollout: Rollout, sight: Sight, reads: Reads) -> tuple[Route | None, ProbeSet | None, Object | None]:
+        return await asyncio.gather(
+            self._route(rollout, sight, reads),
+            self._probes(rollout, sight, reads),
+            reads.maybe("the model's config", self._config(rollout), None),
+        )
 
     def _wanted(self, rollout: Rollout) -> tuple[Workload | None, str | None]:
         if rollout.spec is None:
             return None, rollout.spec_problem
+        owner = Owner(name=rollout.name, namespace=rollout.namespace, uid=rollout.uid)
         try:
-            return render(rollout.spec, Owner(name=rollout.name, namespace=rollout.namespace, uid=rollout.uid), self.runtime), None
-        except MergeError as error:
+            return render(rollout.spec, owner, self.runtime), None
+        except TemplateError as error:
             return None, str(error)
+
+    async def _current(self, workload: Workload, objects: "_Objects", sight: Sight, reads: Reads) -> tuple[bool, str | None]:
+        """Return whether the objects are as wanted, and why they can't be where the API server refuses them."""
+        if objects.unknown:
+            return True, None  # nothing is known to differ
+        if not objects.kept:
+            return False, None
+        checking = drift.current(self.kube, workload, objects.deployment, objects.services, sight.confirmed)
+        return await reads.maybe(f"Deployment {workload.deployment['metadata']['name']}", checking, (False, None))
 
     async def _get(self, path: str) -> Object | None:
         try:
@@ -115,22 +154,39 @@ class Observer:
         except NotFound:
             return None
 
-    async def _route(self, rollout: Rollout) -> Route | None:
-        """The route that the rollout has changed, if it has; else the one that its spec names."""
+    async def _route(self, rollout: Rollout, sight: Sight, reads: Reads) -> Route | None:
+        """Return the route that the rollout has changed, if it has; else the one that its spec names.
+
+        One that can't be read is as it was last seen, but for its acceptance: nothing waits for less than a read that succeeds.
+        """
         where = gateway.where(rollout)
         if where is None:
             return None
-        raw = await self._get(names.object_path(*names.HTTP_ROUTES, rollout.namespace, where.name))
-        return gateway.read(raw, where, rollout.namespace)
 
-    async def _probes(self, rollout: Rollout, sight: Sight) -> ProbeSet | None:
+        async def reading() -> Route:
+            raw = await self._get(names.object_path(*names.HTTP_ROUTES, rollout.namespace, where.name))
+            return gateway.read(raw, where, rollout.namespace)
+
+        last = sight.route[1] if sight.route is not None and sight.route[0] == where else Route(found=True)
+        route = await reads.maybe(f"HTTPRoute {where.name}", reading(), replace(last, accepted_generation=None, unread=True))
+        if not route.unread:
+            sight.route = (where, route)
+        return route
+
+    async def _probes(self, rollout: Rollout, sight: Sight, reads: Reads) -> ProbeSet | None:
         quality = rollout.spec.guardrails.quality if rollout.spec else None
         if quality is None:
             return None
         name, now = quality.probes.config_map, time.monotonic()
         if sight.probes is None or sight.probes[1] != name or now - sight.probes[0] > PROBES_SECONDS or sight.probes[2].problem:
-            raw = await self._get(names.object_path("api/v1", "configmaps", rollout.namespace, name))
-            sight.probes = (now, name, probes.read(raw, name, rollout.namespace))
+
+            async def reading() -> ProbeSet:
+                raw = await self._get(names.object_path("api/v1", "configmaps", rollout.namespace, name))
+                return probes.read(raw, name, rollout.namespace)
+
+            last = sight.probes[2] if sight.probes is not None and sight.probes[1] == name else None
+            unread = ProbeSet(problem=f"ConfigMap {name} can't be read; condition OperatorHealthy says why")
+            sight.probes = (now, name, await reads.maybe(f"ConfigMap {name}", reading(), last or unread))
         return sight.probes[2]
 
     async def _config(self, rollout: Rollout) -> Object | None:
@@ -151,8 +207,21 @@ class Observer:
 class _Objects:
     deployment: Object | None
     services: tuple[Object | None, Object | None]
+    unknown: bool
+    """Whether one of these could not be read."""
+    kept: bool
+    """Whether the token's Secret holds one, as far as is known."""
     token: str | None
+    """As it is, or was last: engines take it either way."""
     pods: list[Object]
+
+
+class Unread:
+    """Stands for an object of which nobody knows whether it is there."""
+
+
+def _known(found: Object | Unread | None) -> Object | None:
+    return None if isinstance(found, Unread) else found
 
 
 async def _ask(engines: Engines | None, ip: str | None) -> tuple[State | None, str | None]:
@@ -164,11 +233,6 @@ async def _ask(engines: Engines | None, ip: str | None) -> tuple[State | None, s
         return await engines.state(ip), None
     except EngineError as error:
         return None, str(error)
-
-
-def _token(secret: Object | None) -> str | None:
-    encoded = ((secret or {}).get("data") or {}).get(names.TOKEN_KEY)
-    return base64.b64decode(encoded).decode() if encoded else None
 
 
 def completions_key(spec: Spec) -> str | None:

@@ -11,7 +11,14 @@ from indexcache_operator.objects import Object
 
 
 class UnreadableStatus(ValueError):
-    """A status that this operator can't read, as a newer one wrote it. Nothing is done about such a rollout: its engines' permits lapse."""
+    """A status that this operator can't read, as a newer one wrote it.
+
+    Nothing is done about such a rollout but kills: its engines' permits lapse. `raw` is the object as the API server gave it.
+    """
+
+    def __init__(self, message: str, raw: Object) -> None:
+        super().__init__(message)
+        self.raw = raw
 
 
 def read(raw: Object) -> Rollout:
@@ -46,7 +53,7 @@ def _status(raw: Object) -> Status:
     except ValidationError as error:
         found = "; ".join(words(error, "status"))
         raise UnreadableStatus(
-            f"{found}; expected a status of this operator's version; restore it or run the version that wrote it"
+            f"{found}; expected a status of this operator's version; restore it or run the version that wrote it", raw
         ) from None
 
 

@@ -17,7 +17,8 @@ from indexcache_core.contract import CONTROL_PORT, PORT_ENV, TOKEN_FILE_ENV
 from indexcache_operator import names
 from indexcache_operator.api.spec import Engine
 from indexcache_operator.objects import Object
-from indexcache_operator.workload.merge import merge
+from indexcache_operator.workload import shape
+from indexcache_operator.workload.merge import TemplateError, merge
 
 USER = 65532
 """Neither root nor anybody: images need no such account."""
@@ -31,10 +32,15 @@ _CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "readOnlyRootFilesyste
 
 
 def pod_template(engine: Engine, *, rollout: str, runtime_image: str, pull_policy: str) -> Object:
-    """The whole template, labels included but for the template's own hash. MergeError for a template that can't be merged."""
+    """Return the whole template, labels included but for the template's own hash.
+
+    Raises TemplateError for a template that no pod can be made of.
+    """
     template: Object = merge(_base(engine), engine.template)
+    template.setdefault("metadata", {}).setdefault("labels", {})
+    shape.check(template)
     spec = template["spec"]
-    labels = template.setdefault("metadata", {}).setdefault("labels", {})
+    labels = template["metadata"]["labels"]
     labels.update(selector(rollout) | {names.BASELINE_LABEL: "true"})
     _graft(spec, rollout=rollout, runtime_image=runtime_image, pull_policy=pull_policy)
     return template
@@ -75,7 +81,11 @@ def _base(engine: Engine) -> Object:
 
 def _graft(spec: Object, *, rollout: str, runtime_image: str, pull_policy: str) -> None:
     """The plugin and the token, whatever the template said."""
-    container = next(c for c in spec["containers"] if c["name"] == names.ENGINE_CONTAINER)
+    container = next((c for c in spec["containers"] if c["name"] == names.ENGINE_CONTAINER), None)
+    if container is None:
+        raise TemplateError(
+            f"spec.engine.template.spec.containers: found none named {names.ENGINE_CONTAINER}; expected the engine's own; leave it there"
+        )
     plugin = {"name": names.PLUGIN_VOLUME, "mountPath": names.PLUGIN_PATH}
     init = {
         "name": names.INIT_CONTAINER,

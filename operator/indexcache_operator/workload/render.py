@@ -47,7 +47,7 @@ class Workload:
 
 
 def render(spec: Spec, owner: Owner, runtime: Runtime) -> Workload:
-    """What this spec wants. MergeError for an engine template that can't be merged."""
+    """Return what this spec wants. Raises TemplateError for an engine template that no pod can be made of."""
     template = pod_template(spec.engine, rollout=owner.name, runtime_image=runtime.image, pull_policy=runtime.pull_policy)
     template_digest = digest(template, DIGITS)
     template["metadata"]["labels"][names.TEMPLATE_LABEL] = template_digest

@@ -96,7 +96,10 @@ def pod_status(status: Status, name: str) -> PodStatus:
 
 
 def route_has_canary(snapshot: Snapshot) -> bool:
-    """Return whether the user's rule names the canary's Service now."""
+    """Return whether the user's rule names the canary's Service now; one that was never read may, once a weight was given."""
+    route = snapshot.observation.route
+    if route is not None and route.unread and not route.resource_version:
+        return snapshot.observation.status.route is not None
     return snapshot.observation.route is not None and weights.names(snapshot.observation.route.backends, snapshot.canary_service)
 
 

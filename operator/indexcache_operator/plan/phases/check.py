@@ -135,7 +135,7 @@ def companions(snapshot: Snapshot) -> list[str]:
         if problem or (snapshot.observation.probes and not snapshot.observation.probes.probes):
             reasons.append(f"spec.guardrails.quality.probes: {problem or 'no probes'}; expected key probes.jsonl with at least one probe")
     where, route = spec.traffic.http_route, snapshot.observation.route
-    if where is None:
+    if where is None or (route is not None and route.unread):
         return reasons
     if route is None or not route.found:
         reasons.append(
@@ -163,7 +163,7 @@ def companions(snapshot: Snapshot) -> list[str]:
 def waiting_for(situation: Situation) -> list[str]:
     """Return what comes by itself, or is a matter of the cluster."""
     snapshot = situation.snapshot
-    spec, out = snapshot.spec, []
+    spec, out = snapshot.spec, [f"can't be read: {what}" for what in snapshot.observation.unread]
     if not snapshot.observation.workload_current:
         out.append("the engines' Deployment isn't as the spec wants it yet")
     current = [p for p in snapshot.pods if p.current]

@@ -23,7 +23,7 @@ def conditions(situation: Situation) -> tuple[Condition, ...]:
     """Return all conditions, in a fixed order."""
     old = {kept.type: kept for kept in situation.status.conditions}
     out = []
-    for condition in (_ready, _reconciling, _stalled, _paused, _baseline, _traffic, _fresh):
+    for condition in (_ready, _reconciling, _stalled, _paused, _baseline, _traffic, _fresh, _healthy):
         type_, status, reason, message = condition(situation)
         before = old.get(type_)
         since = before.last_transition_time if before and before.status == status else None
@@ -81,6 +81,14 @@ def _baseline(situation: Situation) -> Row:
     if unknown:
         return ("BaselineActive", "Unknown", "Unreachable", f"{', '.join(unknown)} can't be asked; reuse there ends with its permit")
     return ("BaselineActive", "True", "ReuseOff", "no engine runs reuse")
+
+
+def _healthy(situation: Situation) -> Row:
+    """Tell whether the operator sees all that it decides on; turns that fail altogether write this condition themselves."""
+    unread = situation.snapshot.observation.unread
+    if unread:
+        return ("OperatorHealthy", "False", "ReadsFailed", f"can't be read, and counts as unknown: {'; '.join(unread)}")
+    return ("OperatorHealthy", "True", "LooksSucceed", "")
 
 
 def _traffic(situation: Situation) -> Row:

@@ -180,7 +180,7 @@ def label_actions(snapshot: Snapshot, targets: Targets) -> list[SetLabels]:
 def route_actions(situation: Situation, targets: Targets) -> list[PatchRoute]:
     """Return the change of the route if its backends differ and the rule is there."""
     route, kept = situation.snapshot.observation.route, situation.status.route
-    if targets.backends is None or route is None or not route.found or route.rule_index is None or kept is None:
+    if targets.backends is None or route is None or not route.found or route.unread or route.rule_index is None or kept is None:
         return []
     if tuple(route.backends) == tuple(targets.backends):
         return []

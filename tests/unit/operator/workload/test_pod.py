@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from indexcache_operator import names
 from indexcache_operator.api.spec import Engine, Spec
-from indexcache_operator.workload.merge import MergeError, merge
+from indexcache_operator.workload.merge import TemplateError, merge
 from indexcache_operator.workload.pod import pod_template
 from indexcache_operator.workload.render import Owner, Runtime, render
 
@@ -133,5 +133,5 @@ def test_only_the_pod_template_decides_which_pods_are_current() -> None:
     [({"spec": {"containers": [{"image": "x"}]}}, "without name"), ({"spec": {"$patch": "replace"}}, "patch directive")],
 )
 def test_refuses_what_it_cannot_merge(patch: dict[str, Any], words: str) -> None:
-    with pytest.raises(MergeError, match=words):
+    with pytest.raises(TemplateError, match=words):
         merge({}, patch)

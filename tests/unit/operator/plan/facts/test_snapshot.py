@@ -1,5 +1,6 @@
 """What every decision asks of a look."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from indexcache_operator.plan.facts.snapshot import (
 )
 
 from tests.unit.operator.plan.build import (
+    KEPT,
     NOW,
     REVISION,
     WITH_CANARY,
@@ -99,3 +101,12 @@ def test_a_pod_that_nothing_is_kept_of_was_told_nothing() -> None:
 def test_what_is_said_of_a_route(seen: Route | None, canary: bool, accepted: bool) -> None:
     at_it = snapshot(route=seen)
     assert (route_has_canary(at_it), route_accepted(at_it)) == (canary, accepted)
+
+
+def test_a_route_that_was_never_read_may_name_the_canary_once_a_weight_was_given() -> None:
+    unread = Route(found=True, unread=True)
+    assert route_has_canary(snapshot(route=unread, status=status(route=KEPT)))
+    assert not route_has_canary(snapshot(route=unread, status=status()))
+    assert not route_accepted(snapshot(route=unread))
+    seen_before = replace(route(), accepted_generation=None, unread=True)
+    assert not route_has_canary(snapshot(route=seen_before, status=status(route=KEPT)))

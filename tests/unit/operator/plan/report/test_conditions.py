@@ -53,6 +53,7 @@ def test_all_of_them_in_one_order_with_the_generation() -> None:
         "BaselineActive",
         "TrafficVerified",
         "EvidenceFresh",
+        "OperatorHealthy",
     ]
     assert {c.observed_generation for c in out} == {3}
 
@@ -175,3 +176,10 @@ def test_what_is_said_of_evidence() -> None:
     assert words(situation(), "EvidenceFresh") == "nothing was measured for 60 s"
     assert words(situation(memory=Memory(key="try", data_at=at(0))), "EvidenceFresh") == ""
     assert words(situation(status=status(Phase.FAILED)), "EvidenceFresh") == ""
+
+
+def test_what_could_not_be_read_is_named() -> None:
+    assert read(situation(), "OperatorHealthy") == ("True", "LooksSucceed")
+    blind = situation(unread=("ConfigMap p: 403", "HTTPRoute users: 500"))
+    assert read(blind, "OperatorHealthy") == ("False", "ReadsFailed")
+    assert "ConfigMap p: 403; HTTPRoute users: 500" in words(blind, "OperatorHealthy")

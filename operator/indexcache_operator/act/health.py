@@ -1,0 +1,39 @@
+"""The condition OperatorHealthy, written where a turn fails: then no plan speaks of the rollout, whose status may be unreadable.
+
+A plan that is carried out writes the condition anew (plan/report/conditions.py).
+"""
+
+from datetime import UTC, datetime
+
+from indexcache_operator import names
+from indexcache_operator.api import times
+from indexcache_operator.kube import Kube
+from indexcache_operator.objects import Object
+
+TYPE = "OperatorHealthy"
+MOST = 1024
+"""Characters of a message."""
+
+
+async def show(kube: Kube, namespace: str, name: str, message: str) -> None:
+    """Write that turns fail and why, unless it stands there already. Raises KubeError, Conflict among them."""
+    raw = await kube.get(names.rollouts_path(namespace, name))
+    status: Object = raw.get("status") or {}
+    found = status.get("conditions")
+    others = [c for c in found if not (isinstance(c, dict) and c.get("type") == TYPE)] if isinstance(found, list) else []
+    shown = failing(message, raw["metadata"].get("generation", 0))
+    if found == [*others, shown] or not status.get("phase"):
+        return
+    await kube.replace(names.rollouts_path(namespace, name, "status"), {**raw, "status": {**status, "conditions": [*others, shown]}})
+
+
+def failing(message: str, generation: int) -> Object:
+    """Return the condition."""
+    return {
+        "type": TYPE,
+        "status": "False",
+        "reason": "TurnFailed",
+        "message": f"looks at this rollout fail: {message}"[:MOST],
+        "lastTransitionTime": times.stamp(datetime.now(UTC)),
+        "observedGeneration": generation,
+    }

@@ -1,0 +1,36 @@
+"""Kills where a rollout's status can't be read, so that no plan can be made: they need its pods and the token, and nothing else."""
+
+import asyncio
+
+import aiohttp
+
+from indexcache_operator import names
+from indexcache_operator.engines import EngineError, Engines
+from indexcache_operator.kube import Kube
+from indexcache_operator.objects import Object
+from indexcache_operator.observe import pods, token
+from indexcache_operator.plan.facts.revision import KILL
+
+
+def wanted(raw: Object) -> bool:
+    """Return whether somebody asks for a kill, whatever revision the value names: there is no status that would tell the present one."""
+    return bool(((raw.get("metadata") or {}).get("annotations") or {}).get(KILL))
+
+
+async def stop(kube: Kube, session: aiohttp.ClientSession, namespace: str, name: str) -> None:
+    """Take every engine of the rollout to the baseline.
+
+    Raises KubeError if its pods or its token can't be read, and an ExceptionGroup of EngineErrors for those that couldn't be told.
+    """
+    labels = {names.ROLLOUT_LABEL: name, names.ENGINE_LABEL: "true"}
+    secret, found = await asyncio.gather(
+        kube.get(names.object_path("api/v1", "secrets", namespace, names.secret(name))),
+        kube.select(names.object_path("api/v1", "pods", namespace), labels),
+    )
+    engines = Engines(session=session, token=token.read(secret) or "")
+    reason = f"annotation {KILL}, while the rollout's status can't be read"
+    addresses = [ip for pod in found if (ip := pods.askable(pod))]
+    results = await asyncio.gather(*(engines.kill(ip, reason) for ip in addresses), return_exceptions=True)
+    failures = [result for result in results if isinstance(result, EngineError)]
+    if failures:
+        raise ExceptionGroup("engines that couldn't be told", failures)
