@@ -6,6 +6,7 @@ gone.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -114,10 +115,10 @@ class RolloutLoop:
         return made.next_look.total_seconds()
 
     async def _sleep(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            return
+        # Not asyncio.wait_for: that of Python 3.11 loses a cancellation that comes together with a wake.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     async def _failed(self, error: Exception, in_a_row: int) -> None:
         if isinstance(error, Conflict):

@@ -97,7 +97,8 @@ class Witness:
         self._background.check()
         try:
             async with self.changed:
-                await asyncio.wait_for(self.changed.wait_for(lambda: holds(self)), within)
+                async with asyncio.timeout(within):
+                    await self.changed.wait_for(lambda: holds(self))
         except TimeoutError:
             raise TimeoutError(f"{what}: not seen in {within:.0f} s; {self.describe()}") from None
         return time.monotonic()
