@@ -1,11 +1,13 @@
 """What an engine must offer for reuse to be switched in it, and what the engine core tells its workers.
 
-An engine is served by an adapter in five words: *probe* (is it supported, or why not), *sites* (the places with an indexer), *modes*
-(what each site does in the next step), *taint* (no baseline request reads KV that was made under reuse), *control* (see control.py).
-The core speaks of sites, never of layers: an architecture is one file that finds its sites and sets their modes.
+An engine is served by an adapter in five words: *probe* (is it supported, or why not), *sites* (the places
+with an indexer), *modes* (what each site does in the next step), *taint* (no baseline request reads KV that
+was made under reuse), *control* (see control/engine_control.py). The core speaks of sites, never of layers:
+an architecture is one file that finds its sites and sets their modes.
 
-What a step does is settled once, in the engine core, when the step is scheduled; its StepPlan travels with the step to the workers, so
-the hashes of the step's blocks and the work done agree on every rank, whatever is in flight.
+What a step does is settled once, in the engine core, when the step is scheduled; its StepPlan travels with
+the step to the workers, so the hashes of the step's blocks and the work done agree on every rank, whatever is
+in flight.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +44,8 @@ class Row:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What the workers do in a step other than running all Full with nothing measured, which needs no plan."""
+    """What the workers do in a step other than running all Full with nothing measured, which needs no
+    plan."""
 
     mode: Mode
     """shadow or on; off where only the step's time is taken"""
@@ -51,9 +54,11 @@ class StepPlan:
     series: int = 0
     rows: tuple[Row, ...] = ()
     timed: bool = False
-    """Take the time of the step's parts. Only where the adapter can, and for steps that no CUDA graph runs."""
+    """Take the time of the step's parts. Only where the adapter can, and for steps that no CUDA graph
+    runs."""
     replayed: bool = False
-    """It is of so few tokens that one CUDA graph replays it, if there is room for one: then what is measured is what that keeps."""
+    """It is of so few tokens that one CUDA graph replays it, if there is room for one: then what is measured
+    is what that keeps."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,14 @@ class Parts:
     attention: float
     """Core attention over the chosen tokens."""
     rest: float
-    """All else from the inputs' preparation to the sampled tokens: projections, experts, norms, an indexer's keys, sampling."""
+    """All else from the inputs' preparation to the sampled tokens: projections, experts, norms, an indexer's
+    keys, sampling."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a worker measured in a step: for Shared sites of the pattern, by index, a value in [0, 1] for each row of the plan.
+    """What a worker measured in a step: for Shared sites of the pattern, by index, a value in [0, 1] for each
+    row of the plan.
 
     Not each step measures all sites.
     """
@@ -78,7 +85,8 @@ class Measured:
     overlap: dict[int, list[float]] = field(default_factory=dict)
     recall: dict[int, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
-    """Spent on measuring, of the device, and of the host before and after the device's work; 0 where that isn't told."""
+    """Spent on measuring, of the device, and of the host before and after the device's work; 0 where that
+    isn't told."""
     parts: Parts | None = None
     device: DeviceUse | None = None
     """Where it changed."""
@@ -118,7 +126,8 @@ class Adapter(Protocol):
         ...
 
     def begin(self, plan: StepPlan | None) -> None:
-        """Set every site for the next step; None: all Full, nothing measured, and the model as it was before."""
+        """Set every site for the next step; None: all Full, nothing measured, and the model as it was
+        before."""
         ...
 
     @property
@@ -141,8 +150,8 @@ class Adapter(Protocol):
         ...
 
     def take(self) -> Pending | None:
-        """What the step measured, once; None if nothing. Called after the step's work was handed to the device. Raises what failed in the
-        step while it ran, which doesn't reach vLLM."""
+        """What the step measured, once; None if nothing. Called after the step's work was handed to the
+        device. Raises what failed in the step while it ran, which doesn't reach vLLM."""
         ...
 
     def restore(self) -> None:

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode, Reason
-from indexcache_runtime.control import Control
+from indexcache_runtime.control.breaker_control import Guard
+from indexcache_runtime.control.engine_control import Control
+from indexcache_runtime.control.ledger import Ledger
+from indexcache_runtime.control.switch import Refusal
 from indexcache_runtime.engine import StepPlan
-from indexcache_runtime.guard import Guard
-from indexcache_runtime.ledger import Ledger
-from indexcache_runtime.measurements import Measurements
-from indexcache_runtime.pace import Pace
-from indexcache_runtime.switch import Refusal
-from indexcache_runtime.vllm import blocks, plugin, steps
-from indexcache_runtime.vllm.architectures import deepseek_v32_generic as generic
-from indexcache_runtime.vllm.blocks import Blocks
-from indexcache_runtime.vllm.steps import Steps
+from indexcache_runtime.measuring.budget import Pace
+from indexcache_runtime.measuring.measurements import Measurements
+from indexcache_runtime.vllm.engine_core import blocks, step_planner, takeover
+from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.step_planner import Steps
+from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
 
 from tests.conformance import checks
 from tests.conformance.engine import TOKEN, Engine
@@ -39,9 +39,9 @@ SCHEDULING: tuple[tuple[Any, str], ...] = (
     (Steps, "_count"),
     (Steps, "_plan"),
     (Steps, "_users"),
-    (steps, "choose"),
-    (steps, "is_probe"),
-    (steps, "opted_out"),
+    (step_planner, "choose"),
+    (step_planner, "is_probe"),
+    (step_planner, "opted_out"),
 )
 NAMING: tuple[tuple[Any, str], ...] = (
     (Blocks, "enter"),
@@ -158,7 +158,7 @@ def test_any_id_of_a_request_is_served(engine: Engine, name: str) -> None:
 def test_a_start_that_fails_is_said_and_leaves_the_engine_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     take_back(engine)
     monkeypatch.setattr(engine.core, "collective_rpc", broken)
-    control = plugin.adopt(engine.core, TOKEN)
+    control = takeover.adopt(engine.core, TOKEN)
     assert not control.state().supported
     assert "on purpose" in control.state().reasons[0]
     assert_vllms_own(engine)
@@ -173,7 +173,7 @@ def take_back(engine: Engine) -> None:
 
 def test_a_model_that_cannot_be_put_back_is_not_served_as_if_it_were(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What such a step would compute is neither the baseline nor the pattern."""
-    from indexcache_runtime.vllm.worker import Worker
+    from indexcache_runtime.vllm.worker.plan_runner import Worker
 
     worker: Worker = vars(engine.core.model_executor.driver_worker)["execute_model"].__self__
     monkeypatch.setattr(generic.Generic, "begin", broken)

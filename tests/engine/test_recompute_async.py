@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Desired, Flags, InFlight, Kill, Mode
-from indexcache_runtime.control import Control
+from indexcache_runtime.control.engine_control import Control
 from indexcache_runtime.engine import Probe
-from indexcache_runtime.vllm.blocks import ATTRIBUTE, Blocks
 from indexcache_runtime.vllm.carried import PLAN
-from indexcache_runtime.vllm.optout import opted_out
-from indexcache_runtime.vllm.steps import Steps
+from indexcache_runtime.vllm.engine_core.blocks import ATTRIBUTE, Blocks
+from indexcache_runtime.vllm.engine_core.opted_out import opted_out
+from indexcache_runtime.vllm.engine_core.step_planner import Steps
 
 from tests.conformance.engine import TOKEN, Engine, prompts
 from tests.engine.cpu_binding import at_each_block_size

@@ -8,7 +8,7 @@ import pytest
 from indexcache_core.contract import Mode
 from indexcache_runtime.engine import Measured, StepPlan
 from indexcache_runtime.vllm.carried import MEASURED, PLAN
-from indexcache_runtime.vllm.worker import Worker
+from indexcache_runtime.vllm.worker.plan_runner import Worker
 
 pytestmark = pytest.mark.engine
 

@@ -199,7 +199,7 @@ class Cuda:
         return steps
 
     def skip_key_write(self, worker: Any, skip: bool) -> None:
-        from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Shared
+        from indexcache_runtime.vllm.worker.cuda.shared_layer import Shared
 
         own = getattr(Shared.write_key, "own", Shared.write_key)
 

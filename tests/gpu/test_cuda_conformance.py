@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from indexcache_runtime.pace import Pace
-from indexcache_runtime.vllm.architectures.deepseek_v32 import seam
-from indexcache_runtime.vllm.architectures.deepseek_v32.site import CudaSite
+from indexcache_runtime.measuring.budget import Pace
+from indexcache_runtime.vllm.worker.cuda import seam
+from indexcache_runtime.vllm.worker.cuda.site import CudaSite
 
 from tests.conformance import checks
 from tests.conformance.engine import Engine, launch

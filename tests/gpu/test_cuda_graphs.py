@@ -12,9 +12,9 @@ import pytest
 import torch
 from indexcache_core.contract import Mode
 from indexcache_kernels.index_keys.cases import held
-from indexcache_runtime.pace import Pace
-from indexcache_runtime.vllm.architectures.deepseek_v32.late import Late
-from indexcache_runtime.vllm.graphs import GraphSets
+from indexcache_runtime.measuring.budget import Pace
+from indexcache_runtime.vllm.worker.cuda.batched_keys import Late
+from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets
 
 from tests.conformance.checks import differences
 from tests.conformance.engine import Answer, Engine, prompts

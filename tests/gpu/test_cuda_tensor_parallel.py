@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from indexcache_core.contract import Mode
-from indexcache_runtime.pace import Pace
+from indexcache_runtime.measuring.budget import Pace
 
 from tests.conformance.engine import Engine, launch, prompts
 from tests.conformance.suite import Conformance
