@@ -1,6 +1,6 @@
 """What an engine must offer for reuse to be switched in it, and what the engine core tells its workers.
 
-An engine is served by an adapter in five words: *probe* (is it supported, or why not), *sites* (the places
+An engine is served by an adapter in five words: *capabilities* (is it supported, or why not), *sites* (the places
 with an indexer), *modes* (what each site does in the next step), *taint* (no baseline request reads KV that
 was made under reuse), *control* (see control/engine_control.py). The core speaks of sites, never of layers:
 an architecture is one file that finds its sites and sets their modes.
@@ -93,7 +93,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Probe:
+class Capabilities:
     """What a worker found in its model: sites in execution order, or reasons why there are none to switch."""
 
     architecture: str = ""
@@ -132,17 +132,17 @@ class Adapter(Protocol):
 
     @property
     def graphed_tokens(self) -> int:
-        """See Probe."""
+        """See Capabilities."""
         ...
 
     @property
     def replayed_tokens(self) -> int:
-        """See Probe."""
+        """See Capabilities."""
         ...
 
     @property
     def timed(self) -> bool:
-        """See Probe."""
+        """See Capabilities."""
         ...
 
     def ran(self) -> None:

@@ -14,7 +14,7 @@ from indexcache_runtime.measuring.breaker import CELLS_A_LOOK, LOOK_SECONDS, Bre
 from indexcache_runtime.measuring.measurements import Measurements
 
 
-class Guard:
+class BreakerControl:
     """One engine's. Mutable, not thread-safe: whoever shares it holds a lock."""
 
     def __init__(self, switch: Switch, measurements: Measurements, sites: tuple[Site, ...]) -> None:

@@ -17,18 +17,18 @@ from collections.abc import Callable
 from indexcache_core.contract import Desired, Kill, Mode, Site, State, new_incarnation
 
 from indexcache_runtime.control.behaviour import BASELINE, Behaviour, taint_class
-from indexcache_runtime.control.breaker_control import Guard
+from indexcache_runtime.control.breaker_control import BreakerControl
 from indexcache_runtime.control.ledger import Ledger
 from indexcache_runtime.control.switch import Switch
-from indexcache_runtime.engine import Measured, Probe, StepPlan
-from indexcache_runtime.measuring.budget import Pace
+from indexcache_runtime.engine import Capabilities, Measured, StepPlan
+from indexcache_runtime.measuring.budget import MeasuringBudget
 from indexcache_runtime.measuring.device_log import DeviceLog
 from indexcache_runtime.measuring.measurements import Measurements
 
 logger = logging.getLogger(__name__)
 
 
-class Held:
+class LockedLedger:
     """A ledger for as long as its lock is held. Not contextlib's: the engine's thread does this at every step."""
 
     def __init__(self, lock: threading.Lock, ledger: Ledger) -> None:
@@ -42,12 +42,12 @@ class Held:
         self._lock.release()
 
 
-class Control:
+class EngineControl:
     """One engine's control: thread-safe."""
 
     def __init__(
         self,
-        probe: Probe,
+        capabilities: Capabilities,
         *,
         engine_version: str = "",
         runtime_version: str = "",
@@ -55,16 +55,16 @@ class Control:
     ) -> None:
         self._lock = threading.Lock()
         self._clock = clock
-        self._probe = probe
+        self._capabilities = capabilities
         self._versions = (engine_version, runtime_version)
-        reasons = probe.reasons or (
-            () if probe.sites else ("model: no indexers found; reuse needs a model with DeepSeek Sparse Attention",)
+        reasons = capabilities.reasons or (
+            () if capabilities.sites else ("model: no indexers found; reuse needs a model with DeepSeek Sparse Attention",)
         )
-        self._switch = Switch(new_incarnation(), tuple(s.domain for s in probe.sites), reasons)
-        self.k = max((s.k for s in probe.sites), default=0)
+        self._switch = Switch(new_incarnation(), tuple(s.domain for s in capabilities.sites), reasons)
+        self.k = max((s.k for s in capabilities.sites), default=0)
         self._ledger = Ledger(self.k)
         self._measurements = Measurements(self.k)
-        self._guard = Guard(self._switch, self._measurements, probe.sites)
+        self._breaker_control = BreakerControl(self._switch, self._measurements, capabilities.sites)
         self._behaviour = BASELINE
         self._due = -math.inf
         """When `behaviour` is to look again."""
@@ -81,21 +81,21 @@ class Control:
     @property
     def sites(self) -> tuple[Site, ...]:
         """The model's sites."""
-        return self._probe.sites
+        return self._capabilities.sites
 
     @property
     def replayed_tokens(self) -> int:
-        """See Probe."""
-        return self._probe.replayed_tokens
+        """See Capabilities."""
+        return self._capabilities.replayed_tokens
 
     @property
     def gave_up(self) -> bool:
         """Whether something failed in the runtime itself, so that reuse is over in this engine's life."""
         return self._gave_up
 
-    def pace(self) -> Pace:
+    def budget(self) -> MeasuringBudget:
         """Which steps are to be measured and timed, for who schedules them."""
-        return Pace(self._probe.graphed_tokens, self._probe.timed)
+        return MeasuringBudget(self._capabilities.graphed_tokens, self._capabilities.timed)
 
     # The port's side.
 
@@ -142,15 +142,15 @@ class Control:
         with self._lock:
             if self._behaviour.mode is not Mode.OFF and (now := self._clock()) >= self._due:
                 self._switch.advance(now)
-                self._judged(self._guard.judge, now)
+                self._judged(self._breaker_control.judge, now)
                 self._settle(now)
                 ends = self._switch.permit_until
-                self._due = min(self._guard.next_look, math.inf if ends is None else ends)
+                self._due = min(self._breaker_control.next_look, math.inf if ends is None else ends)
             return self._behaviour
 
-    def ledger(self) -> "Held":
+    def ledger(self) -> LockedLedger:
         """The counts, to be changed in a with statement."""
-        return Held(self._lock, self._ledger)
+        return LockedLedger(self._lock, self._ledger)
 
     def started(self) -> None:
         """A step was handed to the workers."""
@@ -181,7 +181,7 @@ class Control:
         self._started.clear()  # nobody counts them from here on
 
     def _judged(self, judge: Callable[[float], None], now: float) -> None:
-        """Ask the guard. What it can't judge must not run."""
+        """Ask the breaker. What it can't judge must not run."""
         if self._gave_up:
             return
         try:
@@ -191,7 +191,7 @@ class Control:
 
     def _settle(self, now: float) -> None:
         s, flags, self._due = self._switch, self._switch.flags, -math.inf
-        self._judged(self._guard.ask, now)
+        self._judged(self._breaker_control.ask, now)
         if s.mode not in (Mode.SHADOW, Mode.ON) or s.pattern is None:
             self._behaviour = BASELINE
             return
@@ -209,12 +209,12 @@ class Control:
             update={
                 "engine_version": self._versions[0],
                 "runtime_version": self._versions[1],
-                "architecture": self._probe.architecture,
-                "sites": self._probe.sites,
+                "architecture": self._capabilities.architecture,
+                "sites": self._capabilities.sites,
                 "requests": self._ledger.requests(),
                 "steps": self._ledger.steps(),
                 "cache": self._ledger.cache(),
-                "breaker": self._guard.standing(),
+                "breaker": self._breaker_control.standing(),
                 "step_seconds": now - oldest if oldest is not None else 0.0,
                 "prefill_full": self._device.times(reuse=False),
                 "prefill_reuse": self._device.times(reuse=True),

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from indexcache_runtime.control.engine_control import Control
+from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.switch import Refusal, refuse
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ STATUS = {
 }
 
 
-def app(control: Control, token: str) -> ASGIApp:
+def app(control: EngineControl, token: str) -> ASGIApp:
     """The control port's ASGI application. `token` must not be empty: ValueError."""
     if not token:
         raise ValueError("the control token is empty; an empty token would let anybody in")

@@ -11,7 +11,7 @@ import threading
 import uvicorn
 from indexcache_core.contract import PORT_ENV
 
-from indexcache_runtime.control.engine_control import Control
+from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.routes import app
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(5)
 
 
-def serve(control: Control, token: str, number: int) -> tuple[Server, int]:
+def serve(control: EngineControl, token: str, number: int) -> tuple[Server, int]:
     """Serve the control port from a daemon thread. Port 0 takes any free one. Returns the server and the port.
 
     Raises OSError, naming the port, where it is taken: then nothing can switch reuse on, which is the baseline.

@@ -29,7 +29,7 @@ PREFILL_TOKENS = 2048
 
 
 @dataclass
-class Pace:
+class MeasuringBudget:
     """One engine's."""
 
     graphed_tokens: int = 0

@@ -41,16 +41,16 @@ def choose(step: Iterable[Scheduled], k: int, limit: int, rng: random.Random) ->
     rng.shuffle(decodes)
     turns = list(_alternate(prefills, decodes))[:limit]
     counts = [1] * len(turns)
-    left = limit - len(turns)
-    while left:
+    remaining = limit - len(turns)
+    while remaining:
         growing = [i for i, (_, eligible) in enumerate(turns) if counts[i] < len(eligible)]
         if not growing:
             break
-        share = max(left // len(growing), 1)
-        for i in growing[:left]:
+        share = max(remaining // len(growing), 1)
+        for i in growing[:remaining]:
             more = min(share, len(turns[i][1]) - counts[i])
             counts[i] += more
-            left -= more
+            remaining -= more
     return tuple(
         Row(s.request, position, position - s.start)
         for (s, eligible), count in zip(turns, counts, strict=True)

@@ -16,7 +16,7 @@ from typing import Any
 from indexcache_core.contract import InFlight, Mode, is_probe
 
 from indexcache_runtime.control.behaviour import BASELINE, Behaviour
-from indexcache_runtime.control.engine_control import Control
+from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.ledger import Ledger
 from indexcache_runtime.engine import REPLAYED_ROWS, Measured, Row, StepPlan
 from indexcache_runtime.measuring.sampling import Scheduled, choose
@@ -30,10 +30,10 @@ WANTED, CHOOSING = "indexcache_wanted", "indexcache_choosing"
 choose rows. Absent where there is nothing to say; pickled with it."""
 
 
-class Steps:
+class StepPlanner:
     """One engine core's steps."""
 
-    def __init__(self, control: Control, scheduler: Any, blocks: Blocks, token: str, *, seed: int | None = None) -> None:
+    def __init__(self, control: EngineControl, scheduler: Any, blocks: Blocks, token: str, *, seed: int | None = None) -> None:
         self._control, self._scheduler, self._blocks, self._token = control, scheduler, blocks, token
         self._schedule, self._update = scheduler.schedule, scheduler.update_from_output
         self._record_hits = scheduler.kv_cache_manager.record_prefix_cache_stats
@@ -41,7 +41,7 @@ class Steps:
         self._last = BASELINE
         self._reused: set[str] = set()
         """Requests in flight whose KV holds what a step in mode on computed."""
-        self._pace = control.pace()
+        self._budget = control.budget()
         self._failed = False
 
     def install(self, core: Any) -> None:
@@ -128,10 +128,10 @@ class Steps:
         if tokens := scheduler_output.total_num_scheduled_tokens:
             seconds = self._control.ended()
             requests = len(scheduler_output.num_scheduled_tokens)
-            self._pace.took(tokens, requests, seconds, wanted=getattr(scheduler_output, WANTED, False))
+            self._budget.took(tokens, requests, seconds, wanted=getattr(scheduler_output, WANTED, False))
             told = self._take(plan, measured) if plan is not None and measured is not None else 0.0
             if plan is not None and plan.rows:
-                self._pace.price(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
+                self._budget.price(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
 
     def _take(self, plan: StepPlan, measured: Measured) -> float:
         """Count what a step measured. Returns what measuring took, in seconds; 0 where the worker doesn't tell."""
@@ -202,14 +202,14 @@ class Steps:
 
     def _plan(self, output: Any, behaviour: Behaviour, *, reusable: bool) -> StepPlan | None:
         tokens = output.total_num_scheduled_tokens
-        timed, replayed = self._pace.time(tokens), tokens <= self._control.replayed_tokens
+        timed, replayed = self._budget.time(tokens), tokens <= self._control.replayed_tokens
         rows: tuple[Row, ...] = ()
-        if reusable and behaviour.sample_rows and not timed and self._pace.measure(tokens, len(output.num_scheduled_tokens)):
+        if reusable and behaviour.sample_rows and not timed and self._budget.measure(tokens, len(output.num_scheduled_tokens)):
             most = min(behaviour.sample_rows, REPLAYED_ROWS) if replayed else behaviour.sample_rows
             began = time.perf_counter()
             rows = choose(self._users(output), self._control.k, most, self._rng)
             if rows:
-                self._pace.measuring(tokens)
+                self._budget.measuring(tokens)
                 setattr(output, CHOOSING, time.perf_counter() - began)
         if reusable and behaviour.mode is Mode.ON:
             return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed, replayed)

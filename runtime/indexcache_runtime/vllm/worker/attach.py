@@ -7,11 +7,11 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
-from indexcache_runtime.engine import Adapter, Probe
+from indexcache_runtime.engine import Adapter, Capabilities
 from indexcache_runtime.vllm.worker import deepseek_v32_generic
 from indexcache_runtime.vllm.worker.architecture import Unfit
 from indexcache_runtime.vllm.worker.cuda import build as deepseek_v32
-from indexcache_runtime.vllm.worker.plan_runner import Worker
+from indexcache_runtime.vllm.worker.plan_runner import PlanRunner
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +19,9 @@ ARCHITECTURES = (deepseek_v32_generic.ARCHITECTURE, deepseek_v32.ARCHITECTURE)
 
 
 def attach(wrapper: Any) -> dict[str, Any]:
-    """Take charge of a worker (vLLM's WorkerWrapperBase) whose model is loaded. Returns an engine.Probe as a dictionary.
+    """Take charge of a worker (vLLM's WorkerWrapperBase) whose model is loaded. Returns an engine.Capabilities as a dictionary.
 
-    Where the probe has reasons, nothing was changed.
+    Where it has reasons, nothing was changed.
     """
     from vllm.platforms import current_platform
 
@@ -33,15 +33,17 @@ def attach(wrapper: Any) -> dict[str, Any]:
     if architecture is None:
         known = ", ".join(sorted({name for a in here for name in a.model_classes}))
         reason = f"model: {', '.join(declared)} is not supported on {current_platform.device_type}; {known} are"
-        return asdict(Probe(", ".join(declared), reasons=(reason,)))
+        return asdict(Capabilities(", ".join(declared), reasons=(reason,)))
     try:
         adapter: Adapter = architecture.build(model, runner)
     except Unfit as e:
-        return asdict(Probe(", ".join(declared), reasons=(str(e),)))
+        return asdict(Capabilities(", ".join(declared), reasons=(str(e),)))
     except Exception as e:
         logger.exception("indexcache: can't take charge of this model; it is served as it is")
         reason = f"{architecture.name}: {type(e).__name__}: {e}; the engine's log has its traceback; please report it"
-        return asdict(Probe(", ".join(declared), reasons=(reason,)))
-    Worker(wrapper, adapter).install()
-    probe = Probe(", ".join(declared), graphed_tokens=adapter.graphed_tokens, replayed_tokens=adapter.replayed_tokens, timed=adapter.timed)
-    return {**asdict(probe), "sites": [site.model_dump() for site in adapter.sites]}
+        return asdict(Capabilities(", ".join(declared), reasons=(reason,)))
+    PlanRunner(wrapper, adapter).install()
+    capabilities = Capabilities(
+        ", ".join(declared), graphed_tokens=adapter.graphed_tokens, replayed_tokens=adapter.replayed_tokens, timed=adapter.timed
+    )
+    return {**asdict(capabilities), "sites": [site.model_dump() for site in adapter.sites]}

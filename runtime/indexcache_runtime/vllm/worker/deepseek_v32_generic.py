@@ -28,7 +28,7 @@ SEAM = ("select", "row_scores", "topk_indices_buffer", "topk_tokens")
 class GenericSite:
     """One indexer."""
 
-    def __init__(self, op: Any, site: Site, step: "Step") -> None:
+    def __init__(self, op: Any, site: Site, step: "StepMeasurement") -> None:
         self.op, self.site, self._step = op, site, step
         self._own: Callable[..., None] = type(op).select.__get__(op)
 
@@ -72,7 +72,7 @@ class GenericSite:
             self._step.add(self.site.index, self.reused(m), fresh_sets(scores, self.site.k), scores)
 
 
-class Step:
+class StepMeasurement:
     """What one step measures."""
 
     def __init__(self, order: RequestOrder) -> None:
@@ -114,14 +114,14 @@ class Step:
         )
 
 
-class Generic:
+class GenericAdapter:
     """An engine.Adapter."""
 
     graphed_tokens = replayed_tokens = 0
     timed = False
 
     def __init__(self, found: list[tuple[int, Any]], order: RequestOrder) -> None:
-        self._step = Step(order)
+        self._step = StepMeasurement(order)
         self._sites = [
             GenericSite(op, Site(index=i, layer=layer, domain="tokens", k=op.topk_tokens), self._step)
             for i, (layer, op) in enumerate(found)
@@ -166,7 +166,7 @@ class Generic:
         return list(zip(self._sites, pattern, leaders(pattern), strict=True))
 
 
-def build(model: Any, runner: Any) -> Generic:
+def build(model: Any, runner: Any) -> GenericAdapter:
     """The adapter of a loaded model and its runner. Raises Unfit."""
     found = []
     for name, module in model.named_modules():
@@ -182,7 +182,7 @@ def build(model: Any, runner: Any) -> Generic:
         raise Unfit(f"model: {type(model).__name__} has no indexers; reuse needs DeepSeek Sparse Attention")
     if len({op.topk_indices_buffer.data_ptr() for _, op in found}) != 1:
         raise Unfit("model: its layers don't share one buffer of chosen positions, as sites must for one to read another's choice")
-    return Generic(found, lambda: runner.input_batch.req_ids)
+    return GenericAdapter(found, lambda: runner.input_batch.req_ids)
 
 
 ARCHITECTURE = Architecture("deepseek_v32_generic", "cpu", ("DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM"), build)

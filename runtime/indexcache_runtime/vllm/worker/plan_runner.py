@@ -19,7 +19,7 @@ from indexcache_runtime.vllm.carried import FAILED, MEASURED, PLAN
 logger = logging.getLogger(__name__)
 
 
-class Worker:
+class PlanRunner:
     """One worker."""
 
     def __init__(self, wrapper: Any, adapter: Adapter) -> None:

@@ -3,10 +3,10 @@
 import pytest
 from indexcache_core.contract import Breaker, Desired, Flags, Mode, Reason, Site, State, Thresholds
 from indexcache_runtime.control.behaviour import BASELINE
-from indexcache_runtime.control.breaker_control import Guard
-from indexcache_runtime.control.engine_control import Control
+from indexcache_runtime.control.breaker_control import BreakerControl
+from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.switch import Refusal
-from indexcache_runtime.engine import Measured, Probe, Row, StepPlan
+from indexcache_runtime.engine import Capabilities, Measured, Row, StepPlan
 from indexcache_runtime.measuring.breaker import LOOK_SECONDS
 
 SITES = tuple(Site(index=i, layer=i, domain="tokens", k=64) for i in range(4))
@@ -19,7 +19,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.control = Control(Probe("m", SITES), clock=lambda: self.now)
+        self.control = EngineControl(Capabilities("m", SITES), clock=lambda: self.now)
         self.epoch = 0
 
     def put(
@@ -96,7 +96,7 @@ def test_without_a_breaker_nothing_trips() -> None:
 
 
 def test_a_build_that_never_judges_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Guard, "judge", lambda guard, now: None)
+    monkeypatch.setattr(BreakerControl, "judge", lambda control, now: None)
     e = Engine()
     e.put(Mode.ON)
     assert steps_until_tripped(e, 0.0) is None

@@ -2,8 +2,8 @@
 
 from indexcache_core.contract import Desired, Flags, Kill, Mode, Reason, Site
 from indexcache_runtime.control.behaviour import BASELINE
-from indexcache_runtime.control.engine_control import Control
-from indexcache_runtime.engine import Measured, Probe, Row, StepPlan
+from indexcache_runtime.control.engine_control import EngineControl
+from indexcache_runtime.engine import Capabilities, Measured, Row, StepPlan
 
 SITES = tuple(Site(index=i, layer=i, domain="tokens", k=64) for i in range(4))
 
@@ -15,12 +15,12 @@ class Clock:
         return self.now
 
 
-def control() -> tuple[Control, Clock]:
+def control() -> tuple[EngineControl, Clock]:
     clock = Clock()
-    return Control(Probe("m", SITES), clock=clock), clock
+    return EngineControl(Capabilities("m", SITES), clock=clock), clock
 
 
-def desired(c: Control, epoch: int = 1, mode: Mode = Mode.ON, permit: float | None = 5.0, **flags: object) -> Desired:
+def desired(c: EngineControl, epoch: int = 1, mode: Mode = Mode.ON, permit: float | None = 5.0, **flags: object) -> Desired:
     wanted = Flags(mode=mode, **{"pattern": "FSFS", **flags})
     return Desired(incarnation=c.incarnation, epoch=epoch, permit_seconds=permit, flags=wanted)
 

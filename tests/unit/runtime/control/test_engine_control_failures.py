@@ -3,10 +3,10 @@
 import pytest
 from indexcache_core.contract import Desired, Flags, Kill, Mode, Reason, Site, is_probe
 from indexcache_runtime.control.behaviour import BASELINE
-from indexcache_runtime.control.breaker_control import Guard
-from indexcache_runtime.control.engine_control import Control
+from indexcache_runtime.control.breaker_control import BreakerControl
+from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.switch import Refusal
-from indexcache_runtime.engine import Probe
+from indexcache_runtime.engine import Capabilities
 
 SITES = tuple(Site(index=i, layer=i, domain="tokens", k=4) for i in range(4))
 
@@ -15,9 +15,9 @@ def broken(*args: object) -> None:
     raise ValueError("on purpose")
 
 
-def running() -> Control:
+def running() -> EngineControl:
     """Return the control of an engine under reuse."""
-    control = Control(Probe("m", SITES))
+    control = EngineControl(Capabilities("m", SITES))
     control.put(Desired(incarnation=control.incarnation, epoch=1, permit_seconds=600, flags=Flags(mode=Mode.ON, pattern="FSFS")))
     assert control.behaviour().mode is Mode.ON
     return control
@@ -26,7 +26,7 @@ def running() -> Control:
 @pytest.mark.parametrize("name", ["ask", "judge"])
 def test_what_cannot_be_judged_does_not_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     control = running()
-    monkeypatch.setattr(Guard, name, broken)
+    monkeypatch.setattr(BreakerControl, name, broken)
     control._due = 0.0
     control.behaviour()
     assert control.behaviour() == BASELINE

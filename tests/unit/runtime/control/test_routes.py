@@ -6,27 +6,27 @@ from typing import Any
 import httpx
 import pytest
 from indexcache_core.contract import MAX_BODY, Mode, Reason, Refused, Site, State
-from indexcache_runtime.control.engine_control import Control
+from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.routes import app
-from indexcache_runtime.engine import Probe
+from indexcache_runtime.engine import Capabilities
 
 TOKEN = "t0ken"
 SITES = tuple(Site(index=i, layer=i, domain="tokens", k=64) for i in range(4))
 
 
 @pytest.fixture
-def control() -> Control:
-    return Control(Probe("DeepseekV32ForCausalLM", SITES), engine_version="0.32.0", clock=lambda: 1000.0)
+def control() -> EngineControl:
+    return EngineControl(Capabilities("DeepseekV32ForCausalLM", SITES), engine_version="0.32.0", clock=lambda: 1000.0)
 
 
 @pytest.fixture
-async def client(control: Control) -> AsyncIterator[httpx.AsyncClient]:
+async def client(control: EngineControl) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app(control, TOKEN))
     async with httpx.AsyncClient(transport=transport, base_url="http://engine", headers={"Authorization": f"Bearer {TOKEN}"}) as c:
         yield c
 
 
-def body(control: Control, epoch: int = 1, **flags: Any) -> dict[str, Any]:
+def body(control: EngineControl, epoch: int = 1, **flags: Any) -> dict[str, Any]:
     wanted = {"mode": "on", "pattern": "FSFS", **flags}
     return {"incarnation": control.incarnation, "epoch": epoch, "flags": wanted, "permit_seconds": 30}
 
@@ -36,7 +36,7 @@ def refused(response: httpx.Response, status: int) -> Refused:
     return Refused.model_validate_json(response.text)
 
 
-async def test_get_put_kill(client: httpx.AsyncClient, control: Control) -> None:
+async def test_get_put_kill(client: httpx.AsyncClient, control: EngineControl) -> None:
     before = State.model_validate_json((await client.get("/v1/state")).text)
     assert (before.mode, before.sites, before.supported) == (Mode.OFF, SITES, True)
     on = State.model_validate_json((await client.put("/v1/flags", json=body(control))).text)
@@ -49,14 +49,14 @@ async def test_get_put_kill(client: httpx.AsyncClient, control: Control) -> None
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/v1/state"), ("PUT", "/v1/flags"), ("POST", "/v1/kill"), ("GET", "/"), ("GET", "/metrics")]
 )
-async def test_nothing_without_the_token(control: Control, given: str | None, method: str, path: str) -> None:
+async def test_nothing_without_the_token(control: EngineControl, given: str | None, method: str, path: str) -> None:
     headers = {} if given is None else {"Authorization": given}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app(control, TOKEN)), base_url="http://engine", headers=headers) as c:
         assert refused(await c.request(method, path), 401).code == "Unauthorized"
     assert control.state().mode is Mode.OFF
 
 
-async def test_an_empty_token_is_refused_at_start(control: Control) -> None:
+async def test_an_empty_token_is_refused_at_start(control: EngineControl) -> None:
     with pytest.raises(ValueError, match="empty"):
         app(control, "")
 
@@ -66,7 +66,7 @@ async def test_other_paths_and_methods(client: httpx.AsyncClient) -> None:
         assert refused(await client.request(method, path), 404).code == "NotFound"
 
 
-async def test_conflicts(client: httpx.AsyncClient, control: Control) -> None:
+async def test_conflicts(client: httpx.AsyncClient, control: EngineControl) -> None:
     assert (await client.put("/v1/flags", json=body(control, 5))).status_code == 200
     for wrong, code, field in [
         ({**body(control, 6), "incarnation": "other"}, "OtherIncarnation", "incarnation"),
@@ -94,7 +94,9 @@ async def test_conflicts(client: httpx.AsyncClient, control: Control) -> None:
         ({"permit_seconds": 0}, "permit_seconds"),
     ],
 )
-async def test_bad_content_is_refused_by_its_field(client: httpx.AsyncClient, control: Control, change: dict[str, Any], field: str) -> None:
+async def test_bad_content_is_refused_by_its_field(
+    client: httpx.AsyncClient, control: EngineControl, change: dict[str, Any], field: str
+) -> None:
     r = refused(await client.put("/v1/flags", json={**body(control), **change}), 422)
     assert r.field == field
     assert r.message
@@ -102,19 +104,21 @@ async def test_bad_content_is_refused_by_its_field(client: httpx.AsyncClient, co
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "nonsense", '{"incarnation": "x"', "\x00"])
-async def test_no_json_is_refused(client: httpx.AsyncClient, control: Control, text: str) -> None:
+async def test_no_json_is_refused(client: httpx.AsyncClient, control: EngineControl, text: str) -> None:
     r = refused(await client.put("/v1/flags", content=text), 422)
     assert (r.code, r.field) == ("Invalid", "body")
 
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/v1/flags"), ("POST", "/v1/kill")])
-async def test_a_large_body_is_refused_by_its_declared_length(client: httpx.AsyncClient, control: Control, method: str, path: str) -> None:
+async def test_a_large_body_is_refused_by_its_declared_length(
+    client: httpx.AsyncClient, control: EngineControl, method: str, path: str
+) -> None:
     r = refused(await client.request(method, path, content=b" " * 10_000_000), 413)
     assert (r.code, r.field) == ("TooLarge", "body")
     assert control.state().mode is Mode.OFF
 
 
-async def test_declared_length_is_refused_unread(control: Control) -> None:
+async def test_declared_length_is_refused_unread(control: EngineControl) -> None:
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -129,7 +133,7 @@ async def test_declared_length_is_refused_unread(control: Control) -> None:
     assert sent[0]["status"] == 413
 
 
-async def test_a_body_of_unknown_length_is_cut_off(control: Control) -> None:
+async def test_a_body_of_unknown_length_is_cut_off(control: EngineControl) -> None:
     chunks: Iterator[int] = iter(range(10_000))
     sent: list[dict[str, Any]] = []
 
@@ -148,13 +152,13 @@ async def test_a_body_of_unknown_length_is_cut_off(control: Control) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"reason": 3}', '{"reason": "' + "x" * 600 + '"}'])
-async def test_kill_counts_whatever_its_body(client: httpx.AsyncClient, control: Control, text: str) -> None:
+async def test_kill_counts_whatever_its_body(client: httpx.AsyncClient, control: EngineControl, text: str) -> None:
     assert (await client.post("/v1/kill", content=text)).status_code == 200
     assert control.state().reason is Reason.KILLED
 
 
 async def test_an_unsupported_engine_answers_and_says_why() -> None:
-    control = Control(Probe("LlamaForCausalLM", reasons=("model: no indexers",)))
+    control = EngineControl(Capabilities("LlamaForCausalLM", reasons=("model: no indexers",)))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app(control, TOKEN)), base_url="http://engine", headers=headers) as c:
         state = State.model_validate_json((await c.get("/v1/state")).text)

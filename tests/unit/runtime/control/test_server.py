@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 from indexcache_runtime.access import NoToken, port, read_token
-from indexcache_runtime.control.engine_control import Control
+from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.server import serve
-from indexcache_runtime.engine import Probe
+from indexcache_runtime.engine import Capabilities
 
 
 def test_the_token_is_read_from_its_file(tmp_path: Path) -> None:
@@ -32,10 +32,10 @@ def test_the_port() -> None:
 
 
 def test_serves_over_a_socket_and_names_a_taken_port() -> None:
-    server, number = serve(Control(Probe("m")), "t", 0)
+    server, number = serve(EngineControl(Capabilities("m")), "t", 0)
     try:
         with pytest.raises(OSError, match=str(number)):
-            serve(Control(Probe("m")), "t", number)
+            serve(EngineControl(Capabilities("m")), "t", number)
         answer = httpx.get(f"http://127.0.0.1:{number}/v1/state", headers={"Authorization": "Bearer t"})
         assert answer.status_code == 200
         assert httpx.get(f"http://127.0.0.1:{number}/v1/state").status_code == 401

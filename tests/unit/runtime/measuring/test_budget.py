@@ -4,50 +4,50 @@ import random
 from collections import deque
 
 import pytest
-from indexcache_runtime.measuring.budget import AROUND, FIRST_AFTER, MEASURED_SHARE, PREFILL_TOKENS, TIMED_EVERY, Pace
+from indexcache_runtime.measuring.budget import AROUND, FIRST_AFTER, MEASURED_SHARE, PREFILL_TOKENS, TIMED_EVERY, MeasuringBudget
 
 
-def run(pace: Pace, steps: int, usual: float, price: float, *, ahead: int = 2, late: int = 0, tokens: int = 64) -> list[int]:
+def run(budget: MeasuringBudget, steps: int, usual: float, price: float, *, ahead: int = 2, late: int = 0, tokens: int = 64) -> list[int]:
     """Steps that a graph would replay, all with something to measure; which of them were measured. So many are scheduled ahead, and the
     price of a measured one falls on the step that many before it."""
     out = []
     flying: deque[float] = deque()
     for i in range(steps):
         flying.append(usual)
-        if pace.measure(tokens, tokens):
-            pace.measuring(tokens)
+        if budget.measure(tokens, tokens):
+            budget.measuring(tokens)
             out.append(i)
             flying[-1 - late] += price
         if len(flying) == ahead:
-            pace.took(tokens, tokens, flying.popleft(), wanted=True)
+            budget.took(tokens, tokens, flying.popleft(), wanted=True)
     return out
 
 
-def long(pace: Pace, steps: int, usual: float, price: float, *, ahead: int = 2) -> list[int]:
+def long(budget: MeasuringBudget, steps: int, usual: float, price: float, *, ahead: int = 2) -> list[int]:
     """Steps that no graph would replay; which of them were measured."""
     out = []
     flying: deque[bool] = deque()
     for i in range(steps):
-        flying.append(pace.measure(8192, 1))
+        flying.append(budget.measure(8192, 1))
         if flying[-1]:
-            pace.measuring(8192)
+            budget.measuring(8192)
             out.append(i)
         if len(flying) == ahead:
             took = usual + price * flying[0]
-            pace.took(8192, 1, took, wanted=True)
+            budget.took(8192, 1, took, wanted=True)
             if flying.popleft():
-                pace.price(8192, price, took)
+                budget.price(8192, price, took)
     return out
 
 
 def test_where_measuring_is_free_every_step_is_measured() -> None:
-    assert long(Pace(), 100, 0.01, 0.0, ahead=1) == list(range(100))
+    assert long(MeasuringBudget(), 100, 0.01, 0.0, ahead=1) == list(range(100))
 
 
 @pytest.mark.parametrize(("ahead", "late"), [(1, 0), (2, 0), (2, 1)])
 def test_replayed_steps_are_measured_for_a_fixed_share_of_their_time(ahead: int, late: int) -> None:
     usual, price = 0.008, 0.04
-    chosen = run(Pace(graphed_tokens=512), 20_000, usual, price, ahead=ahead, late=late)
+    chosen = run(MeasuringBudget(graphed_tokens=512), 20_000, usual, price, ahead=ahead, late=late)
     assert chosen[0] == FIRST_AFTER + ahead - 1  # those ahead are under way
     spent = len(chosen) * price / (20_000 * usual)
     assert 0.9 * MEASURED_SHARE < spent < 1.1 * MEASURED_SHARE
@@ -56,76 +56,76 @@ def test_replayed_steps_are_measured_for_a_fixed_share_of_their_time(ahead: int,
 @pytest.mark.parametrize(("slow", "share", "price"), [(0.02, 0.6, 0.004), (0.04, 0.7, 0.02), (0.02, 0.3, 0.01)])
 def test_where_steps_take_one_time_or_another_the_share_is_kept(slow: float, share: float, price: float) -> None:
     rng = random.Random(5)
-    pace = Pace(graphed_tokens=512)
+    budget = MeasuringBudget(graphed_tokens=512)
     total = spent = 0.0
     for _ in range(60_000):
         seconds = slow if rng.random() < share else 0.008
-        if pace.measure(64, 64):
-            pace.measuring(64)
+        if budget.measure(64, 64):
+            budget.measuring(64)
             seconds += price
             spent += price
         total += seconds
-        pace.took(64, 64, seconds, wanted=True)
+        budget.took(64, 64, seconds, wanted=True)
     assert 0.2 * MEASURED_SHARE < spent / total < 1.1 * MEASURED_SHARE
 
 
 def test_the_dearer_a_measured_step_the_rarer_it_is() -> None:
-    cheap, dear = (run(Pace(graphed_tokens=512), 20_000, 0.008, price) for price in (0.004, 0.04))
+    cheap, dear = (run(MeasuringBudget(graphed_tokens=512), 20_000, 0.008, price) for price in (0.004, 0.04))
     assert len(cheap) > 8 * len(dear) > 8
 
 
 def test_one_that_costs_nothing_is_measured_as_soon_as_that_is_known() -> None:
-    chosen = run(Pace(graphed_tokens=512), 200, 0.008, 0.0, ahead=1)
+    chosen = run(MeasuringBudget(graphed_tokens=512), 200, 0.008, 0.0, ahead=1)
     assert chosen == list(range(FIRST_AFTER, 200, AROUND))
 
 
 def test_one_without_rows_after_all_owes_nothing() -> None:
-    pace = Pace(graphed_tokens=512)
+    budget = MeasuringBudget(graphed_tokens=512)
     for _ in range(FIRST_AFTER):
-        pace.took(64, 64, 0.008, wanted=True)
-    assert pace.measure(64, 64)
-    assert pace.measure(64, 64)
+        budget.took(64, 64, 0.008, wanted=True)
+    assert budget.measure(64, 64)
+    assert budget.measure(64, 64)
 
 
 @pytest.mark.parametrize(("usual", "price"), [(0.06, 0.004), (0.14, 0.001), (0.9, 0.004), (0.02, 0.002)])
 def test_long_steps_too_are_measured_for_a_fixed_share_of_their_time(usual: float, price: float) -> None:
-    chosen = long(Pace(graphed_tokens=512), 20_000, usual, price)
+    chosen = long(MeasuringBudget(graphed_tokens=512), 20_000, usual, price)
     spent = len(chosen) * price / (20_000 * usual)
     assert 0.4 * MEASURED_SHARE < spent < 1.1 * MEASURED_SHARE
 
 
 def test_a_step_of_few_tokens_that_is_not_replayed_is_not_measured_and_tells_nothing_of_those_that_are() -> None:
-    pace = Pace(graphed_tokens=512)
+    budget = MeasuringBudget(graphed_tokens=512)
     for _ in range(FIRST_AFTER):
-        pace.took(40, 1, 0.1, wanted=True)
-        assert not pace.measure(64, 64)  # nothing known yet
+        budget.took(40, 1, 0.1, wanted=True)
+        assert not budget.measure(64, 64)  # nothing known yet
     for _ in range(FIRST_AFTER):
-        pace.took(64, 64, 0.008, wanted=True)
-    assert not pace.measure(40, 1)
-    assert pace.measure(64, 64)
-    pace.measuring(64)
+        budget.took(64, 64, 0.008, wanted=True)
+    assert not budget.measure(40, 1)
+    assert budget.measure(64, 64)
+    budget.measuring(64)
     for _ in range(AROUND):
-        pace.took(40, 1, 0.1, wanted=True)
-        pace.took(64, 64, 0.008, wanted=True)
-    assert pace.measure(64, 64)  # its price was nothing
+        budget.took(40, 1, 0.1, wanted=True)
+        budget.took(64, 64, 0.008, wanted=True)
+    assert budget.measure(64, 64)  # its price was nothing
 
 
 def test_steps_that_nobody_wants_measured_pay_nothing() -> None:
-    pace = Pace(graphed_tokens=512)
-    pace.measuring(8192)
-    pace.took(8192, 1, 0.1, wanted=True)
-    pace.price(8192, 0.01, 0.1)
+    budget = MeasuringBudget(graphed_tokens=512)
+    budget.measuring(8192)
+    budget.took(8192, 1, 0.1, wanted=True)
+    budget.price(8192, 0.01, 0.1)
     for _ in range(100):
-        pace.took(8192, 1, 1.0, wanted=False)
-    assert not pace.measure(8192, 1)
+        budget.took(8192, 1, 1.0, wanted=False)
+    assert not budget.measure(8192, 1)
     for _ in range(2):
-        pace.took(8192, 1, 1.0, wanted=True)
-    assert pace.measure(8192, 1)
+        budget.took(8192, 1, 1.0, wanted=True)
+    assert budget.measure(8192, 1)
 
 
 def test_prefills_are_timed_now_and_then() -> None:
-    pace = Pace(graphed_tokens=512, timed=True)
-    assert [i for i in range(2 * TIMED_EVERY) if pace.time(PREFILL_TOKENS)] == [0, TIMED_EVERY]
-    assert not any(pace.time(tokens) for tokens in (1, 512, PREFILL_TOKENS - 1) for _ in range(100))
-    assert not any(Pace(graphed_tokens=8192, timed=True).time(8192) for _ in range(100))
-    assert not any(Pace().time(16384) for _ in range(100))
+    budget = MeasuringBudget(graphed_tokens=512, timed=True)
+    assert [i for i in range(2 * TIMED_EVERY) if budget.time(PREFILL_TOKENS)] == [0, TIMED_EVERY]
+    assert not any(budget.time(tokens) for tokens in (1, 512, PREFILL_TOKENS - 1) for _ in range(100))
+    assert not any(MeasuringBudget(graphed_tokens=8192, timed=True).time(8192) for _ in range(100))
+    assert not any(MeasuringBudget().time(16384) for _ in range(100))

@@ -16,15 +16,15 @@ from indexcache_core.contract import DeviceUse, Mode, Site
 from indexcache_core.pattern import FULL, SHARED, leaders
 
 from indexcache_runtime.engine import Measured, Pending, StepPlan
-from indexcache_runtime.vllm.worker.cuda.batched_keys import Kept, Late
-from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets, Held
-from indexcache_runtime.vllm.worker.cuda.sampled_rows import TURNS, Rows
-from indexcache_runtime.vllm.worker.cuda.shared_layer import Beside
+from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys, KeptByGraph
+from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets, HeldGraphs
+from indexcache_runtime.vllm.worker.cuda.sampled_rows import TURNS, SampledRows
+from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream
 from indexcache_runtime.vllm.worker.cuda.site import CudaSite
 from indexcache_runtime.vllm.worker.cuda.timing import Timer
 
 
-class Cuda:
+class CudaAdapter:
     """An engine.Adapter."""
 
     timed = True
@@ -32,24 +32,24 @@ class Cuda:
     def __init__(self, found: list[tuple[int, Any]], runner: Any) -> None:
         first = found[0][1]
         buffer: torch.Tensor = first.topk_indices_buffer
-        beside = Beside.of(first)
+        key_stream = KeyStream.of(first)
         k = first.indexer.topk_tokens
-        self._rows, self._timer = Rows(buffer.device, k), Timer()
-        self._graphs = GraphSets(runner, self._keeping, lambda pattern: self._late.holds(pattern), self._streams)
-        self._late = Late([layer for _, layer in found], self._graphs.replayed_tokens)
+        self._rows, self._timer = SampledRows(buffer.device, k), Timer()
+        self._graphs = GraphSets(runner, self._keeping, lambda pattern: self._batched_keys.holds(pattern), self._streams)
+        self._batched_keys = BatchedKeys([layer for _, layer in found], self._graphs.replayed_tokens)
         self._sites = [
-            CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, beside, self._late)
+            CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, key_stream, self._batched_keys)
             for i, (number, layer) in enumerate(found)
         ]
-        self._fixed_bytes = beside.bytes
+        self._fixed_bytes = key_stream.bytes
         self._all_full = self._pattern = FULL * len(found)
         self._tapped = False
         self._turn = 0
         self._watching: list[CudaSite] = []
         self._plan: StepPlan | None = None
-        self._told: tuple[Held, int] | None = None
+        self._told: tuple[HeldGraphs, int] | None = None
         self._sites[0].warm()
-        self._late.warm()
+        self._batched_keys.warm()
         self._runner, self._prepare = runner, runner.prepare_inputs
         runner.prepare_inputs = self._prepared
 
@@ -60,17 +60,17 @@ class Cuda:
 
     @property
     def graphed_tokens(self) -> int:
-        """See engine.Probe."""
+        """See engine.Capabilities."""
         return self._graphs.graphed_tokens
 
     @property
     def replayed_tokens(self) -> int:
-        """See engine.Probe."""
+        """See engine.Capabilities."""
         return self._graphs.replayed_tokens
 
     @property
     def lock(self) -> Any:
-        """Whoever waits for a step's output holds it: see graphs."""
+        """Whoever waits for a step's output holds it: see graphs.py."""
         return self._graphs.lock
 
     def begin(self, plan: StepPlan | None) -> None:
@@ -102,7 +102,7 @@ class Cuda:
     def ran(self) -> None:
         """See engine.Adapter."""
         if self._tapped and self._graphs.replayed is not None:
-            self._rows.metadata, self._rows.left = self._runner.execute_model_state.attn_metadata, self._graphs.replayed
+            self._rows.metadata, self._rows.kept_by_graph = self._runner.execute_model_state.attn_metadata, self._graphs.replayed
 
     def take(self) -> Pending | None:
         """See engine.Adapter."""
@@ -112,7 +112,7 @@ class Cuda:
             with torch.inference_mode():
                 for i in self._in_turn(self._plan):
                     self._sites[i].measure(leading[i])
-            self._rows.metadata = self._rows.left = None
+            self._rows.metadata = self._rows.kept_by_graph = None
         pending = [p for p in (self._rows.take(), self._timer.take()) if p is not None]
         device = self._changed()
         if not pending and device is None:
@@ -139,14 +139,14 @@ class Cuda:
         self._graphs.use(None, eager=False)
 
     @contextmanager
-    def _keeping(self) -> Iterator[Kept]:
+    def _keeping(self) -> Iterator[KeptByGraph]:
         """A whole graph is captured meanwhile."""
         if SHARED in self._pattern:
-            with self._late.opened(self._pattern) as kept:
+            with self._batched_keys.capturing(self._pattern) as kept:
                 yield kept
         else:
-            with self._rows.taps.opened():
-                yield Kept()
+            with self._rows.taps.capturing():
+                yield KeptByGraph()
 
     def _streams(self, pattern: str) -> list[int]:
         """Those on which vLLM runs something beside the rest: a layer's shared expert, and what leaders'
@@ -158,7 +158,7 @@ class Cuda:
         return [stream.stream_id for stream in (*([] if beside is None else [beside]), *leading)]
 
     def _changed(self) -> DeviceUse | None:
-        held = self._graphs.held, self._fixed_bytes + self._rows.scratch_bytes + self._late.bytes
+        held = self._graphs.held, self._fixed_bytes + self._rows.scratch_bytes + self._batched_keys.bytes
         if held == self._told:
             return None
         self._told = held

@@ -21,7 +21,7 @@ from indexcache_kernels.index_keys import triton as kernel
 
 
 @dataclass
-class Kept:
+class KeptByGraph:
     """Where a replay of one graph leaves what measuring needs, by site: good until the next replay of any."""
 
     hidden: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Kept:
             tensors.update({site: weak_ref_tensor(x) for site, x in tensors.items()})
 
 
-class Late:
+class BatchedKeys:
     """One worker's."""
 
     def __init__(self, layers: Sequence[Any], tokens: int) -> None:
@@ -56,10 +56,10 @@ class Late:
         """Device memory taken."""
         self._rope = Rope(first.indexer_rope_emb.cos_sin_cache, bool(first._index_rope_interleave), first.indexer.k_norm.eps)
         self._chosen: dict[int, torch.Tensor] = {}
-        self._shared: list[int] = []
+        self._shared_sites: list[int] = []
         self._added: list[tuple[int, torch.Tensor, torch.Tensor]] = []
         self._captured: list[list[int]] | None = None
-        self.kept: Kept | None = None
+        self.kept: KeptByGraph | None = None
         """Of the graph that is being captured."""
 
     def warm(self) -> None:
@@ -78,12 +78,12 @@ class Late:
         return int(self._tokens * pattern.count(SHARED) * each * weight.element_size())
 
     @contextmanager
-    def opened(self, pattern: str) -> Iterator[Kept]:
+    def capturing(self, pattern: str) -> Iterator[KeptByGraph]:
         """Under this pattern a graph is captured meanwhile; its layers run first without it, and then as it is captured."""
-        self.kept = kept = Kept()
+        self.kept = kept = KeptByGraph()
         leading = leaders(pattern)
-        self._shared, self._captured = [i for i, letter in enumerate(pattern) if letter == SHARED], None
-        followed = {leading[i] for i in self._shared}
+        self._shared_sites, self._captured = [i for i, letter in enumerate(pattern) if letter == SHARED], None
+        followed = {leading[i] for i in self._shared_sites}
         own, readers = self._layers[0].topk_indices_buffer, [getattr(layer.impl, "_indexer", None) for layer in self._layers]
         try:
             for i, leader in enumerate(leading):
@@ -119,7 +119,7 @@ class Late:
         hidden = hidden.contiguous()
         self.kept.hidden[site] = hidden = hidden.clone() if hidden.data_ptr() % 16 else hidden
         self._added.append((site, hidden, slots))
-        if len(self._added) < len(self._shared):
+        if len(self._added) < len(self._shared_sites):
             return
         sites, inputs, places = zip(*self._added, strict=True)
         calls, self._added = kernel.calls_of(sites, inputs, places), []

@@ -7,10 +7,10 @@ import torch
 
 from indexcache_runtime.vllm.worker.architecture import Architecture, Unfit
 from indexcache_runtime.vllm.worker.cuda import seam
-from indexcache_runtime.vllm.worker.cuda.adapter import Cuda
+from indexcache_runtime.vllm.worker.cuda.adapter import CudaAdapter
 
 
-def build(model: Any, runner: Any) -> Cuda:
+def build(model: Any, runner: Any) -> CudaAdapter:
     """The adapter of a loaded model and its runner. Raises Unfit."""
     if reasons := seam.misfits(seam.imported):
         raise Unfit("; ".join(reasons))
@@ -37,7 +37,7 @@ def build(model: Any, runner: Any) -> Cuda:
     if len({layer.topk_indices_buffer.data_ptr() for _, layer in layers}) != 1:
         raise Unfit("model: its layers don't share one buffer of chosen positions, as sites must for one to read another's choice")
     try:
-        return Cuda(layers, runner)
+        return CudaAdapter(layers, runner)
     except ValueError as e:
         raise Unfit(f"indexers: {e}") from e
 

@@ -53,7 +53,7 @@ def _dispatched(original: Callable[..., Any]) -> Callable[..., Any]:
 DISPATCH = Hook("vllm.v1.worker.gpu.model_runner", "dispatch_cg_and_sync_dp", _dispatched)
 
 
-class Held(NamedTuple):
+class HeldGraphs(NamedTuple):
     """See contract.DeviceUse. No model, for it is compared at every step."""
 
     graph_bytes: int
@@ -93,7 +93,7 @@ class GraphSets:
         """What each graph keeps, by its descriptor."""
         self.failure = Failure()
         """Of a capture in the middle of a step, which goes on without graphs."""
-        self._left: list[Any] = []
+        self._uncaptured: list[Any] = []
         self._refused = False
         self._bytes = 0
         self._pool: Any = None
@@ -116,9 +116,9 @@ class GraphSets:
         return max((d.num_tokens for d in self._wanted), default=0)
 
     @property
-    def held(self) -> Held:
+    def held(self) -> HeldGraphs:
         """The pattern's graphs."""
-        return Held(self._bytes, self._kept or "", len(self._graphs), len(self._wanted) if SHARED in (self.pattern or "") else 0)
+        return HeldGraphs(self._bytes, self._kept or "", len(self._graphs), len(self._wanted) if SHARED in (self.pattern or "") else 0)
 
     def use(self, pattern: str | None, *, eager: bool) -> None:
         """In the next step the sites follow this pattern; None: all Full."""
@@ -147,7 +147,7 @@ class GraphSets:
         torch.cuda.synchronize()  # a replay of them may be under way still
         self._graphs, self._entries, self._captured, self._bytes = {}, {}, {}, 0
         self._put(self._graphs, self._entries)  # nobody holds the old ones from here on
-        self._left = self._wanted.copy()
+        self._uncaptured = self._wanted.copy()
         self._kept, self._pool = pattern, torch.cuda.graph_pool_handle()
         gc.collect()
         torch.cuda.empty_cache()  # gives a pool without graphs back
@@ -169,8 +169,8 @@ class GraphSets:
         """Capture one more graph of the pattern in force, if any is left."""
         if self.pattern is None or self._refused:
             return
-        while self._left:
-            if (desc := self._left.pop(0)) not in self._captured:
+        while self._uncaptured:
+            if (desc := self._uncaptured.pop(0)) not in self._captured:
                 self.capture(desc)
                 return
 

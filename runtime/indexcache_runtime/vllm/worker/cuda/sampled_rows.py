@@ -17,7 +17,7 @@ import torch
 from indexcache_kernels.reuse_overlap import reuse_overlap
 
 from indexcache_runtime.engine import Measured, Pending, Row
-from indexcache_runtime.vllm.worker.cuda.batched_keys import Kept
+from indexcache_runtime.vllm.worker.cuda.batched_keys import KeptByGraph
 from indexcache_runtime.vllm.worker.cuda.taps import Taps
 from indexcache_runtime.vllm.worker.cuda.timing import Events
 from indexcache_runtime.vllm.worker.failure import Failure
@@ -29,7 +29,7 @@ TURNS = 4
 """Steps in which all Shared sites had their turn: measuring a quarter of them takes well under a hundredth of a prefill step."""
 
 
-class Rows:
+class SampledRows:
     """What one step measures, in one worker. `batch`: the step's vLLM InputBatch, known once its inputs are prepared."""
 
     def __init__(self, device: torch.device, k: int) -> None:
@@ -37,7 +37,7 @@ class Rows:
         self._rows: tuple[Row, ...] = ()
         self._batch: Any = None
         self.taps = Taps(device)
-        self.left: Kept | None = None
+        self.kept_by_graph: KeptByGraph | None = None
         """What the replayed step's graph left behind."""
         self.metadata: Any = None
         """The step's attention metadata by layer, where it isn't the forward's own to tell: after a replay."""
@@ -78,7 +78,7 @@ class Rows:
 
     def begin(self, rows: tuple[Row, ...]) -> None:
         """Forget the step before."""
-        self._rows, self._batch, self.metadata, self.left = rows, None, None, None
+        self._rows, self._batch, self.metadata, self.kept_by_graph = rows, None, None, None
         self.index = self.positions = self._requests = self._contexts = self._schedule = self._table = None
         self.taps.reset()
         self.kept.clear()

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from indexcache_runtime.vllm.worker.cuda.batched_keys import Late
+from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys
 
 
 @dataclass(frozen=True)
-class Beside:
+class KeyStream:
     """Where the Shared layers of a model make their keys."""
 
     stream: Any
@@ -27,7 +27,7 @@ class Beside:
     """(tokens, rotated dimensions): stands for queries and values, which the layer makes itself."""
 
     @classmethod
-    def of(cls, layer: Any) -> "Beside":
+    def of(cls, layer: Any) -> "KeyStream":
         """For the model of this layer."""
         buffer, rope = layer.topk_indices_buffer, layer.rotary_emb.cos_sin_cache
         return cls(
@@ -43,22 +43,22 @@ class Beside:
         return sum(t.numel() * t.element_size() for t in (self.nowhere, self.blank))
 
 
-class Shared:
+class SharedLayer:
     """One layer's forward while it is Shared."""
 
-    def __init__(self, site: int, layer: Any, beside: Beside, late: Late) -> None:
-        self._site, self._layer, self._beside, self._late = site, layer, beside, late
+    def __init__(self, site: int, layer: Any, key_stream: KeyStream, batched_keys: BatchedKeys) -> None:
+        self._site, self._layer, self._key_stream, self._batched_keys = site, layer, key_stream, batched_keys
         self._forward = type(layer).forward.__get__(layer)
         self._projected: torch.Tensor | None = None
 
     def __call__(self, positions: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
         """In place of the layer's forward. Its attention must call `join`."""
-        if self._late.kept is not None:
+        if self._batched_keys.kept is not None:
             out: torch.Tensor = self._forward(positions, hidden_states)
-            self._late.add(self._site, positions, hidden_states, self._slots()[1])
+            self._batched_keys.add(self._site, positions, hidden_states, self._slots()[1])
             return out
-        self._beside.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._beside.stream):
+        self._key_stream.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._key_stream.stream):
             self._projected = self._layer.indexer.wk_weights_proj(hidden_states)[0]
             self.write_key(positions, self._projected[:, : self._layer.indexer.head_dim])
         try:
@@ -69,7 +69,7 @@ class Shared:
 
     def join(self) -> None:
         """What was made beside is there for the work queued from here on; and what it read may be freed."""
-        torch.cuda.current_stream().wait_stream(self._beside.stream)
+        torch.cuda.current_stream().wait_stream(self._key_stream.stream)
 
     def asked(self, positions: torch.Tensor, q_c: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """An indexer's query for some rows, as a Full layer makes it: (rows, heads, dim) fp8, and the heads' weights, (rows, heads)
@@ -77,7 +77,7 @@ class Shared:
         from vllm.models.deepseek_v32.common.kernels import fused_q
 
         layer, indexer = self._layer, self._layer.indexer
-        none = self._beside.blank[: positions.shape[0]].unsqueeze(1)  # the layer's own query is not wanted
+        none = self._key_stream.blank[: positions.shape[0]].unsqueeze(1)  # the layer's own query is not wanted
         quantised, scaled, _ = fused_q(
             positions,
             none,
@@ -103,7 +103,7 @@ class Shared:
 
     def warm(self, rows: Sequence[int]) -> None:
         """Have the kernels compiled and loaded: for keys, by tokens that have no slot; for queries, for these numbers of rows."""
-        indexer, blank, tokens = self._layer.indexer, self._beside.blank, 16
+        indexer, blank, tokens = self._layer.indexer, self._key_stream.blank, 16
         for n in rows:
             q_c = blank.new_zeros((n, self._layer.q_a_layernorm.weight.shape[0]))
             self.asked(torch.zeros(n, dtype=torch.int64, device=blank.device), q_c, blank.new_zeros((n, indexer.n_head)))
@@ -130,7 +130,7 @@ class Shared:
         from vllm.models.deepseek_v32.common.kernels import fused_norm_rope
 
         layer, indexer = self._layer, self._layer.indexer
-        blank = self._beside.blank[: positions.shape[0]]
+        blank = self._key_stream.blank[: positions.shape[0]]
         fused_norm_rope(
             positions,
             q_c=blank,
@@ -146,7 +146,7 @@ class Shared:
             index_k_layer_norm_bias=indexer.k_norm.bias,
             index_k_layer_norm_eps=indexer.k_norm.eps,
             index_k_rope_cos_sin_cache=layer.indexer_rope_emb.cos_sin_cache,
-            topk_indices_buffer=self._beside.nowhere,
+            topk_indices_buffer=self._key_stream.nowhere,
             slot_mapping=slots,
             indexer_slot_mapping=key_slots,
             indexer_k_cache=indexer.k_cache.kv_cache,

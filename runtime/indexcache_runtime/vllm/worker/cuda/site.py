@@ -11,9 +11,9 @@ import torch
 from indexcache_core.contract import Site
 
 from indexcache_runtime.engine import SiteMode
-from indexcache_runtime.vllm.worker.cuda.batched_keys import Late
-from indexcache_runtime.vllm.worker.cuda.sampled_rows import WARMED, Rows
-from indexcache_runtime.vllm.worker.cuda.shared_layer import Beside, Shared
+from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys
+from indexcache_runtime.vllm.worker.cuda.sampled_rows import WARMED, SampledRows
+from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream, SharedLayer
 from indexcache_runtime.vllm.worker.cuda.timing import Timer
 
 CHOOSE = "_sparse_indexer_and_attn"
@@ -22,9 +22,9 @@ CHOOSE = "_sparse_indexer_and_attn"
 class CudaSite:
     """One layer with an indexer."""
 
-    def __init__(self, layer: Any, site: Site, rows: Rows, timer: Timer, beside: Beside, late: Late) -> None:
-        self.layer, self.site, self._rows, self._timer, self._late = layer, site, rows, timer, late
-        self._shared = Shared(site.index, layer, beside, late)
+    def __init__(self, layer: Any, site: Site, rows: SampledRows, timer: Timer, key_stream: KeyStream, batched_keys: BatchedKeys) -> None:
+        self.layer, self.site, self._rows, self._timer, self._batched_keys = layer, site, rows, timer, batched_keys
+        self._shared_layer = SharedLayer(site.index, layer, key_stream, batched_keys)
         self._choose = getattr(type(layer), CHOOSE).__get__(layer)
         self._group, self._group_index = layer.impl.index_group, layer.impl.index_group_index
         self.mode = SiteMode.FULL
@@ -43,7 +43,7 @@ class CudaSite:
         else:
             self.mode = SiteMode.SHARED
             self.layer.skip_topk = True
-            self.layer.__dict__["forward"] = self._shared
+            self.layer.__dict__["forward"] = self._shared_layer
             self._consume(leader._group, place)
         self._set_choose()
 
@@ -54,7 +54,7 @@ class CudaSite:
 
     def warm(self) -> None:
         """Have what only Shared layers and measurements run compiled, so that no request waits for it."""
-        self._shared.warm(WARMED)
+        self._shared_layer.warm(WARMED)
         self._rows.warm(self.layer.indexer)
 
     def restore(self) -> None:
@@ -88,10 +88,10 @@ class CudaSite:
             self.layer.__dict__.pop(CHOOSE, None)
 
     def _joined(self, positions: Any, q_c: Any, *rest: Any) -> None:
-        if self._late.kept is not None:
-            self._late.kept.q_c[self.site.index] = q_c
+        if self._batched_keys.kept is not None:
+            self._batched_keys.kept.q_c[self.site.index] = q_c
         else:
-            self._shared.join()
+            self._shared_layer.join()
         self._choose(positions, q_c, *rest)
 
     def _tapped(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
@@ -103,7 +103,7 @@ class CudaSite:
 
     def _watched(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
         if self.mode is SiteMode.SHARED:
-            self._shared.join()
+            self._shared_layer.join()
         if self._timed:
             self._timer.mark("layer")
         if self._compare_with is not None and self.mode is SiteMode.SHARED:
@@ -132,22 +132,22 @@ class CudaSite:
         index = self._rows.index
         assert index is not None
         reused = self.layer.topk_indices_buffer.index_select(0, index)
-        self._compare_afresh(reused, q_c.index_select(0, index), self._shared.weights.index_select(0, index))
+        self._compare_afresh(reused, q_c.index_select(0, index), self._shared_layer.weights.index_select(0, index))
 
     def _compare_afresh(self, reused: torch.Tensor, q_c: torch.Tensor, weights: torch.Tensor) -> None:
         positions = self._rows.positions
         assert positions is not None
-        self._rows.compare(self.site.index, self.layer.indexer, reused, None, *self._shared.asked(positions, q_c, weights))
+        self._rows.compare(self.site.index, self.layer.indexer, reused, None, *self._shared_layer.asked(positions, q_c, weights))
 
     def measure(self, leader: int) -> None:
         """After a replayed step: compare what its graph left of this site with what it left of its leader's choice."""
-        me, indexer, left, index = self.site.index, self.layer.indexer, self._rows.left, self._rows.index
-        assert left is not None
+        me, indexer, kept, index = self.site.index, self.layer.indexer, self._rows.kept_by_graph, self._rows.index
+        assert kept is not None
         assert index is not None
         if self.mode is SiteMode.SHARED:
-            weights = indexer.wk_weights_proj(left.hidden[me].index_select(0, index))[0][:, indexer.head_dim :]
-            self._compare_afresh(left.chosen[leader].index_select(0, index), left.q_c[me].index_select(0, index), weights)
+            weights = indexer.wk_weights_proj(kept.hidden[me].index_select(0, index))[0][:, indexer.head_dim :]
+            self._compare_afresh(kept.chosen[leader].index_select(0, index), kept.q_c[me].index_select(0, index), weights)
         else:
-            kept = functools.partial(self._rows.taps.kept, rows=len(index))
-            q = kept(me, "q").view(torch.float8_e4m3fn)
-            self._rows.compare(me, indexer, kept(leader, "chosen"), kept(me, "chosen"), q, kept(me, "weights"))
+            tapped = functools.partial(self._rows.taps.kept, rows=len(index))
+            q = tapped(me, "q").view(torch.float8_e4m3fn)
+            self._rows.compare(me, indexer, tapped(leader, "chosen"), tapped(me, "chosen"), q, tapped(me, "weights"))

@@ -27,7 +27,7 @@ class Taps:
         """Device memory taken."""
 
     @contextmanager
-    def opened(self) -> Iterator[None]:
+    def capturing(self) -> Iterator[None]:
         """What runs meanwhile keeps rows: first without a graph, which makes room for them, then as it is captured."""
         self.open = True
         try:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Desired, Flags, InFlight, Mode, Site, probe_request_id
-from indexcache_runtime.control.engine_control import Control
-from indexcache_runtime.engine import REPLAYED_ROWS, Measured, Probe, Row, StepPlan
+from indexcache_runtime.control.engine_control import EngineControl
+from indexcache_runtime.engine import REPLAYED_ROWS, Capabilities, Measured, Row, StepPlan
 from indexcache_runtime.measuring.budget import FIRST_AFTER, PREFILL_TOKENS, TIMED_EVERY
 from indexcache_runtime.vllm.carried import MEASURED, PLAN
-from indexcache_runtime.vllm.engine_core.step_planner import CHOOSING, WANTED, Steps
+from indexcache_runtime.vllm.engine_core.step_planner import CHOOSING, WANTED, StepPlanner
 
 GRAPHED, REPLAYED, K, ROWS = 256, 220, 16, 300
 
@@ -41,16 +41,20 @@ def scheduler() -> Scheduler:
 
 
 @pytest.fixture
-def steps(scheduler: Scheduler) -> Steps:
+def steps(scheduler: Scheduler) -> StepPlanner:
     sites = tuple(Site(index=i, layer=i, domain="tokens", k=K) for i in range(4))
-    control = Control(Probe("x", sites, graphed_tokens=GRAPHED, replayed_tokens=REPLAYED), engine_version="0.33.0", runtime_version="1")
+    control = EngineControl(
+        Capabilities("x", sites, graphed_tokens=GRAPHED, replayed_tokens=REPLAYED), engine_version="0.33.0", runtime_version="1"
+    )
     flags = Flags(mode=Mode.ON, pattern="FSSS", sample_rows=ROWS)
     control.put(Desired(incarnation=control.incarnation, epoch=1, permit_seconds=600.0, flags=flags))
     blocks: Any = SimpleNamespace(enter=lambda taint: 0)
-    return Steps(control, scheduler, blocks, "token", seed=1)
+    return StepPlanner(control, scheduler, blocks, "token", seed=1)
 
 
-def step(steps: Steps, scheduler: Scheduler, requests: dict[str, int], measured: Measured | None = None) -> tuple[StepPlan, float | None]:
+def step(
+    steps: StepPlanner, scheduler: Scheduler, requests: dict[str, int], measured: Measured | None = None
+) -> tuple[StepPlan, float | None]:
     """One step and its end: its plan, and how long its rows took to choose."""
     scheduler.next = requests
     output = steps.schedule()
@@ -59,7 +63,7 @@ def step(steps: Steps, scheduler: Scheduler, requests: dict[str, int], measured:
     return plan, getattr(output, CHOOSING, None)
 
 
-def test_a_step_that_graphs_replay_is_measured_by_what_they_keep(steps: Steps, scheduler: Scheduler) -> None:
+def test_a_step_that_graphs_replay_is_measured_by_what_they_keep(steps: StepPlanner, scheduler: Scheduler) -> None:
     decodes = {f"r{i}": 1 for i in range(200)}
     plans = [step(steps, scheduler, decodes) for _ in range(FIRST_AFTER + 1)]
     assert all(plan.replayed and not plan.rows and chosen is None for plan, chosen in plans[:-1])
@@ -69,13 +73,13 @@ def test_a_step_that_graphs_replay_is_measured_by_what_they_keep(steps: Steps, s
     assert chosen is not None
 
 
-def test_a_step_over_the_largest_whole_graph_is_measured_without_graphs(steps: Steps, scheduler: Scheduler) -> None:
+def test_a_step_over_the_largest_whole_graph_is_measured_without_graphs(steps: StepPlanner, scheduler: Scheduler) -> None:
     plans = [step(steps, scheduler, {f"r{i}": 1 for i in range(REPLAYED + 1)})[0] for _ in range(FIRST_AFTER + 1)]
     assert not any(plan.replayed for plan in plans)
     assert len(plans[-1].rows) == REPLAYED + 1
 
 
-def test_a_longer_step_is_measured_at_once_in_as_many_rows_as_are_wanted(steps: Steps, scheduler: Scheduler) -> None:
+def test_a_longer_step_is_measured_at_once_in_as_many_rows_as_are_wanted(steps: StepPlanner, scheduler: Scheduler) -> None:
     plan, chosen = step(steps, scheduler, {"r": 4000})
     assert not plan.replayed
     assert len(plan.rows) == ROWS
@@ -83,20 +87,20 @@ def test_a_longer_step_is_measured_at_once_in_as_many_rows_as_are_wanted(steps: 
 
 
 def test_the_price_of_a_long_step_holds_what_the_engine_core_does_for_it(
-    steps: Steps, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+    steps: StepPlanner, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = iter(range(100, 200))
     monkeypatch.setattr("indexcache_runtime.vllm.engine_core.step_planner.time.perf_counter", lambda: float(next(ticks)))
     prices: list[float] = []
-    monkeypatch.setattr(steps._pace, "price", lambda tokens, seconds, taken: prices.append(seconds))
+    monkeypatch.setattr(steps._budget, "price", lambda tokens, seconds, taken: prices.append(seconds))
     measured = Measured({1: [0.5] * ROWS}, {1: [0.5] * ROWS}, seconds=0.25)
     step(steps, scheduler, {"r": 4000}, measured)
     assert prices == [0.25 + 1 + 1]  # choosing rows, and counting what came back
 
 
-def test_where_a_worker_tells_no_price_measuring_is_free(steps: Steps, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_a_worker_tells_no_price_measuring_is_free(steps: StepPlanner, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
     prices: list[float] = []
-    monkeypatch.setattr(steps._pace, "price", lambda tokens, seconds, taken: prices.append(seconds))
+    monkeypatch.setattr(steps._budget, "price", lambda tokens, seconds, taken: prices.append(seconds))
     step(steps, scheduler, {"r": 4000}, Measured({1: [0.5] * ROWS}, {1: [0.5] * ROWS}))
     assert prices == [0.0]
 
@@ -119,14 +123,14 @@ class Core:
         self.tainted: list[str | None] = []
         self.output: Any = None
         sites = tuple(Site(index=i, layer=i, domain="tokens", k=K) for i in range(4))
-        probe = Probe("x", sites, timed=timed, replayed_tokens=replayed)
-        self.control = Control(probe, engine_version="0.33.0", runtime_version="1")
+        capabilities = Capabilities("x", sites, timed=timed, replayed_tokens=replayed)
+        self.control = EngineControl(capabilities, engine_version="0.33.0", runtime_version="1")
         self.epoch = 0
         self.put(mode, **flags)
         blocks = blocks or SimpleNamespace(
             lookup="lookup", enter=self._enter, reused_tokens=lambda request, hits: hits // 4 if request == "r" else 0
         )
-        self.steps = Steps(self.control, self, blocks, "token", seed=1)
+        self.steps = StepPlanner(self.control, self, blocks, "token", seed=1)
 
     def put(self, mode: Any, **flags: Any) -> None:
         self.epoch += 1
@@ -365,7 +369,7 @@ def test_rows_within_k_are_not_measured() -> None:
     assert not hasattr(output, PLAN)
     assert not hasattr(output, CHOOSING)
     assert getattr(output, WANTED)
-    assert core.control.pace().measure(K, 1)
+    assert core.control.budget().measure(K, 1)
 
 
 def test_steps_that_run_all_full_are_neither_measured_nor_wanted() -> None:
@@ -404,17 +408,17 @@ def test_what_a_step_measured_is_counted_with_it() -> None:
 
 
 def paced(monkeypatch: pytest.MonkeyPatch, core: Core) -> list[tuple[Any, ...]]:
-    """What the pace is told."""
+    """What the budget is told."""
     said: list[tuple[Any, ...]] = []
-    pace = core.steps._pace
-    monkeypatch.setattr(pace, "took", lambda tokens, requests, seconds, *, wanted: said.append(("took", tokens, requests, wanted)))
-    monkeypatch.setattr(pace, "price", lambda tokens, seconds, step: said.append(("price", tokens, seconds, step)))
-    monkeypatch.setattr(pace, "measuring", lambda tokens: said.append(("measuring", tokens)))
+    budget = core.steps._budget
+    monkeypatch.setattr(budget, "took", lambda tokens, requests, seconds, *, wanted: said.append(("took", tokens, requests, wanted)))
+    monkeypatch.setattr(budget, "price", lambda tokens, seconds, step: said.append(("price", tokens, seconds, step)))
+    monkeypatch.setattr(budget, "measuring", lambda tokens: said.append(("measuring", tokens)))
     monkeypatch.setattr(core.control, "ended", lambda: 0.5)
     return said
 
 
-def test_the_pace_is_told_what_a_step_took_and_what_measuring_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_budget_is_told_what_a_step_took_and_what_measuring_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     core = Core(Mode.SHADOW, sample_rows=9)
     said = paced(monkeypatch, core)
     output = core.step({"r": 40, "s": 2}, new={"r": {}, "s": {}})
@@ -434,7 +438,7 @@ def test_without_a_seed_steps_are_drawn_by_the_time() -> None:
     drawn = {core.steps._rng.random() for core in (Core(), Core())}
     assert len(drawn) == 1
     blocks: Any = SimpleNamespace(enter=lambda taint: 0)
-    other = Steps(core.control, core, blocks, "token")
+    other = StepPlanner(core.control, core, blocks, "token")
     assert other._rng.random() not in drawn
 
 

@@ -17,7 +17,7 @@ order: list[str] = []
 """What waited for what, and attention's turn."""
 context = SimpleNamespace(attn_metadata={}, slot_mapping={"mla": torch.arange(32), "keys": torch.arange(32) + 32})
 launches: list[tuple[Any, ...]] = []
-"""What the kernel that makes late keys was called with."""
+"""What the kernel that makes batched keys was called with."""
 
 
 class FlashMLASparseImpl:

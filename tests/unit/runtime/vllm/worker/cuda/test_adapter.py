@@ -9,7 +9,7 @@ from indexcache_core.contract import Mode
 from indexcache_runtime.engine import Measured, Row, StepPlan
 from indexcache_runtime.vllm.worker.architecture import Unfit
 from indexcache_runtime.vllm.worker.cuda import graphs, seam, timing
-from indexcache_runtime.vllm.worker.cuda.adapter import Cuda
+from indexcache_runtime.vllm.worker.cuda.adapter import CudaAdapter
 from indexcache_runtime.vllm.worker.cuda.build import build
 from indexcache_runtime.vllm.worker.failure import Failure
 
@@ -24,7 +24,7 @@ from tests.unit.runtime.vllm.worker.cuda.standins import (
 )
 
 TOKENS = 5
-HELD = graphs.Held(0, "", 0, 0)
+HELD = graphs.HeldGraphs(0, "", 0, 0)
 ROWS = (Row("b", 3, 1), Row("a", 9, 0))
 """In a batch of a (one token), then b (four)."""
 
@@ -55,7 +55,7 @@ def runner() -> Any:
 
 
 @pytest.fixture
-def engine(layers: list[DeepseekV32Attention]) -> tuple[Cuda, Any, list[DeepseekV32Attention]]:
+def engine(layers: list[DeepseekV32Attention]) -> tuple[CudaAdapter, Any, list[DeepseekV32Attention]]:
     r = runner()
     return build(model(layers), r), r, layers
 
@@ -66,7 +66,7 @@ def forward(layers: list[DeepseekV32Attention]) -> None:
         layer.forward(torch.arange(TOKENS), torch.zeros((TOKENS, KEY), dtype=torch.bfloat16))
 
 
-def step(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan | None) -> Measured | None:
+def step(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], plan: StepPlan | None) -> Measured | None:
     """One step of a batch of two requests; what came back of it."""
     cuda, r, layers = engine
     cuda.begin(plan)
@@ -77,7 +77,7 @@ def step(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan | 
     return None if pending is None else pending()
 
 
-def replay(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan) -> Measured | None:
+def replay(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], plan: StepPlan) -> Measured | None:
     """The same from a graph: what it keeps, it keeps at every replay, and nothing else can be looked at."""
     cuda, r, layers = engine
     graphs = SimpleNamespace(
@@ -91,7 +91,7 @@ def replay(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan)
     used: list[tuple[str | None, bool]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda, "_graphs", graphs)
-        patch.setattr(cuda._late, "_tokens", TOKENS)
+        patch.setattr(cuda._batched_keys, "_tokens", TOKENS)
         patch.setattr(r, "execute_model_state", SimpleNamespace(attn_metadata=context.attn_metadata))
         cuda.begin(plan)
         r.prepare_inputs()
@@ -106,7 +106,7 @@ def replay(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], plan: StepPlan)
     return found
 
 
-def test_the_baseline_touches_nothing(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+def test_the_baseline_touches_nothing(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
     def held() -> list[dict[str, Any]]:
         return [{name: value for name, value in vars(layer).items() if name != "chose"} for layer in engine[2]]
 
@@ -117,7 +117,7 @@ def test_the_baseline_touches_nothing(engine: tuple[Cuda, Any, list[DeepseekV32A
     assert order == ["attention"] * 4
 
 
-def test_shadow_measures_what_a_full_site_chose_against_its_leader(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+def test_shadow_measures_what_a_full_site_chose_against_its_leader(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
     found = step(engine, StepPlan(Mode.SHADOW, "FSFS", 1, ROWS))
     assert found is not None
     assert found.overlap == {1: [0.5, 0.5]}  # layer 0 chose 0 and 1, layer 1 chose 1 and 2
@@ -129,7 +129,7 @@ def test_shadow_measures_what_a_full_site_chose_against_its_leader(engine: tuple
     assert again.overlap.keys() == {3}  # sites take turns
 
 
-def test_reuse_measures_what_is_read_against_a_fresh_choice(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+def test_reuse_measures_what_is_read_against_a_fresh_choice(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
     found = step(engine, StepPlan(Mode.ON, "FSSF", 1, ROWS))
     assert found is not None
     assert (found.overlap, found.recall) == ({1: [0.5, 0.5]}, {1: [0.5, 0.5]})
@@ -140,7 +140,7 @@ def test_reuse_measures_what_is_read_against_a_fresh_choice(engine: tuple[Cuda, 
 
 
 def test_streams_of_the_shared_expert_and_of_leaders_are_told_for_graphs(
-    engine: tuple[Cuda, Any, list[DeepseekV32Attention]], monkeypatch: pytest.MonkeyPatch
+    engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vllm.utils.torch_utils.aux_stream", lambda: SimpleNamespace(stream_id=70))
     assert engine[0]._streams("FSSF") == [70, 0, 3]
@@ -149,7 +149,9 @@ def test_streams_of_the_shared_expert_and_of_leaders_are_told_for_graphs(
 
 
 @pytest.mark.parametrize(("mode", "pattern"), [(Mode.SHADOW, "FSFS"), (Mode.SHADOW, "FSSF"), (Mode.ON, "FSSF"), (Mode.ON, "FSFS")])
-def test_a_replayed_step_is_measured_as_any_other(engine: tuple[Cuda, Any, list[DeepseekV32Attention]], mode: Mode, pattern: str) -> None:
+def test_a_replayed_step_is_measured_as_any_other(
+    engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], mode: Mode, pattern: str
+) -> None:
     for _ in range(2):  # sites take turns
         turn = engine[0]._turn
         eager = step(engine, StepPlan(mode, pattern, 1, ROWS))
@@ -166,13 +168,13 @@ def test_a_replayed_step_is_measured_as_any_other(engine: tuple[Cuda, Any, list[
     assert len(buffers) == 1  # all read from vLLM's own again
 
 
-def test_from_one_mode_to_the_other_and_back(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+def test_from_one_mode_to_the_other_and_back(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
     """What graphs of one mode keep is not what those of the other do, in their dtypes either."""
     for mode in (Mode.SHADOW, Mode.ON, Mode.SHADOW, Mode.ON):
         assert replay(engine, StepPlan(mode, "FSSF", 1, ROWS, replayed=True)) is not None
 
 
-def test_what_the_device_holds_is_told_once_it_changed(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+def test_what_the_device_holds_is_told_once_it_changed(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
     told = [step(engine, StepPlan(Mode.ON, "FSSF", 1, rows)) for rows in ((), ROWS, ROWS, ())]
     devices = [None if m is None else m.device for m in told]
     assert [d is not None for d in devices] == [True, True, False, False]
@@ -181,7 +183,7 @@ def test_what_the_device_holds_is_told_once_it_changed(engine: tuple[Cuda, Any, 
     assert 0 < devices[0].scratch_bytes < devices[1].scratch_bytes
 
 
-def test_a_timed_step_tells_its_parts(engine: tuple[Cuda, Any, list[DeepseekV32Attention]]) -> None:
+def test_a_timed_step_tells_its_parts(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
     found = step(engine, StepPlan(Mode.OFF, timed=True))
     assert found is not None
     assert found.parts is not None

@@ -7,9 +7,9 @@ import pytest
 import torch
 from indexcache_core.contract import Site
 from indexcache_runtime.engine import REPLAYED_ROWS, Row
-from indexcache_runtime.vllm.worker.cuda.batched_keys import Late
-from indexcache_runtime.vllm.worker.cuda.sampled_rows import Rows
-from indexcache_runtime.vllm.worker.cuda.shared_layer import Beside
+from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys
+from indexcache_runtime.vllm.worker.cuda.sampled_rows import SampledRows
+from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream
 from indexcache_runtime.vllm.worker.cuda.site import CHOOSE, CudaSite
 from indexcache_runtime.vllm.worker.cuda.timing import Timer
 
@@ -24,8 +24,11 @@ def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sites() -> list[CudaSite]:
     layers = [DeepseekV32Attention(i, torch.zeros((32, 2), dtype=torch.int32)) for i in range(3)]
-    rows, timer, beside, late = Rows(torch.device("cpu"), 2), Timer(), Beside.of(layers[0]), Late(layers, 8)
-    return [CudaSite(layer, Site(index=i, layer=i, domain="tokens", k=2), rows, timer, beside, late) for i, layer in enumerate(layers)]
+    rows, timer, key_stream, batched_keys = SampledRows(torch.device("cpu"), 2), Timer(), KeyStream.of(layers[0]), BatchedKeys(layers, 8)
+    return [
+        CudaSite(layer, Site(index=i, layer=i, domain="tokens", k=2), rows, timer, key_stream, batched_keys)
+        for i, layer in enumerate(layers)
+    ]
 
 
 def run(site: CudaSite, tokens: int = 5) -> list[dict[str, Any]]:
@@ -79,7 +82,7 @@ def test_without_slots_no_key_is_written(sites: list[CudaSite], monkeypatch: pyt
 
 
 def test_what_it_compiles_first_writes_nowhere(sites: list[CudaSite]) -> None:
-    sites[1]._shared.warm((1, 2))
+    sites[1]._shared_layer.warm((1, 2))
     (call,) = calls
     assert call["slot_mapping"].tolist() == call["indexer_slot_mapping"].tolist() == [-1] * len(call["positions"])
     assert call["index_k"].stride() == (KEY + HEADS, 1)
@@ -101,7 +104,7 @@ def test_back_at_the_baseline_nothing_is_left(sites: list[CudaSite]) -> None:
 
 
 def test_rows_are_found_in_the_batchs_order() -> None:
-    rows = Rows(torch.device("cpu"), 2)
+    rows = SampledRows(torch.device("cpu"), 2)
     rows.begin((Row("b", 105, 5), Row("a", 40, 0)))
     rows.prepared(SimpleNamespace(req_ids=["a", "c", "b"], query_start_loc_np=[0, 1, 4, 20]), tapped=False)
     assert rows.index is not None
