@@ -15,6 +15,7 @@ from indexcache_runtime.control.switch import Refusal
 from indexcache_runtime.engine import StepPlan
 from indexcache_runtime.measuring.budget import MeasuringBudget
 from indexcache_runtime.measuring.measurements import Measurements
+from indexcache_runtime.measuring.timed_prefills import TimedPrefills
 from indexcache_runtime.vllm.engine_core import blocks, step_planner, takeover
 from indexcache_runtime.vllm.engine_core.blocks import Blocks
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
@@ -32,7 +33,8 @@ SCHEDULING: tuple[tuple[Any, str], ...] = (
     (BreakerControl, "ask"),
     (Ledger, "admit"),
     (Ledger, "finish"),
-    (MeasuringBudget, "measure"),
+    (MeasuringBudget, "allows"),
+    (TimedPrefills, "includes"),
     (StepPlanner, "_leave"),
     (StepPlanner, "_admit"),
     (StepPlanner, "_all_full"),
@@ -55,7 +57,7 @@ COUNTING: tuple[tuple[Any, str], ...] = (
     (EngineControl, "measured"),
     (Measurements, "add"),
     (MeasuringBudget, "took"),
-    (MeasuringBudget, "price"),
+    (MeasuringBudget, "charge"),
 )
 WORKING: tuple[tuple[Any, str], ...] = (
     (generic.GenericAdapter, "begin"),
@@ -84,7 +86,7 @@ def engine(cpu_engine: tuple[Engine, Path], monkeypatch: pytest.MonkeyPatch) -> 
     """At the baseline, every step measured that can be; taken charge of anew afterwards, as after a restart."""
     e = cpu_engine[0]
     e.reset()
-    monkeypatch.setattr(MeasuringBudget, "measure", lambda *args: True)
+    monkeypatch.setattr(MeasuringBudget, "allows", lambda *args: True)
     yield e
     monkeypatch.undo()
     take_charge_anew(e)

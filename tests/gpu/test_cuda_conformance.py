@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory: pytest.TempPathFactory, backend: str | None) -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MeasuringBudget, "measure", every_step)
+        patch.setattr(MeasuringBudget, "allows", every_step)
         yield launch(Cuda(backend=backend), tmp_path_factory.mktemp("model") / "model")
 
 

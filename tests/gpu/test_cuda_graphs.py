@@ -128,7 +128,7 @@ def test_measuring_under_graphs_changes_nothing(under: Engine, native: Clean) ->
 
 @pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.ON])
 def test_a_replayed_step_measures_what_one_without_graphs_does(under: Engine, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MeasuringBudget, "measure", every_step)
+    monkeypatch.setattr(MeasuringBudget, "allows", every_step)
     replays: list[dict[int, float]] = []
     for replayed in (True, False):
         if not replayed:

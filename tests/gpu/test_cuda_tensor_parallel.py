@@ -24,7 +24,7 @@ class TestTwoRanks(Conformance):
     @classmethod
     def launched(cls, tmp_path_factory: pytest.TempPathFactory, backend: str | None) -> Iterator[Engine]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(MeasuringBudget, "measure", every_step)
+            patch.setattr(MeasuringBudget, "allows", every_step)
             engine = launch(Cuda(ranks=2, backend=backend), tmp_path_factory.mktemp("two") / "model")
             yield engine
             engine.core.shutdown()

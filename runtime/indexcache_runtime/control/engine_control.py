@@ -24,6 +24,7 @@ from indexcache_runtime.engine import Capabilities, Measured, StepPlan
 from indexcache_runtime.measuring.budget import MeasuringBudget
 from indexcache_runtime.measuring.device_log import DeviceLog
 from indexcache_runtime.measuring.measurements import Measurements
+from indexcache_runtime.measuring.timed_prefills import TimedPrefills
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,12 @@ class EngineControl:
         return self._gave_up
 
     def budget(self) -> MeasuringBudget:
-        """Which steps are to be measured and timed, for who schedules them."""
-        return MeasuringBudget(self._capabilities.graphed_tokens, self._capabilities.timed)
+        """Make a budget, for who schedules steps: which of them may be measured."""
+        return MeasuringBudget(self._capabilities.graphed_tokens)
+
+    def timed_prefills(self) -> TimedPrefills:
+        """Make the choice of steps that are timed, for who schedules them."""
+        return TimedPrefills(self._capabilities.graphed_tokens, self._capabilities.timed)
 
     # The port's side.
 

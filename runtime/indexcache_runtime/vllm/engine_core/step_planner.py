@@ -41,7 +41,7 @@ class StepPlanner:
         self._last = BASELINE
         self._reused: set[str] = set()
         """Requests in flight whose KV holds what a step in mode on computed."""
-        self._budget = control.budget()
+        self._budget, self._timed_prefills = control.budget(), control.timed_prefills()
         self._failed = False
 
     def install(self, core: Any) -> None:
@@ -131,7 +131,7 @@ class StepPlanner:
             self._budget.took(tokens, requests, seconds, wanted=getattr(scheduler_output, WANTED, False))
             told = self._take(plan, measured) if plan is not None and measured is not None else 0.0
             if plan is not None and plan.rows:
-                self._budget.price(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
+                self._budget.charge(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
 
     def _take(self, plan: StepPlan, measured: Measured) -> float:
         """Count what a step measured. Returns what measuring took, in seconds; 0 where the worker doesn't tell."""
@@ -202,14 +202,14 @@ class StepPlanner:
 
     def _plan(self, output: Any, behaviour: Behaviour, *, reusable: bool) -> StepPlan | None:
         tokens = output.total_num_scheduled_tokens
-        timed, replayed = self._budget.time(tokens), tokens <= self._control.replayed_tokens
+        timed, replayed = self._timed_prefills.includes(tokens), tokens <= self._control.replayed_tokens
         rows: tuple[Row, ...] = ()
-        if reusable and behaviour.sample_rows and not timed and self._budget.measure(tokens, len(output.num_scheduled_tokens)):
+        if reusable and behaviour.sample_rows and not timed and self._budget.allows(tokens, len(output.num_scheduled_tokens)):
             most = min(behaviour.sample_rows, REPLAYED_ROWS) if replayed else behaviour.sample_rows
             began = time.perf_counter()
             rows = choose(self._users(output), self._control.k, most, self._rng)
             if rows:
-                self._budget.measuring(tokens)
+                self._budget.begin(tokens)
                 setattr(output, CHOOSING, time.perf_counter() - began)
         if reusable and behaviour.mode is Mode.ON:
             return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed, replayed)

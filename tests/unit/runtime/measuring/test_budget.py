@@ -1,10 +1,10 @@
-"""Which steps are measured and timed."""
+"""Which steps may be measured."""
 
 import random
 from collections import deque
 
 import pytest
-from indexcache_runtime.measuring.budget import AROUND, FIRST_AFTER, MEASURED_SHARE, PREFILL_TOKENS, TIMED_EVERY, MeasuringBudget
+from indexcache_runtime.measuring.budget import AROUND, FIRST_AFTER, MEASURED_SHARE, MeasuringBudget
 
 
 def run(budget: MeasuringBudget, steps: int, usual: float, price: float, *, ahead: int = 2, late: int = 0, tokens: int = 64) -> list[int]:
@@ -14,8 +14,8 @@ def run(budget: MeasuringBudget, steps: int, usual: float, price: float, *, ahea
     flying: deque[float] = deque()
     for i in range(steps):
         flying.append(usual)
-        if budget.measure(tokens, tokens):
-            budget.measuring(tokens)
+        if budget.allows(tokens, tokens):
+            budget.begin(tokens)
             out.append(i)
             flying[-1 - late] += price
         if len(flying) == ahead:
@@ -28,15 +28,15 @@ def long(budget: MeasuringBudget, steps: int, usual: float, price: float, *, ahe
     out = []
     flying: deque[bool] = deque()
     for i in range(steps):
-        flying.append(budget.measure(8192, 1))
+        flying.append(budget.allows(8192, 1))
         if flying[-1]:
-            budget.measuring(8192)
+            budget.begin(8192)
             out.append(i)
         if len(flying) == ahead:
             took = usual + price * flying[0]
             budget.took(8192, 1, took, wanted=True)
             if flying.popleft():
-                budget.price(8192, price, took)
+                budget.charge(8192, price, took)
     return out
 
 
@@ -60,8 +60,8 @@ def test_where_steps_take_one_time_or_another_the_share_is_kept(slow: float, sha
     total = spent = 0.0
     for _ in range(60_000):
         seconds = slow if rng.random() < share else 0.008
-        if budget.measure(64, 64):
-            budget.measuring(64)
+        if budget.allows(64, 64):
+            budget.begin(64)
             seconds += price
             spent += price
         total += seconds
@@ -83,8 +83,8 @@ def test_one_without_rows_after_all_owes_nothing() -> None:
     budget = MeasuringBudget(graphed_tokens=512)
     for _ in range(FIRST_AFTER):
         budget.took(64, 64, 0.008, wanted=True)
-    assert budget.measure(64, 64)
-    assert budget.measure(64, 64)
+    assert budget.allows(64, 64)
+    assert budget.allows(64, 64)
 
 
 @pytest.mark.parametrize(("usual", "price"), [(0.06, 0.004), (0.14, 0.001), (0.9, 0.004), (0.02, 0.002)])
@@ -98,34 +98,26 @@ def test_a_step_of_few_tokens_that_is_not_replayed_is_not_measured_and_tells_not
     budget = MeasuringBudget(graphed_tokens=512)
     for _ in range(FIRST_AFTER):
         budget.took(40, 1, 0.1, wanted=True)
-        assert not budget.measure(64, 64)  # nothing known yet
+        assert not budget.allows(64, 64)  # nothing known yet
     for _ in range(FIRST_AFTER):
         budget.took(64, 64, 0.008, wanted=True)
-    assert not budget.measure(40, 1)
-    assert budget.measure(64, 64)
-    budget.measuring(64)
+    assert not budget.allows(40, 1)
+    assert budget.allows(64, 64)
+    budget.begin(64)
     for _ in range(AROUND):
         budget.took(40, 1, 0.1, wanted=True)
         budget.took(64, 64, 0.008, wanted=True)
-    assert budget.measure(64, 64)  # its price was nothing
+    assert budget.allows(64, 64)  # its price was nothing
 
 
 def test_steps_that_nobody_wants_measured_pay_nothing() -> None:
     budget = MeasuringBudget(graphed_tokens=512)
-    budget.measuring(8192)
+    budget.begin(8192)
     budget.took(8192, 1, 0.1, wanted=True)
-    budget.price(8192, 0.01, 0.1)
+    budget.charge(8192, 0.01, 0.1)
     for _ in range(100):
         budget.took(8192, 1, 1.0, wanted=False)
-    assert not budget.measure(8192, 1)
+    assert not budget.allows(8192, 1)
     for _ in range(2):
         budget.took(8192, 1, 1.0, wanted=True)
-    assert budget.measure(8192, 1)
-
-
-def test_prefills_are_timed_now_and_then() -> None:
-    budget = MeasuringBudget(graphed_tokens=512, timed=True)
-    assert [i for i in range(2 * TIMED_EVERY) if budget.time(PREFILL_TOKENS)] == [0, TIMED_EVERY]
-    assert not any(budget.time(tokens) for tokens in (1, 512, PREFILL_TOKENS - 1) for _ in range(100))
-    assert not any(MeasuringBudget(graphed_tokens=8192, timed=True).time(8192) for _ in range(100))
-    assert not any(MeasuringBudget().time(16384) for _ in range(100))
+    assert budget.allows(8192, 1)

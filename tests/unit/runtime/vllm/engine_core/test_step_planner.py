@@ -7,7 +7,8 @@ import pytest
 from indexcache_core.contract import Desired, Flags, InFlight, Mode, Site, probe_request_id
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.engine import REPLAYED_ROWS, Capabilities, Measured, Row, StepPlan
-from indexcache_runtime.measuring.budget import FIRST_AFTER, PREFILL_TOKENS, TIMED_EVERY
+from indexcache_runtime.measuring.budget import FIRST_AFTER
+from indexcache_runtime.measuring.timed_prefills import PREFILL_TOKENS, TIMED_EVERY
 from indexcache_runtime.vllm.carried import MEASURED, PLAN
 from indexcache_runtime.vllm.engine_core.step_planner import CHOOSING, WANTED, StepPlanner
 
@@ -92,7 +93,7 @@ def test_the_price_of_a_long_step_holds_what_the_engine_core_does_for_it(
     ticks = iter(range(100, 200))
     monkeypatch.setattr("indexcache_runtime.vllm.engine_core.step_planner.time.perf_counter", lambda: float(next(ticks)))
     prices: list[float] = []
-    monkeypatch.setattr(steps._budget, "price", lambda tokens, seconds, taken: prices.append(seconds))
+    monkeypatch.setattr(steps._budget, "charge", lambda tokens, seconds, taken: prices.append(seconds))
     measured = Measured({1: [0.5] * ROWS}, {1: [0.5] * ROWS}, seconds=0.25)
     step(steps, scheduler, {"r": 4000}, measured)
     assert prices == [0.25 + 1 + 1]  # choosing rows, and counting what came back
@@ -100,7 +101,7 @@ def test_the_price_of_a_long_step_holds_what_the_engine_core_does_for_it(
 
 def test_where_a_worker_tells_no_price_measuring_is_free(steps: StepPlanner, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
     prices: list[float] = []
-    monkeypatch.setattr(steps._budget, "price", lambda tokens, seconds, taken: prices.append(seconds))
+    monkeypatch.setattr(steps._budget, "charge", lambda tokens, seconds, taken: prices.append(seconds))
     step(steps, scheduler, {"r": 4000}, Measured({1: [0.5] * ROWS}, {1: [0.5] * ROWS}))
     assert prices == [0.0]
 
@@ -369,7 +370,7 @@ def test_rows_within_k_are_not_measured() -> None:
     assert not hasattr(output, PLAN)
     assert not hasattr(output, CHOOSING)
     assert getattr(output, WANTED)
-    assert core.control.budget().measure(K, 1)
+    assert core.control.budget().allows(K, 1)
 
 
 def test_steps_that_run_all_full_are_neither_measured_nor_wanted() -> None:
@@ -407,28 +408,28 @@ def test_what_a_step_measured_is_counted_with_it() -> None:
     assert core.seen.series[0].recall.count == 1
 
 
-def paced(monkeypatch: pytest.MonkeyPatch, core: Core) -> list[tuple[Any, ...]]:
+def budgeted(monkeypatch: pytest.MonkeyPatch, core: Core) -> list[tuple[Any, ...]]:
     """What the budget is told."""
     said: list[tuple[Any, ...]] = []
     budget = core.steps._budget
     monkeypatch.setattr(budget, "took", lambda tokens, requests, seconds, *, wanted: said.append(("took", tokens, requests, wanted)))
-    monkeypatch.setattr(budget, "price", lambda tokens, seconds, step: said.append(("price", tokens, seconds, step)))
-    monkeypatch.setattr(budget, "measuring", lambda tokens: said.append(("measuring", tokens)))
+    monkeypatch.setattr(budget, "charge", lambda tokens, seconds, step: said.append(("charge", tokens, seconds, step)))
+    monkeypatch.setattr(budget, "begin", lambda tokens: said.append(("begin", tokens)))
     monkeypatch.setattr(core.control, "ended", lambda: 0.5)
     return said
 
 
 def test_the_budget_is_told_what_a_step_took_and_what_measuring_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     core = Core(Mode.SHADOW, sample_rows=9)
-    said = paced(monkeypatch, core)
+    said = budgeted(monkeypatch, core)
     output = core.step({"r": 40, "s": 2}, new={"r": {}, "s": {}})
     core.steps.update(output, SimpleNamespace())
-    assert said == [("measuring", 42), ("took", 42, 2, True), ("price", 42, 0.0, 0.5)]
+    assert said == [("begin", 42), ("took", 42, 2, True), ("charge", 42, 0.0, 0.5)]
 
 
 def test_a_step_that_could_not_be_measured_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     core = Core(Mode.OFF, sample_rows=9)
-    said = paced(monkeypatch, core)
+    said = budgeted(monkeypatch, core)
     core.steps.update(core.step({"r": 40}, new=ONE), SimpleNamespace())
     assert said == [("took", 40, 1, False)]
 
