@@ -8,7 +8,7 @@ measuring needs: under reuse batched_keys.py, in shadow taps.py.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys, KeptBy
 from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets, HeldGraphs
 from indexcache_runtime.vllm.worker.cuda.sampled_rows import TURNS, SampledRows
 from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream
-from indexcache_runtime.vllm.worker.cuda.site import CudaSite
+from indexcache_runtime.vllm.worker.cuda.site import CudaSite, Watch
 from indexcache_runtime.vllm.worker.cuda.timing import Timer
 
 
@@ -69,14 +69,14 @@ class CudaAdapter:
         return self._graphs.replayed_tokens
 
     @property
-    def lock(self) -> Any:
-        """Whoever waits for a step's output holds it: see graphs.py."""
+    def lock(self) -> AbstractContextManager[Any]:
+        """See engine.Adapter, and graphs.py for the reason."""
         return self._graphs.lock
 
     def begin(self, plan: StepPlan | None) -> None:
         """See engine.Adapter."""
         for site in self._watching:
-            site.watch()
+            site.watch(Watch.NOTHING)
         self._watching, self._plan = [], plan
         self._rows.begin(plan.rows if plan else ())
         if plan is None:
@@ -84,20 +84,20 @@ class CudaAdapter:
             self._follow(self._all_full)
             self._graphs.use(None, eager=False)
             return
-        shared = plan.pattern if plan.mode is Mode.ON else None
-        tapped = shared or self._all_full
-        self._tapped = bool(plan.rows) and plan.replayed and self._graphs.replays(tapped)
-        self._follow(shared or self._all_full)
-        self._graphs.use(tapped if self._tapped else shared, eager=plan.timed or bool(plan.rows and not self._tapped))
-        if shared:
+        reused = plan.pattern if plan.mode is Mode.ON else None
+        followed = reused or self._all_full
+        self._tapped = bool(plan.rows) and plan.replayed and self._graphs.replays(followed)
+        self._follow(followed)
+        self._graphs.use(followed if self._tapped else reused, eager=plan.timed or bool(plan.rows and not self._tapped))
+        if reused:
             self._graphs.more()
-        if self._tapped and not shared:
-            self._watch({site.site.index: {"tap": True} for site in self._sites})
+        if self._tapped and not reused:
+            self._watch_all(Watch.TAP)
         elif plan.rows and not self._tapped:
             self._measure(plan)
         elif plan.timed:
             self._timer.begin()
-            self._watch({site.site.index: {"timed": True} for site in self._sites})
+            self._watch_all(Watch.TIME)
 
     def ran(self) -> None:
         """See engine.Adapter."""
@@ -181,10 +181,12 @@ class CudaAdapter:
         """In shadow the leaders of the sites that are measured keep their rows."""
         turn = self._in_turn(plan)
         leading = leaders(plan.pattern)
-        how: dict[int, dict[str, Any]] = {i: {"compare_with": leading[i]} for i in turn}
-        if plan.mode is Mode.SHADOW:
-            how |= {leading[i]: {"keep": True} for i in turn}
-        self._watch(how)
+        for i in turn:
+            self._sites[i].watch(Watch.COMPARE, compare_with=leading[i])
+        kept = {leading[i] for i in turn} if plan.mode is Mode.SHADOW else set[int]()
+        for i in kept:
+            self._sites[i].watch(Watch.KEEP)
+        self._watching = [self._sites[i] for i in (*turn, *kept)]
 
     def _in_turn(self, plan: StepPlan) -> list[int]:
         """The sites to measure: they take turns."""
@@ -194,10 +196,10 @@ class CudaAdapter:
         self._turn = start + len(turn)
         return turn
 
-    def _watch(self, how: dict[int, dict[str, Any]]) -> None:
-        for i, options in how.items():
-            self._sites[i].watch(**options)
-            self._watching.append(self._sites[i])
+    def _watch_all(self, what: Watch) -> None:
+        for site in self._sites:
+            site.watch(what)
+        self._watching = list(self._sites)
 
     def _prepared(self, *args: Any, **kwargs: Any) -> Any:
         """In place of the runner's prepare_inputs: the batch's order is known."""

@@ -79,27 +79,36 @@ class BatchedKeys:
 
     @contextmanager
     def capturing(self, pattern: str) -> Iterator[KeptByGraph]:
-        """Under this pattern a graph is captured meanwhile; its layers run first without it, and then as it is captured."""
+        """Let a graph be captured under this pattern meanwhile: layers run first without it, then as it is captured."""
         self.kept = kept = KeptByGraph()
-        leading = leaders(pattern)
         self._shared_sites, self._captured = [i for i, letter in enumerate(pattern) if letter == SHARED], None
+        try:
+            with self._choices_apart(pattern, kept):
+                yield kept
+                if self._captured is not None and kept.calls is not None:
+                    with torch.inference_mode():
+                        kept.calls.copy_(torch.tensor(self._captured))
+        finally:
+            self.kept, self._added = None, []
+        kept.let_go()
+
+    @contextmanager
+    def _choices_apart(self, pattern: str, kept: KeptByGraph) -> Iterator[None]:
+        """Have leaders that are followed write their choices to buffers of their own meanwhile, and followers read there."""
+        leading = leaders(pattern)
         followed = {leading[i] for i in self._shared_sites}
-        own, readers = self._layers[0].topk_indices_buffer, [getattr(layer.impl, "_indexer", None) for layer in self._layers]
+        vllms_own = self._layers[0].topk_indices_buffer
+        readers = [getattr(layer.impl, "_indexer", None) for layer in self._layers]
         try:
             for i, leader in enumerate(leading):
                 if leader in followed:
                     kept.chosen[leader] = self._read(i, self._chosen_by(leader))
-            yield kept
-            if self._captured is not None and kept.calls is not None:
-                with torch.inference_mode():
-                    kept.calls.copy_(torch.tensor(self._captured))
+            yield
         finally:
             for i, reader in enumerate(readers):
-                self._read(i, own)
+                self._read(i, vllms_own)
                 if reader is not None:  # vLLM's attention asks its indexer for the buffer until it is given one
                     self._layers[i].impl._indexer = reader
-            self.kept, self._added = None, []
-        kept.let_go()
 
     def _read(self, i: int, chosen: torch.Tensor) -> torch.Tensor:
         """Have a layer write its choice there, or read its leader's from there."""

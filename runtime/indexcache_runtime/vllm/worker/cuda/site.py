@@ -5,6 +5,7 @@ site joins its leader's index group, and the group is told of how many layers it
 """
 
 import functools
+from enum import Enum, auto
 from typing import Any
 
 import torch
@@ -19,6 +20,20 @@ from indexcache_runtime.vllm.worker.cuda.timing import Timer
 CHOOSE = "_sparse_indexer_and_attn"
 
 
+class Watch(Enum):
+    """What a step looks at in a site, beside running it."""
+
+    NOTHING = auto()
+    KEEP = auto()
+    """The sampled rows of its choice, kept for the sites that would follow it."""
+    COMPARE = auto()
+    """The sampled rows, of what it would choose and of what its leader chose."""
+    TIME = auto()
+    """When it begins and ends."""
+    TAP = auto()
+    """Nothing yet: the graph that is captured keeps rows, to be compared after each replay."""
+
+
 class CudaSite:
     """One layer with an indexer."""
 
@@ -28,10 +43,8 @@ class CudaSite:
         self._choose = getattr(type(layer), CHOOSE).__get__(layer)
         self._group, self._group_index = layer.impl.index_group, layer.impl.index_group_index
         self.mode = SiteMode.FULL
-        self._keep = False
+        self._watch = Watch.NOTHING
         self._compare_with: int | None = None
-        self._timed = False
-        self._tap = False
 
     def follow(self, leader: "CudaSite | None", place: int = 0) -> None:
         """Shared after this leader, as the so-manieth layer of its group; None: Full."""
@@ -59,7 +72,7 @@ class CudaSite:
 
     def restore(self) -> None:
         """Put the layer back as vLLM made it."""
-        self._keep, self._compare_with, self._timed, self._tap = False, None, False, False
+        self._watch, self._compare_with = Watch.NOTHING, None
         self.follow(None)
         self.leads(1)
 
@@ -71,18 +84,17 @@ class CudaSite:
     def _consume(self, group: Any, index: int) -> None:
         self.layer.impl.index_group, self.layer.impl.index_group_index = group, index
 
-    def watch(self, *, keep: bool = False, compare_with: int | None = None, timed: bool = False, tap: bool = False) -> None:
-        """In the next step keep the sampled rows for followers, or compare with the rows of the site of that index, or take its time, or
-        have a graph that is captured keep rows."""
-        self._keep, self._compare_with, self._timed, self._tap = keep, compare_with, timed, tap
+    def watch(self, what: Watch, *, compare_with: int | None = None) -> None:
+        """Set what the next step looks at here. `compare_with`: the index of the leader, for COMPARE."""
+        self._watch, self._compare_with = what, compare_with
         self._set_choose()
 
     def _set_choose(self) -> None:
-        if self._keep or self._compare_with is not None or self._timed:
+        if self._watch in (Watch.KEEP, Watch.COMPARE, Watch.TIME):
             self.layer.__dict__[CHOOSE] = self._watched
         elif self.mode is SiteMode.SHARED:
             self.layer.__dict__[CHOOSE] = self._joined
-        elif self._tap:
+        elif self._watch is Watch.TAP:
             self.layer.__dict__[CHOOSE] = self._tapped
         else:
             self.layer.__dict__.pop(CHOOSE, None)
@@ -96,7 +108,7 @@ class CudaSite:
 
     def _tapped(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
         self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
-        if self._rows.taps.open:
+        if self._rows.taps.is_capturing:
             self._rows.taps.keep(self.site.index, "q", q.view(torch.uint8))
             self._rows.taps.keep(self.site.index, "weights", weights)
             self._rows.taps.keep(self.site.index, "chosen", self.layer.topk_indices_buffer[: len(q)])
@@ -104,19 +116,20 @@ class CudaSite:
     def _watched(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
         if self.mode is SiteMode.SHARED:
             self._shared_layer.join()
-        if self._timed:
+        if self._watch is Watch.TIME:
             self._timer.mark("layer")
-        if self._compare_with is not None and self.mode is SiteMode.SHARED:
+        if self._watch is Watch.COMPARE and self.mode is SiteMode.SHARED:
             with self._rows.failure.kept(), self._rows.priced():
                 self._to_scratch(q_c)
         self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
-        if self._keep:
+        if self._watch is Watch.KEEP:
             with self._rows.failure.kept():
                 self._rows.keep(self.site.index, self.layer.topk_indices_buffer)
-        if self._compare_with is not None and self.mode is SiteMode.FULL:
+        if self._watch is Watch.COMPARE and self.mode is SiteMode.FULL:
             with self._rows.failure.kept(), self._rows.priced():
+                assert self._compare_with is not None
                 self._to_leader(self._compare_with, q, weights)
-        if self._timed:
+        if self._watch is Watch.TIME:
             self._timer.mark("layer")
 
     def _to_leader(self, leader: int, q: torch.Tensor, weights: torch.Tensor) -> None:

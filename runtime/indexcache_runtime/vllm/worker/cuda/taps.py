@@ -17,7 +17,7 @@ class Taps:
     """One worker's."""
 
     def __init__(self, device: torch.device) -> None:
-        self.open = False
+        self.is_capturing = False
         """A graph that keeps rows is being captured."""
         self._places = torch.zeros(REPLAYED_ROWS, dtype=torch.int64, device=device)
         """Which tokens of the step. Zeros, which every step has, but in a measured one."""
@@ -29,11 +29,11 @@ class Taps:
     @contextmanager
     def capturing(self) -> Iterator[None]:
         """What runs meanwhile keeps rows: first without a graph, which makes room for them, then as it is captured."""
-        self.open = True
+        self.is_capturing = True
         try:
             yield
         finally:
-            self.open = False
+            self.is_capturing = False
 
     def at(self, places: torch.Tensor) -> None:
         """In this step keep the rows at these places: (rows,) int64, at most REPLAYED_ROWS."""

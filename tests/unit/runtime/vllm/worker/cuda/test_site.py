@@ -10,7 +10,7 @@ from indexcache_runtime.engine import REPLAYED_ROWS, Row
 from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys
 from indexcache_runtime.vllm.worker.cuda.sampled_rows import SampledRows
 from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream
-from indexcache_runtime.vllm.worker.cuda.site import CHOOSE, CudaSite
+from indexcache_runtime.vllm.worker.cuda.site import CHOOSE, CudaSite, Watch
 from indexcache_runtime.vllm.worker.cuda.timing import Timer
 
 from tests.unit.runtime.vllm.worker.cuda.standins import HEADS, KEY, DeepseekV32Attention, calls, context, order, pretend
@@ -93,8 +93,8 @@ def test_back_at_the_baseline_nothing_is_left(sites: list[CudaSite]) -> None:
     before = dict(vars(layer)), vars(layer.impl).copy()
     sites[0].leads(2)
     sites[1].follow(sites[0], 1)
-    sites[1].watch(compare_with=0)
-    sites[1].watch()
+    sites[1].watch(Watch.COMPARE, compare_with=0)
+    sites[1].watch(Watch.NOTHING)
     assert CHOOSE in vars(layer)  # it waits for its key still
     sites[1].follow(None)
     sites[0].leads(1)
@@ -128,9 +128,9 @@ def test_what_measuring_took_comes_with_what_was_measured(sites: list[CudaSite],
     monkeypatch.setattr(rows, "compare", compare)
     rows.begin((Row("a", 4, 4),))
     rows.prepared(SimpleNamespace(req_ids=["a"], query_start_loc_np=[0, 5]), tapped=False)
-    sites[0].watch(keep=True)
+    sites[0].watch(Watch.KEEP)
     for site in sites[1:]:
-        site.watch(compare_with=0)
+        site.watch(Watch.COMPARE, compare_with=0)
     for site in sites:
         getattr(site.layer, CHOOSE)(
             torch.arange(5), None, None, None, torch.zeros((5, 1, 2)), None, torch.zeros((5, 1)), None, None, None, None, None
