@@ -11,9 +11,10 @@ in flight.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from indexcache_core.contract import DeviceUse, Mode, Site
 
@@ -143,6 +144,11 @@ class Adapter(Protocol):
     @property
     def timed(self) -> bool:
         """See Capabilities."""
+        ...
+
+    @property
+    def lock(self) -> AbstractContextManager[Any] | None:
+        """What is held by whoever waits for a step's output; None: nothing need be."""
         ...
 
     def ran(self) -> None:

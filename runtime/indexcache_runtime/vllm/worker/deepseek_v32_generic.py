@@ -119,6 +119,7 @@ class GenericAdapter:
 
     graphed_tokens = replayed_tokens = 0
     timed = False
+    lock = None
 
     def __init__(self, found: list[tuple[int, Any]], order: RequestOrder) -> None:
         self._step = StepMeasurement(order)

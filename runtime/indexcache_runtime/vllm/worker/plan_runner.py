@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from indexcache_runtime.engine import Adapter, Pending
@@ -25,7 +26,7 @@ class PlanRunner:
     def __init__(self, wrapper: Any, adapter: Adapter) -> None:
         self._wrapper, self._adapter = wrapper, adapter
         self._execute, self._sample = wrapper.execute_model, wrapper.sample_tokens
-        self._lock = getattr(adapter, "lock", None)
+        self._lock = adapter.lock
         self._active = False
         self._gave_up = False
         self._untold: str | None = None
@@ -73,7 +74,7 @@ class PlanRunner:
             return None
 
 
-def _awaited(get_output: Callable[[], Any], pending: Pending | None, failed: str | None, lock: Any) -> Any:
+def _awaited(get_output: Callable[[], Any], pending: Pending | None, failed: str | None, lock: AbstractContextManager[Any] | None) -> Any:
     """In place of an asynchronous output's get_output: with what was measured, and under a lock where there is one."""
     with lock or contextlib.nullcontext():
         return _carry(get_output(), pending, failed)
