@@ -1,9 +1,9 @@
 """What an engine must offer for reuse to be switched in it, and what the engine core tells its workers.
 
-An engine is served by an adapter in five words: *capabilities* (is it supported, or why not), *sites* (the places
-with an indexer), *modes* (what each site does in the next step), *taint* (no baseline request reads KV that
-was made under reuse), *control* (see control/engine_control.py). The core speaks of sites, never of layers:
-an architecture is one file that finds its sites and sets their modes.
+An engine is served by an adapter in five words: *capabilities* (is it supported, or why not), *sites* (the
+places with an indexer), *modes* (what each site does in the next step), *taint* (no baseline request reads KV
+that was made under reuse), *control* (see control/engine_control.py). The core speaks of sites, never of
+layers: an architecture is one file that finds its sites and sets their modes.
 
 What a step does is settled once, in the engine core, when the step is scheduled; its StepPlan travels with
 the step to the workers, so the hashes of the step's blocks and the work done agree on every rank, whatever is
@@ -23,7 +23,7 @@ REPLAYED_ROWS = 64
 
 
 class SiteMode(StrEnum):
-    """What a site does in a step. Its key cache is written in every mode, so each may follow each."""
+    """Says what a site does in a step. Its key cache is written in every mode, so each may follow each."""
 
     FULL = "full"
     """Its indexer runs and its choice is read."""
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What the workers do in a step other than running all Full with nothing measured, which needs no
+    """Says what the workers do in a step other than running all Full with nothing measured, which needs no
     plan."""
 
     mode: Mode
@@ -64,7 +64,7 @@ class StepPlan:
 
 @dataclass(frozen=True)
 class Parts:
-    """Where the time of a step went, in seconds of the device."""
+    """Tells where the time of a step went, in seconds of the device."""
 
     indexer: float
     """Scores and top-k of all indexers that ran."""
@@ -77,8 +77,8 @@ class Parts:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a worker measured in a step: for Shared sites of the pattern, by index, a value in [0, 1] for each
-    row of the plan.
+    """Holds what a worker measured in a step: for Shared sites of the pattern, by index, a value in [0, 1]
+    for each row of the plan.
 
     Not each step measures all sites.
     """
@@ -95,7 +95,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a worker found in its model: sites in execution order, or reasons why there are none to switch."""
+    """Says what a worker found in its model: sites in execution order, or reasons why there are none to
+    switch."""
 
     architecture: str = ""
     sites: tuple[Site, ...] = ()
@@ -113,17 +114,18 @@ Pending = Callable[[], Measured]
 
 
 class RequestOrder(Protocol):
-    """The requests of the step now running, in the order of their rows."""
+    """Returns the requests of the step now running, in the order of their rows."""
 
     def __call__(self) -> Sequence[str]: ...
 
 
 class Adapter(Protocol):
-    """One architecture in one worker. Called between steps only, but for what the model itself calls."""
+    """Switches one architecture in one worker. Called between steps only, but for what the model itself
+    calls."""
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """In execution order, the backbone's only."""
+        """Return the sites in execution order, the backbone's only."""
         ...
 
     def begin(self, plan: StepPlan | None) -> None:
@@ -133,31 +135,31 @@ class Adapter(Protocol):
 
     @property
     def graphed_tokens(self) -> int:
-        """See Capabilities."""
+        """Return Capabilities.graphed_tokens."""
         ...
 
     @property
     def replayed_tokens(self) -> int:
-        """See Capabilities."""
+        """Return Capabilities.replayed_tokens."""
         ...
 
     @property
     def timed(self) -> bool:
-        """See Capabilities."""
+        """Return Capabilities.timed."""
         ...
 
     @property
     def lock(self) -> AbstractContextManager[Any] | None:
-        """What is held by whoever waits for a step's output; None: nothing need be."""
+        """Return what is held by whoever waits for a step's output; None: nothing need be."""
         ...
 
     def ran(self) -> None:
-        """The model's part of the step was handed to the device, what it samples was not."""
+        """Note that the model's part of the step was handed to the device, what it samples was not."""
         ...
 
     def take(self) -> Pending | None:
-        """What the step measured, once; None if nothing. Called after the step's work was handed to the
-        device. Raises what failed in the step while it ran, which doesn't reach vLLM."""
+        """Return what the step measured, once; None if nothing. Called after the step's work was handed to
+        the device. Raises what failed in the step while it ran, which doesn't reach vLLM."""
         ...
 
     def restore(self) -> None:

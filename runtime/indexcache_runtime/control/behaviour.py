@@ -8,7 +8,7 @@ from indexcache_core.digest import digest
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What the engine does from the next step on. The same object as long as nothing changed."""
+    """Says what the engine does from the next step on. It is the same object as long as nothing changed."""
 
     mode: Mode = Mode.OFF
     """off, shadow or on"""
@@ -17,7 +17,8 @@ class Behaviour:
     sample_rows: int = 0
     series: int = 0
     taint: str | None = None
-    """The class of KV computed now: None is the baseline's. Equal classes come from equal computations, whatever their epoch."""
+    """The class of KV computed now: None is the baseline's. Equal classes come from equal computations,
+    whatever their epoch."""
     in_flight: InFlight = InFlight.CONTINUE
     """What becomes of requests touched by reuse when mode on ends."""
 
@@ -26,5 +27,5 @@ BASELINE = Behaviour()
 
 
 def taint_class(pattern: str, min_context_tokens: int) -> str:
-    """The name of what is computed under reuse with these flags: they alone decide which step runs which indexer."""
+    """Name what is computed under reuse with these flags: they alone decide which step runs which indexer."""
     return digest([pattern, min_context_tokens], 16)

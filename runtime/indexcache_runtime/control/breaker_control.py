@@ -1,7 +1,9 @@
-"""When the breaker is asked, and about what: between an engine's switch, its measurements and the evidence. Pure: the time is an argument.
+"""When the breaker is asked, and about what: between an engine's switch, its measurements and the evidence.
+Pure: the time is an argument.
 
-A question is a series, its pattern, the guardrails that may trip and their thresholds; each has a breaker of its own (breaker.py), kept
-after it tripped, so that everybody can read why. Slots are seconds since the series began.
+A question is a series, its pattern, the guardrails that may trip and their thresholds; each has a breaker of
+its own (breaker.py), kept after it tripped, so that everybody can read why. Slots are seconds since the
+series began.
 """
 
 import math
@@ -15,7 +17,8 @@ from indexcache_runtime.measuring.measurements import Measurements
 
 
 class BreakerControl:
-    """One engine's. Mutable, not thread-safe: whoever shares it holds a lock."""
+    """Runs one engine's breaker: what it judges, and when. Mutable, not thread-safe: whoever shares it holds
+    a lock."""
 
     def __init__(self, switch: Switch, measurements: Measurements, sites: tuple[Site, ...]) -> None:
         self._switch, self._measurements, self._sites = switch, measurements, sites
@@ -25,7 +28,8 @@ class BreakerControl:
         self._began = self._looked = -math.inf
 
     def ask(self, now: float) -> None:
-        """Follow what the switch last accepted: another series is measured, another question has another breaker."""
+        """Follow what the switch last accepted: another series is measured, another question has another
+        breaker."""
         s = self._switch
         if self._measurements.begin(s.series_number):
             self._began = now
@@ -56,11 +60,11 @@ class BreakerControl:
 
     @property
     def next_look(self) -> float:
-        """When `judge` has something to take up again."""
+        """Return when `judge` has something to take up again."""
         return math.inf if self._breaker is None else self._looked + LOOK_SECONDS
 
     def standing(self) -> tuple[BreakerTest, ...]:
-        """How near each guardrail is to tripping; empty without a breaker."""
+        """Return how near each guardrail is to tripping; empty without a breaker."""
         return self._breaker.standing() if self._breaker is not None else ()
 
     def _slot(self, now: float) -> int:

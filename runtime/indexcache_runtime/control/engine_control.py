@@ -1,10 +1,13 @@
-"""Where the control port's thread and the engine's thread meet: one lock around switch, counts and measurements.
+"""Where the control port's thread and the engine's thread meet: one lock around switch, counts and
+measurements.
 
-The engine's thread asks once a step what to do (`behaviour`) and reports what it did; the port's thread reads and writes the switch.
-The breaker is judged where that question is asked: what it stops is already stopped for the step about to be scheduled.
-The lock is never held while a model runs, so a kill waits for nothing, and a hung step shows in `step_seconds` instead of hanging GET.
+The engine's thread asks once a step what to do (`behaviour`) and reports what it did; the port's thread reads
+and writes the switch. The breaker is judged where that question is asked: what it stops is already stopped
+for the step about to be scheduled. The lock is never held while a model runs, so a kill waits for nothing,
+and a hung step shows in `step_seconds` instead of hanging GET.
 
-Whatever fails in the runtime itself ends in `fail`: reuse stops for the rest of the engine's life, and the engine serves on.
+Whatever fails in the runtime itself ends in `fail`: reuse stops for the rest of the engine's life, and the
+engine serves on.
 """
 
 import logging
@@ -30,7 +33,8 @@ logger = logging.getLogger(__name__)
 
 
 class LockedLedger:
-    """A ledger for as long as its lock is held. Not contextlib's: the engine's thread does this at every step."""
+    """Gives a ledger for as long as its lock is held. Not contextlib's: the engine's thread does this at
+    every step."""
 
     def __init__(self, lock: threading.Lock, ledger: Ledger) -> None:
         self._lock, self._ledger = lock, ledger
@@ -44,7 +48,7 @@ class LockedLedger:
 
 
 class EngineControl:
-    """One engine's control: thread-safe."""
+    """Controls one engine. Thread-safe."""
 
     def __init__(
         self,
@@ -76,22 +80,23 @@ class EngineControl:
 
     @property
     def incarnation(self) -> str:
-        """The name of this life of the engine."""
+        """Return the name of this life of the engine."""
         return self._switch.incarnation
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """The model's sites."""
+        """Return the model's sites."""
         return self._capabilities.sites
 
     @property
     def replayed_tokens(self) -> int:
-        """See Capabilities."""
+        """Return Capabilities.replayed_tokens."""
         return self._capabilities.replayed_tokens
 
     @property
     def gave_up(self) -> bool:
-        """Whether something failed in the runtime itself, so that reuse is over in this engine's life."""
+        """Return whether something failed in the runtime itself, so that reuse is over in this engine's
+        life."""
         return self._gave_up
 
     def budget(self) -> MeasuringBudget:
@@ -105,7 +110,7 @@ class EngineControl:
     # The port's side.
 
     def state(self) -> State:
-        """What GET answers."""
+        """Return what GET answers."""
         with self._lock:
             state, view = self._state(self._clock()), self._measurements.view()
         # Outside the lock: the engine's thread must not wait for the rendering of a thousand histograms.
@@ -123,7 +128,7 @@ class EngineControl:
         return self.state()
 
     def kill(self, kill: Kill) -> State:
-        """To the baseline from the next step on."""
+        """Take the engine to the baseline from the next step on."""
         with self._lock:
             now = self._clock()
             self._switch.kill(kill.reason)
@@ -143,7 +148,8 @@ class EngineControl:
     # The engine's side.
 
     def behaviour(self) -> Behaviour:
-        """What the step about to be scheduled shall do. Between calls of the port only time changes it, when `_due` says."""
+        """Return what the step about to be scheduled shall do. Between calls of the port only time changes
+        it, when `_due` says."""
         with self._lock:
             if self._behaviour.mode is not Mode.OFF and (now := self._clock()) >= self._due:
                 self._switch.advance(now)
@@ -154,15 +160,16 @@ class EngineControl:
             return self._behaviour
 
     def ledger(self) -> LockedLedger:
-        """The counts, to be changed in a with statement."""
+        """Return the counts, to be changed in a with statement."""
         return LockedLedger(self._lock, self._ledger)
 
     def started(self) -> None:
-        """A step was handed to the workers."""
+        """Note that a step was handed to the workers."""
         self._started.append(self._clock())
 
     def ended(self) -> float:
-        """The oldest step in flight ended. Returns how long it ran by itself: seconds from its start, or from the end of the one before."""
+        """Note that the oldest step in flight ended. Returns how long it ran by itself: seconds from its
+        start, or from the end of the one before."""
         now = self._clock()
         began = max(self._started.popleft(), self._ended) if self._started else now
         self._ended = now

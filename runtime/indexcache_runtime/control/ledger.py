@@ -1,6 +1,7 @@
 """Who was served how: cumulative counts of requests, steps and cached tokens. Pure, not thread-safe.
 
-These counts, not a gateway's status, tell how much traffic an engine had and under which behaviour. Probes are kept apart from users.
+These counts, not a gateway's status, tell how much traffic an engine had and under which behaviour. Probes
+are kept apart from users.
 """
 
 from collections.abc import Iterable
@@ -11,10 +12,11 @@ from indexcache_core.contract import CONTEXT_ENDS_IN_K, Cache, Requests, Steps, 
 
 @dataclass
 class Ledger:
-    """One engine's counts."""
+    """Counts one engine's requests, steps and cached tokens."""
 
     k: int
-    """Tokens chosen a row: the unit of the buckets of context length. 0 where no model is known: no contexts are counted."""
+    """Tokens chosen a row: the unit of the buckets of context length. 0 where no model is known: no contexts
+    are counted."""
     admitted_baseline: int = 0
     admitted_reuse: int = 0
     touched: int = 0
@@ -36,7 +38,8 @@ class Ledger:
     """Requests in flight that opted out of reuse."""
 
     def admit(self, request: str, *, prompt_tokens: int, reuse: bool, probe: bool, opted_out: bool = False) -> None:
-        """A request was scheduled; only its first time counts. `reuse`: in mode on; one that opted out is the baseline's even there."""
+        """Count a request that was scheduled; only its first time counts. `reuse`: in mode on; one that opted
+        out is the baseline's even there."""
         if request in self._users or request in self._probing:
             return
         if opted_out:
@@ -54,8 +57,8 @@ class Ledger:
             self.contexts[context_bucket(prompt_tokens, self.k)] += 1
 
     def touch(self, request: str) -> bool:
-        """A step of mode `on` holds this request. Whether that touches it: if it opted out, the step is all Full and its blocks are the
-        baseline's."""
+        """Note that a step of mode `on` holds this request. Returns whether that touches it: if it opted out,
+        the step is all Full and its blocks are the baseline's."""
         if request in self._out:
             return False
         if self._users.get(request) is False:
@@ -64,7 +67,7 @@ class Ledger:
         return True
 
     def finish(self, request: str) -> None:
-        """A request ended, however; unknown ones (never scheduled) don't count."""
+        """Count a request that ended, however; unknown ones (never scheduled) don't count."""
         self._out.discard(request)
         if self._users.pop(request, None) is None:
             self._probing.discard(request)
@@ -72,15 +75,15 @@ class Ledger:
             self.finished += 1
 
     def is_probe(self, request: str) -> bool:
-        """Whether a request in flight is a probe."""
+        """Return whether a request in flight is a probe."""
         return request in self._probing
 
     def any_out(self, requests: Iterable[str]) -> bool:
-        """Whether one of these opted out."""
+        """Return whether one of these opted out."""
         return bool(self._out) and not self._out.isdisjoint(requests)
 
     def requests(self) -> Requests:
-        """As it travels."""
+        """Return the counts of requests, as the state has them."""
         touched = sum(self._users.values())
         return Requests(
             admitted_baseline=self.admitted_baseline,
@@ -95,11 +98,11 @@ class Ledger:
         )
 
     def steps(self) -> Steps:
-        """As it travels."""
+        """Return the counts of steps, as the state has them."""
         return Steps(full=self.full, reuse=self.reuse, reuse_all_full=self.reuse_all_full)
 
     def cache(self) -> Cache:
-        """As it travels."""
+        """Return the counts of cached tokens, as the state has them."""
         return Cache(
             baseline_hits=self.baseline_hits,
             reuse_hits=self.reuse_hits,

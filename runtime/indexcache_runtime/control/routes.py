@@ -1,7 +1,8 @@
-"""The control port's HTTP edge: who may call, how much is read, what a refusal looks like. All decisions are engine_control.py's.
+"""The control port's HTTP edge: who may call, how much is read, what a refusal looks like. All decisions are
+engine_control.py's.
 
-Invariants: nothing is answered, 404 included, without the token; a body over MAX_BODY is refused before it is read, and one of unknown
-length as soon as it grows over it; every refusal is a contract.Refused.
+Invariants: nothing is answered, 404 included, without the token; a body over MAX_BODY is refused before it is
+read, and one of unknown length as soon as it grows over it; every refusal is a contract.Refused.
 
 A kill counts even where its body can't be read: whoever holds the token and posts there wants the baseline.
 """
@@ -40,7 +41,7 @@ STATUS = {
 
 
 def app(control: EngineControl, token: str) -> ASGIApp:
-    """The control port's ASGI application. `token` must not be empty: ValueError."""
+    """Make the control port's ASGI application. `token` must not be empty: ValueError."""
     if not token:
         raise ValueError("the control token is empty; an empty token would let anybody in")
 

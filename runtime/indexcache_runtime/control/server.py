@@ -1,6 +1,8 @@
-"""The control port's server: a thread of the engine's own process, so that it answers while the model runs and dies with the engine.
+"""The control port's server: a thread of the engine's own process, so that it answers while the model runs
+and dies with the engine.
 
-Without a token file nothing is served, and reuse can't be switched on: an engine nobody may control stays at its baseline.
+Without a token file nothing is served, and reuse can't be switched on: an engine nobody may control stays at
+its baseline.
 """
 
 import asyncio
@@ -18,22 +20,24 @@ logger = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """uvicorn's, at rest.
+    """Serves as uvicorn does, but is at rest between requests.
 
-    That one wakes ten times a second, for its date header and for limits that are not used here, and each time it takes the interpreter
-    from the engine: 1.6 ms of each second, measured.
+    That one wakes ten times a second, for its date header and for limits that are not used here, and each
+    time it takes the interpreter from the engine: 1.6 ms of each second, measured.
     """
 
     async def main_loop(self) -> None:
-        """Until `should_exit`, noticed within seconds."""
+        """Wait until `should_exit`, noticed within seconds."""
         while not self.should_exit:  # noqa: ASYNC110  # uvicorn's plain attribute, set from any thread
             await asyncio.sleep(5)
 
 
 def serve(control: EngineControl, token: str, number: int) -> tuple[Server, int]:
-    """Serve the control port from a daemon thread. Port 0 takes any free one. Returns the server and the port.
+    """Serve the control port from a daemon thread. Port 0 takes any free one. Returns the server and the
+    port.
 
-    Raises OSError, naming the port, where it is taken: then nothing can switch reuse on, which is the baseline.
+    Raises OSError, naming the port, where it is taken: then nothing can switch reuse on, which is the
+    baseline.
     """
     listener = socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,5 @@
-"""The state machine of reuse in one engine: off, shadow, on, tripped. Pure: the time is an argument, nothing is read or written.
+"""The state machine of reuse in one engine: off, shadow, on, tripped. Pure: the time is an argument, nothing
+is read or written.
 
 Invariants:
 * reuse runs only while a permit is valid, and only under the flags of the newest epoch accepted;
@@ -22,13 +23,13 @@ class Refusal(Exception):
 
 
 def refuse(code: str, message: str, field: str = "") -> Refusal:
-    """A Refusal to raise."""
+    """Make a Refusal to raise."""
     return Refusal(Refused.model_validate({"code": code, "message": message, "field": field}))
 
 
 @dataclass
 class Switch:
-    """Mutable, not thread-safe: whoever shares it holds a lock."""
+    """Decides which mode the engine is in. Mutable, not thread-safe: whoever shares it holds a lock."""
 
     incarnation: str
     domains: tuple[str, ...]
@@ -48,22 +49,23 @@ class Switch:
 
     @property
     def flags(self) -> Flags:
-        """The flags last accepted."""
+        """Return the flags last accepted."""
         return self.accepted.flags if self.accepted else Flags()
 
     @property
     def identity(self) -> Identity:
-        """On whose behalf."""
+        """Return on whose behalf the engine works."""
         return self.accepted.identity if self.accepted else Identity()
 
     @property
     def thresholds(self) -> Thresholds:
-        """The guardrails' thresholds, for metrics."""
+        """Return the guardrails' thresholds, for metrics."""
         return self.accepted.thresholds if self.accepted else Thresholds()
 
     @property
     def pattern(self) -> str | None:
-        """The pattern in force: the accepted one with its protected sites Full. None if there is none."""
+        """Return the pattern in force: the accepted one with its protected sites Full. None if there is
+        none."""
         flags = self.flags
         return None if flags.pattern is None else patterns.protect(flags.pattern, flags.protected)
 
@@ -74,7 +76,8 @@ class Switch:
             self.trip(Reason.PERMIT_LAPSED, f"epoch {self.epoch}: the permit ended {late:.1f} s before it was noticed; PUT a newer epoch")
 
     def state(self, now: float) -> State:
-        """What of an engine's state is the switch's to tell; all else as if the engine had neither sites nor counts."""
+        """Return what of an engine's state is the switch's to tell; all else as if the engine had neither
+        sites nor counts."""
         self.advance(now)
         return State(
             supported=not self.unsupported,
@@ -92,7 +95,7 @@ class Switch:
         )
 
     def remaining(self, now: float) -> float | None:
-        """Seconds of permit left; None when no permit runs."""
+        """Return how many seconds of the permit are left; None when no permit runs."""
         return None if self.permit_until is None else max(self.permit_until - now, 0.0)
 
     def put(self, desired: Desired, now: float) -> None:
@@ -122,16 +125,17 @@ class Switch:
             self.series_number += 1
 
     def kill(self, reason: str) -> None:
-        """To the baseline, whatever the mode."""
+        """Take the engine to the baseline, whatever the mode."""
         self.trip(Reason.KILLED, reason)
 
     def give_up(self, message: str) -> None:
-        """To the baseline for the rest of this engine's life: from here on reuse is not supported, and the message says why."""
+        """Take the engine to the baseline for the rest of this engine's life: from here on reuse is not
+        supported, and the message says why."""
         self.unsupported = (*self.unsupported, message)
         self.trip(Reason.INTERNAL_ERROR, message)
 
     def trip(self, reason: Reason, message: str) -> None:
-        """To the baseline until a newer epoch."""
+        """Take the engine to the baseline until a newer epoch."""
         self.mode, self.reason, self.message, self.permit_until = Mode.TRIPPED, reason, message, None
 
     def _permit(self, desired: Desired, now: float) -> None:

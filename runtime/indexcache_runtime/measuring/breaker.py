@@ -1,13 +1,17 @@
-"""The engine's own guard: the operator's evidence, on what this engine alone measured. Pure: measurements and slots are arguments.
+"""The engine's own guard: the operator's evidence, on what this engine alone measured. Pure: measurements and
+slots are arguments.
 
-Tests are the operator's, and so is the way in which the breaker's alpha is split over them (indexcache_core/evidence/guardrails.py).
-A test has a detector (indexcache_core/evidence/detector.py) for each stream, shadow and on, and bets half and half.
+Tests are the operator's, and so is the way in which the breaker's alpha is split over them
+(indexcache_core/evidence/guardrails.py). A test has a detector (indexcache_core/evidence/detector.py) for
+each stream, shadow and on, and bets half and half.
 
-In mode shadow evidence only grows: nobody is exposed. What it says then counts when the engine is switched on.
+In mode shadow evidence only grows: nobody is exposed. What it says then counts when the engine is switched
+on.
 
-Restarts. An engine that restarts begins another life, with counters, slots and an alpha of its own: the bound is for each series of each
-life. A breaker that begins within a series, because what is asked changed, takes up all that the series measured as its first bet and
-leaves slots that passed unopened, as `detector.resumed` does.
+Restarts. An engine that restarts begins another life, with counters, slots and an alpha of its own: the bound
+is for each series of each life. A breaker that begins within a series, because what is asked changed, takes
+up all that the series measured as its first bet and leaves slots that passed unopened, as `detector.resumed`
+does.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,17 +38,18 @@ from indexcache_runtime.measuring.measurements import Cell
 LOOK_SECONDS = 0.25
 """Evidence is judged no more often than this."""
 CELLS_A_LOOK = 64
-"""Cells with new observations that one look takes up, at most; the rest waits for the next. Some 40 us each, on the engine's thread."""
+"""Cells with new observations that one look takes up, at most; the rest waits for the next. Some 40 us each,
+on the engine's thread."""
 
 
 class Breaker:
-    """One series' evidence under one question. Mutable, not thread-safe."""
+    """Gathers one series' evidence under one question. Mutable, not thread-safe."""
 
     def __init__(self, asked: contract.Breaker, thresholds: Thresholds, shared: Sequence[int], slot: int = 1) -> None:
         """Begin without evidence.
 
-        `shared`: indexes of the pattern's Shared sites; `slot`: seconds since the series began, 1 if it begins with this breaker.
-        Raises ValueError where a guardrail has no threshold.
+        `shared`: indexes of the pattern's Shared sites; `slot`: seconds since the series began, 1 if it
+        begins with this breaker. Raises ValueError where a guardrail has no threshold.
         """
         self._judged: dict[GuardrailName, Measured] = {name: MEASURED[name] for name in asked.guardrails}
         self._m0: dict[Name, float] = {}
@@ -76,11 +81,11 @@ class Breaker:
             self._bet(test, mode, _together(histograms), slot)
 
     def breach(self) -> BreakerTest | None:
-        """A test whose evidence reached its limit, if any has."""
+        """Return a test whose evidence reached its limit, if any has."""
         return next((self._shown(test) for test in self._over), None)
 
     def standing(self) -> tuple[BreakerTest, ...]:
-        """Of each guardrail the test that is nearest to its limit."""
+        """Return of each guardrail the test that is nearest to its limit."""
         nearest: dict[Name, TestKey] = {}
         for test, log_e in self._log_e.items():
             best = nearest.get(test.guardrail)

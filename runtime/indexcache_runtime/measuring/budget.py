@@ -1,16 +1,16 @@
-"""How much of an engine's time measuring may take. Pure; the engine core asks once a step, and tells what steps
-took.
+"""How much of an engine's time measuring may take. Pure; the engine core asks once a step, and tells what
+steps took.
 
-Measuring may take a fixed share of the time of the steps that could be measured, and no more: after a measured
-step whose price is p seconds, none is measured until such steps have taken p / MEASURED_SHARE. Each kind of step
-has a budget of its own, since their prices are known in different ways:
+Measuring may take a fixed share of the time of the steps that could be measured, and no more: after a
+measured step whose price is p seconds, none is measured until such steps have taken p / MEASURED_SHARE. Each
+kind of step has a budget of its own, since their prices are known in different ways:
 
 * a step that CUDA graphs replay pays by how much it took longer than its neighbours (ReplayBudget): what is
   measured after it holds up the next one, and a graph may have to be captured for it;
-* a longer step runs without graphs, and the worker says what measuring took (EagerBudget). One that doesn't say
-  measures for nothing;
-* a step in between, of few tokens and some of a prompt, is neither: it tells nothing of what replayed steps take,
-  and is not measured.
+* a longer step runs without graphs, and the worker says what measuring took (EagerBudget). One that doesn't
+  say measures for nothing;
+* a step in between, of few tokens and some of a prompt, is neither: it tells nothing of what replayed steps
+  take, and is not measured.
 """
 
 import statistics
@@ -24,14 +24,15 @@ FIRST_AFTER = 16
 """Replayed steps before the first measured one: they tell what one takes."""
 
 AROUND = 4
-"""Steps that end after a measured one was scheduled, itself among them, which together hold its price: two may be
-under way then, and the engine hands a step over before it takes the results of the one before, which thus ends
-late."""
+"""Steps that end after a measured one was scheduled, itself among them, which together hold its price: two
+may be under way then, and the engine hands a step over before it takes the results of the one before, which
+thus ends late."""
 
 
 @dataclass
 class ReplayBudget:
-    """Steps that are replayed from graphs. Their price is inferred from what they and their neighbours took."""
+    """Pays for steps that are replayed from graphs. Their price is inferred from what they and their
+    neighbours took."""
 
     _usual: deque[float] = field(default_factory=lambda: deque(maxlen=FIRST_AFTER))
     """What the last steps took that pay for nothing."""
@@ -44,7 +45,7 @@ class ReplayBudget:
 
     @property
     def is_open(self) -> bool:
-        """Whether the next step may be measured."""
+        """Return whether the next step may be measured."""
         return len(self._usual) == FIRST_AFTER and not self._watched and self._owed <= 0
 
     def begin(self) -> None:
@@ -65,7 +66,7 @@ class ReplayBudget:
 
 @dataclass
 class EagerBudget:
-    """Longer steps, which run without graphs. Their price is told."""
+    """Pays for longer steps, which run without graphs. Their price is told."""
 
     _owed: float = 0.0
     """Seconds of steps before the next one is measured."""
@@ -74,7 +75,7 @@ class EagerBudget:
 
     @property
     def is_open(self) -> bool:
-        """Whether the next step may be measured."""
+        """Return whether the next step may be measured."""
         return not self._is_awaited and self._owed <= 0
 
     def begin(self) -> None:
@@ -93,7 +94,8 @@ class EagerBudget:
 
 @dataclass
 class MeasuringBudget:
-    """One engine's: it knows by a step's tokens and requests which budget the step belongs to."""
+    """Holds one engine's budgets: it knows by a step's tokens and requests which budget the step belongs
+    to."""
 
     graphed_tokens: int = 0
     """Steps of at most so many tokens, one a request, are replayed from graphs; 0: none is."""
@@ -101,7 +103,8 @@ class MeasuringBudget:
     _eager: EagerBudget = field(default_factory=EagerBudget)
 
     def allows(self, tokens: int, requests: int) -> bool:
-        """Whether a step may be measured, if it has something to measure. If it then is, tell `begin`."""
+        """Return whether a step may be measured, if it has something to measure. If it then is, tell
+        `begin`."""
         if tokens > self.graphed_tokens:
             return self._eager.is_open
         return tokens == requests and self._replayed.is_open

@@ -1,4 +1,5 @@
-"""What workers tell of their device: where the time of prefill steps went, and what switching holds. Pure, not thread-safe."""
+"""What workers tell of their device: where the time of prefill steps went, and what switching holds. Pure,
+not thread-safe."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from indexcache_runtime.engine import Measured
 
 @dataclass
 class DeviceLog:
-    """One engine's: cumulative times of the steps that were timed, all Full and with reuse apart."""
+    """Adds up one engine's times of the steps that were timed, all Full and with reuse apart."""
 
     use: DeviceUse = field(default_factory=DeviceUse)
     """As last told."""
@@ -29,5 +30,5 @@ class DeviceLog:
             )
 
     def times(self, *, reuse: bool) -> StepTime:
-        """As it travels."""
+        """Return where the time of the timed steps went, as the state has it: with reuse, or all Full."""
         return self._sums[reuse]

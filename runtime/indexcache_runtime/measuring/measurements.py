@@ -15,7 +15,7 @@ Cell = tuple[int, int, Mode]
 
 @dataclass
 class Counts:
-    """A histogram that grows."""
+    """Counts values in a histogram that grows."""
 
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     sum: float = 0.0
@@ -27,21 +27,21 @@ class Counts:
         self.sum += value
 
     def copy(self) -> "Counts":
-        """As it is now."""
+        """Return a copy of it as it is now."""
         return Counts(self.counts.copy(), self.sum)
 
     def since(self, earlier: "Counts") -> Histogram:
-        """What was counted after `earlier`, which was a copy of this."""
+        """Return what was counted after `earlier`, which was a copy of this."""
         counts = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
         return Histogram.model_construct(counts=counts, sum=self.sum - earlier.sum)
 
     def freeze(self) -> Histogram:
-        """As it travels. Not validated again."""
+        """Return it as the state has it. Not validated again."""
         return Histogram.model_construct(counts=tuple(self.counts), sum=self.sum)
 
 
 class Measurements:
-    """Cumulative measurements of one series after another, by site, bucket of context length and mode."""
+    """Adds up measurements of one series after another, by site, bucket of context length and mode."""
 
     def __init__(self, k: int) -> None:
         self._k = k
@@ -50,12 +50,14 @@ class Measurements:
         self._taken: dict[Cell, tuple[Counts, Counts]] = {}
         self._changed: dict[Cell, None] = {}
         self._shown: dict[Cell, Series] = {}
-        """Cells as they travel, but for those that changed since: a large model has a thousand, of which few change between two calls."""
+        """Cells as they travel, but for those that changed since: a large model has a thousand, of which few
+        change between two calls."""
         self._views, self._since = 0, set[Cell]()
         """How often they were viewed, and what changed since the last time."""
 
     def begin(self, number: int) -> bool:
-        """From now on this series is measured. Whether it is another than before, which starts from zero."""
+        """Measure this series from now on. Returns whether it is another than before, which starts from
+        zero."""
         if number == self._number:
             return False
         self._number, self._cells, self._shown = number, {}, {}
@@ -64,7 +66,8 @@ class Measurements:
         return True
 
     def take(self, limit: int) -> list[tuple[Cell, Histogram, Histogram]]:
-        """Overlap and recall counted since they were last taken, of at most so many cells, the longest waiting first."""
+        """Return overlap and recall counted since they were last taken, of at most so many cells, the longest
+        waiting first."""
         out = []
         for cell in list(islice(self._changed, limit)):
             del self._changed[cell]
@@ -78,7 +81,8 @@ class Measurements:
         self._taken, self._changed = {}, dict.fromkeys(self._cells)
 
     def add(self, plan: StepPlan, measured: Measured) -> None:
-        """Count a step: one observation for each request and bucket, the mean over its rows. A step of another series is dropped."""
+        """Count a step: one observation for each request and bucket, the mean over its rows. A step of
+        another series is dropped."""
         if plan.series != self._number:
             return
         groups: dict[tuple[str, int], list[int]] = {}
@@ -96,21 +100,22 @@ class Measurements:
                 recall.add(sum(recalls[i] for i in rows) / len(rows))
 
     def view(self) -> "View":
-        """What it takes to show them as they are now, to be rendered elsewhere: what changed since it was last shown is copied."""
+        """Return what it takes to show them as they are now, to be rendered elsewhere: what changed since it
+        was last shown is copied."""
         self._views += 1
         self._since.clear()
         changed = {cell: (o.copy(), r.copy()) for cell, (o, r) in self._cells.items() if cell not in self._shown}
         return View(self._views, dict(self._shown), changed)
 
     def keep(self, view: "View") -> None:
-        """What was rendered need not be again, where it hasn't changed meanwhile."""
+        """Keep what was rendered, so that it need not be again where it hasn't changed meanwhile."""
         if view.number == self._views:
             self._shown.update({cell: view.shown[cell] for cell in view.changed if cell not in self._since})
 
 
 @dataclass
 class View:
-    """Measurements at one time."""
+    """Holds the measurements at one time."""
 
     number: int
     shown: dict[Cell, Series]
@@ -119,7 +124,7 @@ class View:
     """Those that `render` must add."""
 
     def render(self) -> tuple[Series, ...]:
-        """All of them, in a stable order."""
+        """Return all of them, in a stable order."""
         for (site, context, mode), (overlap, recall) in self.changed.items():
             self.shown[site, context, mode] = Series.model_construct(
                 site=site,

@@ -1,7 +1,7 @@
 """Which query rows of a step are measured.
 
-What is sampled is rows, some tens a step, never whole steps: a step measured whole costs what an all-Full step costs. A row whose
-context holds no more than k tokens chooses them all and is never sampled.
+What is sampled is rows, some tens a step, never whole steps: a step measured whole costs what an all-Full
+step costs. A row whose context holds no more than k tokens chooses them all and is never sampled.
 """
 
 import random
@@ -25,10 +25,10 @@ class Scheduled:
 
 
 def choose(step: Iterable[Scheduled], k: int, limit: int, rng: random.Random) -> tuple[Row, ...]:
-    """At most `limit` rows of a step, each with a context of more than k tokens.
+    """Choose at most `limit` rows of a step, each with a context of more than k tokens.
 
-    Every request gets one row before any gets a second, prefill and decode requests in turn, each kind in random order; what is left
-    goes to prefills, evenly. Within a request rows are drawn without replacement.
+    Every request gets one row before any gets a second, prefill and decode requests in turn, each kind in
+    random order; what is left goes to prefills, evenly. Within a request rows are drawn without replacement.
     """
     prefills: list[tuple[Scheduled, range]] = []
     decodes: list[tuple[Scheduled, range]] = []
@@ -59,6 +59,6 @@ def choose(step: Iterable[Scheduled], k: int, limit: int, rng: random.Random) ->
 
 
 def _alternate(a: list[_T], b: list[_T]) -> Iterator[_T]:
-    """One of each in turn, while there are any."""
+    """Yield one of each in turn, while there are any."""
     for pair in zip_longest(a, b):
         yield from (x for x in pair if x is not None)

@@ -11,7 +11,7 @@ PREFILL_TOKENS = 2048
 
 @dataclass
 class TimedPrefills:
-    """One engine's."""
+    """Chooses one engine's prefill steps that are timed."""
 
     graphed_tokens: int = 0
     """Steps of at most so many tokens may be replayed from graphs, and can't be timed; 0: none is."""
@@ -20,7 +20,8 @@ class TimedPrefills:
     _prefills: int = 0
 
     def includes(self, tokens: int) -> bool:
-        """Return whether the step about to be scheduled, of so many tokens, is timed. Asked once for each step."""
+        """Return whether the step about to be scheduled, of so many tokens, is timed. Asked once for each
+        step."""
         if not self.timed or tokens <= self.graphed_tokens or tokens < PREFILL_TOKENS:
             return False
         self._prefills += 1

@@ -1,10 +1,11 @@
 """vLLM's entry point of the plugin: `register`, in every process of a vLLM server that loads general plugins.
 
-It only makes hooks: a method that the engine core can call in its workers, wrappers around the end of the engine core's construction and
-the beginning of its loop, and one around the API server's search for endpoint plugins. An engine core that stands is then taken charge of
-(engine_core/takeover.py).
+It only makes hooks: a method that the engine core can call in its workers, wrappers around the end of the
+engine core's construction and the beginning of its loop, and one around the API server's search for endpoint
+plugins. An engine core that stands is then taken charge of (engine_core/takeover.py).
 
-Trap: in a process of its own an engine core loads plugins from inside its constructor, too late to wrap that; there its loop is the hook.
+Trap: in a process of its own an engine core loads plugins from inside its constructor, too late to wrap that;
+there its loop is the hook.
 """
 
 import functools
@@ -24,7 +25,7 @@ MARK = "_indexcache_registered"
 
 
 def register() -> None:
-    """Entry point of vllm.general_plugins. May be called again."""
+    """Make the hooks, as the entry point of vllm.general_plugins. May be called again."""
     log_as_vllm_does()
     try:
         from vllm.v1.engine import core

@@ -1,11 +1,13 @@
 """Has vLLM's API server load our endpoint plugin where VLLM_PLUGINS is unset.
 
-Unset, vLLM loads every general plugin but no endpoint plugin, since those may add routes for everybody to call. Then the engine would be
-controlled but show no metrics. Setting the list is no way out, for it would hide every plugin that it doesn't name. Ours adds no route, so
-it is added to what vLLM finds. A list that is set is obeyed: `register`, and so this, runs only if it names indexcache, and vLLM then loads
-the endpoint plugin by itself.
+Unset, vLLM loads every general plugin but no endpoint plugin, since those may add routes for everybody to
+call. Then the engine would be controlled but show no metrics. Setting the list is no way out, for it would
+hide every plugin that it doesn't name. Ours adds no route, so it is added to what vLLM finds. A list that is
+set is obeyed: `register`, and so this, runs only if it names indexcache, and vLLM then loads the endpoint
+plugin by itself.
 
-Trap: vLLM warns all the same that endpoint plugins were found and VLLM_PLUGINS is not set; it means those of others.
+Trap: vLLM warns all the same that endpoint plugins were found and VLLM_PLUGINS is not set; it means those of
+others.
 """
 
 import functools

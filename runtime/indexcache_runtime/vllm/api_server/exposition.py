@@ -1,8 +1,9 @@
 """An engine's State as Prometheus metrics. Pure: a State in, metric families out.
 
-Every sample carries on whose behalf the engine works (namespace, rollout, uid, revision), so that an alert that fires is bound to the
-very rollout and revision that it speaks of; thresholds are metrics too, so that alert rules need no numbers of their own.
-Measurements are summaries without quantiles: `rate(_sum) / rate(_count)` is a mean over any window.
+Every sample carries on whose behalf the engine works (namespace, rollout, uid, revision), so that an alert
+that fires is bound to the very rollout and revision that it speaks of; thresholds are metrics too, so that
+alert rules need no numbers of their own. Measurements are summaries without quantiles: `rate(_sum) /
+rate(_count)` is a mean over any window.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ IDENTITY = ("namespace", "rollout", "uid", "revision")
 
 
 def families(state: State | None, age_seconds: float | None) -> Iterator[Metric]:
-    """Metrics of a state that was read so long ago; None: never read, then only that is said."""
+    """Yield the metrics of a state that was read so long ago; None: never read, then only that is said."""
     up = GaugeMetricFamily("indexcache_control_up", "Whether the engine's control port has ever answered")
     up.add_metric([], float(state is not None))
     yield up

@@ -1,4 +1,5 @@
-"""Tells every answer's reader which engine gave it, and in which mode: two headers on all responses of vLLM's server.
+"""Tells every answer's reader which engine gave it, and in which mode: two headers on all responses of vLLM's
+server.
 
     x-indexcache-pod: engine-7d4b-x2x9z      the host name, which in Kubernetes is the pod's
     x-indexcache-state: on                   the engine's mode, as read at most half a second before
@@ -19,7 +20,7 @@ POD, STATE = b"x-indexcache-pod", b"x-indexcache-state"
 
 
 class Headers:
-    """ASGI middleware."""
+    """Adds the headers to each response, as ASGI middleware."""
 
     def __init__(self, app: App, mode: Callable[[], str]) -> None:
         self._app, self._mode, self._pod = app, mode, os.uname().nodename.encode()

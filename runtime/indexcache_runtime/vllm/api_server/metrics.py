@@ -1,12 +1,14 @@
-"""vLLM's endpoint plugin: the engine's metrics on the server's own /metrics, and its name and mode on every answer. It adds no route.
+"""vLLM's endpoint plugin: the engine's metrics on the server's own /metrics, and its name and mode on every
+answer. It adds no route.
 
 It also takes the header by which a request opts out of reuse (opting_out.py).
 
-The API server and the engine core are two processes. A thread of the first polls the second's control port over loopback and keeps the
-last state; a collector renders what is kept. So a scrape never waits, the event loop never blocks, and when the engine hangs the numbers
-stay and their age, a metric, grows.
+The API server and the engine core are two processes. A thread of the first polls the second's control port
+over loopback and keeps the last state; a collector renders what is kept. So a scrape never waits, the event
+loop never blocks, and when the engine hangs the numbers stay and their age, a metric, grows.
 
-Trap: vLLM loads endpoint plugins only if VLLM_PLUGINS names them; where it is unset, endpoint_loading.py has this one loaded.
+Trap: vLLM loads endpoint plugins only if VLLM_PLUGINS names them; where it is unset, endpoint_loading.py has
+this one loaded.
 """
 
 import http.client
@@ -35,22 +37,22 @@ POLL_SECONDS = 0.5
 
 
 class StateCollector(Collector):
-    """The metrics of the last state that was read."""
+    """Collects the metrics of the last state that was read."""
 
     def __init__(self) -> None:
         self._last: tuple[State, float] | None = None
 
     def keep(self, state: State, now: float) -> None:
-        """This state was read at `now` of the monotonic clock."""
+        """Keep a state that was read at `now` of the monotonic clock."""
         self._last = state, now
 
     @property
     def mode(self) -> str:
-        """The engine's mode, as last read; "unknown" before that."""
+        """Return the engine's mode, as last read; "unknown" before that."""
         return self._last[0].mode.value if self._last else "unknown"
 
     def collect(self) -> Iterator[Metric]:
-        """See prometheus_client."""
+        """Yield the metrics, as prometheus_client asks for them."""
         last = self._last
         yield from families(None, None) if last is None else families(last[0], time.monotonic() - last[1])
 
@@ -65,7 +67,7 @@ class Poller(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Until stopped."""
+        """Poll until stopped."""
         failing = False
         while not self._stopped.wait(POLL_SECONDS):
             try:
@@ -78,11 +80,11 @@ class Poller(threading.Thread):
                 failing = True
 
     def stop(self) -> None:
-        """Soon."""
+        """Stop soon."""
         self._stopped.set()
 
     def read(self) -> State:
-        """The state now. Raises OSError, HTTPException or ValidationError."""
+        """Read the state now. Raises OSError, HTTPException or ValidationError."""
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
         self._connection.request("GET", "/v1/state", headers={"Authorization": f"Bearer {self._token}"})
@@ -94,7 +96,7 @@ class Poller(threading.Thread):
 
 
 class Endpoint:
-    """See vllm.plugins.endpoint_plugins.interface.EndpointPlugin."""
+    """Implements vllm.plugins.endpoint_plugins.interface.EndpointPlugin."""
 
     name = NAME
     required_tasks = None
@@ -103,7 +105,7 @@ class Endpoint:
         self._collector = StateCollector()
 
     def attach_router(self, app: Any) -> None:
-        """Headers, and no routes: control is never on the users' port."""
+        """Add headers, and no routes: control is never on the users' port."""
         app.add_middleware(OptOut)
         app.add_middleware(Headers, mode=lambda: self._collector.mode)
 
@@ -124,5 +126,5 @@ class Endpoint:
 
 
 def endpoint() -> Endpoint:
-    """Entry point of vllm.endpoint_plugins."""
+    """Make the plugin, as the entry point of vllm.endpoint_plugins."""
     return Endpoint()

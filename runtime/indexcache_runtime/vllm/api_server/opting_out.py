@@ -46,7 +46,7 @@ def check_requests() -> None:
 
 
 class OptOut:
-    """ASGI middleware: the header becomes a mark in X-Request-Id."""
+    """Makes the header a mark in X-Request-Id, as ASGI middleware."""
 
     def __init__(self, app: App) -> None:
         self._app = app

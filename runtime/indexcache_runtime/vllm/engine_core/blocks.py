@@ -1,24 +1,29 @@
-"""Taint: KV computed under reuse is cached under other names than the baseline's, so no baseline request ever reads it.
+"""Taint: KV computed under reuse is cached under other names than the baseline's, so no baseline request ever
+reads it.
 
-vLLM names a block of the prefix cache by a hash chained over its tokens. Here a block that holds a token computed under reuse, and every
-block after it, is named instead by hash(class, the name it would have at the baseline). The class says under which behaviours it was
-computed, in order: "3f2a..." one reuse, "3f2a...>off" a reuse that was killed half-way. So
+vLLM names a block of the prefix cache by a hash chained over its tokens. Here a block that holds a token
+computed under reuse, and every block after it, is named instead by hash(class, the name it would have at the
+baseline). The class says under which behaviours it was computed, in order: "3f2a..." one reuse, "3f2a...>off"
+a reuse that was killed half-way. So
 
-* at the baseline only names without a class are looked up: whatever is found was computed at the baseline, all of it;
-* under reuse a request may read baseline blocks, and blocks of its own class: the longer of baseline-then-class and class-alone wins,
-  and what it computes itself has the class from there on;
+* at the baseline only names without a class are looked up: whatever is found was computed at the baseline,
+  all of it;
+* under reuse a request may read baseline blocks, and blocks of its own class: the longer of
+  baseline-then-class and class-alone wins, and what it computes itself has the class from there on;
 * a request that opted out of reuse is at the baseline always: each step that holds it runs all Full;
 * a block that lies across a flip has both behaviours in its class, and nobody else asks for that name.
 
-What counts is `request.block_hashes` when a block is full, for then vLLM enters it into the cache under that name. Names of tokens that
-are not computed yet are therefore changed at every flip (`enter`), and decided anew at every admission, the one after a preemption
-included (`lookup`). A name may claim more taint than is there, never less.
+What counts is `request.block_hashes` when a block is full, for then vLLM enters it into the cache under that
+name. Names of tokens that are not computed yet are therefore changed at every flip (`enter`), and decided
+anew at every admission, the one after a preemption included (`lookup`). A name may claim more taint than is
+there, never less.
 
-Where this fails itself, a request keeps the names that vLLM gives it, if none of its blocks has a class, and else names that nobody asks
-for.
+Where this fails itself, a request keeps the names that vLLM gives it, if none of its blocks has a class, and
+else names that nobody asks for.
 
-Traps: `num_computed_tokens` counts tokens in flight, which were scheduled under the behaviour before the flip, as it should. The hasher
-also runs in vLLM's input thread, for requests that the scheduler has not seen; those have no class yet.
+Traps: `num_computed_tokens` counts tokens in flight, which were scheduled under the behaviour before the
+flip, as it should. The hasher also runs in vLLM's input thread, for requests that the scheduler has not seen;
+those have no class yet.
 """
 
 import hashlib
@@ -32,7 +37,7 @@ ATTRIBUTE, CLASSED = "_indexcache_taint", "_indexcache_classed"
 
 @dataclass
 class Taint:
-    """What a request knows of its own blocks, once some of them have a class."""
+    """Holds what a request knows of its own blocks, once some of them have a class."""
 
     name: str
     """The class of what is computed now."""
@@ -45,12 +50,12 @@ class Taint:
 
 
 def salted(name: str, block: bytes) -> bytes:
-    """The name of a block under a class. 32 bytes, as vLLM's own."""
+    """Return the name of a block under a class. 32 bytes, as vLLM's own."""
     return hashlib.sha256(b"indexcache\0" + name.encode() + b"\0" + block).digest()
 
 
 class Blocks:
-    """The names of one engine core's blocks. Used by its thread alone, but for the hasher on new requests."""
+    """Names one engine core's blocks. Used by its thread alone, but for the hasher on new requests."""
 
     def __init__(
         self,
@@ -59,8 +64,8 @@ class Blocks:
         opted_out: Callable[[Any], bool] = lambda request: False,
         failed: Callable[[str, Exception], None] | None = None,
     ) -> None:
-        """`opted_out`: whether a request never reuses; its answer for a request never changes. `failed`: is told what failed here, and
-        what it was doing; without it, it is raised."""
+        """`opted_out`: whether a request never reuses; its answer for a request never changes. `failed`: is
+        told what failed here, and what it was doing; without it, it is raised."""
         self._failed = failed
         self._scheduler = scheduler
         self._size = block_size
@@ -70,7 +75,8 @@ class Blocks:
         """The class of what is computed from the next step on; None is the baseline."""
 
     def hasher(self, original: Callable[[Any], list[bytes]]) -> Callable[[Any], list[bytes]]:
-        """vLLM's hasher (names of a request's new full blocks), with the class for requests that have one."""
+        """Return vLLM's hasher (names of a request's new full blocks), with the class for requests that have
+        one."""
 
         def names(request: Any) -> list[bytes]:
             taint: Taint | None = getattr(request, ATTRIBUTE, None)
@@ -98,14 +104,16 @@ class Blocks:
         self._failed(doing, error)
 
     def enter(self, behaviour: str | None) -> int:
-        """From the next step on KV is computed under this behaviour. Returns how many requests in flight changed names."""
+        """Have KV computed under this behaviour from the next step on. Returns how many requests in flight
+        changed names."""
         if behaviour == self.current:
             return 0
         self.current = behaviour
         return sum(self._rename(request, behaviour) for request in self._scheduler.requests.values() if request.num_computed_tokens)
 
     def lookup(self, request: Any, *limit: Any) -> tuple[Any, int, int]:
-        """In place of KVCacheManager.get_computed_blocks: what of a request is cached, and from where on it has a class.
+        """Stand in for KVCacheManager.get_computed_blocks: return what of a request is cached, and from where
+        on it has a class.
 
         limit: what newer releases of vLLM ask with, passed on."""
         taint: Taint | None = getattr(request, ATTRIBUTE, None)
@@ -123,7 +131,8 @@ class Blocks:
             return found
 
     def _best(self, request: Any, found: tuple[Any, int, int], *limit: Any) -> tuple[Any, int, int]:
-        """Choose among what is cached: at the baseline (`found`), there and on under the class, or under the class alone."""
+        """Choose among what is cached: at the baseline (`found`), there and on under the class, or under the
+        class alone."""
         if self.current is None or request._block_hasher is None or self._opted_out(request):
             return found
         base = request.block_hashes
@@ -140,7 +149,8 @@ class Blocks:
         return best
 
     def _classed(self, request: Any, name: str, base: list[bytes]) -> list[bytes]:
-        """The names of `base` under a class. Kept: vLLM looks a waiting request up at every step, and a long prompt has thousands."""
+        """Return the names of `base` under a class. Kept: vLLM looks a waiting request up at every step, and
+        a long prompt has thousands."""
         kept: tuple[str, bytes, list[bytes]] | None = getattr(request, CLASSED, None)
         # Names are chained: if the last one is as it was, so are all before it.
         known = len(kept[2]) if kept else 0
@@ -151,7 +161,8 @@ class Blocks:
         return classed.copy()
 
     def reused_tokens(self, request: Any, hits: int) -> int:
-        """How many of the tokens that an admitted request found in the cache lie in blocks with a class."""
+        """Return how many of the tokens that an admitted request found in the cache lie in blocks with a
+        class."""
         taint: Taint | None = getattr(request, ATTRIBUTE, None)
         return 0 if taint is None else max(hits - taint.first * self._size, 0)
 

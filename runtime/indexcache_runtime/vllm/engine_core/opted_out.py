@@ -8,7 +8,8 @@ ATTRIBUTE = "_indexcache_opted_out"
 
 
 def opted_out(request: Any) -> bool:
-    """Whether a vLLM Request opted out. Settled when first asked: a streaming session stays what its first part was."""
+    """Return whether a vLLM Request opted out. Settled when first asked: a streaming session stays what its
+    first part was."""
     found: bool | None = getattr(request, ATTRIBUTE, None)
     if found is None:
         params = request.sampling_params

@@ -1,14 +1,16 @@
 """Prefilling again what reuse computed: vLLM's own preemption, of requests that we choose.
 
-A preempted request loses its KV and keeps its tokens; it goes to the head of the queue, is looked up in the prefix cache under the names of
-the behaviour then in force, and is prefilled again from there. It is what Scheduler.reset_prefix_cache(reset_running_requests=True) does,
-but that the cache stays: names keep apart what it holds (blocks.py).
+A preempted request loses its KV and keeps its tokens; it goes to the head of the queue, is looked up in the
+prefix cache under the names of the behaviour then in force, and is prefilled again from there. It is what
+Scheduler.reset_prefix_cache(reset_running_requests=True) does, but that the cache stays: names keep apart
+what it holds (blocks.py).
 
-Tokens in flight, with asynchronous scheduling, are delivered when they come, and vLLM doesn't resume the request before that: nothing that
-was generated is lost or generated twice.
+Tokens in flight, with asynchronous scheduling, are delivered when they come, and vLLM doesn't resume the
+request before that: nothing that was generated is lost or generated twice.
 
-Traps: a request that is resumed in the very step must not count as scheduled in the last one, or vLLM sends its worker no tokens of it. A
-streaming session that waits for its next part isn't running: it keeps its KV and goes on as under Continue.
+Traps: a request that is resumed in the very step must not count as scheduled in the last one, or vLLM sends
+its worker no tokens of it. A streaming session that waits for its next part isn't running: it keeps its KV
+and goes on as under Continue.
 """
 
 import time

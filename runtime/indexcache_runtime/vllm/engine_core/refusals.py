@@ -1,7 +1,7 @@
 """Why an engine can't switch reuse, read off vLLM's configuration. Pure: asks nothing of a device or a model.
 
-What is refused stands in core (indexcache_core/refusals.py, supported.py); here is how it shows in a VllmConfig. Each reason
-names the setting, what was found, what was expected and what to do.
+What is refused stands in core (indexcache_core/refusals.py, supported.py); here is how it shows in a
+VllmConfig. Each reason names the setting, what was found, what was expected and what to do.
 """
 
 import os
@@ -41,7 +41,8 @@ def of_config(config: Any, environment: Mapping[str, str] = os.environ) -> list[
 
 
 def _value(setting: Setting, config: Any, environment: Mapping[str, str]) -> Any:
-    """Return the setting's value; None where this vLLM has no such field, or the configuration doesn't tell."""
+    """Return the setting's value; None where this vLLM has no such field, or the configuration doesn't
+    tell."""
     if not setting.is_argument:
         return environment.get(setting.name)
     try:

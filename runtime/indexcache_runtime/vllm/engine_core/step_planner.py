@@ -1,11 +1,13 @@
-"""The engine core's side: what each step does is settled here, when vLLM schedules it, and counted here, when it comes back.
+"""The engine core's side: what each step does is settled here, when vLLM schedules it, and counted here, when
+it comes back.
 
-Installed on the scheduler's instance, only in an engine that is supported and controlled. At the baseline a step pays for its counts: a
-few dictionary writes for each request that comes or goes.
+Installed on the scheduler's instance, only in an engine that is supported and controlled. At the baseline a
+step pays for its counts: a few dictionary writes for each request that comes or goes.
 
-Nothing here may take the engine down. Whatever is raised, here, in naming blocks or in a worker, is told to the control, which stops reuse
-for good; a step that it happened in runs all Full, vLLM's own functions are put back before the next one, and what vLLM itself raises is
-vLLM's. Blocks keep their names: those of requests that were touched by reuse can't become the baseline's by that.
+Nothing here may take the engine down. Whatever is raised, here, in naming blocks or in a worker, is told to
+the control, which stops reuse for good; a step that it happened in runs all Full, vLLM's own functions are
+put back before the next one, and what vLLM itself raises is vLLM's. Blocks keep their names: those of
+requests that were touched by reuse can't become the baseline's by that.
 """
 
 import random
@@ -26,12 +28,12 @@ from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.recompute import recompute
 
 WANTED, CHOOSING = "indexcache_wanted", "indexcache_choosing"
-"""Attributes of vLLM's SchedulerOutput that only the engine core reads: whether the step could be measured, and the seconds that it took to
-choose rows. Absent where there is nothing to say; pickled with it."""
+"""Attributes of vLLM's SchedulerOutput that only the engine core reads: whether the step could be measured,
+and the seconds that it took to choose rows. Absent where there is nothing to say; pickled with it."""
 
 
 class StepPlanner:
-    """One engine core's steps."""
+    """Plans one engine core's steps, and counts them."""
 
     def __init__(self, control: EngineControl, scheduler: Any, blocks: Blocks, token: str, *, seed: int | None = None) -> None:
         self._control, self._scheduler, self._blocks, self._token = control, scheduler, blocks, token
@@ -60,7 +62,7 @@ class StepPlanner:
             self._control.fail(doing, error)
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
-        """In place of Scheduler.schedule."""
+        """Stand in for Scheduler.schedule."""
         self._failed = self._failed or self._control.gave_up
         begun = self._guarded("beginning a step", self._begin)
         output = self._schedule(*args, **kwargs)
@@ -73,7 +75,7 @@ class StepPlanner:
         return output
 
     def _guarded(self, doing: str, do: Callable[..., Any], *args: Any) -> Any:
-        """Call one of ours. None where it failed, or something did before."""
+        """Call one of ours. Returns None where it failed, or something did before."""
         if self._failed:
             return None
         try:
@@ -83,7 +85,8 @@ class StepPlanner:
             return None
 
     def _leave_to_vllm(self) -> None:
-        """Put vLLM's own functions back. Requests that have the hasher keep it: it leaves those alone that reuse never touched."""
+        """Put vLLM's own functions back. Requests that have the hasher keep it: it leaves those alone that
+        reuse never touched."""
         self._core.request_block_hasher = self._own_hasher
         for owner, names in (
             (self._scheduler, ("schedule", "update_from_output")),
@@ -115,7 +118,7 @@ class StepPlanner:
             self._control.started()
 
     def update(self, scheduler_output: Any, model_runner_output: Any) -> Any:
-        """In place of Scheduler.update_from_output."""
+        """Stand in for Scheduler.update_from_output."""
         if (failure := getattr(model_runner_output, FAILED, None)) is not None:
             self.fail("running a step", failure)
         self._guarded("counting a step", self._ended, scheduler_output, model_runner_output)
@@ -134,13 +137,14 @@ class StepPlanner:
                 self._budget.charge(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
 
     def _take(self, plan: StepPlan, measured: Measured) -> float:
-        """Count what a step measured. Returns what measuring took, in seconds; 0 where the worker doesn't tell."""
+        """Count what a step measured. Returns what measuring took, in seconds; 0 where the worker doesn't
+        tell."""
         began = time.perf_counter()
         self._control.measured(plan, measured)
         return measured.seconds and measured.seconds + time.perf_counter() - began
 
     def record_hits(self, request: Any, num_hits: int) -> None:
-        """In place of KVCacheManager.record_prefix_cache_stats, which vLLM calls once for each admission."""
+        """Stand in for KVCacheManager.record_prefix_cache_stats, which vLLM calls once for each admission."""
         if num_hits:
             self._guarded("counting what was cached", self._hit, request, num_hits)
         self._record_hits(request, num_hits)
@@ -152,7 +156,7 @@ class StepPlanner:
             ledger.baseline_hits += num_hits - reused
 
     def _leave(self, behaviour: Behaviour) -> int:
-        """Where reuse ended, recompute what it touched, if its flags said so. Returns how many requests."""
+        """Recompute what reuse touched where it ended, if its flags said so. Returns how many requests."""
         last, self._last = self._last, behaviour
         if last.mode is not Mode.ON or behaviour.mode is Mode.ON or last.in_flight is not InFlight.RECOMPUTE:
             return 0
@@ -173,7 +177,7 @@ class StepPlanner:
             )
 
     def _all_full(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> bool:
-        """Whether no site of this step reuses, or is measured for it."""
+        """Return whether no site of this step reuses, or is measured for it."""
         if behaviour.mode is Mode.OFF or "S" not in behaviour.pattern:
             return True
         if behaviour.mode is Mode.ON and ledger.any_out(output.num_scheduled_tokens):
@@ -218,7 +222,7 @@ class StepPlanner:
         return StepPlan(Mode.OFF, timed=True) if timed else None
 
     def _users(self, output: Any) -> list[Scheduled]:
-        """What a step computes for requests that are no probes."""
+        """Return what a step computes for requests that are no probes."""
         with self._control.ledger() as ledger:
             users = [(r, n) for r, n in output.num_scheduled_tokens.items() if not ledger.is_probe(r)]
         ends = {r: self._scheduler.requests[r].num_computed_tokens for r, _ in users}

@@ -8,12 +8,13 @@ from indexcache_runtime.engine import Adapter
 
 
 class Unfit(Exception):
-    """The model or its runner is not as the architecture's module expects: says what was found and what was expected."""
+    """The model or its runner is not as the architecture's module expects: says what was found and what was
+    expected."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One architecture on one platform."""
+    """Describes one architecture on one platform."""
 
     name: str
     """As reasons name it."""

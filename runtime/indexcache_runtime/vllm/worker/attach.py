@@ -19,7 +19,8 @@ ARCHITECTURES = (deepseek_v32_generic.ARCHITECTURE, deepseek_v32.ARCHITECTURE)
 
 
 def attach(wrapper: Any) -> dict[str, Any]:
-    """Take charge of a worker (vLLM's WorkerWrapperBase) whose model is loaded. Returns an engine.Capabilities as a dictionary.
+    """Take charge of a worker (vLLM's WorkerWrapperBase) whose model is loaded. Returns an
+    engine.Capabilities as a dictionary.
 
     Where it has reasons, nothing was changed.
     """

@@ -1,12 +1,14 @@
-"""DeepSeek-V3.2's plain classes (vllm.model_executor.models.deepseek_v2), as vLLM runs them where it has no CUDA.
+"""DeepSeek-V3.2's plain classes (vllm.model_executor.models.deepseek_v2), as vLLM runs them where it has no
+CUDA.
 
-A site is a layer's indexer op. The op writes the step's keys itself, in `forward_cpu`, and then calls `select`; a site's mode is which
-`select` the op has: its own, or one of ours on the instance. So keys are kept warm in every mode, and at the baseline the model is as if
-this module didn't exist.
+A site is a layer's indexer op. The op writes the step's keys itself, in `forward_cpu`, and then calls
+`select`; a site's mode is which `select` the op has: its own, or one of ours on the instance. So keys are
+kept warm in every mode, and at the baseline the model is as if this module didn't exist.
 
-The seam, which must be there: `op.select(q, weights, m)` fills rows of `op.topk_indices_buffer` (tokens, k) int32, one buffer for all
-layers, so that what a Shared site reads is what the nearest site before it left there; `op.row_scores(q, weights, m, rows)` gives index
-scores (rows, longest context) float32, -inf beyond a row's context; `m.starts`, the first row of each request, and `m.position`.
+The seam, which must be there: `op.select(q, weights, m)` fills rows of `op.topk_indices_buffer` (tokens, k)
+int32, one buffer for all layers, so that what a Shared site reads is what the nearest site before it left
+there; `op.row_scores(q, weights, m, rows)` gives index scores (rows, longest context) float32, -inf beyond a
+row's context; `m.starts`, the first row of each request, and `m.position`.
 """
 
 import re
@@ -26,15 +28,15 @@ SEAM = ("select", "row_scores", "topk_indices_buffer", "topk_tokens")
 
 
 class GenericSite:
-    """One indexer."""
+    """Switches one indexer."""
 
     def __init__(self, op: Any, site: Site, step: "StepMeasurement") -> None:
         self.op, self.site, self._step = op, site, step
         self._own: Callable[..., None] = type(op).select.__get__(op)
 
     def set(self, mode: SiteMode, *, keep: bool = False, compare_with: int | None = None) -> None:
-        """What the site does from the next step on. A Full site may `keep` its sampled rows for those that would follow it, or be
-        compared with the rows kept by the site of that index."""
+        """Set what the site does from the next step on. A Full site may `keep` its sampled rows for those
+        that would follow it, or be compared with the rows kept by the site of that index."""
         if mode is SiteMode.FULL and not keep and compare_with is None:
             self.op.__dict__.pop("select", None)
         elif mode is SiteMode.FULL:
@@ -43,11 +45,11 @@ class GenericSite:
             self.op.select = self._shared if mode is SiteMode.SHARED else self._to_scratch
 
     def restore(self) -> None:
-        """To what vLLM made it."""
+        """Put the op back as vLLM made it."""
         self.op.__dict__.pop("select", None)
 
     def reused(self, m: Any) -> torch.Tensor:
-        """The sampled rows of the buffer: (rows, k) int32. At a Shared site they are its leader's."""
+        """Return the sampled rows of the buffer: (rows, k) int32. At a Shared site they are its leader's."""
         chosen: torch.Tensor = self.op.topk_indices_buffer[self._step.rows(m)]
         return chosen
 
@@ -64,7 +66,7 @@ class GenericSite:
             self._step.add(self.site.index, self._step.kept[leader], self.reused(m), scores)
 
     def _shared(self, q: torch.Tensor, weights: torch.Tensor, m: Any) -> None:
-        """Nothing to do: the buffer holds the leader's choice."""
+        """Do nothing: the buffer holds the leader's choice."""
 
     def _to_scratch(self, q: torch.Tensor, weights: torch.Tensor, m: Any) -> None:
         with self._step.failure.kept():
@@ -73,7 +75,7 @@ class GenericSite:
 
 
 class StepMeasurement:
-    """What one step measures."""
+    """Measures one step."""
 
     def __init__(self, order: RequestOrder) -> None:
         self._order = order
@@ -90,7 +92,8 @@ class StepMeasurement:
         self._measured.clear()
 
     def rows(self, m: Any) -> torch.Tensor:
-        """The plan's rows in this step's batch: (rows,) int64. Its requests' order is known only once the model runs."""
+        """Return the plan's rows in this step's batch: (rows,) int64. Its requests' order is known only once
+        the model runs."""
         if self._rows is None:
             assert self._plan is not None
             first = {request: m.starts[i] for i, request in enumerate(self._order())}
@@ -103,7 +106,7 @@ class StepMeasurement:
         self._measured[site] = compare(reused, fresh, scores)
 
     def take(self) -> Measured | None:
-        """What was measured, once. Raises what failed."""
+        """Return what was measured, once. Raises what failed."""
         self.failure.check()
         if not self._measured:
             return None
@@ -115,7 +118,7 @@ class StepMeasurement:
 
 
 class GenericAdapter:
-    """An engine.Adapter."""
+    """Implements engine.Adapter."""
 
     graphed_tokens = replayed_tokens = 0
     timed = False
@@ -131,7 +134,7 @@ class GenericAdapter:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """In execution order."""
+        """Return the sites in execution order."""
         return tuple(s.site for s in self._sites)
 
     def begin(self, plan: StepPlan | None) -> None:
@@ -168,7 +171,7 @@ class GenericAdapter:
 
 
 def build(model: Any, runner: Any) -> GenericAdapter:
-    """The adapter of a loaded model and its runner. Raises Unfit."""
+    """Make the adapter of a loaded model and its runner. Raises Unfit."""
     found = []
     for name, module in model.named_modules():
         op = getattr(module, "indexer_op", None)

@@ -1,11 +1,12 @@
-"""What fails of ours in the middle of the model's step, kept until the step is over: the step goes on, which doesn't need it. Pure."""
+"""What fails of ours in the middle of the model's step, kept until the step is over: the step goes on, which
+doesn't need it. Pure."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Failure:
-    """The last exception that was kept, if any."""
+    """Keeps the last exception that was raised, if any."""
 
     def __init__(self) -> None:
         self._error: Exception | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Hook:
-    """A module's function, wrapped while anybody uses it."""
+    """Wraps a module's function while anybody uses it."""
 
     def __init__(self, module: str, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         self._module, self._name, self._wrap = module, name, wrap
@@ -14,7 +14,7 @@ class Hook:
         self.original: Callable[..., Any] | None = None
 
     def use(self, user: object, wanted: bool) -> None:
-        """Whether this user wants the function wrapped. Between steps only."""
+        """Say whether this user wants the function wrapped. Between steps only."""
         (self._users.add if wanted else self._users.discard)(id(user))
         if bool(self._users) == (self.original is not None):
             return

@@ -1,11 +1,13 @@
-"""How much of what an indexer would choose afresh the set that it reuses holds: overlap, and recall of score mass, from its scores."""
+"""How much of what an indexer would choose afresh the set that it reuses holds: overlap, and recall of score
+mass, from its scores."""
 
 import torch
 from indexcache_kernels.reuse_overlap import reuse_overlap
 
 
 def fresh_sets(scores: torch.Tensor, k: int) -> torch.Tensor:
-    """The k best positions of each row: (rows, k) int32, -1 padded at the end; of equal scores the earlier position.
+    """Return the k best positions of each row: (rows, k) int32, -1 padded at the end; of equal scores the
+    earlier position.
 
     scores: (rows, positions) float32, -inf where there is no position.
     """
@@ -17,9 +19,11 @@ def fresh_sets(scores: torch.Tensor, k: int) -> torch.Tensor:
 
 
 def compare(reused: torch.Tensor, fresh: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Overlap and recall of each row, both (rows,) float32 in [0, 1]: see indexcache_kernels.reuse_overlap.
+    """Return overlap and recall of each row, both (rows,) float32 in [0, 1]: see
+    indexcache_kernels.reuse_overlap.
 
-    reused, fresh: (rows, k) int32 positions, -1 padded, no fresh set empty; scores: (rows, positions) float32, all positions' own.
+    reused, fresh: (rows, k) int32 positions, -1 padded, no fresh set empty; scores: (rows, positions)
+    float32, all positions' own.
     """
     overlap, recall = reuse_overlap(reused, fresh, scores.gather(1, fresh.long().clamp(min=0)))
     assert recall is not None  # scores were given

@@ -1,10 +1,11 @@
 """Sets the model's sites to what came with a step, and sends back what was measured with the step's output.
 
-Measurements ride on vLLM's own ModelRunnerOutput, so no further message is needed, whatever the executor; ranks other than the one whose
-output is read drop theirs.
+Measurements ride on vLLM's own ModelRunnerOutput, so no further message is needed, whatever the executor;
+ranks other than the one whose output is read drop theirs.
 
-Whatever fails in the adapter puts the model back as vLLM made it, for good, and rides on an output as well: the step and all after it run
-all Full. Only where the model can't be put back is that raised: what it would compute then is neither.
+Whatever fails in the adapter puts the model back as vLLM made it, for good, and rides on an output as well:
+the step and all after it run all Full. Only where the model can't be put back is that raised: what it would
+compute then is neither.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class PlanRunner:
-    """One worker."""
+    """Carries out each step's plan in one worker."""
 
     def __init__(self, wrapper: Any, adapter: Adapter) -> None:
         self._wrapper, self._adapter = wrapper, adapter
@@ -37,7 +38,7 @@ class PlanRunner:
         self._wrapper.execute_model, self._wrapper.sample_tokens = self.execute_model, self.sample_tokens
 
     def execute_model(self, scheduler_output: Any) -> Any:
-        """In place of the worker's own."""
+        """Stand in for the worker's own."""
         plan = getattr(scheduler_output, PLAN, None)
         if plan is not None or self._active:
             self._guarded(self._adapter.begin, plan)
@@ -48,7 +49,7 @@ class PlanRunner:
         return output if output is None else self._with_measurements(output)
 
     def sample_tokens(self, grammar_output: Any) -> Any:
-        """In place of the worker's own: vLLM calls it after `execute_model` returned None."""
+        """Stand in for the worker's own: vLLM calls it after `execute_model` returned None."""
         return self._with_measurements(self._sample(grammar_output))
 
     def _with_measurements(self, output: Any) -> Any:
@@ -62,7 +63,7 @@ class PlanRunner:
         return output
 
     def _guarded(self, do: Callable[..., Any], *args: Any) -> Any:
-        """Call the adapter. None where it failed, or did before. Raises what `restore` does."""
+        """Call the adapter. Returns None where it failed, or did before. Raises what `restore` does."""
         if self._gave_up:
             return None
         try:
@@ -75,7 +76,8 @@ class PlanRunner:
 
 
 def _awaited(get_output: Callable[[], Any], pending: Pending | None, failed: str | None, lock: AbstractContextManager[Any] | None) -> Any:
-    """In place of an asynchronous output's get_output: with what was measured, and under a lock where there is one."""
+    """Stand in for an asynchronous output's get_output: with what was measured, and under a lock where there
+    is one."""
     with lock or contextlib.nullcontext():
         return _carry(get_output(), pending, failed)
 

@@ -25,7 +25,7 @@ from indexcache_runtime.vllm.worker.cuda.timing import Timer
 
 
 class CudaAdapter:
-    """An engine.Adapter."""
+    """Implements engine.Adapter."""
 
     timed = True
 
@@ -55,7 +55,7 @@ class CudaAdapter:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """In execution order."""
+        """Return the sites in execution order."""
         return tuple(s.site for s in self._sites)
 
     @property
@@ -140,7 +140,7 @@ class CudaAdapter:
 
     @contextmanager
     def _keeping(self) -> Iterator[KeptByGraph]:
-        """A whole graph is captured meanwhile."""
+        """Let a whole graph be captured meanwhile."""
         if SHARED in self._pattern:
             with self._batched_keys.capturing(self._pattern) as kept:
                 yield kept
@@ -149,8 +149,8 @@ class CudaAdapter:
                 yield KeptByGraph()
 
     def _streams(self, pattern: str) -> list[int]:
-        """Those on which vLLM runs something beside the rest: a layer's shared expert, and what leaders'
-        choices become in the cache."""
+        """Return the ids of the streams on which vLLM runs something beside the rest: a layer's shared
+        expert, and what leaders' choices become in the cache."""
         from vllm.utils.torch_utils import aux_stream
 
         leading = [site.side_stream for site, letter in zip(self._sites, pattern, strict=True) if letter == FULL]
@@ -178,7 +178,7 @@ class CudaAdapter:
                 site.follow(self._sites[leader], i - leader)
 
     def _measure(self, plan: StepPlan) -> None:
-        """In shadow the leaders of the sites that are measured keep their rows."""
+        """Watch the sites whose turn it is; in shadow their leaders keep their rows."""
         turn = self._in_turn(plan)
         leading = leaders(plan.pattern)
         for i in turn:
@@ -189,7 +189,7 @@ class CudaAdapter:
         self._watching = [self._sites[i] for i in (*turn, *kept)]
 
     def _in_turn(self, plan: StepPlan) -> list[int]:
-        """The sites to measure: they take turns."""
+        """Return the sites to measure: they take turns."""
         shared = [i for i, letter in enumerate(plan.pattern) if letter == SHARED]
         start = self._turn % len(shared)
         turn = [shared[(start + n) % len(shared)] for n in range(-(-len(shared) // TURNS))]
@@ -202,7 +202,7 @@ class CudaAdapter:
         self._watching = list(self._sites)
 
     def _prepared(self, *args: Any, **kwargs: Any) -> Any:
-        """In place of the runner's prepare_inputs: the batch's order is known."""
+        """Stand in for the runner's prepare_inputs: the batch's order is known."""
         batch = self._prepare(*args, **kwargs)
         self._rows.prepared(batch, tapped=self._tapped and self._plan is not None and self._plan.mode is Mode.SHADOW)
         if self._plan is not None and self._plan.timed:

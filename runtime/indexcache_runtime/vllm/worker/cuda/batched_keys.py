@@ -1,12 +1,14 @@
-"""What Shared layers do in a step that a CUDA graph replays: their keys, all at once, when the last of them has its input.
+"""What Shared layers do in a step that a CUDA graph replays: their keys, all at once, when the last of them
+has its input.
 
-Nobody reads a Shared layer's key in the step that makes it, so it can be late. With few tokens a layer's own two kernels take some
-microseconds each time, unless another stream hides them, which depends on what else the device did before; two launches for all layers take
-hardly more than those of one. Their sums are taken in another order, as those of another number of tokens are in vLLM: a key may differ
-by a step of fp8 from the one that the layer itself would write.
+Nobody reads a Shared layer's key in the step that makes it, so it can be late. With few tokens a layer's own
+two kernels take some microseconds each time, unless another stream hides them, which depends on what else the
+device did before; two launches for all layers take hardly more than those of one. Their sums are taken in
+another order, as those of another number of tokens are in vLLM: a key may differ by a step of fp8 from the
+one that the layer itself would write.
 
-What measuring needs of such a step is not copied: it lies where the graph left it until the next replay. So the inputs are held while the
-graph is captured, and leaders write their choices to buffers of their own.
+What measuring needs of such a step is not copied: it lies where the graph left it until the next replay. So
+the inputs are held while the graph is captured, and leaders write their choices to buffers of their own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +24,8 @@ from indexcache_kernels.index_keys import triton as kernel
 
 @dataclass
 class KeptByGraph:
-    """Where a replay of one graph leaves what measuring needs, by site: good until the next replay of any."""
+    """Says where a replay of one graph leaves what measuring needs, by site: good until the next replay of
+    any."""
 
     hidden: dict[int, torch.Tensor] = field(default_factory=dict)
     """(tokens, hidden), a Shared layer's input."""
@@ -34,7 +37,8 @@ class KeptByGraph:
     """The kernel's table: it must live as long as the graph."""
 
     def let_go(self) -> None:
-        """The graph is captured: only its addresses are wanted from here on, and other graphs may use the same memory."""
+        """Keep only addresses of the captured graph's tensors: no more is wanted from here on, and other
+        graphs may use the same memory."""
         from vllm.utils.torch_utils import weak_ref_tensor
 
         for tensors in (self.hidden, self.q_c):
@@ -42,11 +46,11 @@ class KeptByGraph:
 
 
 class BatchedKeys:
-    """One worker's."""
+    """Makes the keys of all Shared layers of one worker's model."""
 
     def __init__(self, layers: Sequence[Any], tokens: int) -> None:
-        """layers: all with an indexer, in execution order. tokens: the most that a whole graph has. Raises ValueError for what the kernel
-        does not take."""
+        """layers: all with an indexer, in execution order. tokens: the most that a whole graph has. Raises
+        ValueError for what the kernel does not take."""
         self._indexers = [_indexer(layer.indexer) for layer in layers]
         check(self._indexers)
         first = layers[0]
@@ -72,14 +76,15 @@ class BatchedKeys:
             kernel.index_keys_triton(self._table, calls, self._indexers[0], torch.zeros_like(nowhere), self._rope)
 
     def holds(self, pattern: str) -> int:
-        """Bytes of the inputs that the largest graph of a pattern holds."""
+        """Return the bytes of the inputs that the largest graph of a pattern holds."""
         layer, weight = self._layers[0], self._indexers[0].weight
         each = weight.shape[1] + layer.q_a_layernorm.weight.shape[0]
         return int(self._tokens * pattern.count(SHARED) * each * weight.element_size())
 
     @contextmanager
     def capturing(self, pattern: str) -> Iterator[KeptByGraph]:
-        """Let a graph be captured under this pattern meanwhile: layers run first without it, then as it is captured."""
+        """Let a graph be captured under this pattern meanwhile: layers run first without it, then as it is
+        captured."""
         self.kept = kept = KeptByGraph()
         self._shared_sites, self._captured = [i for i, letter in enumerate(pattern) if letter == SHARED], None
         try:
@@ -94,7 +99,8 @@ class BatchedKeys:
 
     @contextmanager
     def _choices_apart(self, pattern: str, kept: KeptByGraph) -> Iterator[None]:
-        """Have leaders that are followed write their choices to buffers of their own meanwhile, and followers read there."""
+        """Have leaders that are followed write their choices to buffers of their own meanwhile, and followers
+        read there."""
         leading = leaders(pattern)
         followed = {leading[i] for i in self._shared_sites}
         vllms_own = self._layers[0].topk_indices_buffer
@@ -123,7 +129,8 @@ class BatchedKeys:
         return self._chosen[leader]
 
     def add(self, site: int, positions: torch.Tensor, hidden: torch.Tensor, slots: torch.Tensor) -> None:
-        """A Shared layer ran. positions, slots: (tokens,) int64; hidden: (tokens, hidden). The last one makes all keys."""
+        """Add a Shared layer that ran. positions, slots: (tokens,) int64; hidden: (tokens, hidden). The last
+        one makes all keys."""
         assert self.kept is not None
         hidden = hidden.contiguous()
         self.kept.hidden[site] = hidden = hidden.clone() if hidden.data_ptr() % 16 else hidden

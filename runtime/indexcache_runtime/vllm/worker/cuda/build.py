@@ -11,7 +11,7 @@ from indexcache_runtime.vllm.worker.cuda.adapter import CudaAdapter
 
 
 def build(model: Any, runner: Any) -> CudaAdapter:
-    """The adapter of a loaded model and its runner. Raises Unfit."""
+    """Make the adapter of a loaded model and its runner. Raises Unfit."""
     if reasons := seam.misfits(seam.imported):
         raise Unfit("; ".join(reasons))
     if not hasattr(runner, "cudagraph_manager"):

@@ -1,13 +1,15 @@
-"""CUDA graphs by pattern: the baseline's, which vLLM captured at its start, and those of the pattern in force, or, in shadow, of all Full
-with what measuring needs kept.
+"""CUDA graphs by pattern: the baseline's, which vLLM captured at its start, and those of the pattern in
+force, or, in shadow, of all Full with what measuring needs kept.
 
-A graph replays what the sites did when it was captured, so each pattern has its own, and a switch is the exchange of two dictionaries. A
-new pattern's graphs are captured as they are needed: the one that a step would replay right before it, and one more at every step, largest
-first; so a step waits for a graph or two, never for all of them. Each is captured by vLLM's own manager, for dummy rows that write nothing.
-A pattern's graphs have a memory pool of their own, which goes with them when the pattern is replaced.
+A graph replays what the sites did when it was captured, so each pattern has its own, and a switch is the
+exchange of two dictionaries. A new pattern's graphs are captured as they are needed: the one that a step
+would replay right before it, and one more at every step, largest first; so a step waits for a graph or two,
+never for all of them. Each is captured by vLLM's own manager, for dummy rows that write nothing. A pattern's
+graphs have a memory pool of their own, which goes with them when the pattern is replaced.
 
-Traps. While a graph is captured no other thread may call CUDA; the threads that wait for steps' outputs are kept out by `lock`. All ranks
-must capture the same graphs at the same step: what decides is counted, not timed, and memory is asked of all ranks at once.
+Traps. While a graph is captured no other thread may call CUDA; the threads that wait for steps' outputs are
+kept out by `lock`. All ranks must capture the same graphs at the same step: what decides is counted, not
+timed, and memory is asked of all ranks at once.
 """
 
 import contextlib
@@ -26,7 +28,8 @@ from indexcache_runtime.vllm.worker.hooks import Hook
 logger = logging.getLogger(__name__)
 
 SPARE_BYTES = 2 << 30
-"""Device memory to spare without which a new pattern's graphs are not captured: steps under it then run without graphs."""
+"""Device memory to spare without which a new pattern's graphs are not captured: steps under it then run
+without graphs."""
 
 _sets: dict[int, "GraphSets"] = {}
 """By the id of vLLM's graph manager."""
@@ -54,7 +57,7 @@ DISPATCH = Hook("vllm.v1.worker.gpu.model_runner", "dispatch_cg_and_sync_dp", _d
 
 
 class HeldGraphs(NamedTuple):
-    """See contract.DeviceUse. No model, for it is compared at every step."""
+    """Holds these fields of contract.DeviceUse. No model, for it is compared at every step."""
 
     graph_bytes: int
     graphs_of: str
@@ -63,7 +66,7 @@ class HeldGraphs(NamedTuple):
 
 
 class GraphSets:
-    """One worker's graphs."""
+    """Keeps one worker's graphs: the baseline's, and a pattern's."""
 
     def __init__(
         self,
@@ -72,8 +75,9 @@ class GraphSets:
         holds: Callable[[str], int] = lambda _: 0,
         streams: Callable[[str], Sequence[int]] = lambda _: (),
     ) -> None:
-        """keeping: what is captured meanwhile keeps what measuring needs, where it says. holds: bytes of what a pattern's graphs keep.
-        streams: ids of those to which a model under a pattern forks work, the one with most work first."""
+        """keeping: what is captured meanwhile keeps what measuring needs, where it says. holds: bytes of what
+        a pattern's graphs keep. streams: ids of those to which a model under a pattern forks work, the one
+        with most work first."""
         from vllm.config import CUDAGraphMode
 
         self._runner, self._modes, self._keeping, self._holds, self._streams = runner, CUDAGraphMode, keeping, holds, streams
@@ -85,7 +89,8 @@ class GraphSets:
         self.eager = False
         """The next step runs without graphs."""
         self.replayed: Any = None
-        """What the whole graph of the pattern in force keeps that the step is replayed from; None: it isn't."""
+        """What the whole graph of the pattern in force keeps that the step is replayed from; None: it
+        isn't."""
         self._kept: str | None = None
         self._graphs: dict[Any, Any] = {}
         self._entries: dict[Any, Any] = {}
@@ -105,23 +110,23 @@ class GraphSets:
 
     @property
     def graphed_tokens(self) -> int:
-        """Steps of more tokens than this run without graphs."""
+        """Return the number of tokens above which steps run without graphs."""
         if self._manager is None:
             return 0
         return max((d.num_tokens for descs in self._manager._capture_descs.values() for d in descs), default=0)
 
     @property
     def replayed_tokens(self) -> int:
-        """Steps of decode of at most so many tokens are replayed from one whole graph."""
+        """Return the number of tokens up to which steps of decode are replayed from one whole graph."""
         return max((d.num_tokens for d in self._wanted), default=0)
 
     @property
     def held(self) -> HeldGraphs:
-        """The pattern's graphs."""
+        """Return what the pattern's graphs hold."""
         return HeldGraphs(self._bytes, self._kept or "", len(self._graphs), len(self._wanted) if SHARED in (self.pattern or "") else 0)
 
     def use(self, pattern: str | None, *, eager: bool) -> None:
-        """In the next step the sites follow this pattern; None: all Full."""
+        """Have graphs of this pattern replayed in the next step; None: all Full."""
         self.eager, self.replayed = eager, None
         DISPATCH.use(self, pattern is not None or eager)
         if pattern == self.pattern or self._manager is None:
@@ -154,15 +159,17 @@ class GraphSets:
         self._refused = not self._room(SPARE_BYTES + self._holds(pattern))
 
     def replays(self, pattern: str) -> bool:
-        """Whether there are whole graphs to replay under a pattern, or room to capture them for all that is known."""
+        """Return whether there are whole graphs to replay under a pattern, or room to capture them for all
+        that is known."""
         return bool(self._wanted) and not (self._refused and pattern == self._kept)
 
     def kept(self, desc: Any) -> Any:
-        """What a whole graph of the pattern in force keeps; None: there is none, or it keeps nothing."""
+        """Return what a whole graph of the pattern in force keeps; None: there is none, or it keeps
+        nothing."""
         return self._captured.get(desc)
 
     def captured(self, desc: Any) -> bool:
-        """Whether a step of this shape can run as it is under the pattern in force."""
+        """Return whether a step of this shape can run as it is under the pattern in force."""
         return desc.cg_mode == self._modes.NONE or desc in self._captured
 
     def more(self) -> None:
@@ -175,7 +182,8 @@ class GraphSets:
                 return
 
     def capture(self, desc: Any) -> bool:
-        """Capture a graph of the pattern in force. The sites are as the pattern says. False: there is no room for it."""
+        """Capture a graph of the pattern in force. The sites are as the pattern says. False: there is no room
+        for it."""
         import torch
 
         assert self.pattern is not None
@@ -215,7 +223,7 @@ class GraphSets:
         return True
 
     def _room(self, needed: int) -> bool:
-        """Whether every rank has so many bytes to spare."""
+        """Return whether every rank has so many bytes to spare."""
         import torch
         from vllm.distributed.parallel_state import get_tp_group
 
@@ -237,7 +245,8 @@ class GraphSets:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without a progress bar for each graph, and without collecting garbage meanwhile: a kernel finalised then would spoil the graph."""
+    """Do without a progress bar for each graph, and without collecting garbage meanwhile: a kernel finalised
+    then would spoil the graph."""
     from vllm.v1.worker.gpu import cudagraph_utils
 
     bar, collecting = cudagraph_utils.tqdm, gc.isenabled()
@@ -253,8 +262,9 @@ def _quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unregistered() -> Iterator[None]:
-    """Graphs captured meanwhile copy what ranks sum up into a buffer that vLLM's all-reduce has registered, as vLLM has it for memory that
-    moves: it would register their own buffers otherwise, of which it has room for so many in an engine's life, and never lets go of one."""
+    """Have graphs captured meanwhile copy what ranks sum up into a buffer that vLLM's all-reduce has
+    registered, as vLLM has it for memory that moves: it would register their own buffers otherwise, of which
+    it has room for so many in an engine's life, and never lets go of one."""
     from vllm.distributed.parallel_state import get_tp_group
 
     reducer = getattr(get_tp_group().device_communicator, "ca_comm", None)

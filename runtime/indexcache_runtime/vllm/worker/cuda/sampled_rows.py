@@ -1,10 +1,12 @@
 """Measuring a step's sampled rows on the device, without waiting for it.
 
-A row's index scores over its whole context come from the kernel that scores decode rows (DeepGEMM's paged logits, which needs no copy of
-the keys); where the indexer didn't run, its choice comes from the decode's top-k too. Rows of prefills are scored like that as well: each
-is one query over the keys up to its position. All sites of a step share one table of blocks and one schedule.
+A row's index scores over its whole context come from the kernel that scores decode rows (DeepGEMM's paged
+logits, which needs no copy of the keys); where the indexer didn't run, its choice comes from the decode's
+top-k too. Rows of prefills are scored like that as well: each is one query over the keys up to its position.
+All sites of a step share one table of blocks and one schedule.
 
-Not each step measures all sites: they take turns, so that a step's share of work stays small whatever the number of layers.
+Not each step measures all sites: they take turns, so that a step's share of work stays small whatever the
+number of layers.
 """
 
 import functools
@@ -26,11 +28,13 @@ WARMED = (1, 32)
 """Numbers of rows: kernels are built for up to 32 at once."""
 
 TURNS = 4
-"""Steps in which all Shared sites had their turn: measuring a quarter of them takes well under a hundredth of a prefill step."""
+"""Steps in which all Shared sites had their turn: measuring a quarter of them takes well under a hundredth of
+a prefill step."""
 
 
 class SampledRows:
-    """What one step measures, in one worker. `batch`: the step's vLLM InputBatch, known once its inputs are prepared."""
+    """Measures one step's sampled rows, in one worker. `batch`: the step's vLLM InputBatch, known once its
+    inputs are prepared."""
 
     def __init__(self, device: torch.device, k: int) -> None:
         self._device, self._k = device, k
@@ -40,7 +44,8 @@ class SampledRows:
         self.kept_by_graph: KeptByGraph | None = None
         """What the replayed step's graph left behind."""
         self.metadata: Any = None
-        """The step's attention metadata by layer, where it isn't the forward's own to tell: after a replay."""
+        """The step's attention metadata by layer, where it isn't the forward's own to tell: after a
+        replay."""
         self._requests: torch.Tensor | None = None
         self._contexts: torch.Tensor | None = None
         self._schedule: Any = None
@@ -59,12 +64,13 @@ class SampledRows:
 
     @property
     def scratch_bytes(self) -> int:
-        """What graphs keep, and the most that a step took."""
+        """Return what graphs keep, and the most that a step took."""
         return self._scratch_bytes + self.taps.bytes
 
     def warm(self, indexer: Any) -> None:
-        """Have the kernels compiled and loaded, for one row and for some tens: at its first use each of them takes a tenth of a second,
-        for which requests would wait, and which would be taken for the price of measuring."""
+        """Have the kernels compiled and loaded, for one row and for some tens: at its first use each of them
+        takes a tenth of a second, for which requests would wait, and which would be taken for the price of
+        measuring."""
         zeros = functools.partial(torch.zeros, device=self._device)
         for rows in WARMED:
             contexts = torch.ones((rows, 1), dtype=torch.int32, device=self._device)
@@ -86,7 +92,8 @@ class SampledRows:
         self._marks, self._host = [], 0.0
 
     def prepared(self, batch: Any, *, tapped: bool) -> None:
-        """The step's inputs are prepared; its rows are sent to the device. `tapped`: a graph shall keep them."""
+        """Send the rows to the device, now that the step's inputs are prepared. `tapped`: a graph shall keep
+        them."""
         if not self._rows:
             return
         began = time.perf_counter()
@@ -103,7 +110,7 @@ class SampledRows:
 
     @contextmanager
     def priced(self) -> Iterator[None]:
-        """What the device does meanwhile is the price of measuring."""
+        """Count what the device does meanwhile as the price of measuring."""
         self._marks.append(self._events.mark())
         yield
         self._marks.append(self._events.mark())
@@ -114,8 +121,8 @@ class SampledRows:
         self.kept[site] = buffer.index_select(0, self.index)
 
     def compare(self, site: int, indexer: Any, reused: torch.Tensor, fresh: torch.Tensor | None, q: torch.Tensor, w: torch.Tensor) -> None:
-        """Measure a site. reused, fresh: (rows, k) int32; fresh None: what the indexer would choose. Its inputs for the sampled rows:
-        q (rows, heads, dim) fp8, w (rows, heads) float32."""
+        """Measure a site. reused, fresh: (rows, k) int32; fresh None: what the indexer would choose. Its
+        inputs for the sampled rows: q (rows, heads, dim) fp8, w (rows, heads) float32."""
         logits = self._logits(indexer, q, w)
         if fresh is None:
             fresh = self._choose(indexer, logits, self._contexts, max(row.position + 1 for row in self._rows))
@@ -126,7 +133,7 @@ class SampledRows:
         self._scratch_bytes = max(self._scratch_bytes, bytes_now)
 
     def _choose(self, indexer: Any, logits: torch.Tensor, contexts: Any, longest: int) -> torch.Tensor:
-        """What the indexer chooses by these scores: (rows, k) int32."""
+        """Return what the indexer chooses by these scores: (rows, k) int32."""
         from vllm.model_executor.layers.indexer_topk import get_indexer_topk
 
         fresh = torch.full((logits.shape[0], self._k), -1, dtype=torch.int32, device=self._device)
@@ -134,7 +141,7 @@ class SampledRows:
         return fresh
 
     def _logits(self, indexer: Any, q: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        """Index scores of the step's rows."""
+        """Return index scores of the step's rows."""
         metadata = (self.metadata or _forward_metadata())[indexer.k_cache.prefix]
         assert self._requests is not None
         assert self._contexts is not None
@@ -171,7 +178,8 @@ class SampledRows:
 
 
 def schedule(indexer: Any, contexts: torch.Tensor) -> Any:
-    """How the scoring kernel shares out the work over multiprocessors: one for all sites. contexts: (rows, 1) int32, tokens."""
+    """Return how the scoring kernel shares out the work over multiprocessors: one for all sites. contexts:
+    (rows, 1) int32, tokens."""
     from vllm.utils import deep_gemm
 
     sms = torch.cuda.get_device_properties(contexts.device).multi_processor_count
@@ -179,8 +187,9 @@ def schedule(indexer: Any, contexts: torch.Tensor) -> Any:
 
 
 def score(indexer: Any, q: torch.Tensor, w: torch.Tensor, contexts: torch.Tensor, table: torch.Tensor, scheduled: Any) -> torch.Tensor:
-    """Index scores (rows, longest possible context) float32; what stands past a row's context is anything. q: (rows, heads, dim) fp8,
-    w: (rows, heads) float32, contexts: (rows, 1) int32, table: (rows, blocks) int32."""
+    """Return index scores (rows, longest possible context) float32; what stands past a row's context is
+    anything. q: (rows, heads, dim) fp8, w: (rows, heads) float32, contexts: (rows, 1) int32, table: (rows,
+    blocks) int32."""
     from vllm.utils import deep_gemm
 
     cache = indexer.k_cache.kv_cache.unsqueeze(-2)  # [blocks, block, 1, bytes]

@@ -1,12 +1,13 @@
 """What of vLLM's CUDA classes this architecture touches: the names and parameters that must be there.
 
-A Shared layer runs vLLM's own forward of a layer that has no indexer (`skip_topk`); beside it, vLLM's kernel that norms and rotates makes
-and writes the indexer's key, as it does in a Full layer. The indexer is called through a name of the attention module, which is wrapped
-while its time is taken, and put back after.
+A Shared layer runs vLLM's own forward of a layer that has no indexer (`skip_topk`); beside it, vLLM's kernel
+that norms and rotates makes and writes the indexer's key, as it does in a Full layer. The indexer is called
+through a name of the attention module, which is wrapped while its time is taken, and put back after.
 
-Attention reads a leader's choice as places in the cache. Both backends that are supported convert it once for all layers of an index
-group in steps that they take for decoding, where FLASH_ATTN_MLA_SPARSE asks the group how many layers it has: in a group of one each layer
-converts for itself. Which steps those are is the backend's own matter: it takes prefills of up to 128 or 256 tokens for decoding too.
+Attention reads a leader's choice as places in the cache. Both backends that are supported convert it once for
+all layers of an index group in steps that they take for decoding, where FLASH_ATTN_MLA_SPARSE asks the group
+how many layers it has: in a group of one each layer converts for itself. Which steps those are is the
+backend's own matter: it takes prefills of up to 128 or 256 tokens for decoding too.
 
 The signatures were read in vLLM 0.32.0 and 0.33.0; what a later one moves or renames is refused, not guessed.
 """
@@ -73,7 +74,8 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
 """By module and qualified name, parameters that must be there, in this order, others between them or not."""
 
 BACKENDS = dict(zip(("FlashAttnMLASparseImpl", "FlashMLASparseImpl"), ATTENTION_BACKENDS, strict=True))
-"""vLLM's attention backends that are supported: by the class of a layer's `impl`, the name that --attention-backend takes."""
+"""vLLM's attention backends that are supported: by the class of a layer's `impl`, the name that
+--attention-backend takes."""
 
 LAYER = (
     "forward", "impl.topk_indices_buffer", "impl.index_group.num_layers", "impl.index_group.side_stream",
@@ -91,7 +93,8 @@ RUNNER = ("model", "model_state", "input_buffers", "intermediate_tensors", "bloc
 
 
 def missing(layer: Any, runner: Any) -> list[str]:
-    """What isn't there, of a layer with an indexer, of vLLM's model runner and of its graph manager, if it has one."""
+    """Return what isn't there, of a layer with an indexer, of vLLM's model runner and of its graph manager,
+    if it has one."""
     manager = runner.cudagraph_manager
     wanted = [(layer, LAYER), (runner, RUNNER), *([(manager, MANAGER)] if manager is not None else [])]
     return [f"{type(owner).__name__}.{name}" for owner, names in wanted for name in names if not _has(owner, name)]
@@ -106,7 +109,8 @@ def _has(owner: Any, name: str) -> bool:
 
 
 def misfits(found: Callable[[str, str], list[str] | None]) -> list[str]:
-    """What of SIGNATURES isn't so. `found`: a module's function and its parameters' names, or None where there is none."""
+    """Return what of SIGNATURES isn't so. `found`: a module's function and its parameters' names, or None
+    where there is none."""
     reasons = []
     for module, functions in SIGNATURES.items():
         for name, wanted in functions.items():
@@ -121,7 +125,7 @@ def misfits(found: Callable[[str, str], list[str] | None]) -> list[str]:
 
 
 def imported(module: str, name: str) -> list[str] | None:
-    """Parameters of a function of the vLLM in this process."""
+    """Return the parameters of a function of the vLLM in this process."""
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):

@@ -1,10 +1,11 @@
 """A Shared layer's forward: vLLM's own for a layer without an indexer, and beside it the indexer's key.
 
-The key is the only index work of a Shared layer: no query projection, no quantisation, no scores, no top-k. It is the Full layer's own
-product (its columns for the weights of the heads ride along) and vLLM's own kernel that norms, rotates, quantises and writes it, so the
-same hidden state gives the same key to the bit. Both run on a stream of their own, from the start of the layer to its attention: what
-attention waits for takes longer, so the layer takes hardly more time than one that has no indexer. In whole CUDA graphs, of few tokens,
-keys are made otherwise: see batched_keys.py.
+The key is the only index work of a Shared layer: no query projection, no quantisation, no scores, no top-k.
+It is the Full layer's own product (its columns for the weights of the heads ride along) and vLLM's own kernel
+that norms, rotates, quantises and writes it, so the same hidden state gives the same key to the bit. Both run
+on a stream of their own, from the start of the layer to its attention: what attention waits for takes longer,
+so the layer takes hardly more time than one that has no indexer. In whole CUDA graphs, of few tokens, keys
+are made otherwise: see batched_keys.py.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys
 
 @dataclass(frozen=True)
 class KeyStream:
-    """Where the Shared layers of a model make their keys."""
+    """Holds where the Shared layers of a model make their keys."""
 
     stream: Any
     nowhere: torch.Tensor
@@ -28,7 +29,7 @@ class KeyStream:
 
     @classmethod
     def of(cls, layer: Any) -> "KeyStream":
-        """For the model of this layer."""
+        """Make it for the model of this layer."""
         buffer, rope = layer.topk_indices_buffer, layer.rotary_emb.cos_sin_cache
         return cls(
             # Of another priority than the default, so none of those that graphs are captured on: PyTorch hands out few, again and again.
@@ -39,12 +40,12 @@ class KeyStream:
 
     @property
     def bytes(self) -> int:
-        """Device memory taken."""
+        """Return the device memory taken."""
         return sum(t.numel() * t.element_size() for t in (self.nowhere, self.blank))
 
 
 class SharedLayer:
-    """One layer's forward while it is Shared."""
+    """Stands in for one layer's forward while it is Shared."""
 
     def __init__(self, site: int, layer: Any, key_stream: KeyStream, batched_keys: BatchedKeys) -> None:
         self._site, self._layer, self._key_stream, self._batched_keys = site, layer, key_stream, batched_keys
@@ -52,7 +53,7 @@ class SharedLayer:
         self._projected: torch.Tensor | None = None
 
     def __call__(self, positions: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
-        """In place of the layer's forward. Its attention must call `join`."""
+        """Stand in for the layer's forward. Its attention must call `join`."""
         if self._batched_keys.kept is not None:
             out: torch.Tensor = self._forward(positions, hidden_states)
             self._batched_keys.add(self._site, positions, hidden_states, self._slots()[1])
@@ -68,12 +69,13 @@ class SharedLayer:
             self._projected = None
 
     def join(self) -> None:
-        """What was made beside is there for the work queued from here on; and what it read may be freed."""
+        """Have what was made beside ready for the work queued from here on; and what it read may be freed."""
         torch.cuda.current_stream().wait_stream(self._key_stream.stream)
 
     def asked(self, positions: torch.Tensor, q_c: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """An indexer's query for some rows, as a Full layer makes it: (rows, heads, dim) fp8, and the heads' weights, (rows, heads)
-        float32. positions: (rows,) int64; q_c: (rows, rank), the layer's; weights: (rows, heads), unscaled."""
+        """Return an indexer's query for some rows, as a Full layer makes it: (rows, heads, dim) fp8, and the
+        heads' weights, (rows, heads) float32. positions: (rows,) int64; q_c: (rows, rank), the layer's;
+        weights: (rows, heads), unscaled."""
         from vllm.models.deepseek_v32.common.kernels import fused_q
 
         layer, indexer = self._layer, self._layer.indexer
@@ -97,12 +99,13 @@ class SharedLayer:
 
     @property
     def weights(self) -> torch.Tensor:
-        """Unscaled weights of the indexer's heads: (tokens, heads). After `join`."""
+        """Return the unscaled weights of the indexer's heads: (tokens, heads). After `join`."""
         assert self._projected is not None
         return self._projected[:, self._layer.indexer.head_dim :]
 
     def warm(self, rows: Sequence[int]) -> None:
-        """Have the kernels compiled and loaded: for keys, by tokens that have no slot; for queries, for these numbers of rows."""
+        """Have the kernels compiled and loaded: for keys, by tokens that have no slot; for queries, for these
+        numbers of rows."""
         indexer, blank, tokens = self._layer.indexer, self._key_stream.blank, 16
         for n in rows:
             q_c = blank.new_zeros((n, self._layer.q_a_layernorm.weight.shape[0]))
@@ -119,7 +122,8 @@ class SharedLayer:
             self._write(positions, key, *self._slots())
 
     def _slots(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of the step's tokens, in the layer's cache and in the indexer's: (tokens,) int64 each."""
+        """Return the slots of the step's tokens, in the layer's cache and in the indexer's: (tokens,) int64
+        each."""
         from vllm.forward_context import get_forward_context
 
         slots = get_forward_context().slot_mapping

@@ -1,7 +1,9 @@
-"""One indexer of a CUDA model, and what it does in a step: attributes of the layer's instance, set between steps, gone at the baseline.
+"""One indexer of a CUDA model, and what it does in a step: attributes of the layer's instance, set between
+steps, gone at the baseline.
 
-Layers that consume one indexer's choice also share its conversion to places in the cache, as vLLM's static Shared layers do: a Shared
-site joins its leader's index group, and the group is told of how many layers it is (see `seam`).
+Layers that consume one indexer's choice also share its conversion to places in the cache, as vLLM's static
+Shared layers do: a Shared site joins its leader's index group, and the group is told of how many layers it is
+(see `seam`).
 """
 
 import functools
@@ -21,7 +23,7 @@ CHOOSE = "_sparse_indexer_and_attn"
 
 
 class Watch(Enum):
-    """What a step looks at in a site, beside running it."""
+    """Says what a step looks at in a site, beside running it."""
 
     NOTHING = auto()
     KEEP = auto()
@@ -35,7 +37,7 @@ class Watch(Enum):
 
 
 class CudaSite:
-    """One layer with an indexer."""
+    """Switches one layer with an indexer."""
 
     def __init__(self, layer: Any, site: Site, rows: SampledRows, timer: Timer, key_stream: KeyStream, batched_keys: BatchedKeys) -> None:
         self.layer, self.site, self._rows, self._timer, self._batched_keys = layer, site, rows, timer, batched_keys
@@ -47,7 +49,7 @@ class CudaSite:
         self._compare_with: int | None = None
 
     def follow(self, leader: "CudaSite | None", place: int = 0) -> None:
-        """Shared after this leader, as the so-manieth layer of its group; None: Full."""
+        """Share this leader's choice, as the so-manieth layer of its group; None: Full."""
         if leader is None:
             self.mode = SiteMode.FULL
             self.layer.skip_topk = False
@@ -62,7 +64,7 @@ class CudaSite:
 
     @property
     def side_stream(self) -> Any:
-        """The stream on which its choice becomes places in the cache."""
+        """Return the stream on which its choice becomes places in the cache."""
         return self._group.side_stream
 
     def warm(self) -> None:
@@ -77,8 +79,8 @@ class CudaSite:
         self.leads(1)
 
     def leads(self, layers: int) -> None:
-        """Tell its group that so many layers, itself among them, consume its choice: with one FLASH_ATTN_MLA_SPARSE converts beside
-        nothing, and for more it converts once for all."""
+        """Tell its group that so many layers, itself among them, consume its choice: with one
+        FLASH_ATTN_MLA_SPARSE converts beside nothing, and for more it converts once for all."""
         self._group.num_layers = layers
 
     def _consume(self, group: Any, index: int) -> None:
@@ -153,7 +155,8 @@ class CudaSite:
         self._rows.compare(self.site.index, self.layer.indexer, reused, None, *self._shared_layer.asked(positions, q_c, weights))
 
     def measure(self, leader: int) -> None:
-        """After a replayed step: compare what its graph left of this site with what it left of its leader's choice."""
+        """Compare, after a replayed step, what its graph left of this site with what it left of its leader's
+        choice."""
         me, indexer, kept, index = self.site.index, self.layer.indexer, self._rows.kept_by_graph, self._rows.index
         assert kept is not None
         assert index is not None

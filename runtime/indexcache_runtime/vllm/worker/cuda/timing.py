@@ -1,7 +1,7 @@
 """Where the time of a prefill step goes: indexer, core attention, the rest, by events on the device.
 
-Taken on some steps only, of those that Python runs, and read once they are over: an event costs about a microsecond of the host, three a
-layer, beside steps of tens of milliseconds and more.
+Taken on some steps only, of those that Python runs, and read once they are over: an event costs about a
+microsecond of the host, three a layer, beside steps of tens of milliseconds and more.
 """
 
 from collections.abc import Callable
@@ -35,19 +35,19 @@ INDEXER = Hook(ATTENTION, "sparse_attn_indexer", _timed)
 
 
 class Events:
-    """Events on the device that tell time. They are used again."""
+    """Hands out events on the device that tell time. They are used again."""
 
     def __init__(self) -> None:
         self._free: list[Any] = []
 
     def mark(self) -> Any:
-        """One that is recorded now."""
+        """Return an event that is recorded now."""
         event = self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event
 
     def seconds(self, marks: list[Any]) -> float:
-        """Time between each two. They are used again from here on."""
+        """Return the time between each two. They are used again from here on."""
         if marks:
             marks[-1].synchronize()
         seconds = float(sum(a.elapsed_time(b) for a, b in zip(marks[::2], marks[1::2], strict=True))) / 1000
@@ -56,20 +56,20 @@ class Events:
 
 
 class Timer:
-    """One worker's."""
+    """Times one worker's steps, by part."""
 
     def __init__(self) -> None:
         self._events = Events()
         self._marks: dict[str, list[Any]] = {}
 
     def begin(self) -> None:
-        """This step is timed."""
+        """Take the time of this step."""
         INDEXER.use(self, True)
         _timing[:] = [self]
         self._marks = {"step": [], "layer": [], "indexer": []}
 
     def mark(self, part: str) -> None:
-        """A part begins or ends: step, layer (indexer and attention of one), indexer."""
+        """Note that a part begins or ends: step, layer (indexer and attention of one), indexer."""
         self._marks[part].append(self._events.mark())
 
     def stop(self) -> None:
@@ -78,7 +78,7 @@ class Timer:
         INDEXER.use(self, False)
 
     def take(self) -> Pending | None:
-        """The step's work was handed over."""
+        """Return the times, now that the step's work was handed over; to be read once it is done."""
         if self not in _timing:
             return None
         self.stop()
