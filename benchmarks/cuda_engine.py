@@ -125,10 +125,10 @@ class Engine:
         self.prefilled: list[list[int]] = []
         self._measured: Counter[str] = Counter()
         if self.ours:
-            from indexcache_runtime.server import serve as control
-            from indexcache_runtime.vllm import plugin
+            from indexcache_runtime.control.server import serve as control
+            from indexcache_runtime.vllm.engine_core import takeover
 
-            self.control = plugin.adopt(self.core, TOKEN, seed=1)
+            self.control = takeover.adopt(self.core, TOKEN, seed=1)
             assert self.control.state().supported, self.control.state().reasons
             _, self.port = control(self.control, TOKEN, 0)
             self._count_measured()

@@ -81,7 +81,7 @@ class Polling:
 
 def poll(port: int, token: str, may: Any) -> None:
     """What the other process runs."""
-    from indexcache_runtime.vllm.metrics import POLL_SECONDS, Poller, StateCollector
+    from indexcache_runtime.vllm.api_server.metrics import POLL_SECONDS, Poller, StateCollector
 
     poller = Poller(StateCollector(), port, token)
     # By the clock, whether or not it may: a poller that made up for its pauses would read too often while it may.
@@ -157,8 +157,8 @@ def main() -> None:
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         llm = engine(Path(folder) / "model")
-    from indexcache_runtime.server import serve
-    from indexcache_runtime.vllm.plugin import adopt
+    from indexcache_runtime.control.server import serve
+    from indexcache_runtime.vllm.engine_core.takeover import adopt
 
     core = llm.llm_engine.engine_core.engine_core
     controls: list[Any] = []

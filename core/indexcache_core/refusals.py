@@ -1,7 +1,7 @@
 """Features of vLLM that do not go with reuse: by which settings each is asked for, why it is refused, and where.
 
 The one table behind three readers. The operator reads an engine's arguments by it before a pod exists (compat.py), the engine
-its own configuration when it loads (indexcache_runtime/vllm/refusals.py), and docs/compatibility.md shows it to people
+its own configuration when it loads (indexcache_runtime/vllm/engine_core/refusals.py), and docs/compatibility.md shows it to people
 (scripts/generate/compatibility.py).
 """
 

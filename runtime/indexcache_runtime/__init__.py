@@ -1,0 +1,1 @@
+"""The vLLM plugin: IndexCache behind flags in a live engine."""

@@ -1,4 +1,5 @@
-"""What opens the control port, from the environment: its token and its number. The engine core serves it, the API server asks it."""
+"""What opens the control port, from the environment: its token and its number. The engine core serves it, the
+API server asks it."""
 
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ class NoToken(Exception):
 
 
 def read_token(environ: dict[str, str] | None = None) -> str:
-    """The control token, from the file that TOKEN_FILE_ENV names. Raises NoToken."""
+    """Return the control token, from the file that TOKEN_FILE_ENV names. Raises NoToken."""
     name = (os.environ if environ is None else environ).get(TOKEN_FILE_ENV, "")
     if not name:
         raise NoToken(f"{TOKEN_FILE_ENV} is not set; set it to the path of a file that holds the control token")
@@ -25,7 +26,7 @@ def read_token(environ: dict[str, str] | None = None) -> str:
 
 
 def port(environ: dict[str, str] | None = None) -> int:
-    """The control port, from PORT_ENV or the default. Raises ValueError."""
+    """Return the control port, from PORT_ENV or the default. Raises ValueError."""
     value = (os.environ if environ is None else environ).get(PORT_ENV, str(CONTROL_PORT))
     if not value.isdecimal() or int(value) > 65535:
         raise ValueError(f"{PORT_ENV}={value!r}; expected a port, 0 to 65535")

@@ -1,17 +1,20 @@
 """What an engine must offer for reuse to be switched in it, and what the engine core tells its workers.
 
-An engine is served by an adapter in five words: *probe* (is it supported, or why not), *sites* (the places with an indexer), *modes*
-(what each site does in the next step), *taint* (no baseline request reads KV that was made under reuse), *control* (see control.py).
-The core speaks of sites, never of layers: an architecture is one file that finds its sites and sets their modes.
+An engine is served by an adapter in five words: *capabilities* (is it supported, or why not), *sites* (the
+places with an indexer), *modes* (what each site does in the next step), *taint* (no baseline request reads KV
+that was made under reuse), *control* (see control/engine_control.py). The core speaks of sites, never of
+layers: an architecture is one file that finds its sites and sets their modes.
 
-What a step does is settled once, in the engine core, when the step is scheduled; its StepPlan travels with the step to the workers, so
-the hashes of the step's blocks and the work done agree on every rank, whatever is in flight.
+What a step does is settled once, in the engine core, when the step is scheduled; its StepPlan travels with
+the step to the workers, so the hashes of the step's blocks and the work done agree on every rank, whatever is
+in flight.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from indexcache_core.contract import DeviceUse, Mode, Site
 
@@ -20,7 +23,7 @@ REPLAYED_ROWS = 64
 
 
 class SiteMode(StrEnum):
-    """What a site does in a step. Its key cache is written in every mode, so each may follow each."""
+    """Says what a site does in a step. Its key cache is written in every mode, so each may follow each."""
 
     FULL = "full"
     """Its indexer runs and its choice is read."""
@@ -42,7 +45,8 @@ class Row:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What the workers do in a step other than running all Full with nothing measured, which needs no plan."""
+    """Says what the workers do in a step other than running all Full with nothing measured, which needs no
+    plan."""
 
     mode: Mode
     """shadow or on; off where only the step's time is taken"""
@@ -51,26 +55,30 @@ class StepPlan:
     series: int = 0
     rows: tuple[Row, ...] = ()
     timed: bool = False
-    """Take the time of the step's parts. Only where the adapter can, and for steps that no CUDA graph runs."""
+    """Take the time of the step's parts. Only where the adapter can, and for steps that no CUDA graph
+    runs."""
     replayed: bool = False
-    """It is of so few tokens that one CUDA graph replays it, if there is room for one: then what is measured is what that keeps."""
+    """It is of so few tokens that one CUDA graph replays it, if there is room for one: then what is measured
+    is what that keeps."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Where the time of a step went, in seconds of the device."""
+    """Tells where the time of a step went, in seconds of the device."""
 
     indexer: float
     """Scores and top-k of all indexers that ran."""
     attention: float
     """Core attention over the chosen tokens."""
     rest: float
-    """All else from the inputs' preparation to the sampled tokens: projections, experts, norms, an indexer's keys, sampling."""
+    """All else from the inputs' preparation to the sampled tokens: projections, experts, norms, an indexer's
+    keys, sampling."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a worker measured in a step: for Shared sites of the pattern, by index, a value in [0, 1] for each row of the plan.
+    """Holds what a worker measured in a step: for Shared sites of the pattern, by index, a value in [0, 1]
+    for each row of the plan.
 
     Not each step measures all sites.
     """
@@ -78,15 +86,17 @@ class Measured:
     overlap: dict[int, list[float]] = field(default_factory=dict)
     recall: dict[int, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
-    """Spent on measuring, of the device, and of the host before and after the device's work; 0 where that isn't told."""
+    """Spent on measuring, of the device, and of the host before and after the device's work; 0 where that
+    isn't told."""
     parts: Parts | None = None
     device: DeviceUse | None = None
     """Where it changed."""
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What a worker found in its model: sites in execution order, or reasons why there are none to switch."""
+class Capabilities:
+    """Says what a worker found in its model: sites in execution order, or reasons why there are none to
+    switch."""
 
     architecture: str = ""
     sites: tuple[Site, ...] = ()
@@ -104,45 +114,52 @@ Pending = Callable[[], Measured]
 
 
 class RequestOrder(Protocol):
-    """The requests of the step now running, in the order of their rows."""
+    """Returns the requests of the step now running, in the order of their rows."""
 
     def __call__(self) -> Sequence[str]: ...
 
 
 class Adapter(Protocol):
-    """One architecture in one worker. Called between steps only, but for what the model itself calls."""
+    """Switches one architecture in one worker. Called between steps only, but for what the model itself
+    calls."""
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """In execution order, the backbone's only."""
+        """Return the sites in execution order, the backbone's only."""
         ...
 
     def begin(self, plan: StepPlan | None) -> None:
-        """Set every site for the next step; None: all Full, nothing measured, and the model as it was before."""
+        """Set every site for the next step; None: all Full, nothing measured, and the model as it was
+        before."""
         ...
 
     @property
     def graphed_tokens(self) -> int:
-        """See Probe."""
+        """Return Capabilities.graphed_tokens."""
         ...
 
     @property
     def replayed_tokens(self) -> int:
-        """See Probe."""
+        """Return Capabilities.replayed_tokens."""
         ...
 
     @property
     def timed(self) -> bool:
-        """See Probe."""
+        """Return Capabilities.timed."""
+        ...
+
+    @property
+    def lock(self) -> AbstractContextManager[Any] | None:
+        """Return what is held by whoever waits for a step's output; None: nothing need be."""
         ...
 
     def ran(self) -> None:
-        """The model's part of the step was handed to the device, what it samples was not."""
+        """Note that the model's part of the step was handed to the device, what it samples was not."""
         ...
 
     def take(self) -> Pending | None:
-        """What the step measured, once; None if nothing. Called after the step's work was handed to the device. Raises what failed in the
-        step while it ran, which doesn't reach vLLM."""
+        """Return what the step measured, once; None if nothing. Called after the step's work was handed to
+        the device. Raises what failed in the step while it ran, which doesn't reach vLLM."""
         ...
 
     def restore(self) -> None:

@@ -110,9 +110,9 @@ class Engine:
 
     def adopt(self) -> None:
         """Let the runtime take charge."""
-        from indexcache_runtime.vllm import plugin
+        from indexcache_runtime.vllm.engine_core import takeover
 
-        self.control = plugin.adopt(self.core, TOKEN, seed=1)
+        self.control = takeover.adopt(self.core, TOKEN, seed=1)
 
     @property
     def state(self) -> State:

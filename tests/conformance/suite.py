@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode
-from indexcache_runtime.vllm.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import Blocks
 
 from tests.conformance import checks
 from tests.conformance.engine import Engine

@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode, Reason
-from indexcache_runtime.control import Control
+from indexcache_runtime.control.breaker_control import BreakerControl
+from indexcache_runtime.control.engine_control import EngineControl
+from indexcache_runtime.control.ledger import Ledger
+from indexcache_runtime.control.switch import Refusal
 from indexcache_runtime.engine import StepPlan
-from indexcache_runtime.guard import Guard
-from indexcache_runtime.ledger import Ledger
-from indexcache_runtime.measurements import Measurements
-from indexcache_runtime.pace import Pace
-from indexcache_runtime.switch import Refusal
-from indexcache_runtime.vllm import blocks, plugin, steps
-from indexcache_runtime.vllm.architectures import deepseek_v32_generic as generic
-from indexcache_runtime.vllm.blocks import Blocks
-from indexcache_runtime.vllm.steps import Steps
+from indexcache_runtime.measuring.budget import MeasuringBudget
+from indexcache_runtime.measuring.measurements import Measurements
+from indexcache_runtime.measuring.timed_prefills import TimedPrefills
+from indexcache_runtime.vllm.engine_core import blocks, step_planner, takeover
+from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
+from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
 
 from tests.conformance import checks
 from tests.conformance.engine import TOKEN, Engine
@@ -26,22 +27,23 @@ from tests.conformance.engine import TOKEN, Engine
 pytestmark = pytest.mark.engine
 
 SCHEDULING: tuple[tuple[Any, str], ...] = (
-    (Control, "behaviour"),
-    (Control, "ledger"),
-    (Control, "started"),
-    (Guard, "ask"),
+    (EngineControl, "behaviour"),
+    (EngineControl, "ledger"),
+    (EngineControl, "started"),
+    (BreakerControl, "ask"),
     (Ledger, "admit"),
     (Ledger, "finish"),
-    (Pace, "measure"),
-    (Steps, "_leave"),
-    (Steps, "_admit"),
-    (Steps, "_all_full"),
-    (Steps, "_count"),
-    (Steps, "_plan"),
-    (Steps, "_users"),
-    (steps, "choose"),
-    (steps, "is_probe"),
-    (steps, "opted_out"),
+    (MeasuringBudget, "allows"),
+    (TimedPrefills, "includes"),
+    (StepPlanner, "_leave"),
+    (StepPlanner, "_admit"),
+    (StepPlanner, "_all_full"),
+    (StepPlanner, "_count"),
+    (StepPlanner, "_plan"),
+    (StepPlanner, "_users"),
+    (step_planner, "choose"),
+    (step_planner, "is_probe"),
+    (step_planner, "opted_out"),
 )
 NAMING: tuple[tuple[Any, str], ...] = (
     (Blocks, "enter"),
@@ -51,21 +53,21 @@ NAMING: tuple[tuple[Any, str], ...] = (
     (blocks, "salted"),
 )
 COUNTING: tuple[tuple[Any, str], ...] = (
-    (Control, "ended"),
-    (Control, "measured"),
+    (EngineControl, "ended"),
+    (EngineControl, "measured"),
     (Measurements, "add"),
-    (Pace, "took"),
-    (Pace, "price"),
+    (MeasuringBudget, "took"),
+    (MeasuringBudget, "charge"),
 )
 WORKING: tuple[tuple[Any, str], ...] = (
-    (generic.Generic, "begin"),
-    (generic.Generic, "ran"),
-    (generic.Generic, "take"),
+    (generic.GenericAdapter, "begin"),
+    (generic.GenericAdapter, "ran"),
+    (generic.GenericAdapter, "take"),
     (generic.GenericSite, "set"),
-    (generic.Step, "begin"),
-    (generic.Step, "rows"),
-    (generic.Step, "add"),
-    (generic.Step, "take"),
+    (generic.StepMeasurement, "begin"),
+    (generic.StepMeasurement, "rows"),
+    (generic.StepMeasurement, "add"),
+    (generic.StepMeasurement, "take"),
     (generic, "fresh_sets"),
 )
 HOOKS = (*SCHEDULING, *NAMING, *COUNTING, *WORKING)
@@ -84,7 +86,7 @@ def engine(cpu_engine: tuple[Engine, Path], monkeypatch: pytest.MonkeyPatch) -> 
     """At the baseline, every step measured that can be; taken charge of anew afterwards, as after a restart."""
     e = cpu_engine[0]
     e.reset()
-    monkeypatch.setattr(Pace, "measure", lambda *args: True)
+    monkeypatch.setattr(MeasuringBudget, "allows", lambda *args: True)
     yield e
     monkeypatch.undo()
     take_charge_anew(e)
@@ -111,7 +113,7 @@ def test_a_hook_that_raises_costs_no_request(engine: Engine, owner: Any, name: s
     for _ in range(4):
         engine.step()
     monkeypatch.setattr(owner, name, broken)
-    if owner in (Guard, generic.GenericSite):  # those are asked where flags change
+    if owner in (BreakerControl, generic.GenericSite):  # those are asked where flags change
         with contextlib.suppress(Refusal):  # which it is where asking for the state fails already
             engine.put(Mode.ON, checks.patterns(engine)[-1])
     late = [engine.start(p, 6) for p in (long, *short)]
@@ -158,7 +160,7 @@ def test_any_id_of_a_request_is_served(engine: Engine, name: str) -> None:
 def test_a_start_that_fails_is_said_and_leaves_the_engine_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     take_back(engine)
     monkeypatch.setattr(engine.core, "collective_rpc", broken)
-    control = plugin.adopt(engine.core, TOKEN)
+    control = takeover.adopt(engine.core, TOKEN)
     assert not control.state().supported
     assert "on purpose" in control.state().reasons[0]
     assert_vllms_own(engine)
@@ -173,10 +175,10 @@ def take_back(engine: Engine) -> None:
 
 def test_a_model_that_cannot_be_put_back_is_not_served_as_if_it_were(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What such a step would compute is neither the baseline nor the pattern."""
-    from indexcache_runtime.vllm.worker import Worker
+    from indexcache_runtime.vllm.worker.plan_runner import PlanRunner
 
-    worker: Worker = vars(engine.core.model_executor.driver_worker)["execute_model"].__self__
-    monkeypatch.setattr(generic.Generic, "begin", broken)
-    monkeypatch.setattr(generic.Generic, "restore", broken)
+    worker: PlanRunner = vars(engine.core.model_executor.driver_worker)["execute_model"].__self__
+    monkeypatch.setattr(generic.GenericAdapter, "begin", broken)
+    monkeypatch.setattr(generic.GenericAdapter, "restore", broken)
     with pytest.raises(Broken):
         worker._guarded(worker._adapter.begin, StepPlan(Mode.ON, "FSSS"))

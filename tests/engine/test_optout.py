@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from indexcache_core.contract import Mode
-from indexcache_runtime.ledger import Ledger
+from indexcache_runtime.control.ledger import Ledger
 
 from tests.conformance.engine import Answer, Engine, prompts
 from tests.engine.cpu_binding import at_each_block_size

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Breaker, Desired, Flags, InFlight, Mode, Reason, Thresholds
-from indexcache_runtime.vllm import steps
-from indexcache_runtime.vllm.blocks import Blocks
+from indexcache_runtime.vllm.engine_core import step_planner
+from indexcache_runtime.vllm.engine_core.blocks import Blocks
 
 from tests.conformance.engine import Answer, Engine, prompts
 from tests.engine.cpu_binding import at_each_block_size
@@ -134,7 +134,7 @@ def test_continued_requests_are_not_disturbed(engine: Engine, monkeypatch: pytes
 
 
 def nothing_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "recompute", lambda scheduler, requests: set(requests))
+    monkeypatch.setattr(step_planner, "recompute", lambda scheduler, requests: set(requests))
 
 
 def tainted_blocks_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Desired, Flags, InFlight, Kill, Mode
-from indexcache_runtime.control import Control
-from indexcache_runtime.engine import Probe
-from indexcache_runtime.vllm.blocks import ATTRIBUTE, Blocks
+from indexcache_runtime.control.engine_control import EngineControl
+from indexcache_runtime.engine import Capabilities
 from indexcache_runtime.vllm.carried import PLAN
-from indexcache_runtime.vllm.optout import opted_out
-from indexcache_runtime.vllm.steps import Steps
+from indexcache_runtime.vllm.engine_core.blocks import ATTRIBUTE, Blocks
+from indexcache_runtime.vllm.engine_core.opted_out import opted_out
+from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 
 from tests.conformance.engine import TOKEN, Engine, prompts
 from tests.engine.cpu_binding import at_each_block_size
@@ -40,9 +40,9 @@ class Core:
             hash_block_size=core.scheduler.hash_block_size,
         )
         self.hasher = core.request_block_hasher
-        self.control = Control(Probe("m", engine.control.sites))
+        self.control = EngineControl(Capabilities("m", engine.control.sites))
         blocks = Blocks(self.scheduler, self.scheduler.hash_block_size, opted_out)
-        Steps(self.control, self.scheduler, blocks, TOKEN, seed=1).install(SimpleNamespace(request_block_hasher=None))
+        StepPlanner(self.control, self.scheduler, blocks, TOKEN, seed=1).install(SimpleNamespace(request_block_hasher=None))
         self.delivered: dict[str, list[int]] = {}
 
     def put(self, epoch: int, in_flight: InFlight) -> None:

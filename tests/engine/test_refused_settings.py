@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from indexcache_core.refusals import REFUSALS, RUST_FRONTEND, Setting
 from indexcache_core.supported import series_of
-from indexcache_runtime.vllm.refusals import of_config
+from indexcache_runtime.vllm.engine_core.refusals import of_config
 
 from tests.conformance.engine import Engine
 

@@ -8,7 +8,7 @@ import pytest
 from indexcache_core.contract import Mode
 from indexcache_runtime.engine import Measured, StepPlan
 from indexcache_runtime.vllm.carried import MEASURED, PLAN
-from indexcache_runtime.vllm.worker import Worker
+from indexcache_runtime.vllm.worker.plan_runner import PlanRunner
 
 pytestmark = pytest.mark.engine
 
@@ -27,9 +27,9 @@ def test_measurements_ride_on_asynchronous_outputs_too() -> None:
 
     events: list[str] = []
     result = Measured(overlap={1: [0.5]}, recall={1: [0.25]})
-    adapter: Any = SimpleNamespace(begin=lambda plan: None, ran=lambda: None, take=lambda: measured)
+    adapter: Any = SimpleNamespace(lock=None, begin=lambda plan: None, ran=lambda: None, take=lambda: measured)
     wrapper = SimpleNamespace(execute_model=lambda output: None, sample_tokens=lambda grammar: Waiting())
-    Worker(wrapper, adapter).install()
+    PlanRunner(wrapper, adapter).install()
     assert wrapper.execute_model(SimpleNamespace(**{PLAN: StepPlan(Mode.ON, "FS", 1)})) is None
     wrapped = wrapper.sample_tokens(None)
     assert isinstance(wrapped, AsyncModelRunnerOutput)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from indexcache_core.contract import CONTEXT_ENDS_IN_K, Mode, Reason, context_bucket, probe_request_id
-from indexcache_runtime.vllm import plugin
+from indexcache_runtime.vllm.engine_core import takeover
 
 from tests.conformance.engine import ALL, TOKEN, Engine, prompts
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.engine
 
 PATTERN = "FSFS"
 K = 64
-OTHER = SimpleNamespace(NAMES=("OtherForCausalLM",), PLATFORM="cpu")
+OTHER = SimpleNamespace(name="other", model_classes=("OtherForCausalLM",), platform="cpu")
 PROMPTS = prompts(1, 40, 150, 300, 500, 777)
 
 
@@ -25,8 +25,11 @@ PROMPTS = prompts(1, 40, 150, 300, 500, 777)
         (lambda m, core: m.setattr("vllm.__version__", "0.33.0"), "0.33.0"),
         (lambda m, core: m.setattr(core.vllm_config, "speculative_config", object()), "--speculative-config"),
         (lambda m, core: m.setattr(core.vllm_config.model_config.hf_text_config, "index_topk_freq", 4, raising=False), "index_topk_freq"),
-        (lambda m, core: m.setattr("indexcache_runtime.vllm.architectures.deepseek_v32_generic.SEAM", ("absent",)), "absent"),
-        (lambda m, core: m.setattr("indexcache_runtime.vllm.worker.ARCHITECTURES", (OTHER,)), "DeepseekV32ForCausalLM is not supported"),
+        (lambda m, core: m.setattr("indexcache_runtime.vllm.worker.deepseek_v32_generic.SEAM", ("absent",)), "absent"),
+        (
+            lambda m, core: m.setattr("indexcache_runtime.vllm.worker.attach.ARCHITECTURES", (OTHER,)),
+            "DeepseekV32ForCausalLM is not supported",
+        ),
     ],
     ids=["version", "setting", "override", "seam", "architecture"],
 )
@@ -37,7 +40,7 @@ def test_an_engine_that_is_not_supported_is_left_alone(
     objects = [core, core.scheduler, core.scheduler.kv_cache_manager, core.model_executor.driver_worker]
     change(monkeypatch, core)
     before = [dict(vars(o)) for o in objects]
-    control = plugin.adopt(core, TOKEN)
+    control = takeover.adopt(core, TOKEN)
     assert [dict(vars(o)) for o in objects] == before
     (reason,) = control.state().reasons
     assert named in reason

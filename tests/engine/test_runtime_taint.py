@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from indexcache_core.contract import Mode
-from indexcache_runtime.vllm.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import Blocks
 
 from tests.conformance.engine import Answer, Engine
 from tests.engine.cpu_binding import at_each_block_size

@@ -147,13 +147,13 @@ def test_a_rank_that_lags_a_step_is_seen(engine: Engine) -> None:
 
 def measure_nothing_covered(worker: Any, rank: int | None) -> None:
     """This rank measures that no reused set covers anything; None: all measure again."""
-    from indexcache_runtime import measure
-    from indexcache_runtime.vllm.architectures import deepseek_v32_generic as generic
+    from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
+    from indexcache_runtime.vllm.worker import overlap
 
     def nothing(reused: torch.Tensor, fresh: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.zeros(len(reused)), torch.zeros(len(reused))
 
-    vars(generic)["compare"] = nothing if worker.rpc_rank == rank else measure.compare
+    vars(generic)["compare"] = nothing if worker.rpc_rank == rank else overlap.compare
 
 
 def test_measurements_come_from_one_rank(engine: Engine, cpu_engine: tuple[Engine, Path]) -> None:

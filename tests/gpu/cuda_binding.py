@@ -199,15 +199,15 @@ class Cuda:
         return steps
 
     def skip_key_write(self, worker: Any, skip: bool) -> None:
-        from indexcache_runtime.vllm.architectures.deepseek_v32.shared import Shared
+        from indexcache_runtime.vllm.worker.cuda.shared_layer import SharedLayer
 
-        own = getattr(Shared.write_key, "own", Shared.write_key)
+        own = getattr(SharedLayer.write_key, "own", SharedLayer.write_key)
 
         def unwritten(shared: Any, positions: torch.Tensor, key: torch.Tensor) -> None:
             """Nothing."""
 
         unwritten.own = own  # type: ignore[attr-defined]
-        Shared.write_key = unwritten if skip else own  # type: ignore[method-assign, assignment]
+        SharedLayer.write_key = unwritten if skip else own  # type: ignore[method-assign, assignment]
 
 
 def layers(worker: Any) -> Any:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from indexcache_runtime.pace import Pace
-from indexcache_runtime.vllm.architectures.deepseek_v32 import seam
-from indexcache_runtime.vllm.architectures.deepseek_v32.site import CudaSite
+from indexcache_runtime.measuring.budget import MeasuringBudget
+from indexcache_runtime.vllm.worker.cuda import seam
+from indexcache_runtime.vllm.worker.cuda.site import CudaSite
 
 from tests.conformance import checks
 from tests.conformance.engine import Engine, launch
@@ -20,11 +20,11 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory: pytest.TempPathFactory, backend: str | None) -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pace, "measure", every_step)
+        patch.setattr(MeasuringBudget, "allows", every_step)
         yield launch(Cuda(backend=backend), tmp_path_factory.mktemp("model") / "model")
 
 
-def every_step(pace: Pace, tokens: int, requests: int) -> bool:
+def every_step(budget: MeasuringBudget, tokens: int, requests: int) -> bool:
     """Whatever measuring it takes."""
     return True
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from indexcache_core.contract import Mode
 from indexcache_kernels.index_keys.cases import held
-from indexcache_runtime.pace import Pace
-from indexcache_runtime.vllm.architectures.deepseek_v32.late import Late
-from indexcache_runtime.vllm.graphs import GraphSets
+from indexcache_runtime.measuring.budget import MeasuringBudget
+from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys
+from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets
 
 from tests.conformance.checks import differences
 from tests.conformance.engine import Answer, Engine, prompts
@@ -128,7 +128,7 @@ def test_measuring_under_graphs_changes_nothing(under: Engine, native: Clean) ->
 
 @pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.ON])
 def test_a_replayed_step_measures_what_one_without_graphs_does(under: Engine, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pace, "measure", every_step)
+    monkeypatch.setattr(MeasuringBudget, "allows", every_step)
     replays: list[dict[int, float]] = []
     for replayed in (True, False):
         if not replayed:
@@ -273,14 +273,14 @@ def test_no_graph_has_in_one_line_what_runs_at_once(under: Engine, monkeypatch: 
     from vllm.utils.torch_utils import aux_stream
 
     captured_on: list[int] = []
-    add = Late.add
+    add = BatchedKeys.add
 
-    def added(late: Late, *args: Any) -> None:
+    def added(keys: BatchedKeys, *args: Any) -> None:
         if torch.cuda.is_current_stream_capturing():
             captured_on.append(torch.cuda.current_stream().stream_id)
-        add(late, *args)
+        add(keys, *args)
 
-    monkeypatch.setattr(Late, "add", added)
+    monkeypatch.setattr(BatchedKeys, "add", added)
     shared_expert = aux_stream()
     assert shared_expert is not None
     sides = [layer.self_attn.impl.index_group.side_stream.stream_id for layer in under.model.model.layers]  # at the baseline: its own

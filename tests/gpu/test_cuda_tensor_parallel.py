@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from indexcache_core.contract import Mode
-from indexcache_runtime.pace import Pace
+from indexcache_runtime.measuring.budget import MeasuringBudget
 
 from tests.conformance.engine import Engine, launch, prompts
 from tests.conformance.suite import Conformance
@@ -24,7 +24,7 @@ class TestTwoRanks(Conformance):
     @classmethod
     def launched(cls, tmp_path_factory: pytest.TempPathFactory, backend: str | None) -> Iterator[Engine]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Pace, "measure", every_step)
+            patch.setattr(MeasuringBudget, "allows", every_step)
             engine = launch(Cuda(ranks=2, backend=backend), tmp_path_factory.mktemp("two") / "model")
             yield engine
             engine.core.shutdown()

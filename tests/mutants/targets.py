@@ -37,8 +37,13 @@ def targets() -> list[Target]:
             if path.name != "__init__.py":
                 (its_own,) = (ROOT / tests).rglob(f"test_{path.stem}.py")
                 found.append(Target(str(path.relative_to(ROOT / package)), str(its_own.relative_to(ROOT))))
-    for module in ("switch", "breaker", "measurements", "vllm/blocks", "vllm/steps"):
-        found.append(
-            Target(f"indexcache_runtime/{module}.py", f"tests/unit/runtime/test_{Path(module).name}.py")
-        )
+    for module in (
+        "control/switch",
+        "measuring/breaker",
+        "measuring/measurements",
+        "vllm/engine_core/blocks",
+        "vllm/engine_core/step_planner",
+    ):
+        room, _, name = module.rpartition("/")
+        found.append(Target(f"indexcache_runtime/{module}.py", f"tests/unit/runtime/{room}/test_{name}.py"))
     return found

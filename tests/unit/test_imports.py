@@ -60,7 +60,7 @@ def moved(old: str, new: str) -> Callable[[Path], None]:
 
 MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "the plan's folder is renamed": (moved(f"{OPERATOR}/plan", f"{OPERATOR}/decisions"), "indexcache_operator.plan"),
-    "a pure module is renamed": (moved(f"{RUNTIME}/switch.py", f"{RUNTIME}/machine.py"), "switch"),
+    "a pure module is renamed": (moved(f"{RUNTIME}/control/switch.py", f"{RUNTIME}/control/machine.py"), "switch"),
     "vLLM's folder is renamed": (moved(f"{RUNTIME}/vllm", f"{RUNTIME}/engines"), "vllm"),
     "a module without a place": (appended(f"{RUNTIME}/novel.py", ""), "novel"),
     "the plan reads a clock": (
@@ -92,17 +92,17 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
         "Arrows between packages point one way BROKEN",
     ),
     "the operator needs torch": (appended(f"{OPERATOR}/kube.py", "import torch"), "The operator needs nothing of an engine BROKEN"),
-    "vLLM outside its folder": (appended(f"{RUNTIME}/pace.py", "import vllm.config"), "but its own folder knows vLLM BROKEN"),
+    "vLLM outside its folder": (appended(f"{RUNTIME}/measuring/budget.py", "import vllm.config"), "but its own folder knows vLLM BROKEN"),
     "the engine core imports a worker": (
-        appended(f"{RUNTIME}/vllm/steps.py", "from indexcache_runtime.vllm import worker"),
+        appended(f"{RUNTIME}/vllm/engine_core/step_planner.py", "from indexcache_runtime.vllm.worker import attach"),
         "The engine core knows neither its workers nor the API server BROKEN",
     ),
     "the API server imports the control": (
-        appended(f"{RUNTIME}/vllm/metrics.py", "from indexcache_runtime.server import serve"),
+        appended(f"{RUNTIME}/vllm/api_server/metrics.py", "from indexcache_runtime.control.server import serve"),
         "The API server knows neither the engine core nor its workers BROKEN",
     ),
     "a circle": (
-        appended(f"{RUNTIME}/vllm/metrics.py", "from indexcache_runtime.vllm.endpoints import load_unlisted"),
+        appended(f"{RUNTIME}/vllm/api_server/metrics.py", "from indexcache_runtime.vllm.api_server.endpoint_loading import load_unlisted"),
         "No package has a circle among its parts BROKEN",
     ),
     "a circle with its parent": (

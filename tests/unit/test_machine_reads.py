@@ -55,7 +55,7 @@ NEEDED = "checked before anything is made, and told if it is not there"
 NETWORK = "set in the cluster's own network, not read"
 OURS = "where our platform takes the place of vLLM's"
 DEVICE = "cpu or cuda: the one that the installed vLLM is built for"
-CUDA = "runtime/indexcache_runtime/vllm/architectures/deepseek_v32"
+CUDA = "runtime/indexcache_runtime/vllm/worker/cuda"
 CLUSTER = "testbed/indexcache_testbed/cluster"
 ALLOWED = {
     ("benchmarks/cuda_engine.py", "torch.cuda.get_device_name"): SHOWN,
@@ -64,13 +64,13 @@ ALLOWED = {
     ("benchmarks/off_cost.py", "/proc/cpuinfo"): SHOWN,
     ("benchmarks/off_cost.py", "os.cpu_count"): SHOWN,
     ("benchmarks/off_cost.py", "platform"): SHOWN,
-    (f"{CUDA}/__init__.py", "torch.cuda.get_device_capability"): GPU,
-    (f"{CUDA}/rows.py", "torch.cuda.get_device_properties"): GPU,
+    (f"{CUDA}/build.py", "torch.cuda.get_device_capability"): GPU,
+    (f"{CUDA}/sampled_rows.py", "torch.cuda.get_device_properties"): GPU,
     ("kernels/indexcache_kernels/index_topk/triton.py", "torch.cuda.get_device_properties"): GPU,
-    ("runtime/indexcache_runtime/vllm/graphs.py", "torch.cuda.mem_get_info"): GPU,
-    ("runtime/indexcache_runtime/vllm/headers.py", "os.uname"): "the pod's name, in a header for people",
-    ("runtime/indexcache_runtime/vllm/plugin.py", "vllm.platforms"): DEVICE,
-    ("runtime/indexcache_runtime/vllm/worker.py", "vllm.platforms"): DEVICE,
+    (f"{CUDA}/graphs.py", "torch.cuda.mem_get_info"): GPU,
+    ("runtime/indexcache_runtime/vllm/api_server/headers.py", "os.uname"): "the pod's name, in a header for people",
+    ("runtime/indexcache_runtime/vllm/engine_core/takeover.py", "vllm.platforms"): DEVICE,
+    ("runtime/indexcache_runtime/vllm/worker/attach.py", "vllm.platforms"): DEVICE,
     ("testbed/dsa_cpu/dsa_cpu/__init__.py", "vllm.platforms"): OURS,
     ("testbed/dsa_cpu/dsa_cpu/cpu_platform.py", "vllm.platforms"): OURS,
     (
@@ -119,7 +119,7 @@ ALLOWED = {
     ("tests/gpu/test_index_keys.py", "torch.cuda.is_available"): GPU,
     ("tests/gpu/test_index_topk.py", "torch.cuda.is_available"): GPU,
     ("tests/gpu/test_reuse_overlap.py", "torch.cuda.is_available"): GPU,
-    ("tests/unit/runtime/test_headers.py", "os.uname"): "the same name as in the header",
+    ("tests/unit/runtime/vllm/api_server/test_headers.py", "os.uname"): "the same name as in the header",
     ("tests/unit/testbed/test_cluster_machine.py", "/proc/self/stat"): PROCESS,
     ("tests/unit/testbed/test_cluster_tenancy.py", "/proc/self/stat"): PROCESS,
 }

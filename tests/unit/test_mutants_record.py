@@ -45,4 +45,4 @@ def test_every_module_that_is_mutated_has_its_tests() -> None:
     names = {target.name for target in targets()}
     assert len(names) == len(targets())
     assert all((ROOT / target.tests).exists() for target in targets())
-    assert {"indexcache_operator.plan.wanted.exposure", "indexcache_runtime.vllm.steps"} <= names
+    assert {"indexcache_operator.plan.wanted.exposure", "indexcache_runtime.vllm.engine_core.step_planner"} <= names

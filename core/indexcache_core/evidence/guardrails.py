@@ -1,7 +1,7 @@
 """What is judged: the guardrails, the tests of each, their parts of alpha, and what is said of one that is breached.
 
 The operator judges what all engines of a rollout measured together (plan/facts/guardrails.py), each engine's breaker what that engine
-measured alone (indexcache_runtime/breaker.py). Both read here which tests there are:
+measured alone (indexcache_runtime/measuring/breaker.py). Both read here which tests there are:
 
     overlap, recall         one test for each judged bucket of context length, on the mean over the Shared indexers
     recall_per_indexer      one test for each Shared indexer and judged bucket

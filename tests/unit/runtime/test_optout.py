@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from indexcache_core.contract import is_probe, probe_request_id
 from indexcache_runtime import optout
-from indexcache_runtime.vllm.optout import opted_out
-from indexcache_runtime.vllm.requests import OptOut
+from indexcache_runtime.vllm.api_server.opting_out import OptOut
+from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 
 CHAT = "/v1/chat/completions"
 

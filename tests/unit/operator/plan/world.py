@@ -22,7 +22,7 @@ from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import EnginePod, Observation, Plan, Probe, ProbeResult, ProbeSet, Route
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Life, Memory
-from indexcache_runtime.switch import Refusal, Switch
+from indexcache_runtime.control.switch import Refusal, Switch
 
 K, CONTEXT = 16, 3
 """Tokens chosen; the bucket of context length of all traffic."""

@@ -1,0 +1,31 @@
+"""What an engine does from one step on, as its scheduler is told by the control. Pure."""
+
+from dataclasses import dataclass
+
+from indexcache_core.contract import InFlight, Mode
+from indexcache_core.digest import digest
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """Says what the engine does from the next step on. It is the same object as long as nothing changed."""
+
+    mode: Mode = Mode.OFF
+    """off, shadow or on"""
+    pattern: str = ""
+    min_context_tokens: int = 0
+    sample_rows: int = 0
+    series: int = 0
+    taint: str | None = None
+    """The class of KV computed now: None is the baseline's. Equal classes come from equal computations,
+    whatever their epoch."""
+    in_flight: InFlight = InFlight.CONTINUE
+    """What becomes of requests touched by reuse when mode on ends."""
+
+
+BASELINE = Behaviour()
+
+
+def taint_class(pattern: str, min_context_tokens: int) -> str:
+    """Name what is computed under reuse with these flags: they alone decide which step runs which indexer."""
+    return digest([pattern, min_context_tokens], 16)

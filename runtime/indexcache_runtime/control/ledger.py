@@ -1,0 +1,111 @@
+"""Who was served how: cumulative counts of requests, steps and cached tokens. Pure, not thread-safe.
+
+These counts, not a gateway's status, tell how much traffic an engine had and under which behaviour. Probes
+are kept apart from users.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from indexcache_core.contract import CONTEXT_ENDS_IN_K, Cache, Requests, Steps, context_bucket
+
+
+@dataclass
+class Ledger:
+    """Counts one engine's requests, steps and cached tokens."""
+
+    k: int
+    """Tokens chosen a row: the unit of the buckets of context length. 0 where no model is known: no contexts
+    are counted."""
+    admitted_baseline: int = 0
+    admitted_reuse: int = 0
+    touched: int = 0
+    opted_out: int = 0
+    finished: int = 0
+    probes: int = 0
+    contexts: list[int] = field(default_factory=lambda: [0] * (len(CONTEXT_ENDS_IN_K) + 1))
+    full: int = 0
+    reuse: int = 0
+    reuse_all_full: int = 0
+    baseline_hits: int = 0
+    reuse_hits: int = 0
+    resalted: int = 0
+    recomputed: int = 0
+    _users: dict[str, bool] = field(default_factory=dict)
+    """Users' requests in flight: touched by reuse or not."""
+    _probing: set[str] = field(default_factory=set)
+    _out: set[str] = field(default_factory=set)
+    """Requests in flight that opted out of reuse."""
+
+    def admit(self, request: str, *, prompt_tokens: int, reuse: bool, probe: bool, opted_out: bool = False) -> None:
+        """Count a request that was scheduled; only its first time counts. `reuse`: in mode on; one that opted
+        out is the baseline's even there."""
+        if request in self._users or request in self._probing:
+            return
+        if opted_out:
+            self._out.add(request)
+            reuse = False
+        if probe:
+            self._probing.add(request)
+            self.probes += 1
+            return
+        self._users[request] = False
+        self.opted_out += opted_out
+        self.admitted_reuse += reuse
+        self.admitted_baseline += not reuse
+        if self.k:
+            self.contexts[context_bucket(prompt_tokens, self.k)] += 1
+
+    def touch(self, request: str) -> bool:
+        """Note that a step of mode `on` holds this request. Returns whether that touches it: if it opted out,
+        the step is all Full and its blocks are the baseline's."""
+        if request in self._out:
+            return False
+        if self._users.get(request) is False:
+            self._users[request] = True
+            self.touched += 1
+        return True
+
+    def finish(self, request: str) -> None:
+        """Count a request that ended, however; unknown ones (never scheduled) don't count."""
+        self._out.discard(request)
+        if self._users.pop(request, None) is None:
+            self._probing.discard(request)
+        else:
+            self.finished += 1
+
+    def is_probe(self, request: str) -> bool:
+        """Return whether a request in flight is a probe."""
+        return request in self._probing
+
+    def any_out(self, requests: Iterable[str]) -> bool:
+        """Return whether one of these opted out."""
+        return bool(self._out) and not self._out.isdisjoint(requests)
+
+    def requests(self) -> Requests:
+        """Return the counts of requests, as the state has them."""
+        touched = sum(self._users.values())
+        return Requests(
+            admitted_baseline=self.admitted_baseline,
+            admitted_reuse=self.admitted_reuse,
+            touched_by_reuse=self.touched,
+            opted_out=self.opted_out,
+            finished=self.finished,
+            probes=self.probes,
+            running_baseline=len(self._users) - touched,
+            running_reuse=touched,
+            contexts=tuple(self.contexts),
+        )
+
+    def steps(self) -> Steps:
+        """Return the counts of steps, as the state has them."""
+        return Steps(full=self.full, reuse=self.reuse, reuse_all_full=self.reuse_all_full)
+
+    def cache(self) -> Cache:
+        """Return the counts of cached tokens, as the state has them."""
+        return Cache(
+            baseline_hits=self.baseline_hits,
+            reuse_hits=self.reuse_hits,
+            resalted_requests=self.resalted,
+            recomputed_requests=self.recomputed,
+        )

@@ -1,0 +1,145 @@
+"""The engine's own guard: the operator's evidence, on what this engine alone measured. Pure: measurements and
+slots are arguments.
+
+Tests are the operator's, and so is the way in which the breaker's alpha is split over them
+(indexcache_core/evidence/guardrails.py). A test has a detector (indexcache_core/evidence/detector.py) for
+each stream, shadow and on, and bets half and half.
+
+In mode shadow evidence only grows: nobody is exposed. What it says then counts when the engine is switched
+on.
+
+Restarts. An engine that restarts begins another life, with counters, slots and an alpha of its own: the bound
+is for each series of each life. A breaker that begins within a series, because what is asked changed, takes
+up all that the series measured as its first bet and leaves slots that passed unopened, as `detector.resumed`
+does.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from indexcache_core import contract
+from indexcache_core.contract import JUDGED, BreakerTest, GuardrailName, Mode, Site, Thresholds
+from indexcache_core.evidence import detector
+from indexcache_core.evidence.detector import Detector
+from indexcache_core.evidence.guardrails import (
+    MEASURED,
+    STREAMS,
+    Measured,
+    Name,
+    TestKey,
+    breach_message,
+    evidence_message,
+    tests_alpha,
+)
+from indexcache_core.evidence.verdict import log_limit
+from indexcache_core.histogram import Histogram
+
+from indexcache_runtime.measuring.measurements import Cell
+
+LOOK_SECONDS = 0.25
+"""Evidence is judged no more often than this."""
+CELLS_A_LOOK = 64
+"""Cells with new observations that one look takes up, at most; the rest waits for the next. Some 40 us each,
+on the engine's thread."""
+
+
+class Breaker:
+    """Gathers one series' evidence under one question. Mutable, not thread-safe."""
+
+    def __init__(self, asked: contract.Breaker, thresholds: Thresholds, shared: Sequence[int], slot: int = 1) -> None:
+        """Begin without evidence.
+
+        `shared`: indexes of the pattern's Shared sites; `slot`: seconds since the series began, 1 if it
+        begins with this breaker. Raises ValueError where a guardrail has no threshold.
+        """
+        self._judged: dict[GuardrailName, Measured] = {name: MEASURED[name] for name in asked.guardrails}
+        self._m0: dict[Name, float] = {}
+        for name in self._judged:
+            threshold: float | None = getattr(thresholds, name)
+            if threshold is None:
+                raise ValueError(f"thresholds.{name}: missing; the breaker can't judge {name} without it")
+            self._m0[name] = threshold
+        self._shared, self._slot = len(shared), slot
+        self._limits: dict[Name, float] = {
+            name: log_limit(tests_alpha(asked.alpha, len(self._judged), len(measured.tests(shared) or JUDGED)))
+            for name, measured in self._judged.items()
+        }
+        self._detectors: dict[TestKey, dict[Mode, Detector]] = {}
+        self._log_e: dict[TestKey, float] = {}
+        self._seen: dict[TestKey, tuple[int, float]] = {}
+        self._over: dict[TestKey, None] = {}
+
+    def look(self, new: Iterable[tuple[Cell, Histogram, Histogram]], slot: int) -> None:
+        """Take up new observations: overlap and recall, by cell. `slot` never falls."""
+        batches: dict[tuple[TestKey, Mode], list[Histogram]] = {}
+        for (site, context, mode), overlap, recall in new:
+            if context not in JUDGED:
+                continue
+            for measured in self._judged.values():
+                batch = overlap if measured.measure == "overlap" else recall
+                batches.setdefault((measured.test(site, context), mode), []).append(batch)
+        for (test, mode), histograms in batches.items():
+            self._bet(test, mode, _together(histograms), slot)
+
+    def breach(self) -> BreakerTest | None:
+        """Return a test whose evidence reached its limit, if any has."""
+        return next((self._shown(test) for test in self._over), None)
+
+    def standing(self) -> tuple[BreakerTest, ...]:
+        """Return of each guardrail the test that is nearest to its limit."""
+        nearest: dict[Name, TestKey] = {}
+        for test, log_e in self._log_e.items():
+            best = nearest.get(test.guardrail)
+            if best is None or log_e > self._log_e[best]:
+                nearest[test.guardrail] = test
+        return tuple(
+            self._shown(nearest[name]) if name in nearest else BreakerTest(guardrail=name, log_limit=self._limits[name])
+            for name in self._judged
+        )
+
+    def message(self, test: BreakerTest, sites: tuple[Site, ...]) -> str:
+        """Return, for people, why it trips: what was measured where, against what."""
+        return breach_message(
+            TestKey(test.guardrail, test.site, test.context),
+            k=max((s.k for s in sites), default=None),
+            mean=test.mean,
+            threshold=self._m0[test.guardrail],
+            evidence=evidence_message(test.log_e, test.log_limit),
+            layer=None if test.site is None else sites[test.site].layer,
+            observations=test.observations,
+        )
+
+    def _bet(self, test: TestKey, mode: Mode, batch: Histogram, slot: int) -> None:
+        share = self._share(test.guardrail)
+        detectors = self._detectors.setdefault(test, {})
+        before = detectors.get(mode) or Detector(log_s=detector.fresh().log_s, slot=self._slot)
+        detectors[mode] = before.after(batch, self._m0[test.guardrail], slot, share)
+        count, total = self._seen.get(test, (0, 0.0))
+        self._seen[test] = count + batch.count, total + batch.sum
+        # A stream without observations still holds the half that was bet on it.
+        self._log_e[test] = detector.log_e([detectors.get(m) or detector.fresh() for m in STREAMS])
+        if self._log_e[test] >= self._limits[test.guardrail]:
+            self._over[test] = None
+        else:
+            self._over.pop(test, None)
+
+    def _share(self, name: Name) -> float:
+        return MEASURED[name].share(self._shared)
+
+    def _shown(self, test: TestKey) -> BreakerTest:
+        count, total = self._seen[test]
+        return BreakerTest(
+            guardrail=MEASURED[test.guardrail].name,
+            site=test.site,
+            context=test.context,
+            log_e=self._log_e[test],
+            log_limit=self._limits[test.guardrail],
+            observations=count * self._share(test.guardrail),
+            mean=total / count if count else None,
+        )
+
+
+def _together(histograms: list[Histogram]) -> Histogram:
+    if len(histograms) == 1:
+        return histograms[0]
+    counts = tuple(map(sum, zip(*(h.counts for h in histograms), strict=True)))
+    return Histogram.model_construct(counts=counts, sum=sum(h.sum for h in histograms))

@@ -1,0 +1,136 @@
+"""What was measured, by site, bucket of context length and mode. Pure, not thread-safe."""
+
+import math
+from dataclasses import dataclass, field
+from itertools import islice
+
+from indexcache_core.contract import Mode, Series, context_bucket
+from indexcache_core.histogram import BUCKETS, Histogram, bucket
+
+from indexcache_runtime.engine import Measured, StepPlan
+
+Cell = tuple[int, int, Mode]
+"""Where measurements are kept: site, bucket of context length, shadow or on."""
+
+
+@dataclass
+class Counts:
+    """Counts values in a histogram that grows."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    sum: float = 0.0
+
+    def add(self, value: float) -> None:
+        """Count a value. What is no number counts as 0: nothing is known to be covered."""
+        value = 0.0 if math.isnan(value) else min(max(value, 0.0), 1.0)
+        self.counts[bucket(value)] += 1
+        self.sum += value
+
+    def copy(self) -> "Counts":
+        """Return a copy of it as it is now."""
+        return Counts(self.counts.copy(), self.sum)
+
+    def since(self, earlier: "Counts") -> Histogram:
+        """Return what was counted after `earlier`, which was a copy of this."""
+        counts = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
+        return Histogram.model_construct(counts=counts, sum=self.sum - earlier.sum)
+
+    def freeze(self) -> Histogram:
+        """Return it as the state has it. Not validated again."""
+        return Histogram.model_construct(counts=tuple(self.counts), sum=self.sum)
+
+
+class Measurements:
+    """Adds up measurements of one series after another, by site, bucket of context length and mode."""
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+        self._number = 0
+        self._cells: dict[Cell, tuple[Counts, Counts]] = {}
+        self._taken: dict[Cell, tuple[Counts, Counts]] = {}
+        self._changed: dict[Cell, None] = {}
+        self._shown: dict[Cell, Series] = {}
+        """Cells as they travel, but for those that changed since: a large model has a thousand, of which few
+        change between two calls."""
+        self._views, self._since = 0, set[Cell]()
+        """How often they were viewed, and what changed since the last time."""
+
+    def begin(self, number: int) -> bool:
+        """Measure this series from now on. Returns whether it is another than before, which starts from
+        zero."""
+        if number == self._number:
+            return False
+        self._number, self._cells, self._shown = number, {}, {}
+        self._views += 1
+        self.retake()
+        return True
+
+    def take(self, limit: int) -> list[tuple[Cell, Histogram, Histogram]]:
+        """Return overlap and recall counted since they were last taken, of at most so many cells, the longest
+        waiting first."""
+        out = []
+        for cell in list(islice(self._changed, limit)):
+            del self._changed[cell]
+            now, before = self._cells[cell], self._taken.get(cell, (Counts(), Counts()))
+            out.append((cell, now[0].since(before[0]), now[1].since(before[1])))
+            self._taken[cell] = now[0].copy(), now[1].copy()
+        return out
+
+    def retake(self) -> None:
+        """Let all of the series be taken again, from its beginning."""
+        self._taken, self._changed = {}, dict.fromkeys(self._cells)
+
+    def add(self, plan: StepPlan, measured: Measured) -> None:
+        """Count a step: one observation for each request and bucket, the mean over its rows. A step of
+        another series is dropped."""
+        if plan.series != self._number:
+            return
+        groups: dict[tuple[str, int], list[int]] = {}
+        for i, row in enumerate(plan.rows):
+            groups.setdefault((row.request, context_bucket(row.position + 1, self._k)), []).append(i)
+        for site, overlaps in measured.overlap.items():
+            recalls = measured.recall[site]
+            for (_, context), rows in groups.items():
+                cell = site, context, plan.mode
+                overlap, recall = self._cells.setdefault(cell, (Counts(), Counts()))
+                self._changed[cell] = None
+                self._shown.pop(cell, None)
+                self._since.add(cell)
+                overlap.add(sum(overlaps[i] for i in rows) / len(rows))
+                recall.add(sum(recalls[i] for i in rows) / len(rows))
+
+    def view(self) -> "View":
+        """Return what it takes to show them as they are now, to be rendered elsewhere: what changed since it
+        was last shown is copied."""
+        self._views += 1
+        self._since.clear()
+        changed = {cell: (o.copy(), r.copy()) for cell, (o, r) in self._cells.items() if cell not in self._shown}
+        return View(self._views, dict(self._shown), changed)
+
+    def keep(self, view: "View") -> None:
+        """Keep what was rendered, so that it need not be again where it hasn't changed meanwhile."""
+        if view.number == self._views:
+            self._shown.update({cell: view.shown[cell] for cell in view.changed if cell not in self._since})
+
+
+@dataclass
+class View:
+    """Holds the measurements at one time."""
+
+    number: int
+    shown: dict[Cell, Series]
+    """As they travel."""
+    changed: dict[Cell, tuple[Counts, Counts]]
+    """Those that `render` must add."""
+
+    def render(self) -> tuple[Series, ...]:
+        """Return all of them, in a stable order."""
+        for (site, context, mode), (overlap, recall) in self.changed.items():
+            self.shown[site, context, mode] = Series.model_construct(
+                site=site,
+                context=context,
+                mode=mode,  # type: ignore[arg-type]  # never off
+                overlap=overlap.freeze(),
+                recall=recall.freeze(),
+            )
+        return tuple(self.shown[cell] for cell in sorted(self.shown))

@@ -1,0 +1,1 @@
+"""Runs in vLLM's API server: metrics, headers, and how a request opts out."""

@@ -1,0 +1,1 @@
+"""Runs in vLLM's engine core: what each step does is settled here, and counted."""

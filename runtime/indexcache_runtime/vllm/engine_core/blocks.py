@@ -1,0 +1,183 @@
+"""Taint: KV computed under reuse is cached under other names than the baseline's, so no baseline request ever
+reads it.
+
+vLLM names a block of the prefix cache by a hash chained over its tokens. Here a block that holds a token
+computed under reuse, and every block after it, is named instead by hash(class, the name it would have at the
+baseline). The class says under which behaviours it was computed, in order: "3f2a..." one reuse, "3f2a...>off"
+a reuse that was killed half-way. So
+
+* at the baseline only names without a class are looked up: whatever is found was computed at the baseline,
+  all of it;
+* under reuse a request may read baseline blocks, and blocks of its own class: the longer of
+  baseline-then-class and class-alone wins, and what it computes itself has the class from there on;
+* a request that opted out of reuse is at the baseline always: each step that holds it runs all Full;
+* a block that lies across a flip has both behaviours in its class, and nobody else asks for that name.
+
+What counts is `request.block_hashes` when a block is full, for then vLLM enters it into the cache under that
+name. Names of tokens that are not computed yet are therefore changed at every flip (`enter`), and decided
+anew at every admission, the one after a preemption included (`lookup`). A name may claim more taint than is
+there, never less.
+
+Where this fails itself, a request keeps the names that vLLM gives it, if none of its blocks has a class, and
+else names that nobody asks for.
+
+Traps: `num_computed_tokens` counts tokens in flight, which were scheduled under the behaviour before the
+flip, as it should. The hasher also runs in vLLM's input thread, for requests that the scheduler has not seen;
+those have no class yet.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+ATTRIBUTE, CLASSED = "_indexcache_taint", "_indexcache_classed"
+
+
+@dataclass
+class Taint:
+    """Holds what a request knows of its own blocks, once some of them have a class."""
+
+    name: str
+    """The class of what is computed now."""
+    last: str | None
+    """The last behaviour in that class; None is the baseline."""
+    base: list[bytes]
+    """The baseline's names of all its full blocks, as long as `request.block_hashes`."""
+    first: int
+    """Index of the first block that has a class."""
+
+
+def salted(name: str, block: bytes) -> bytes:
+    """Return the name of a block under a class. 32 bytes, as vLLM's own."""
+    return hashlib.sha256(b"indexcache\0" + name.encode() + b"\0" + block).digest()
+
+
+class Blocks:
+    """Names one engine core's blocks. Used by its thread alone, but for the hasher on new requests."""
+
+    def __init__(
+        self,
+        scheduler: Any,
+        block_size: int,
+        opted_out: Callable[[Any], bool] = lambda request: False,
+        failed: Callable[[str, Exception], None] | None = None,
+    ) -> None:
+        """`opted_out`: whether a request never reuses; its answer for a request never changes. `failed`: is
+        told what failed here, and what it was doing; without it, it is raised."""
+        self._failed = failed
+        self._scheduler = scheduler
+        self._size = block_size
+        self._opted_out = opted_out
+        self._lookup: Callable[..., tuple[Any, int, int]] = scheduler.kv_cache_manager.get_computed_blocks
+        self.current: str | None = None
+        """The class of what is computed from the next step on; None is the baseline."""
+
+    def hasher(self, original: Callable[[Any], list[bytes]]) -> Callable[[Any], list[bytes]]:
+        """Return vLLM's hasher (names of a request's new full blocks), with the class for requests that have
+        one."""
+
+        def names(request: Any) -> list[bytes]:
+            taint: Taint | None = getattr(request, ATTRIBUTE, None)
+            if taint is None:
+                return original(request)
+            named = request.block_hashes
+            del taint.base[len(named) :]  # vLLM cuts the list when a streaming session goes on
+            request.block_hashes = taint.base
+            try:
+                new = original(request)
+            finally:
+                request.block_hashes = named
+            taint.base.extend(new)
+            try:
+                return [salted(taint.name, block) for block in new]
+            except Exception as e:  # noqa: BLE001  # told, and named so that nobody asks for it
+                self._tell("naming blocks", e)
+                return [os.urandom(32) for _ in new]
+
+        return names
+
+    def _tell(self, doing: str, error: Exception) -> None:
+        if self._failed is None:
+            raise error
+        self._failed(doing, error)
+
+    def enter(self, behaviour: str | None) -> int:
+        """Have KV computed under this behaviour from the next step on. Returns how many requests in flight
+        changed names."""
+        if behaviour == self.current:
+            return 0
+        self.current = behaviour
+        return sum(self._rename(request, behaviour) for request in self._scheduler.requests.values() if request.num_computed_tokens)
+
+    def lookup(self, request: Any, *limit: Any) -> tuple[Any, int, int]:
+        """Stand in for KVCacheManager.get_computed_blocks: return what of a request is cached, and from where
+        on it has a class.
+
+        limit: what newer releases of vLLM ask with, passed on."""
+        taint: Taint | None = getattr(request, ATTRIBUTE, None)
+        if taint is not None:  # admitted before and not allocated, or preempted: nothing of it is computed any more
+            request.block_hashes = taint.base
+            delattr(request, ATTRIBUTE)
+        found = self._lookup(request, *limit)
+        base = request.block_hashes
+        try:
+            return self._best(request, found, *limit)
+        except Exception as e:  # noqa: BLE001  # told; what is found at the baseline is right in any case
+            request.block_hashes = base
+            request.__dict__.pop(ATTRIBUTE, None)
+            self._tell("looking a request up in the prefix cache", e)
+            return found
+
+    def _best(self, request: Any, found: tuple[Any, int, int], *limit: Any) -> tuple[Any, int, int]:
+        """Choose among what is cached: at the baseline (`found`), there and on under the class, or under the
+        class alone."""
+        if self.current is None or request._block_hasher is None or self._opted_out(request):
+            return found
+        base = request.block_hashes
+        classed = self._classed(request, self.current, base)
+        first = found[1] // self._size
+        best, names = found, base[:first] + classed[first:]
+        for candidate, start in ((names, first), (classed, 0)):
+            request.block_hashes = candidate
+            again = self._lookup(request, *limit)
+            if again[1] > best[1]:
+                best, names, first = again, candidate, start
+        request.block_hashes = names
+        setattr(request, ATTRIBUTE, Taint(self.current, self.current, base, first))
+        return best
+
+    def _classed(self, request: Any, name: str, base: list[bytes]) -> list[bytes]:
+        """Return the names of `base` under a class. Kept: vLLM looks a waiting request up at every step, and
+        a long prompt has thousands."""
+        kept: tuple[str, bytes, list[bytes]] | None = getattr(request, CLASSED, None)
+        # Names are chained: if the last one is as it was, so are all before it.
+        known = len(kept[2]) if kept else 0
+        same = kept is not None and kept[0] == name and known <= len(base) and (known == 0 or base[known - 1] == kept[1])
+        classed = kept[2] if kept is not None and same else []
+        classed = classed + [salted(name, block) for block in base[len(classed) :]]
+        setattr(request, CLASSED, (name, base[-1] if base else b"", classed))
+        return classed.copy()
+
+    def reused_tokens(self, request: Any, hits: int) -> int:
+        """Return how many of the tokens that an admitted request found in the cache lie in blocks with a
+        class."""
+        taint: Taint | None = getattr(request, ATTRIBUTE, None)
+        return 0 if taint is None else max(hits - taint.first * self._size, 0)
+
+    def _rename(self, request: Any, behaviour: str | None) -> bool:
+        if request._block_hasher is None or self._opted_out(request):
+            return False
+        taint: Taint | None = getattr(request, ATTRIBUTE, None)
+        if (taint.last if taint else None) == behaviour:
+            return False
+        first = request.num_computed_tokens // self._size
+        if taint is None:
+            assert behaviour is not None
+            taint = Taint(behaviour, behaviour, list(request.block_hashes), first)
+            setattr(request, ATTRIBUTE, taint)
+        else:
+            taint.name, taint.last = f"{taint.name}>{behaviour or 'off'}", behaviour
+        request.block_hashes[first:] = [salted(taint.name, block) for block in taint.base[first:]]
+        return True

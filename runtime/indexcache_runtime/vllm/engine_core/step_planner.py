@@ -1,0 +1,229 @@
+"""The engine core's side: what each step does is settled here, when vLLM schedules it, and counted here, when
+it comes back.
+
+Installed on the scheduler's instance, only in an engine that is supported and controlled. At the baseline a
+step pays for its counts: a few dictionary writes for each request that comes or goes.
+
+Nothing here may take the engine down. Whatever is raised, here, in naming blocks or in a worker, is told to
+the control, which stops reuse for good; a step that it happened in runs all Full, vLLM's own functions are
+put back before the next one, and what vLLM itself raises is vLLM's. Blocks keep their names: those of
+requests that were touched by reuse can't become the baseline's by that.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from indexcache_core.contract import InFlight, Mode, is_probe
+
+from indexcache_runtime.control.behaviour import BASELINE, Behaviour
+from indexcache_runtime.control.engine_control import EngineControl
+from indexcache_runtime.control.ledger import Ledger
+from indexcache_runtime.engine import REPLAYED_ROWS, Measured, Row, StepPlan
+from indexcache_runtime.measuring.sampling import Scheduled, choose
+from indexcache_runtime.vllm.carried import FAILED, MEASURED, PLAN
+from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.opted_out import opted_out
+from indexcache_runtime.vllm.engine_core.recompute import recompute
+
+WANTED, CHOOSING = "indexcache_wanted", "indexcache_choosing"
+"""Attributes of vLLM's SchedulerOutput that only the engine core reads: whether the step could be measured,
+and the seconds that it took to choose rows. Absent where there is nothing to say; pickled with it."""
+
+
+class StepPlanner:
+    """Plans one engine core's steps, and counts them."""
+
+    def __init__(self, control: EngineControl, scheduler: Any, blocks: Blocks, token: str, *, seed: int | None = None) -> None:
+        self._control, self._scheduler, self._blocks, self._token = control, scheduler, blocks, token
+        self._schedule, self._update = scheduler.schedule, scheduler.update_from_output
+        self._record_hits = scheduler.kv_cache_manager.record_prefix_cache_stats
+        self._rng = random.Random(time.time_ns() if seed is None else seed)
+        self._last = BASELINE
+        self._reused: set[str] = set()
+        """Requests in flight whose KV holds what a step in mode on computed."""
+        self._budget, self._timed_prefills = control.budget(), control.timed_prefills()
+        self._failed = False
+
+    def install(self, core: Any) -> None:
+        """Put this between vLLM's engine core and its scheduler."""
+        self._core, self._own_hasher = core, core.request_block_hasher
+        if self._own_hasher is not None:
+            core.request_block_hasher = self._blocks.hasher(self._own_hasher)
+        manager = self._scheduler.kv_cache_manager
+        self._scheduler.schedule, self._scheduler.update_from_output = self.schedule, self.update
+        manager.get_computed_blocks, manager.record_prefix_cache_stats = self._blocks.lookup, self.record_hits
+
+    def fail(self, doing: str, error: BaseException | str) -> None:
+        """Stop reuse for good. May be called while a step is scheduled, and from any thread."""
+        if not self._failed:
+            self._failed = True
+            self._control.fail(doing, error)
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """Stand in for Scheduler.schedule."""
+        self._failed = self._failed or self._control.gave_up
+        begun = self._guarded("beginning a step", self._begin)
+        output = self._schedule(*args, **kwargs)
+        if begun is not None:
+            self._guarded("scheduling a step", self._settle, output, *begun)
+        if self._failed:
+            self._leave_to_vllm()
+            for name in (PLAN, WANTED, CHOOSING):
+                vars(output).pop(name, None)
+        return output
+
+    def _guarded(self, doing: str, do: Callable[..., Any], *args: Any) -> Any:
+        """Call one of ours. Returns None where it failed, or something did before."""
+        if self._failed:
+            return None
+        try:
+            return do(*args)
+        except Exception as e:  # noqa: BLE001  # told, and reuse stops
+            self.fail(doing, e)
+            return None
+
+    def _leave_to_vllm(self) -> None:
+        """Put vLLM's own functions back. Requests that have the hasher keep it: it leaves those alone that
+        reuse never touched."""
+        self._core.request_block_hasher = self._own_hasher
+        for owner, names in (
+            (self._scheduler, ("schedule", "update_from_output")),
+            (self._scheduler.kv_cache_manager, ("get_computed_blocks", "record_prefix_cache_stats")),
+        ):
+            for name in names:
+                vars(owner).pop(name, None)
+
+    def _begin(self) -> tuple[Behaviour, int, int]:
+        """Settle what the step does. Returns it, and how many requests are recomputed and got other names."""
+        behaviour = self._control.behaviour()
+        recomputed = self._leave(behaviour)
+        return behaviour, recomputed, self._blocks.enter(behaviour.taint)
+
+    def _settle(self, output: Any, behaviour: Behaviour, recomputed: int, resalted: int) -> None:
+        """Count what was scheduled, and let it carry what its workers do."""
+        tokens = output.total_num_scheduled_tokens
+        with self._control.ledger() as ledger:
+            ledger.resalted += resalted
+            ledger.recomputed += recomputed
+            self._admit(ledger, output, behaviour)
+            all_full = self._all_full(ledger, output, behaviour)
+            self._count(ledger, output, behaviour, all_full=all_full)
+        if tokens:
+            if (plan := self._plan(output, behaviour, reusable=not all_full)) is not None:
+                setattr(output, PLAN, plan)
+            if not all_full and behaviour.sample_rows:
+                setattr(output, WANTED, True)
+            self._control.started()
+
+    def update(self, scheduler_output: Any, model_runner_output: Any) -> Any:
+        """Stand in for Scheduler.update_from_output."""
+        if (failure := getattr(model_runner_output, FAILED, None)) is not None:
+            self.fail("running a step", failure)
+        self._guarded("counting a step", self._ended, scheduler_output, model_runner_output)
+        return self._update(scheduler_output, model_runner_output)
+
+    def _ended(self, scheduler_output: Any, model_runner_output: Any) -> None:
+        """Count what a step measured, and how long it took."""
+        plan: StepPlan | None = getattr(scheduler_output, PLAN, None)
+        measured: Measured | None = getattr(model_runner_output, MEASURED, None)
+        if tokens := scheduler_output.total_num_scheduled_tokens:
+            seconds = self._control.ended()
+            requests = len(scheduler_output.num_scheduled_tokens)
+            self._budget.took(tokens, requests, seconds, wanted=getattr(scheduler_output, WANTED, False))
+            told = self._take(plan, measured) if plan is not None and measured is not None else 0.0
+            if plan is not None and plan.rows:
+                self._budget.charge(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
+
+    def _take(self, plan: StepPlan, measured: Measured) -> float:
+        """Count what a step measured. Returns what measuring took, in seconds; 0 where the worker doesn't
+        tell."""
+        began = time.perf_counter()
+        self._control.measured(plan, measured)
+        return measured.seconds and measured.seconds + time.perf_counter() - began
+
+    def record_hits(self, request: Any, num_hits: int) -> None:
+        """Stand in for KVCacheManager.record_prefix_cache_stats, which vLLM calls once for each admission."""
+        if num_hits:
+            self._guarded("counting what was cached", self._hit, request, num_hits)
+        self._record_hits(request, num_hits)
+
+    def _hit(self, request: Any, num_hits: int) -> None:
+        reused = self._blocks.reused_tokens(request, num_hits)
+        with self._control.ledger() as ledger:
+            ledger.reuse_hits += reused
+            ledger.baseline_hits += num_hits - reused
+
+    def _leave(self, behaviour: Behaviour) -> int:
+        """Recompute what reuse touched where it ended, if its flags said so. Returns how many requests."""
+        last, self._last = self._last, behaviour
+        if last.mode is not Mode.ON or behaviour.mode is Mode.ON or last.in_flight is not InFlight.RECOMPUTE:
+            return 0
+        clean = recompute(self._scheduler, self._reused)
+        self._reused -= clean
+        return len(clean)
+
+    def _admit(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> None:
+        """Count the requests that are new in a step."""
+        for new in output.scheduled_new_reqs:
+            request = self._scheduler.requests[new.req_id]
+            ledger.admit(
+                new.req_id,
+                prompt_tokens=request.num_prompt_tokens,
+                reuse=behaviour.mode is Mode.ON,
+                probe=is_probe(new.req_id, self._token),
+                opted_out=opted_out(request),
+            )
+
+    def _all_full(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> bool:
+        """Return whether no site of this step reuses, or is measured for it."""
+        if behaviour.mode is Mode.OFF or "S" not in behaviour.pattern:
+            return True
+        if behaviour.mode is Mode.ON and ledger.any_out(output.num_scheduled_tokens):
+            return True
+        if not behaviour.min_context_tokens:
+            return False
+        ends = (self._scheduler.requests[r].num_computed_tokens for r in output.num_scheduled_tokens)  # advanced by this step already
+        return max(ends, default=0) < behaviour.min_context_tokens
+
+    def _count(self, ledger: Ledger, output: Any, behaviour: Behaviour, *, all_full: bool) -> None:
+        on = behaviour.mode is Mode.ON
+        if on:
+            for request in output.num_scheduled_tokens.keys() - self._reused:
+                if ledger.touch(request):
+                    self._reused.add(request)
+        for request in output.finished_req_ids:
+            ledger.finish(request)
+        self._reused.difference_update(output.finished_req_ids)
+        if output.total_num_scheduled_tokens:
+            if not on:
+                ledger.full += 1
+            elif all_full:
+                ledger.reuse_all_full += 1
+            else:
+                ledger.reuse += 1
+
+    def _plan(self, output: Any, behaviour: Behaviour, *, reusable: bool) -> StepPlan | None:
+        tokens = output.total_num_scheduled_tokens
+        timed, replayed = self._timed_prefills.includes(tokens), tokens <= self._control.replayed_tokens
+        rows: tuple[Row, ...] = ()
+        if reusable and behaviour.sample_rows and not timed and self._budget.allows(tokens, len(output.num_scheduled_tokens)):
+            most = min(behaviour.sample_rows, REPLAYED_ROWS) if replayed else behaviour.sample_rows
+            began = time.perf_counter()
+            rows = choose(self._users(output), self._control.k, most, self._rng)
+            if rows:
+                self._budget.begin(tokens)
+                setattr(output, CHOOSING, time.perf_counter() - began)
+        if reusable and behaviour.mode is Mode.ON:
+            return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed, replayed)
+        if rows:
+            return StepPlan(Mode.SHADOW, behaviour.pattern, behaviour.series, rows, replayed=replayed)
+        return StepPlan(Mode.OFF, timed=True) if timed else None
+
+    def _users(self, output: Any) -> list[Scheduled]:
+        """Return what a step computes for requests that are no probes."""
+        with self._control.ledger() as ledger:
+            users = [(r, n) for r, n in output.num_scheduled_tokens.items() if not ledger.is_probe(r)]
+        ends = {r: self._scheduler.requests[r].num_computed_tokens for r, _ in users}
+        return [Scheduled(r, ends[r] - n, ends[r]) for r, n in users]

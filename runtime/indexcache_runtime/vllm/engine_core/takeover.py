@@ -1,0 +1,90 @@
+"""Takes charge of an engine core once it stands: then it is known what the engine is, and whether it is
+supported.
+
+Either its steps, blocks and workers are taken charge of, or nothing is touched and the control port says why.
+Without a token nothing is done at all.
+"""
+
+import logging
+from importlib.metadata import version
+from typing import Any
+
+from indexcache_core.contract import Site
+
+from indexcache_runtime.access import NoToken, port, read_token
+from indexcache_runtime.control.engine_control import EngineControl
+from indexcache_runtime.control.server import serve
+from indexcache_runtime.engine import Capabilities
+from indexcache_runtime.vllm.carried import ATTACH
+from indexcache_runtime.vllm.engine_core import refusals
+from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.opted_out import opted_out
+from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
+
+logger = logging.getLogger(__name__)
+CONTROL = "_indexcache_control"
+
+
+def control_once(core: Any) -> None:
+    """Take charge of an engine core that stands and serve its control port, unless that was done."""
+    if hasattr(core, CONTROL):
+        return
+    setattr(core, CONTROL, None)
+    try:
+        token, number = read_token(), port()
+    except (NoToken, ValueError) as e:
+        logger.warning("indexcache: no control port, reuse stays off: %s", e)
+        return
+    try:
+        control = adopt(core, token)
+        setattr(core, CONTROL, control)
+        serve(control, token, number)
+    except OSError as e:
+        logger.error("indexcache: no control port, reuse stays off: %s", e)
+    except Exception:  # whatever it is, the engine serves; nobody can switch reuse on without a control port
+        logger.exception("indexcache: no control port, reuse stays off")
+
+
+def adopt(core: Any, token: str, *, seed: int | None = None) -> EngineControl:
+    """Take charge of a vLLM EngineCore that stands, if it is supported. Returns its control either way."""
+    import vllm
+
+    try:
+        capabilities = _capabilities(core, vllm.__version__)
+    except Exception as e:
+        logger.exception("indexcache: can't take charge of this engine; it serves as vLLM made it")
+        reason = f"start: {type(e).__name__}: {str(e)[:400]}; the engine's log has the traceback: please report it"
+        capabilities = Capabilities(", ".join(core.vllm_config.model_config.architectures), reasons=(reason,))
+    control = EngineControl(capabilities, engine_version=vllm.__version__, runtime_version=version("indexcache-runtime"))
+    if capabilities.reasons:
+        logger.warning("indexcache: reuse is not supported here: %s", "; ".join(capabilities.reasons))
+        return control
+    scheduler = core.scheduler
+    blocks = Blocks(scheduler, scheduler.hash_block_size, opted_out, lambda doing, error: planner.fail(doing, error))
+    planner = StepPlanner(control, scheduler, blocks, token, seed=seed)
+    planner.install(core)
+    logger.info("indexcache: %d indexers, k=%d, incarnation %s", len(control.sites), control.k, control.incarnation)
+    return control
+
+
+def _capabilities(core: Any, vllm_version: str) -> Capabilities:
+    from vllm.platforms import current_platform
+
+    config = core.vllm_config
+    architecture = ", ".join(config.model_config.architectures)
+    platform = current_platform.device_type
+    if reasons := refusals.of_version(vllm_version, platform) or refusals.of_config(config):
+        return Capabilities(architecture, reasons=tuple(reasons))
+    answers = core.collective_rpc(ATTACH)
+    workers = [
+        Capabilities(
+            a["architecture"],
+            tuple(Site.model_validate(s) for s in a["sites"]),
+            tuple(a["reasons"]),
+            graphed_tokens=a["graphed_tokens"],
+            replayed_tokens=a["replayed_tokens"],
+            timed=a["timed"],
+        )
+        for a in answers
+    ]
+    return next((worker for worker in workers if worker.reasons), workers[0])

@@ -1,0 +1,114 @@
+"""Where engine and port meet: what a step is told, and what a reader sees, as time passes."""
+
+from indexcache_core.contract import Desired, Flags, Kill, Mode, Reason, Site
+from indexcache_runtime.control.behaviour import BASELINE
+from indexcache_runtime.control.engine_control import EngineControl
+from indexcache_runtime.engine import Capabilities, Measured, Row, StepPlan
+
+SITES = tuple(Site(index=i, layer=i, domain="tokens", k=64) for i in range(4))
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def control() -> tuple[EngineControl, Clock]:
+    clock = Clock()
+    return EngineControl(Capabilities("m", SITES), clock=clock), clock
+
+
+def desired(c: EngineControl, epoch: int = 1, mode: Mode = Mode.ON, permit: float | None = 5.0, **flags: object) -> Desired:
+    wanted = Flags(mode=mode, **{"pattern": "FSFS", **flags})
+    return Desired(incarnation=c.incarnation, epoch=epoch, permit_seconds=permit, flags=wanted)
+
+
+def test_a_step_after_the_permit_is_a_baseline_step() -> None:
+    c, clock = control()
+    c.put(desired(c))
+    assert c.behaviour().mode is Mode.ON
+    clock.now = 5.0
+    assert c.behaviour() is BASELINE
+
+
+def test_an_idle_engine_shows_the_lapse_without_a_step() -> None:
+    c, clock = control()
+    c.put(desired(c))
+    clock.now = 5.0
+    assert (c.state().mode, c.state().reason) == (Mode.TRIPPED, Reason.PERMIT_LAPSED)
+
+
+def test_a_kill_holds_for_the_next_step() -> None:
+    c, _ = control()
+    c.put(desired(c))
+    c.kill(Kill(reason="x"))
+    assert c.behaviour() is BASELINE
+
+
+def test_behaviour_stays_the_same_object_and_its_taint_follows_what_is_computed() -> None:
+    c, _ = control()
+    c.put(desired(c, 1))
+    first = c.behaviour()
+    c.put(desired(c, 1))
+    assert c.behaviour() is first
+    c.put(desired(c, 2, sample_rows=3))
+    assert c.behaviour().taint == first.taint
+    c.put(desired(c, 3, protected=(3,)))
+    assert c.behaviour().taint not in (first.taint, None)
+    c.put(desired(c, 4, min_context_tokens=100))
+    assert c.behaviour().taint not in (first.taint, None)
+    c.put(desired(c, 5, pattern="FSSS", protected=(2,)))
+    assert c.behaviour().taint == first.taint
+    c.put(desired(c, 6, mode=Mode.SHADOW))
+    assert (c.behaviour().mode, c.behaviour().taint) == (Mode.SHADOW, None)
+
+
+def test_a_permit_that_is_renewed_ends_later() -> None:
+    c, clock = control()
+    c.put(desired(c))
+    assert c.behaviour().mode is Mode.ON
+    clock.now = 4.0
+    c.put(desired(c))
+    clock.now = 8.9
+    assert c.behaviour().mode is Mode.ON
+    clock.now = 9.0
+    assert c.behaviour() is BASELINE
+
+
+def test_the_age_of_the_step_in_flight() -> None:
+    c, clock = control()
+    assert c.state().step_seconds == 0.0
+    c.started()
+    clock.now = 2.0
+    c.started()
+    clock.now = 3.0
+    assert c.state().step_seconds == 3.0
+    c.ended()
+    assert c.state().step_seconds == 1.0
+    c.ended()
+    assert c.state().step_seconds == 0.0
+
+
+def test_measurements_are_of_the_current_series() -> None:
+    c, _ = control()
+    c.put(desired(c, 1))
+    plan = StepPlan(Mode.ON, "FSFS", c.behaviour().series, (Row("a", 100),))
+    c.measured(plan, Measured(overlap={1: [0.5]}, recall={1: [0.75]}))
+    (s,) = c.state().series
+    assert (s.site, s.overlap.mean, s.recall.mean) == (1, 0.5, 0.75)
+    c.put(desired(c, 2, pattern="FFFS"))
+    c.measured(plan, Measured(overlap={1: [0.5]}, recall={1: [0.75]}))
+    assert (c.state().series, c.state().series_number) == ((), 2)
+
+
+def test_measurements_outlive_a_fallback_and_end_with_the_next_try() -> None:
+    c, _ = control()
+    c.put(desired(c, 1))
+    plan = StepPlan(Mode.ON, "FSFS", c.behaviour().series, (Row("a", 100),))
+    c.measured(plan, Measured(overlap={1: [0.5]}, recall={1: [0.75]}))
+    c.kill(Kill())
+    assert len(c.state().series) == 1
+    assert len(c.put(desired(c, 2, mode=Mode.OFF)).series) == 1
+    assert c.put(desired(c, 3, mode=Mode.SHADOW)).series == ()

@@ -1,0 +1,307 @@
+"""The breaker's evidence: how often it trips falsely, how soon it trips rightly, and what a restart keeps."""
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+from indexcache_core import contract
+from indexcache_core.contract import JUDGED, JUDGED_FROM, BreakerTest, Mode, Site, Thresholds
+from indexcache_core.evidence import detector
+from indexcache_core.evidence.detector import Detector
+from indexcache_core.histogram import of
+from indexcache_runtime.measuring.breaker import Breaker
+from indexcache_runtime.measuring.measurements import Cell
+
+SHARED, CONTEXT = (1, 3), JUDGED_FROM
+SITES = tuple(Site(index=i, layer=10 + i, domain="d", k=64) for i in range(4))
+M0 = 0.5
+ALL: tuple[contract.GuardrailName, ...] = ("overlap", "recall", "recall_per_indexer")
+
+
+def breaker(alpha: float = 0.01, guardrails: tuple[contract.GuardrailName, ...] = ALL, slot: int = 1) -> Breaker:
+    thresholds = Thresholds(overlap=M0, recall=M0, recall_per_indexer=M0)
+    return Breaker(contract.Breaker(alpha=alpha, guardrails=guardrails), thresholds, SHARED, slot)
+
+
+def cell(site: int, mode: Mode = Mode.ON, context: int = CONTEXT) -> Cell:
+    return site, context, mode
+
+
+def feed(b: Breaker, slot: int, values: dict[int, list[float]], mode: Mode = Mode.ON, context: int = CONTEXT) -> None:
+    """One look's observations, by site; overlap as recall."""
+    b.look([(cell(site, mode, context), of(vs), of(vs)) for site, vs in values.items()], slot)
+
+
+def looks_until_tripped(b: Breaker, draw: Callable[[int], float], looks: int, each: int = 5) -> int | None:
+    for i in range(looks):
+        feed(b, i // 4 + 1, {site: [draw(site) for _ in range(each)] for site in SHARED})
+        if b.breach():
+            return i + 1
+    return None
+
+
+def false_trips(runs: int, looks: int, alpha: float) -> float:
+    """Of engines whose every mean is exactly the threshold, the worst that is healthy: the part that trips."""
+    rng = random.Random(7)
+    tripped = 0
+    for _ in range(runs):
+        # All or nothing: the widest scatter there is at this mean; the last bucket's lower bound is 0.98, so 0.51 of them.
+        tripped += looks_until_tripped(breaker(alpha), lambda site: float(rng.random() < M0 + 0.005), looks) is not None
+    return tripped / runs
+
+
+@pytest.mark.simulation
+def test_a_healthy_pattern_trips_no_more_often_than_alpha_says() -> None:
+    alpha = 0.3
+    assert false_trips(runs=150, looks=80, alpha=alpha) <= alpha
+
+
+@pytest.mark.simulation
+def test_without_the_split_and_the_finite_purse_the_bound_would_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulation can tell: a build that spends without end, and alpha on every test, trips most healthy engines."""
+    monkeypatch.setattr("indexcache_core.evidence.detector.log_purse", lambda first, last: 0.0)
+    monkeypatch.setattr("indexcache_core.evidence.guardrails.JUDGED", (CONTEXT,))
+    assert false_trips(runs=40, looks=80, alpha=0.3) > 0.5
+
+
+def test_a_bad_site_among_good_ones_trips_within_seconds() -> None:
+    rng = random.Random(1)
+    b = breaker(alpha=0.001)
+    found = looks_until_tripped(b, lambda site: rng.uniform(0.0, 0.4) if site == 3 else rng.uniform(0.8, 1.0), looks=40)
+    assert found is not None
+    assert found <= 12  # looks, each of five observations a site: three seconds
+    breach = b.breach()
+    assert breach is not None
+    assert (breach.guardrail, breach.site, breach.context) == ("recall_per_indexer", 3, CONTEXT)
+    assert breach.mean == pytest.approx(0.2, abs=0.05)
+    assert breach.observations == 5 * found
+    assert breach.log_e >= breach.log_limit == pytest.approx(math.log(3 * len(JUDGED) * len(SHARED) / 0.001))
+
+
+def test_a_good_pattern_that_turns_bad_trips() -> None:
+    b = breaker()
+    for second in range(1, 120):
+        feed(b, second, {site: [0.9] * 3 for site in SHARED})
+    assert b.breach() is None
+    assert looks_until_tripped_from(b, 120, 0.1) <= 20
+
+
+def looks_until_tripped_from(b: Breaker, second: int, value: float) -> int:
+    for i in range(100):
+        feed(b, second + i, {site: [value] * 3 for site in SHARED})
+        if b.breach():
+            return i + 1
+    raise AssertionError("never")
+
+
+def test_the_message_says_what_where_against_what() -> None:
+    b = breaker(guardrails=("recall_per_indexer",))
+    looks_until_tripped(b, lambda site: 0.1 if site == 3 else 0.9, looks=40)
+    breach = b.breach()
+    assert breach is not None
+    said = b.message(breach, SITES)
+    assert said.startswith("recall of indexer 3 (layer 13) at contexts of 129-256 tokens is 0.100 in the mean over ")
+    assert "at least 0.5 expected (guardrail recall_per_indexer)" in said
+    overall = breaker(guardrails=("overlap",))
+    looks_until_tripped(overall, lambda site: 0.1, looks=40)
+    breach = overall.breach()
+    assert breach is not None
+    assert overall.message(breach, SITES).startswith("overlap of the Shared indexers at contexts of 129-256 tokens is 0.100")
+
+
+def test_nothing_measured_nothing_said() -> None:
+    b = breaker()
+    for second in range(1, 1000):
+        b.look([], second)
+    assert b.breach() is None
+    limits = [math.log(3 * n / 0.01) for n in (len(JUDGED), len(JUDGED), len(JUDGED) * len(SHARED))]
+    standing = b.standing()
+    assert [test.log_limit for test in standing] == pytest.approx(limits)
+    assert standing == tuple(BreakerTest(guardrail=g, log_limit=t.log_limit) for g, t in zip(ALL, standing, strict=True))
+
+
+def test_contexts_that_are_not_judged_say_nothing() -> None:
+    b = breaker()
+    for context in range(JUDGED_FROM):
+        feed(b, 5, {site: [0.0] * 1000 for site in SHARED}, context=context)
+    assert b.breach() is None
+
+
+def test_what_only_observes_does_not_trip() -> None:
+    b = breaker(guardrails=("overlap",))
+    for second in range(1, 50):
+        b.look([(cell(site), of([0.9] * 5), of([0.0] * 5)) for site in SHARED], second)
+    assert b.breach() is None
+    assert [t.guardrail for t in b.standing()] == ["overlap"]
+
+
+def test_evidence_of_shadow_counts_half() -> None:
+    shadow, on, both = breaker(), breaker(), breaker()
+    feed(shadow, 2, {1: [0.1] * 6}, mode=Mode.SHADOW)
+    feed(on, 2, {1: [0.1] * 6})
+    feed(both, 2, {1: [0.1] * 6}, mode=Mode.SHADOW)
+    feed(both, 2, {1: [0.1] * 6})
+    a, b, c = (x.standing()[2].log_e for x in (shadow, on, both))
+    assert a == b > 0
+    assert math.exp(a) == pytest.approx((math.exp(c) + 0.5) / 2)  # the other stream holds what was bet on it first
+
+
+def test_the_approach_can_be_watched() -> None:
+    b = breaker()
+    feed(b, 2, {1: [0.1] * 6})
+    first = b.standing()[2]
+    feed(b, 3, {1: [0.1] * 6})
+    second = b.standing()[2]
+    assert 0 < first.log_e < second.log_e < second.log_limit
+    assert (second.site, second.observations) == (1, 12)
+
+
+def test_one_that_begins_late_holds_no_more_than_one_that_saw_all() -> None:
+    rng = random.Random(3)
+    values = [[rng.random() * 0.9 for _ in range(4)] for _ in range(60)]
+    whole, late = breaker(), breaker(slot=31)
+    for second, vs in enumerate(values, 1):
+        feed(whole, second, {1: vs})
+    feed(late, 31, {1: [v for vs in values[:31] for v in vs]})
+    for second, vs in enumerate(values[31:], 32):
+        feed(late, second, {1: vs})
+    for a, b in zip(late.standing(), whole.standing(), strict=True):
+        assert a.log_e <= b.log_e + 1e-9
+        assert a.observations == b.observations
+        assert a.mean == pytest.approx(b.mean)
+
+
+def test_a_guardrail_without_a_threshold_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"thresholds\.overlap: missing"):
+        Breaker(contract.Breaker(alpha=0.1, guardrails=("overlap",)), Thresholds(recall=0.5), SHARED)
+
+
+# ----------------------------------------------------------------------------------- by figures
+
+
+def test_each_guardrail_has_its_limit() -> None:
+    limits = {t.guardrail: t.log_limit for t in breaker(0.02).standing()}
+    assert limits == pytest.approx(
+        {
+            "overlap": math.log(3 * 7 / 0.02),
+            "recall": math.log(3 * 7 / 0.02),
+            "recall_per_indexer": math.log(3 * 7 * 2 / 0.02),
+        }
+    )
+    (alone,) = breaker(0.02, ("recall_per_indexer",)).standing()
+    assert alone.log_limit == pytest.approx(math.log(7 * 2 / 0.02))
+    none_shared = Breaker(contract.Breaker(alpha=0.1, guardrails=ALL), Thresholds(overlap=M0, recall=M0, recall_per_indexer=M0), ())
+    assert [t.log_limit for t in none_shared.standing()] == pytest.approx([math.log(3 * 7 / 0.1)] * 3)
+
+
+def bet(values: list[float], slot: int = 2, share: float = 0.5, begun: int = 1, m0: float = M0) -> float:
+    """The wealth of one look in one stream, the other holding what was bet on it first."""
+    stream = Detector(log_s=detector.fresh().log_s, slot=begun).after(of(values), m0, slot, share)
+    return detector.log_e([stream, detector.fresh()])
+
+
+def test_one_looks_evidence() -> None:
+    b = breaker()
+    b.look([(cell(1), of([0.1, 0.2]), of([0.3])), (cell(3), of([0.4]), of([0.5, 0.6]))], 2)
+    overlap, recall, by_site = b.standing()
+    found = [t.log_e for t in (overlap, recall, by_site)]
+    assert found == pytest.approx([bet([0.1, 0.2, 0.4]), bet([0.3, 0.5, 0.6]), bet([0.3], share=1.0)])
+    assert [t.mean for t in (overlap, recall, by_site)] == pytest.approx([0.7 / 3, 1.4 / 3, 0.3])
+    assert (overlap.observations, recall.observations, by_site.observations) == (1.5, 1.5, 1.0)
+    assert by_site.site == 1
+    assert (overlap.site, overlap.context, by_site.context) == (None, CONTEXT, CONTEXT)
+
+
+def test_thresholds_are_each_guardrails_own() -> None:
+    b = Breaker(contract.Breaker(alpha=0.01, guardrails=ALL), Thresholds(overlap=0.3, recall=0.4, recall_per_indexer=0.6), SHARED)
+    b.look([(cell(1), of([0.2]), of([0.2]))], 2)
+    assert [t.log_e for t in b.standing()] == pytest.approx([bet([0.2], m0=0.3), bet([0.2], m0=0.4), bet([0.2], m0=0.6, share=1.0)])
+
+
+def test_contexts_and_sites_are_bet_on_apart() -> None:
+    b = breaker(guardrails=("recall", "recall_per_indexer"))
+    b.look([(cell(1), of([]), of([0.1])), (cell(1, context=CONTEXT + 1), of([]), of([0.2])), (cell(3), of([]), of([0.3]))], 2)
+    recall, by_site = b.standing()
+    assert (recall.context, by_site.site, by_site.context) == (CONTEXT, 1, CONTEXT)
+    assert [recall.log_e, by_site.log_e] == pytest.approx([bet([0.1, 0.3]), bet([0.1], share=1.0)])
+
+
+def test_looks_add_up_and_slots_are_opened_once() -> None:
+    b = breaker(guardrails=("overlap",))
+    for slot, value in ((3, 0.1), (3, 0.2), (9, 0.3)):
+        feed(b, slot, {1: [value]})
+    expected = detector.fresh()
+    for slot, value in ((3, 0.1), (3, 0.2), (9, 0.3)):
+        expected = expected.after(of([value]), M0, slot, 0.5)
+    (standing,) = b.standing()
+    assert standing.log_e == pytest.approx(detector.log_e([expected, detector.fresh()]))
+    assert standing.mean == pytest.approx(0.2)
+
+
+def test_one_that_begins_within_a_series_leaves_the_slots_before_it_unopened() -> None:
+    b = breaker(guardrails=("overlap",), slot=7)
+    feed(b, 9, {1: [0.1]})
+    assert b.standing()[0].log_e == pytest.approx(bet([0.1], slot=9, begun=7))
+
+
+def test_it_breaches_at_its_limit_and_takes_it_back_under_it() -> None:
+    b = breaker(guardrails=("overlap",))
+    slot = 1
+    while b.breach() is None:
+        slot += 1
+        feed(b, slot, {1: [0.1]})
+    found = b.breach()
+    assert found is not None
+    assert found == b.standing()[0]
+    assert found.log_e >= found.log_limit
+    exact = breaker(alpha=7 / math.exp(found.log_e - 1e-9), guardrails=("overlap",))
+    under = breaker(alpha=7 / math.exp(found.log_e + 1e-9), guardrails=("overlap",))
+    for second in range(2, slot + 1):
+        feed(exact, second, {1: [0.1]})
+        feed(under, second, {1: [0.1]})
+    assert (exact.breach() is not None, under.breach()) == (True, None)
+    while b.breach() is not None:
+        feed(b, slot, {1: [1.0] * 5})
+    assert b.standing()[0].log_e < found.log_limit
+
+
+def test_the_nearest_to_its_limit_stands_for_a_guardrail() -> None:
+    b = breaker(guardrails=("recall_per_indexer",))
+    feed(b, 2, {1: [0.1], 3: [0.4]})
+    assert b.standing()[0].site == 1
+    feed(b, 2, {3: [0.1] * 9})
+    assert b.standing()[0].site == 3
+
+
+def test_an_observation_of_no_count_is_shown_without_a_mean() -> None:
+    b = breaker(guardrails=("overlap",))
+    b.look([(cell(1), of([]), of([]))], 2)
+    (standing,) = b.standing()
+    assert (standing.mean, standing.observations) == (None, 0.0)
+    assert b.message(standing, SITES) == (
+        "overlap of the Shared indexers at contexts of 129-256 tokens is unknown in the mean over 0 observations, "
+        f"at least 0.5 expected (guardrail overlap); evidence e^{standing.log_e:.1f} against the pattern, "
+        f"the limit is e^{standing.log_limit:.1f}"
+    )
+
+
+def test_without_sites_contexts_have_no_name() -> None:
+    b = breaker(guardrails=("recall",))
+    feed(b, 2, {1: [0.1]})
+    (standing,) = b.standing()
+    assert b.message(standing, ()).startswith("recall of the Shared indexers is 0.100 in the mean")
+    (nothing,) = breaker(guardrails=("recall",)).standing()
+    assert b.message(nothing, SITES).startswith("recall of the Shared indexers is unknown")
+
+
+def test_a_context_that_is_not_judged_hides_no_other() -> None:
+    b = breaker(guardrails=("recall",))
+    b.look([(cell(1, context=0), of([0.1]), of([0.1])), (cell(1), of([0.1]), of([0.1]))], 2)
+    assert b.standing()[0].observations == 0.5
+
+
+def test_of_two_as_near_the_first_stands() -> None:
+    b = breaker(guardrails=("recall_per_indexer",))
+    feed(b, 2, {3: [0.1], 1: [0.1]})
+    assert b.standing()[0].site == 3

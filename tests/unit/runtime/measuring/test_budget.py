@@ -1,0 +1,123 @@
+"""Which steps may be measured."""
+
+import random
+from collections import deque
+
+import pytest
+from indexcache_runtime.measuring.budget import AROUND, FIRST_AFTER, MEASURED_SHARE, MeasuringBudget
+
+
+def run(budget: MeasuringBudget, steps: int, usual: float, price: float, *, ahead: int = 2, late: int = 0, tokens: int = 64) -> list[int]:
+    """Steps that a graph would replay, all with something to measure; which of them were measured. So many are scheduled ahead, and the
+    price of a measured one falls on the step that many before it."""
+    out = []
+    flying: deque[float] = deque()
+    for i in range(steps):
+        flying.append(usual)
+        if budget.allows(tokens, tokens):
+            budget.begin(tokens)
+            out.append(i)
+            flying[-1 - late] += price
+        if len(flying) == ahead:
+            budget.took(tokens, tokens, flying.popleft(), wanted=True)
+    return out
+
+
+def long(budget: MeasuringBudget, steps: int, usual: float, price: float, *, ahead: int = 2) -> list[int]:
+    """Steps that no graph would replay; which of them were measured."""
+    out = []
+    flying: deque[bool] = deque()
+    for i in range(steps):
+        flying.append(budget.allows(8192, 1))
+        if flying[-1]:
+            budget.begin(8192)
+            out.append(i)
+        if len(flying) == ahead:
+            took = usual + price * flying[0]
+            budget.took(8192, 1, took, wanted=True)
+            if flying.popleft():
+                budget.charge(8192, price, took)
+    return out
+
+
+def test_where_measuring_is_free_every_step_is_measured() -> None:
+    assert long(MeasuringBudget(), 100, 0.01, 0.0, ahead=1) == list(range(100))
+
+
+@pytest.mark.parametrize(("ahead", "late"), [(1, 0), (2, 0), (2, 1)])
+def test_replayed_steps_are_measured_for_a_fixed_share_of_their_time(ahead: int, late: int) -> None:
+    usual, price = 0.008, 0.04
+    chosen = run(MeasuringBudget(graphed_tokens=512), 20_000, usual, price, ahead=ahead, late=late)
+    assert chosen[0] == FIRST_AFTER + ahead - 1  # those ahead are under way
+    spent = len(chosen) * price / (20_000 * usual)
+    assert 0.9 * MEASURED_SHARE < spent < 1.1 * MEASURED_SHARE
+
+
+@pytest.mark.parametrize(("slow", "share", "price"), [(0.02, 0.6, 0.004), (0.04, 0.7, 0.02), (0.02, 0.3, 0.01)])
+def test_where_steps_take_one_time_or_another_the_share_is_kept(slow: float, share: float, price: float) -> None:
+    rng = random.Random(5)
+    budget = MeasuringBudget(graphed_tokens=512)
+    total = spent = 0.0
+    for _ in range(60_000):
+        seconds = slow if rng.random() < share else 0.008
+        if budget.allows(64, 64):
+            budget.begin(64)
+            seconds += price
+            spent += price
+        total += seconds
+        budget.took(64, 64, seconds, wanted=True)
+    assert 0.2 * MEASURED_SHARE < spent / total < 1.1 * MEASURED_SHARE
+
+
+def test_the_dearer_a_measured_step_the_rarer_it_is() -> None:
+    cheap, dear = (run(MeasuringBudget(graphed_tokens=512), 20_000, 0.008, price) for price in (0.004, 0.04))
+    assert len(cheap) > 8 * len(dear) > 8
+
+
+def test_one_that_costs_nothing_is_measured_as_soon_as_that_is_known() -> None:
+    chosen = run(MeasuringBudget(graphed_tokens=512), 200, 0.008, 0.0, ahead=1)
+    assert chosen == list(range(FIRST_AFTER, 200, AROUND))
+
+
+def test_one_without_rows_after_all_owes_nothing() -> None:
+    budget = MeasuringBudget(graphed_tokens=512)
+    for _ in range(FIRST_AFTER):
+        budget.took(64, 64, 0.008, wanted=True)
+    assert budget.allows(64, 64)
+    assert budget.allows(64, 64)
+
+
+@pytest.mark.parametrize(("usual", "price"), [(0.06, 0.004), (0.14, 0.001), (0.9, 0.004), (0.02, 0.002)])
+def test_long_steps_too_are_measured_for_a_fixed_share_of_their_time(usual: float, price: float) -> None:
+    chosen = long(MeasuringBudget(graphed_tokens=512), 20_000, usual, price)
+    spent = len(chosen) * price / (20_000 * usual)
+    assert 0.4 * MEASURED_SHARE < spent < 1.1 * MEASURED_SHARE
+
+
+def test_a_step_of_few_tokens_that_is_not_replayed_is_not_measured_and_tells_nothing_of_those_that_are() -> None:
+    budget = MeasuringBudget(graphed_tokens=512)
+    for _ in range(FIRST_AFTER):
+        budget.took(40, 1, 0.1, wanted=True)
+        assert not budget.allows(64, 64)  # nothing known yet
+    for _ in range(FIRST_AFTER):
+        budget.took(64, 64, 0.008, wanted=True)
+    assert not budget.allows(40, 1)
+    assert budget.allows(64, 64)
+    budget.begin(64)
+    for _ in range(AROUND):
+        budget.took(40, 1, 0.1, wanted=True)
+        budget.took(64, 64, 0.008, wanted=True)
+    assert budget.allows(64, 64)  # its price was nothing
+
+
+def test_steps_that_nobody_wants_measured_pay_nothing() -> None:
+    budget = MeasuringBudget(graphed_tokens=512)
+    budget.begin(8192)
+    budget.took(8192, 1, 0.1, wanted=True)
+    budget.charge(8192, 0.01, 0.1)
+    for _ in range(100):
+        budget.took(8192, 1, 1.0, wanted=False)
+    assert not budget.allows(8192, 1)
+    for _ in range(2):
+        budget.took(8192, 1, 1.0, wanted=True)
+    assert budget.allows(8192, 1)

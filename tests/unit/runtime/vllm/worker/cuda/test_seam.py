@@ -1,0 +1,71 @@
+"""The names of vLLM's CUDA classes that the runtime touches are there in the release that is installed, read without importing it."""
+
+import ast
+import functools
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from indexcache_runtime.vllm.worker.cuda import seam
+
+
+def vllm() -> Path:
+    """Where it lies."""
+    found = importlib.util.find_spec("vllm")
+    assert found is not None
+    assert found.submodule_search_locations
+    return Path(found.submodule_search_locations[0])
+
+
+@functools.cache
+def tree(module: str) -> ast.Module | None:
+    """The module's syntax; None if there is none."""
+    path = vllm().parent.joinpath(*module.split(".")).with_suffix(".py")
+    return ast.parse(path.read_text()) if path.exists() else None
+
+
+def parameters(module: str, name: str) -> list[str] | None:
+    """Of a function or a method."""
+    node: ast.AST | None = tree(module)
+    for part in name.split("."):
+        body = getattr(node, "body", [])
+        node = next((n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == part), None)
+    if not isinstance(node, ast.FunctionDef):
+        return None
+    return [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+
+
+def test_the_installed_release_has_them_all() -> None:
+    assert seam.misfits(parameters) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (lambda m, n: None, "has no"),
+        (lambda m, n: ["self"], "no parameter"),
+        (lambda m, n: list(reversed(parameters(m, n) or [])), "order"),
+    ],
+)
+def test_what_differs_is_named(found: Callable[[str, str], list[str] | None], said: str) -> None:
+    reasons = seam.misfits(found)
+    assert len(reasons) >= len(seam.SIGNATURES)
+    assert all(reason.startswith("vllm: ") for reason in reasons)
+    assert any(said in reason for reason in reasons)
+
+
+def test_what_is_read_of_a_layer_and_a_runner_is_named_where_it_is_not_there() -> None:
+    class Everything:
+        """Has any attribute."""
+
+        def __getattr__(self, name: str) -> "Everything":
+            return Everything()
+
+    class Bare:
+        cudagraph_manager = None
+
+    assert seam.missing(Everything(), Everything()) == []
+    lacking = seam.missing(Everything(), Bare())
+    assert lacking == [f"Bare.{name}" for name in seam.RUNNER]
+    assert "object.impl.index_group.num_layers" in seam.missing(object(), Everything())
