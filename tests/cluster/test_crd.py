@@ -69,6 +69,17 @@ async def test_fills_in_every_default(kube: Kube, namespace: str) -> None:
         ({"guardrails__quality": {}}, "spec.guardrails.quality.probes", ["Required"]),
         ({"strategy__exposure": "Surge"}, "spec.strategy.exposure", ["InPlace"]),
         ({"fallback__permit__canary": "soon"}, "spec.fallback.permit.canary", ["soon"]),
+        (
+            {"traffic__httpRoute": {"name": "../../victim/httproutes/chat", "rule": "g"}},
+            "spec.traffic.httpRoute.name",
+            ["../../victim/httproutes/chat", "should match"],
+        ),
+        ({"traffic__httpRoute": {"name": "r", "rule": "a/b"}}, "spec.traffic.httpRoute.rule", ["should match"]),
+        (
+            {"guardrails__quality": {"probes": {"configMap": "../../kube-system/secrets/x"}}},
+            "spec.guardrails.quality.probes.configMap",
+            ["../../kube-system/secrets/x", "should match"],
+        ),
         ({"deletionPolicy": "Orphan"}, "spec.deletionPolicy", ["Delete", "Retain"]),
     ],
 )

@@ -14,6 +14,7 @@ from indexcache_core.pattern import Pattern
 from pydantic import Field, model_validator
 
 from indexcache_operator.api.base import ApiModel
+from indexcache_operator.api.dns import Subdomain
 from indexcache_operator.api.times import Duration, default
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -90,8 +91,9 @@ class Strategy(ApiModel):
 class HttpRoute(ApiModel):
     """The user's HTTPRoute, in the rollout's namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    rule: Annotated[str, Field(min_length=1, max_length=253)]
+    name: Subdomain
+    """Its name alone: a route of another namespace can't be named."""
+    rule: Subdomain
     """The name of the rule whose backends are weighted; it must name the Service <rollout>-baseline and give a request 30 s or more
     (`timeouts.request`; Envoy Gateway gives 15 s where the rule says nothing, and a prefill of 200K tokens takes 21)."""
 
@@ -126,7 +128,8 @@ class Recall(Guardrail):
 class ProbeSource(ApiModel):
     """Where probes come from: key `probes.jsonl`, lines of {"prompt", "continuation", "contextTokens"}."""
 
-    config_map: Annotated[str, Field(min_length=1, max_length=253)]
+    config_map: Subdomain
+    """Its name alone; it is in the rollout's namespace."""
 
 
 class Quality(Guardrail):

@@ -119,7 +119,7 @@ class Observer:
         """The route that the rollout has changed, if it has; else the one that its spec names."""
         where = gateway.where(rollout)
         if where is None:
-            return None
+            return gateway.nowhere(rollout)
         raw = await self._get(names.object_path(*names.HTTP_ROUTES, rollout.namespace, where.name))
         return gateway.read(raw, where, rollout.namespace)
 

@@ -139,9 +139,10 @@ def companions(look: Look) -> list[str]:
         reasons.append(
             f"spec.traffic.httpRoute: {route.problem if route and route.problem else f'{where.name} or its rule {where.rule} not found'}"
         )
-    elif not route_math.names(route.backends, look.baseline_service):
+    elif not route_math.names(route.backends, look.baseline_service, look.o.namespace):
         reasons.append(
-            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} names no Service {look.baseline_service}; make it its backend"
+            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} names no Service {look.baseline_service} of namespace "
+            f"{look.o.namespace}; make it its backend"
         )
     elif route.request_timeout is not None and route.request_timeout < SHORTEST_TIMEOUT:
         found, least = route.request_timeout.total_seconds(), SHORTEST_TIMEOUT.total_seconds()
@@ -151,7 +152,9 @@ def companions(look: Look) -> list[str]:
         )
     elif route.problem:
         reasons.append(f"spec.traffic.httpRoute: {route.problem}")
-    elif route_math.too_heavy(route.backends, look.baseline_service, look.canary_service, [step.weight for step in spec.strategy.steps]):
+    elif route_math.too_heavy(
+        route.backends, look.baseline_service, look.canary_service, [step.weight for step in spec.strategy.steps], look.o.namespace
+    ):
         reasons.append(f"spec.traffic.httpRoute: weights of rule {where.rule} times 100 exceed {route_math.MAX_WEIGHT}; use smaller ones")
     return reasons
 

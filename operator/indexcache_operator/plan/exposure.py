@@ -133,7 +133,7 @@ def adopt_route(situation: Situation) -> Status:
     route, spec = look.o.route, look.o.spec
     if route is None or not route.found or route_has_canary(look) or spec is None or spec.traffic.http_route is None:
         return status
-    if not route_math.names(route.backends, look.baseline_service):
+    if not route_math.names(route.backends, look.baseline_service, look.o.namespace):
         return status
     where = spec.traffic.http_route
     kept = RouteStatus(name=where.name, rule=where.rule, original_backends=tuple(route.backends))
@@ -141,11 +141,13 @@ def adopt_route(situation: Situation) -> Status:
 
 
 def backends(situation: Situation, weight: int) -> tuple[Backend, ...] | None:
-    """Return the rule's backends for a weight; None without a route."""
+    """Return the rule's backends for a weight; None without a route, or where what is kept of it has no baseline to split."""
     look, route = situation.look, situation.status.route
     if route is None:
         return None
-    return route_math.weighted(route.original_backends, look.baseline_service, look.canary_service, weight)
+    if weight > 0 and not route_math.names(route.original_backends, look.baseline_service, look.o.namespace):
+        return None  # written by an operator that took a Service of another namespace for the rollout's
+    return route_math.weighted(route.original_backends, look.baseline_service, look.canary_service, weight, look.o.namespace)
 
 
 def entering_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:

@@ -92,7 +92,7 @@ def pod_status(status: Status, name: str) -> PodStatus:
 
 def route_has_canary(look: Look) -> bool:
     """Return whether the user's rule names the canary's Service now."""
-    return look.o.route is not None and route_math.names(look.o.route.backends, look.canary_service)
+    return look.o.route is not None and route_math.names(look.o.route.backends, look.canary_service, look.o.namespace)
 
 
 def route_accepted(look: Look) -> bool:
