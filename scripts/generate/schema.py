@@ -7,12 +7,11 @@ them; the API server fills defaults from the top down, so an object's default is
 
 from typing import Any
 
+from indexcache_operator.api.base import MAX_ITEMS, MAX_LENGTH
+from indexcache_operator.api.times import SPAN
 from pydantic import TypeAdapter
 
-MAX_LENGTH = 4096
-MAX_ITEMS = 1024
-
-_KEPT = ("type", "format", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
+_KEPT = ("type", "format", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", SPAN)
 
 Schema = dict[str, Any]
 

@@ -49,6 +49,8 @@ def _merge_list(base: list[Any], patch: list[Any], key: str, path: str) -> list[
     for i, item in enumerate(patch):
         if not isinstance(item, dict) or key not in item:
             raise MergeError(f"{path}[{i}]: found an item without {key}; expected {key}, by which items are merged; give it one")
+        if not isinstance(item[key], str | int):
+            raise MergeError(f"{path}[{i}].{key}: found {type(item[key]).__name__}; expected a text or a number; correct it")
         if item[key] in places:
             out[places[item[key]]] = merge(out[places[item[key]]], item, f"{path}[{i}]")
         else:

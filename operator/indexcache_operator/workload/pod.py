@@ -17,8 +17,9 @@ from indexcache_core.contract import CONTROL_PORT, PORT_ENV, TOKEN_FILE_ENV
 from indexcache_operator import names
 from indexcache_operator.api.spec import Engine
 from indexcache_operator.objects import Object
-from indexcache_operator.workload.merge import merge
+from indexcache_operator.workload.merge import KEYS, MergeError, merge
 
+_PATH = "spec.engine.template"
 USER = 65532
 """Neither root nor anybody: images need no such account."""
 
@@ -33,8 +34,8 @@ _CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "readOnlyRootFilesyste
 def pod_template(engine: Engine, *, rollout: str, runtime_image: str, pull_policy: str) -> Object:
     """The whole template, labels included but for the template's own hash. MergeError for a template that can't be merged."""
     template: Object = merge(_base(engine), engine.template)
-    spec = template["spec"]
-    labels = template.setdefault("metadata", {}).setdefault("labels", {})
+    spec = _object(template, "spec", _PATH)
+    labels = _object(_object(template, "metadata", _PATH), "labels", f"{_PATH}.metadata")
     labels.update(selector(rollout) | {names.BASELINE_LABEL: "true"})
     _graft(spec, rollout=rollout, runtime_image=runtime_image, pull_policy=pull_policy)
     return template
@@ -73,9 +74,29 @@ def _base(engine: Engine) -> Object:
     }
 
 
+def _object(parent: Object, name: str, path: str) -> Object:
+    """Return a part of the merged template, an empty one if it isn't there. MergeError if the user's template made it something else."""
+    found = parent.setdefault(name, {})
+    if not isinstance(found, dict):
+        raise MergeError(f"{path}.{name}: found {type(found).__name__}; expected an object; correct it")
+    return found
+
+
+def _list(parent: Object, name: str, path: str) -> list[Object]:
+    """Return a list whose items have keys (merge.KEYS), likewise."""
+    found, key = parent.get(name, []), KEYS[name]
+    if not isinstance(found, list) or not all(isinstance(item, dict) and isinstance(item.get(key), str | int) for item in found):
+        raise MergeError(f"{path}.{name}: found {type(found).__name__}; expected a list of objects that each have {key}; correct it")
+    return found
+
+
 def _graft(spec: Object, *, rollout: str, runtime_image: str, pull_policy: str) -> None:
-    """The plugin and the token, whatever the template said."""
-    container = next(c for c in spec["containers"] if c["name"] == names.ENGINE_CONTAINER)
+    """The plugin and the token, whatever the template said. MergeError where it left nothing to put them in."""
+    path = f"{_PATH}.spec"
+    container = next((c for c in _list(spec, "containers", path) if c["name"] == names.ENGINE_CONTAINER), None)
+    if container is None:
+        raise MergeError(f"{path}.containers: found none named {names.ENGINE_CONTAINER}; expected the engine's; don't take it away")
+    inside = f"{path}.containers[{names.ENGINE_CONTAINER}]"
     plugin = {"name": names.PLUGIN_VOLUME, "mountPath": names.PLUGIN_PATH}
     init = {
         "name": names.INIT_CONTAINER,
@@ -86,14 +107,14 @@ def _graft(spec: Object, *, rollout: str, runtime_image: str, pull_policy: str) 
         "securityContext": {**_CONTAINER_SECURITY, "runAsNonRoot": True, "runAsUser": USER},
         "volumeMounts": [plugin],
     }
-    others = [c for c in spec.get("initContainers", []) if c["name"] != names.INIT_CONTAINER]
+    others = [c for c in _list(spec, "initContainers", path) if c["name"] != names.INIT_CONTAINER]
     spec["initContainers"] = [init, *others]
     ours = {"volumes": [{"name": names.PLUGIN_VOLUME, "emptyDir": {}}, _token_volume(rollout)]}
-    spec.update(merge({"volumes": spec.get("volumes", [])}, ours))
+    spec.update(merge({"volumes": _list(spec, "volumes", path)}, ours))
     port = {"name": "control", "containerPort": CONTROL_PORT, "protocol": "TCP"}
     mounts = [{**plugin, "readOnly": True}, {"name": names.TOKEN_VOLUME, "mountPath": names.TOKEN_PATH, "readOnly": True}]
-    container.update(merge({k: container.get(k, []) for k in ("ports", "volumeMounts")}, {"ports": [port], "volumeMounts": mounts}))
-    container["env"] = _environment(container.get("env", []))
+    container.update(merge({k: _list(container, k, inside) for k in ("ports", "volumeMounts")}, {"ports": [port], "volumeMounts": mounts}))
+    container["env"] = _environment(_list(container, "env", inside))
 
 
 def _token_volume(rollout: str) -> Object:
@@ -127,7 +148,7 @@ def _joined(env: list[Object], name: str, join: Any, *, always: bool) -> list[Ob
             moved = f"INDEXCACHE_GIVEN_{name}"
             out += [{**entry, "name": moved}, {"name": name, "value": join(f"$({moved})")}]
         else:
-            out.append({"name": name, "value": join(entry.get("value", ""))})
+            out.append({"name": name, "value": join(str(entry.get("value") or ""))})
     if always and not found:
         out.append({"name": name, "value": join("")})
     return out

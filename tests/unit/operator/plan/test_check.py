@@ -62,7 +62,7 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Observation], Observation], str
     ),
     (
         "protected outside",
-        {"indexCache": {"pattern": "FSFS", "protected": [9]}},
+        {"indexCache": {"pattern": "FSFSFSFSFS", "protected": [9]}},
         lambda o: o,
         "spec.indexCache.protected: [9]",
     ),

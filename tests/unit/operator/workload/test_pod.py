@@ -135,3 +135,24 @@ def test_only_the_pod_template_decides_which_pods_are_current() -> None:
 def test_refuses_what_it_cannot_merge(patch: dict[str, Any], words: str) -> None:
     with pytest.raises(MergeError, match=words):
         merge({}, patch)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ({"spec": None}, "spec.containers: found none named engine"),
+        ({"spec": {"containers": None}}, "spec.containers: found none named engine"),
+        ({"spec": {"containers": "x"}}, "spec.containers: found str; expected a list of objects"),
+        ({"spec": []}, "spec: found list; expected an object"),
+        ({"metadata": "x"}, "metadata: found str; expected an object"),
+        ({"metadata": {"labels": ["x"]}}, "labels: found list; expected an object"),
+        ({"spec": {"initContainers": {}}}, "initContainers: found dict; expected a list"),
+        ({"spec": {"volumes": 5}}, "volumes: found int; expected a list"),
+        ({"spec": {"containers": [{"name": "engine", "env": {"A": "b"}}]}}, r"containers\[engine\].env: found dict; expected a list"),
+        ({"spec": {"containers": [{"name": {}}]}}, r"containers\[0\].name: found dict; expected a text"),
+    ],
+)
+def test_a_template_that_leaves_no_place_for_the_plugin_is_refused_by_field(template: dict[str, Any], said: str) -> None:
+    engine = Engine(image="i", model="m", template=template)
+    with pytest.raises(MergeError, match=f"^spec.engine.template.*{said}.*; "):
+        pod_template(engine, rollout="r", runtime_image="x", pull_policy="Always")
