@@ -12,10 +12,10 @@ import yaml
 from indexcache_operator.api.base import GROUP, KIND, PLURAL, VERSION
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Status
+from indexcache_operator.api.structural import Schema, structural
 from indexcache_operator.api.times import SPAN
 
 from scripts.generate import reference
-from scripts.generate.schema import Schema, structural
 
 ROOT = Path(__file__).resolve().parents[2]
 CRD_FILE = ROOT / "crds" / f"{GROUP}_{PLURAL}.yaml"

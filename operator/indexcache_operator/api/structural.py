@@ -7,9 +7,10 @@ them; the API server fills defaults from the top down, so an object's default is
 
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from indexcache_operator.api.base import MAX_ITEMS, MAX_LENGTH
 from indexcache_operator.api.times import SPAN
-from pydantic import TypeAdapter
 
 _KEPT = ("type", "format", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", SPAN)
 
