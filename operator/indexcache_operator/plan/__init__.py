@@ -9,7 +9,7 @@ entering.py     how a phase begins, and what is written down where a try ends
 exposure.py, retreat.py   the order of labels and route, in and back
 flags.py        what engines are told, and its epochs
 guardrails.py, evidence_view.py, quality_view.py, traffic_view.py      what the counters say
-report.py, conditions.py  what people read
+report.py, conditions.py, commands.py  what people read, and which of their commands can't be obeyed
 """
 
 from indexcache_operator.plan.planner import plan

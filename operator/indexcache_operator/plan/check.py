@@ -81,13 +81,13 @@ def impossible(situation: Situation) -> list[str]:
     spec = look.spec
     rejected = revision.rejection(status, status.revision)
     if rejected is not None:
-        again = f"{status.revision}/2" if rejected.retried else status.revision
+        again = revision.next_retry(rejected, status.revision)
         return [
             f"revision {status.revision} was rejected at {times.stamp(rejected.at)} ({rejected.reason}); "
             f'change spec.engine or spec.indexCache, or annotate {revision.RETRY}: "{again}" to try it again'
         ]
     if revision.killed(look.o.annotations, status.revision):
-        return [f"annotation {revision.KILL} names this revision; remove it to try {status.revision}"]
+        return [f"annotation {revision.KILL} stops revision {status.revision}; remove it to try this one"]
     given = (("command", spec.engine.command), ("args", spec.engine.args))
     reasons = [f"spec.engine.{field}: {reason}" for field, args in given for reason in compat.argument_reasons(args)]
     if look.routed and spec.engine.replicas < 2:

@@ -10,6 +10,7 @@ from indexcache_core.contract import Mode
 from indexcache_core.evidence.traffic import Reached
 
 from indexcache_operator.api.status import Condition, ConditionStatus, Phase
+from indexcache_operator.plan import commands
 from indexcache_operator.plan.look import may_be_on, pod_status
 from indexcache_operator.plan.situation import Situation
 
@@ -23,7 +24,7 @@ def conditions(situation: Situation) -> tuple[Condition, ...]:
     """Return all conditions, in a fixed order."""
     old = {kept.type: kept for kept in situation.status.conditions}
     out = []
-    for condition in (_ready, _reconciling, _stalled, _paused, _baseline, _traffic, _fresh):
+    for condition in (_ready, _reconciling, _stalled, _paused, _baseline, _traffic, _fresh, _commands):
         type_, status, reason, message = condition(situation)
         before = old.get(type_)
         since = before.last_transition_time if before and before.status == status else None
@@ -98,3 +99,8 @@ def _fresh(situation: Situation) -> Row:
     if situation.memory.data_at and situation.look.since(situation.memory.data_at) <= FRESH:
         return ("EvidenceFresh", "True", "Measuring", "")
     return ("EvidenceFresh", "False", "NoNewData", f"nothing was measured for {FRESH.total_seconds():g} s")
+
+
+def _commands(situation: Situation) -> Row:
+    found = commands.ignored(situation)
+    return (commands.CONDITION, "False", *found) if found else (commands.CONDITION, "True", "NoneIgnored", "")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import Action, EnsureWorkload, Event, Observation, PersistStatus, Plan
 from indexcache_operator.plan import (
+    commands,
     conditions,
     contexts,
     deletion,
@@ -73,6 +74,7 @@ def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dic
     actions: list[Action] = list(fallback.kills(situation, kinds))
     if _relied_on(status) != _relied_on(before):
         actions.append(PersistStatus())
+    actions += commands.events(before, status)  # before what may fail: a command that does nothing is told in any case
     if not look.o.deleting and not look.o.workload_current and status.phase not in WITHOUT_WORKLOAD and look.o.spec is not None:
         actions.append(EnsureWorkload())
     actions += exposure.label_actions(look, targets)
@@ -127,6 +129,7 @@ def _relied_on(status: Status) -> tuple[object, ...]:
         status.traffic,
         step,
         pods,
+        told.message if (told := commands.standing(status)) else "",
     )
 
 

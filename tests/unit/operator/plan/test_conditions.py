@@ -53,6 +53,7 @@ def test_all_of_them_in_one_order_with_the_generation() -> None:
         "BaselineActive",
         "TrafficVerified",
         "EvidenceFresh",
+        "CommandsObeyed",
     ]
     assert {c.observed_generation for c in out} == {3}
 
