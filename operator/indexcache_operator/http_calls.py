@@ -67,7 +67,7 @@ async def answer(session: aiohttp.ClientSession, call: Call) -> Answer:
             return Answer(status=found.status, body=await body(found, call.max_answer))
     except TooLarge as error:
         raise CallError(f"{call}: {error}") from error
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a header that can't be sent
         raise CallError(f"{call}: {str(error) or type(error).__name__}") from error
 
 
