@@ -46,6 +46,10 @@ lint: env ## ruff, mypy (strict), and that what is generated is current
 unit: env ## Unit tests: pure, some minutes
 	@$(PY) -m pytest tests/unit -q
 
+.PHONY: specs
+specs: env ## Mutated specs, each refused by a field's name or planned: SEED=7 COUNT=20000
+	@SEED=$(or $(SEED),1) COUNT=$(or $(COUNT),5000) $(PY) -m pytest -q tests/unit/operator/test_mutated_specs.py
+
 .PHONY: engine
 engine: env ## Tests of a real vLLM on this machine's CPU
 	@$(TESTBED) environment

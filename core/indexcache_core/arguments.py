@@ -69,7 +69,7 @@ def _fields(option: Option) -> Iterator[Option]:
         return
     try:
         found = json.loads(option.value)
-    except ValueError:  # vLLM will say so
+    except (ValueError, RecursionError):  # vLLM will say so
         return
     for key, value in found.items():
         if value is not None:

@@ -21,8 +21,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexcache_core import bounds
 from indexcache_core.histogram import Histogram
-from indexcache_core.pattern import Pattern
+from indexcache_core.pattern import MAX_SITES, Pattern
 
 CONTRACT = 1
 CONTROL_PORT = 9470
@@ -79,11 +80,11 @@ class Flags(Model):
 
     mode: Literal[Mode.OFF, Mode.SHADOW, Mode.ON] = Mode.OFF
     pattern: Pattern | None = None
-    protected: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    min_context_tokens: Annotated[int, Field(ge=0)] = 0
+    protected: Annotated[tuple[Annotated[int, bounds.SITES.field()], ...], Field(max_length=MAX_SITES)] = ()
+    min_context_tokens: Annotated[int, bounds.CONTEXT_TOKENS.field()] = 0
     """Steps whose longest context is under this run all Full."""
-    sample_rows: Annotated[int, Field(ge=0, le=4096)] = 32
-    """Query rows measured a step, at most."""
+    sample_rows: Annotated[int, Field(ge=0, le=bounds.SAMPLE_ROWS.most)] = 32
+    """Query rows measured a step, at most; 0: nothing is measured."""
     in_flight: InFlight = InFlight.CONTINUE
 
 
@@ -96,12 +97,15 @@ class Identity(Model):
     revision: str = ""
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class Thresholds(Model):
     """The guardrails' thresholds, published as metrics for alert rules. None: there is none."""
 
-    overlap: float | None = None
-    recall: float | None = None
-    recall_per_indexer: float | None = None
+    overlap: Finite | None = None
+    recall: Finite | None = None
+    recall_per_indexer: Finite | None = None
 
 
 GuardrailName = Literal["overlap", "recall", "recall_per_indexer"]
@@ -123,7 +127,7 @@ class Desired(Model):
     incarnation: str
     epoch: Annotated[int, Field(ge=1)]
     flags: Flags
-    permit_seconds: Annotated[float, Field(gt=0, le=7 * 86400)] | None = None
+    permit_seconds: Annotated[float, Field(gt=0, le=bounds.PERMIT.most.total_seconds())] | None = None
     """How long `on` may go on without another PUT. Required for mode `on`. The time starts when the PUT arrives."""
     identity: Identity = Identity()
     thresholds: Thresholds = Thresholds()
@@ -134,7 +138,7 @@ class Desired(Model):
 class Kill(Model):
     """The body of a kill; the reason is kept in the state's message."""
 
-    reason: Annotated[str, Field(max_length=512)] = ""
+    reason: Annotated[str, Field(max_length=bounds.KILL_REASON)] = ""
 
 
 class Site(Model):

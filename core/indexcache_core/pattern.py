@@ -7,7 +7,7 @@ other models in some. A site is named by its position in that order, its *index*
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 
 FULL, SHARED = "F", "S"
 MAX_SITES = 512
@@ -23,18 +23,25 @@ def check(pattern: str) -> str:
     Raises PatternError.
     """
     if not pattern:
-        raise PatternError("empty; expected one letter F (Full) or S (Shared) for each indexer of the model")
+        raise PatternError("found no letter; expected one, F (Full) or S (Shared), for each indexer of the model; write them")
     if len(pattern) > MAX_SITES:
-        raise PatternError(f"{len(pattern)} letters; at most {MAX_SITES} are supported")
+        raise PatternError(f"found {len(pattern)} letters; expected at most {MAX_SITES}; give one for each indexer")
     wrong = sorted(set(pattern) - {FULL, SHARED})
     if wrong:
-        raise PatternError(f"contains {', '.join(map(repr, wrong))}; only F (Full) and S (Shared) are letters of a pattern")
+        raise PatternError(
+            f"found {', '.join(map(repr, wrong[:8]))}; expected only the letters F (Full) and S (Shared); write one for each indexer"
+        )
     if pattern[0] != FULL:
-        raise PatternError("starts with S; the first indexer has nobody before it to share with, so begin with F")
+        raise PatternError("found S at the start; expected an F, as the first indexer has none before it to share with; begin with F")
     return pattern
 
 
-Pattern = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(check)]
+Pattern = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True),
+    AfterValidator(check),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_SITES}),
+]
 
 
 def protect(pattern: str, protected: Iterable[int]) -> str:

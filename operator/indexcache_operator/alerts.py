@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from indexcache_operator import metrics, names
+from indexcache_operator.api.dns import InvalidName
 from indexcache_operator.api.spec import OnFiring
 from indexcache_operator.api.status import FallbackStatus, Phase
 from indexcache_operator.api.stored import dump
@@ -50,7 +51,10 @@ class Receiver:
         """One alert. KubeError if the intent could not be stored, Conflict among them."""
         if not all(labels.get(name) for name in ("namespace", "rollout", "uid", "revision")):
             return Outcome.UNBOUND
-        path = names.rollouts_path(labels["namespace"], labels["rollout"])
+        try:
+            path = names.rollouts_path(labels["namespace"], labels["rollout"])
+        except InvalidName:
+            return Outcome.UNKNOWN
         last: Conflict | None = None
         for _ in range(TRIES):
             try:

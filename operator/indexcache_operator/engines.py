@@ -5,6 +5,7 @@ believes it; every failure is an EngineError whose words say which pod and what 
 from dataclasses import dataclass
 
 import aiohttp
+from indexcache_core.bounds import KILL_REASON
 from indexcache_core.contract import CONTROL_PORT, Desired, Kill, Refused, State
 from pydantic import ValidationError
 
@@ -41,7 +42,7 @@ class Engines:
 
     async def kill(self, ip: str, reason: str) -> State:
         """To the baseline from the next step on. EngineError."""
-        return await self._call("POST", ip, "/v1/kill", Kill(reason=reason[:512]).model_dump_json())
+        return await self._call("POST", ip, "/v1/kill", Kill(reason=reason[:KILL_REASON]).model_dump_json())
 
     async def _call(self, method: str, ip: str, path: str, body: str | None) -> State:
         call = Call(

@@ -13,6 +13,10 @@ class CallError(Exception):
     """A call that got no whole answer; its words say which call it was and why."""
 
 
+class TooLarge(Exception):
+    """An answer that is larger than whoever asked allows."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """One call, and its bounds."""
@@ -64,11 +68,18 @@ async def answer(session: aiohttp.ClientSession, call: Call) -> Answer:
             call.method, call.url, data=call.body, headers=headers, timeout=call.timeout, allow_redirects=False, auto_decompress=False
         )
         async with sent as found:
-            raw = bytearray()
-            async for chunk in found.content.iter_chunked(CHUNK):
-                raw += chunk
-                if len(raw) > call.max_answer:
-                    raise CallError(f"{call}: an answer of over {call.max_answer} bytes")
-            return Answer(status=found.status, body=bytes(raw))
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            return Answer(status=found.status, body=await body(found, call.max_answer))
+    except TooLarge as error:
+        raise CallError(f"{call}: {error}") from error
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a header that can't be sent
         raise CallError(f"{call}: {str(error) or type(error).__name__}") from error
+
+
+async def body(found: aiohttp.ClientResponse, most: int) -> bytes:
+    """Return what an answer holds. Raises TooLarge if that is more than `most` bytes: no more of it is read than that."""
+    raw = bytearray()
+    async for chunk in found.content.iter_chunked(CHUNK):
+        raw += chunk
+        if len(raw) > most:
+            raise TooLarge(f"an answer of over {most} bytes")
+    return bytes(raw)

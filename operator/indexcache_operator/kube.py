@@ -111,6 +111,8 @@ class Kube:
         return True
 
     async def _request(self, method: str, path: str, **params: Any) -> Object:
+        """Make one request. Whoever made the path, it leads nowhere but where it says: InvalidName else."""
+        names.checked_path(path)
         try:
             found: Object = await self._client.request(
                 method, path, query_params=[], header_params={}, serializer=_plain, _request_timeout=TIMEOUT_SECONDS, **params

@@ -15,6 +15,7 @@ import kopf
 from aiohttp import web
 
 from indexcache_operator.alerts import Receiver
+from indexcache_operator.api.dns import InvalidName
 from indexcache_operator.control import Loops, register
 from indexcache_operator.kube import Kube, KubeError, connect
 from indexcache_operator.loop import RolloutLoop
@@ -50,7 +51,10 @@ def main() -> None:
     for chatty in ("aiohttp.access", "kopf.objects"):  # a line for each scrape, a line for each event
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if args.command == "release":
-        asyncio.run(release(settings, args.stop, args.timeout))
+        try:
+            asyncio.run(release(settings, args.stop, args.timeout))
+        except InvalidName as error:
+            sys.exit(f"--stop: {error}; expected NAMESPACE/DEPLOYMENT")
     else:
         asyncio.run(run(settings))
 

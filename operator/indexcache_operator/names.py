@@ -1,5 +1,8 @@
 """Names that the operator gives and looks for: labels, annotations, Services, containers. One place, as they are a promise to users."""
 
+import re
+
+from indexcache_operator.api import dns
 from indexcache_operator.api.base import GROUP, PLURAL, VERSION
 
 FIELD_MANAGER = "indexcache-operator"
@@ -31,6 +34,10 @@ PLUGIN_NAME = "indexcache"
 """The name of the plugin's entry points: what VLLM_PLUGINS has to name where it is set."""
 
 
+_NAME = dns.SUBDOMAIN.pattern.strip("^$")
+_PATH = re.compile(f"/(api|apis/{_NAME})/v[a-z0-9]+(/namespaces/{_NAME})?(/[a-z]+(/{_NAME}(/[a-z]+)?)?)?")
+
+
 def baseline_service(rollout: str) -> str:
     """The Service that the user's route names."""
     return f"{rollout}-baseline"
@@ -46,12 +53,32 @@ def secret(rollout: str) -> str:
     return f"{rollout}-control"
 
 
-def rollouts_path(namespace: str | None = None, name: str = "", subresource: str = "") -> str:
-    """The API path of rollouts: of all, of a namespace, of one, of a subresource of one."""
+def rollouts_path(namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
+    """Return the API path of rollouts: of all, of a namespace, of one, of a subresource of one. Raises InvalidName."""
     return object_path(f"apis/{GROUP}/{VERSION}", PLURAL, namespace, name, subresource)
 
 
-def object_path(api: str, plural: str, namespace: str | None, name: str = "", subresource: str = "") -> str:
-    """The API path of objects of a kind."""
-    parts = [api, *(["namespaces", namespace] if namespace else []), plural, name, subresource]
-    return "/" + "/".join(part for part in parts if part)
+def object_path(api: str, plural: str, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
+    """Return the API path of objects of a kind.
+
+    `namespace` None: of all namespaces; `name` None: of all objects. Raises InvalidName for a namespace or a name that
+    is none: the HTTP client would resolve `..`.
+    """
+    if namespace is not None:
+        dns.check(namespace, dns.LABEL)
+    if name is not None:
+        dns.check(name, dns.SUBDOMAIN)
+    parts = [api, *(["namespaces", namespace] if namespace is not None else []), plural, name, subresource]
+    return checked_path("/" + "/".join(part for part in parts if part))
+
+
+def checked_path(path: str) -> str:
+    """Return the path itself, if it is one of objects: an API and its version, a namespace, a plural, a name, a subresource.
+
+    Raises InvalidName.
+    """
+    if _PATH.fullmatch(path) is None:
+        raise dns.InvalidName(
+            f"found path {path[:512]!r}; expected /api/v1/... or /apis/GROUP/VERSION/... of plain names; make it of valid names"
+        )
+    return path

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexcache_operator.api import dns
 from indexcache_operator.workload.render import Runtime
 
 
@@ -45,9 +46,15 @@ class Settings:
             raise SettingsError(
                 "INDEXCACHE_TLS_CERT_FILE, INDEXCACHE_TLS_KEY_FILE: found one of them; expected both or none; set the other"
             )
+        namespaces = tuple(n.strip() for n in environ.get("INDEXCACHE_NAMESPACES", "").split(",") if n.strip())
+        try:
+            for namespace in namespaces:
+                dns.check(namespace, dns.LABEL)
+        except dns.InvalidName as error:
+            raise SettingsError(f"INDEXCACHE_NAMESPACES: {error}") from None
         return cls(
             runtime=Runtime(image=image, pull_policy=environ.get("INDEXCACHE_RUNTIME_PULL_POLICY") or "IfNotPresent"),
-            namespaces=tuple(n.strip() for n in environ.get("INDEXCACHE_NAMESPACES", "").split(",") if n.strip()),
+            namespaces=namespaces,
             port=int(port),
             token_file=Path(token) if token else None,
             tls=(Path(cert), Path(key)) if cert and key else None,

@@ -12,9 +12,10 @@ import yaml
 from indexcache_operator.api.base import GROUP, KIND, PLURAL, VERSION
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Status
+from indexcache_operator.api.structural import Schema, structural
+from indexcache_operator.api.times import SPAN
 
 from scripts.generate import reference
-from scripts.generate.schema import Schema, structural
 
 ROOT = Path(__file__).resolve().parents[2]
 CRD_FILE = ROOT / "crds" / f"{GROUP}_{PLURAL}.yaml"
@@ -40,8 +41,6 @@ class Rule(NamedTuple):
         fields = {"rule": self.rule, "message": self.message, "messageExpression": self.message_expression, "fieldPath": self.field_path}
         return {name: text for name, text in fields.items() if text}
 
-
-_SHARE = Rule("self > 0.0 && self < 1.0", "found a number outside; expected a share above 0 and below 1; write, for example, 0.3")
 
 RULES: dict[str, list[Rule]] = {
     "": [
@@ -75,11 +74,6 @@ RULES: dict[str, list[Rule]] = {
             "found weights that repeat or fall; expected each above the one before it; put them in rising order",
         ),
     ],
-    "spec.guardrails.overlap.min": [_SHARE],
-    "spec.guardrails.recall.min": [_SHARE],
-    "spec.guardrails.recall.perIndexerMin": [_SHARE],
-    "spec.confidence.falseRollback": [_SHARE],
-    "spec.confidence.badPromotion": [_SHARE],
 }
 
 COLUMNS = [
@@ -96,8 +90,8 @@ COLUMNS = [
 def root_schema() -> Schema:
     """The schema of the whole resource, rules included."""
     spec, status = structural(Spec), structural(Status)
-    spec["properties"]["indexCache"]["properties"]["pattern"].update(minLength=1, maxLength=512)
     _plain(status)
+    _ruled(spec)
     status["properties"]["conditions"].update({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})
     root: Schema = {
         "type": "object",
@@ -115,6 +109,33 @@ def root_schema() -> Schema:
         node = at(root, path)
         node["x-kubernetes-validations"] = [rule.render() for rule in rules]
     return root
+
+
+def _ruled(node: Schema) -> None:
+    """Give each number and duration that has bounds a rule that says them in words, made of the bounds themselves."""
+    if SPAN in node:
+        node["x-kubernetes-validations"] = [_span(**node.pop(SPAN)).render()]
+    elif node["type"] == "number" and "minimum" in node and "maximum" in node:
+        node["x-kubernetes-validations"] = [_between(node).render()]
+    for child in node.get("properties", {}).values():
+        _ruled(child)
+    if "items" in node:
+        _ruled(node["items"])
+
+
+def _span(least: str, most: str) -> Rule:
+    return Rule(
+        f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')",
+        message_expression=f"'found ' + self + '; expected a duration from {least} to {most}; write one in between'",
+    )
+
+
+def _between(node: Schema) -> Rule:
+    low, high = (f"{node[end]:.12f}".rstrip("0") for end in ("minimum", "maximum"))
+    low, high = (f"{text}0" if text.endswith(".") else text for text in (low, high))
+    above, below = ("" if node.get(f"exclusive{end}") else "=" for end in ("Minimum", "Maximum"))
+    words = f"{'from' if above else 'above'} {low} {'to' if below else 'and below'} {high}"
+    return Rule(f"self >{above} {low} && self <{below} {high}", f"found a number outside; expected one {words}; write one in between")
 
 
 def _plain(node: Schema) -> None:

@@ -1,5 +1,6 @@
 """The Helm chart: what it renders is accepted, values are checked, rights suffice and go no further, alerts fire when they should."""
 
+import re
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -38,6 +39,13 @@ APIS = {
 }
 
 
+class HelmLoader(yaml.SafeLoader):
+    """Reads what Helm writes: a number like 1e-06 is one, as in YAML 1.2 and to the API server's own parser."""
+
+
+HelmLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+"), list("-+0123456789"))
+
+
 def helm(binaries: Path, *values: str, namespace: str = "system", apis: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     words = [str(binaries / "helm"), "template", "indexcache-operator", str(CHART), "--namespace", namespace, "--kube-version", "1.37"]
     words += [w for v in values for w in ("--set", v)] + [w for a in apis for w in ("--api-versions", a)]
@@ -47,7 +55,7 @@ def helm(binaries: Path, *values: str, namespace: str = "system", apis: tuple[st
 def rendered(binaries: Path, *values: str, namespace: str = "system", apis: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     done = helm(binaries, *values, namespace=namespace, apis=apis)
     assert done.returncode == 0, done.stderr
-    return [d for d in yaml.safe_load_all(done.stdout) if d]
+    return [d for d in yaml.load_all(done.stdout, Loader=HelmLoader) if d]
 
 
 def path(body: dict[str, Any]) -> str:

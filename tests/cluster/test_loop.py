@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from indexcache_core.contract import Mode, State
 from indexcache_operator import names
-from indexcache_operator.act import perform, workload
+from indexcache_operator.act import perform, route, workload
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.control import Loops
@@ -25,6 +25,7 @@ from indexcache_operator.model import (
     Event,
     Kill,
     Observation,
+    PatchRoute,
     PersistStatus,
     Plan,
     RemoveFinalizer,
@@ -249,6 +250,27 @@ async def test_what_follows_a_failure_is_done_all_the_same(scene: Scene) -> None
     events = await scene.kube.select(names.object_path("api/v1", "events", scene.namespace))
     assert [e["reason"] for e in events] == ["TurnFailed"]
     assert "gone" in events[0]["message"]
+
+
+async def test_the_route_waits_for_labels_that_failed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    patched: list[Any] = []
+
+    async def patch(*args: Any) -> None:
+        patched.append(args)
+
+    monkeypatch.setattr(route, "patch", patch)
+    change = PatchRoute(rule_index=0, rule="all", backends=(), resource_version="1")
+
+    def decide(o: Observation) -> tuple[Status, list[Action]]:
+        return replace(o.status, phase=Phase.CHECKING), [SetLabels(pod="gone", baseline=True, canary=False), change, PersistStatus()]
+
+    async with running(scene.loop(decide, wait=0.01)):
+
+        async def went_on() -> bool:
+            return (await scene.status()).get("phase") == "Checking"
+
+        await scene.eventually(went_on)
+    assert patched == []
 
 
 async def test_what_relies_on_a_failure_waits_for_the_next_look(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ class Lost:
 
 
 def _only_watched(rollout: Object) -> None:
-    rollout["spec"]["guardrails"] = {"recall": {"perIndexerMin": 0.01, "observeOnly": True}}
+    rollout["spec"]["guardrails"] = {"recall": {"perIndexerMin": 0.03, "observeOnly": True}}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -66,10 +66,14 @@ class _Turn:
     async def rest(self, actions: Sequence[Action]) -> None:
         """Do all but the kills, in order, and write the status if it is due."""
         failures: list[BaseException] = []
+        unlabelled = False
         for together in runs(actions):
+            if unlabelled and isinstance(together[0], model.PatchRoute):
+                continue  # the route never names a Service whose pods weren't moved as planned
             results = await asyncio.gather(*(self.counted(action) for action in together), return_exceptions=True)
             failed = [result for result in results if isinstance(result, BaseException)]
             failures += failed
+            unlabelled |= bool(failed) and isinstance(together[0], model.SetLabels)
             if failed and isinstance(together[0], RELIED_ON):
                 _raise_all(failures)
         released = any(isinstance(action, model.RemoveFinalizer) for action in actions)

@@ -17,9 +17,12 @@ QUIET_SECONDS = 10.0
 """Numbers alone are written no more often than this: live ones are metrics."""
 
 
-def loud(status: Status) -> Object:
-    """What may not wait: all but the numbers of evidence and traffic, and the words that carry them."""
-    out = dump(status)
+def loud(written: Object) -> Object:
+    """Return what of a written status may not wait: all but the numbers of evidence and traffic, and the words that carry them.
+
+    The argument is used up.
+    """
+    out = written
     for name in ("evidence", "quality", "recall", "reason", "message"):
         out.pop(name, None)
     (out.get("step") or {}).pop("requestsSeen", None)
@@ -41,9 +44,12 @@ class StatusWriter:
 
     def due(self, old: Status, new: Status) -> bool:
         """Whether a changed status should be written now."""
-        if dump(old) == dump(new):
+        if old == new:
             return False
-        return loud(old) != loud(new) or self._clock() - self._written >= QUIET_SECONDS
+        before, after = dump(old), dump(new)
+        if before == after:  # they differ in what isn't written
+            return False
+        return loud(before) != loud(after) or self._clock() - self._written >= QUIET_SECONDS
 
     async def write(self, kube: Kube, raw: Object, status: Status) -> Object:
         """Replace the status of the very object that was looked at. Returns the object as stored. Conflict, KubeError."""

@@ -8,6 +8,11 @@ VERSION = "v1alpha1"
 KIND = "IndexCacheRollout"
 PLURAL = "indexcacherollouts"
 
+MAX_LENGTH = 4096
+"""Characters of a text that says no bound of its own. Kubernetes wants one everywhere: it prices a CEL rule by the longest value."""
+MAX_ITEMS = 1024
+"""Items of a list, likewise."""
+
 
 class ApiModel(BaseModel):
     """Base of the spec and its parts."""

@@ -7,29 +7,34 @@ with the field's name (plan/phases/check.py).
 
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
+from indexcache_core import bounds
 from indexcache_core.contract import InFlight
-from indexcache_core.pattern import Pattern
-from pydantic import Field, model_validator
+from indexcache_core.pattern import MAX_SITES, Pattern
+from pydantic import Field, ValidationInfo, field_validator
 
-from indexcache_operator.api.base import ApiModel
-from indexcache_operator.api.times import Duration, default
+from indexcache_operator.api.base import MAX_LENGTH, ApiModel
+from indexcache_operator.api.dns import Subdomain
+from indexcache_operator.api.times import Duration, Within, default
 
-Share = Annotated[float, Field(gt=0, lt=1)]
+Threshold = Annotated[float, bounds.THRESHOLD.field()]
+Error = Annotated[float, bounds.ERROR.field()]
+Argument = Annotated[str, Field(max_length=MAX_LENGTH)]
+Text = Annotated[str, Field(min_length=1, max_length=bounds.TEXT)]
 
 
 class Engine(ApiModel):
     """The engines to deploy."""
 
-    image: Annotated[str, Field(min_length=1, max_length=512)]
-    command: Annotated[list[str], Field(max_length=16)] = ["vllm", "serve"]
+    image: Text
+    command: Annotated[list[Argument], Field(max_length=16)] = ["vllm", "serve"]
     """What the image starts; the model and the arguments follow it."""
-    model: Annotated[str, Field(min_length=1, max_length=512)]
+    model: Text
     """A hub name, or a path in the image or a volume."""
-    args: Annotated[list[str], Field(max_length=128)] = []
-    replicas: Annotated[int, Field(ge=1, le=1000)] = 1
-    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    args: Annotated[list[Argument], Field(max_length=128)] = []
+    replicas: Annotated[int, bounds.REPLICAS.field()] = 1
+    port: Annotated[int, bounds.PORT.field()] = 8000
     """Where the engine serves users."""
     resources: dict[str, Any] = {}
     template: dict[str, Any] = {}
@@ -41,12 +46,23 @@ class IndexCache(ApiModel):
 
     pattern: Pattern
     """One letter an indexer, in execution order: F (Full) or S (Shared)."""
-    protected: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=512)] = []
+    protected: Annotated[list[Annotated[int, bounds.SITES.field()]], Field(max_length=MAX_SITES)] = []
     """Indexers that are never Shared, whatever the pattern says."""
-    min_context_tokens: Annotated[int, Field(ge=0)] = 8192
+    min_context_tokens: Annotated[int, bounds.CONTEXT_TOKENS.field()] = 8192
     """Steps whose longest context is under this run all Full."""
-    sample_rows: Annotated[int, Field(ge=1, le=4096)] = 32
+    sample_rows: Annotated[int, bounds.SAMPLE_ROWS.field()] = 32
     """Query rows measured a step, at most."""
+
+    @field_validator("protected")
+    @classmethod
+    def _inside(cls, protected: list[int], info: ValidationInfo) -> list[int]:
+        sites = len(info.data.get("pattern", " " * MAX_SITES))
+        outside = sorted(i for i in set(protected) if i >= sites)
+        if outside:
+            raise ValueError(
+                f"found {outside}; expected numbers from 0 to {sites - 1}, as pattern has {sites} letters; remove those beyond"
+            )
+        return protected
 
 
 class Exposure(StrEnum):
@@ -58,16 +74,16 @@ class Exposure(StrEnum):
 class Shadow(ApiModel):
     """Before anybody is exposed: measured on live traffic that is served all Full."""
 
-    min_requests: Annotated[int, Field(ge=1)] = 200
-    timeout: Duration = default("30m")
+    min_requests: Annotated[int, bounds.REQUESTS.field()] = 200
+    timeout: Annotated[Duration, Within(bounds.DEADLINE)] = default("30m")
 
 
 class Step(ApiModel):
     """One step of the canary. It ends when the evidence certifies it, not when a clock runs out."""
 
-    weight: Annotated[int, Field(ge=1, le=100)]
+    weight: Annotated[int, bounds.PERCENT.field()]
     """Percent of the traffic."""
-    min_duration: Duration = default("0s")
+    min_duration: Annotated[Duration, Within(bounds.PAUSE)] = default("0s")
 
 
 class Strategy(ApiModel):
@@ -75,23 +91,25 @@ class Strategy(ApiModel):
 
     exposure: Exposure = Exposure.IN_PLACE
     shadow: Shadow = Shadow()
-    steps: Annotated[list[Step], Field(min_length=1, max_length=32)] = [Step(weight=5), Step(weight=25), Step(weight=50)]
-    progress_deadline: Duration = default("2h")
+    steps: Annotated[list[Step], Field(min_length=1, max_length=bounds.STEPS)] = [Step(weight=5), Step(weight=25), Step(weight=50)]
+    progress_deadline: Annotated[Duration, Within(bounds.DEADLINE)] = default("2h")
     """A step that is not certified within this falls back."""
 
-    @model_validator(mode="after")
-    def _rising(self) -> Self:
-        weights = [step.weight for step in self.steps]
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: list[Step]) -> list[Step]:
+        weights = [step.weight for step in steps]
         if any(b <= a for a, b in pairwise(weights)):
-            raise ValueError(f"steps: weights {weights} don't rise; give each step more than the one before it")
-        return self
+            raise ValueError(f"found weights {weights}; expected each above the one before it; put them in rising order")
+        return steps
 
 
 class HttpRoute(ApiModel):
     """The user's HTTPRoute, in the rollout's namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    rule: Annotated[str, Field(min_length=1, max_length=253)]
+    name: Subdomain
+    """Its name alone: a route of another namespace can't be named."""
+    rule: Subdomain
     """The name of the rule whose backends are weighted; it must name the Service <rollout>-baseline and give a request 30 s or more
     (`timeouts.request`; Envoy Gateway gives 15 s where the rule says nothing, and a prefill of 200K tokens takes 21)."""
 
@@ -112,27 +130,28 @@ class Guardrail(ApiModel):
 class Overlap(Guardrail):
     """Share of a fresh set that the reused set holds."""
 
-    min: Share | None = None
+    min: Threshold | None = None
 
 
 class Recall(Guardrail):
     """Share of the fresh set's score mass that the reused set covers."""
 
-    min: Share | None = None
+    min: Threshold | None = None
     """Mean over the Shared indexers."""
-    per_indexer_min: Share | None = None
+    per_indexer_min: Threshold | None = None
 
 
 class ProbeSource(ApiModel):
     """Where probes come from: key `probes.jsonl`, lines of {"prompt", "continuation", "contextTokens"}."""
 
-    config_map: Annotated[str, Field(min_length=1, max_length=253)]
+    config_map: Subdomain
+    """Its name alone; it is in the rollout's namespace."""
 
 
 class Quality(Guardrail):
     """Paired probes: the same prompt on a canary and on a baseline pod."""
 
-    max_logprob_drop: Annotated[float, Field(gt=0, le=10)] = 0.02
+    max_logprob_drop: Annotated[float, bounds.LOGPROB_DROP.field()] = 0.02
     """Nats a token of the continuation, in the mean."""
     probes: ProbeSource
 
@@ -148,9 +167,9 @@ class Guardrails(ApiModel):
 class Confidence(ApiModel):
     """Bounds on being wrong, over the whole life of a revision."""
 
-    false_rollback: Share = 0.01
+    false_rollback: Error = 0.01
     """alpha: the chance that a pattern whose guardrails all hold is ever rolled back by evidence, the engines' own breakers included."""
-    bad_promotion: Share = 0.05
+    bad_promotion: Error = 0.05
     """beta: the chance that a pattern under a threshold ever passes a step."""
 
 
@@ -170,8 +189,8 @@ class Alerts(ApiModel):
 class Permit(ApiModel):
     """How long reuse goes on when nobody renews it."""
 
-    canary: Duration = default("60s")
-    promoted: Duration = default("12h")
+    canary: Annotated[Duration, Within(bounds.PERMIT)] = default("60s")
+    promoted: Annotated[Duration, Within(bounds.PERMIT)] = default("12h")
 
 
 class Fallback(ApiModel):

@@ -4,11 +4,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from indexcache_operator.api import clip
 from indexcache_operator.api.status import Status
+from indexcache_operator.api.structural import structural
 
 Object = dict[str, Any]  # Any: JSON
 
 _STATUS = TypeAdapter(Status)
+_SCHEMA = structural(Status)
+"""As the CRD has it."""
 
 
 def read(found: Object) -> Status:
@@ -23,6 +27,6 @@ def read(found: Object) -> Status:
 
 
 def dump(status: Status) -> Object:
-    """Write a status as it stands in the API: what is absent is not written."""
-    out: Object = _STATUS.dump_python(status, mode="json", by_alias=True, exclude_none=True)
+    """Write a status as it stands in the API: what is absent is not written, what the CRD would refuse is cut (clip.py)."""
+    out: Object = clip.fit(_STATUS.dump_python(status, mode="json", by_alias=True, exclude_none=True), _SCHEMA)
     return out

@@ -1,10 +1,21 @@
 """Times and durations as the API writes them. Inside the operator they are aware datetimes and timedeltas."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from indexcache_core.bounds import Span
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
 
 PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 LONGEST = timedelta(days=36500)
@@ -61,6 +72,30 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": PATTERN, "maxLength": 32}),
 ]
 """In the API a text; inside a timedelta."""
+SPAN = "x-duration"
+"""Where a field's JSON schema says its least and its most: there is no such keyword for durations."""
+
+
+@dataclass(frozen=True)
+class Within:
+    """Beside `Duration` in a field's type: the range that it must lie in."""
+
+    span: Span
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), SPAN: {"least": text(self.span.least), "most": text(self.span.most)}}
+
+    def _check(self, duration: timedelta) -> timedelta:
+        if duration in self.span:
+            return duration
+        raise ValueError(
+            f"found {text(duration)}; expected a duration from {text(self.span.least)} to {text(self.span.most)}; write one in between"
+        )
+
+
 Seconds = Annotated[
     timedelta,
     PlainSerializer(_seconds, return_type=float, when_used="json"),

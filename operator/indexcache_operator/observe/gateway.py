@@ -6,24 +6,44 @@ A route's status is no proof of what its data plane does (a gateway cut off from
 
 from datetime import timedelta
 
+from pydantic import ValidationError
+
 from indexcache_operator.api import times
 from indexcache_operator.api.spec import HttpRoute
 from indexcache_operator.model import Rollout, Route
 from indexcache_operator.objects import Object
-
-PATH = "apis/gateway.networking.k8s.io/v1"
-PLURAL = "httproutes"
 
 DEFAULT_TIMEOUTS = {"gateway.envoyproxy.io/gatewayclass-controller": timedelta(seconds=15)}
 """After which a gateway ends a request where the rule says nothing, by its controller. Of others no bound is known."""
 
 
 def where(rollout: Rollout) -> HttpRoute | None:
-    """Which rule of which route: the one that was changed, by the status, so that it is found again whatever the spec says since."""
+    """Return which rule of which route: the one that was changed, by the status, so that it is found again whatever the spec says since.
+
+    None where the spec names none, and where the status holds what is no name of a route.
+    """
     changed = rollout.status.route
-    if changed is not None:
+    if changed is None:
+        return rollout.spec.traffic.http_route if rollout.spec else None
+    try:
         return HttpRoute(name=changed.name, rule=changed.rule)
-    return rollout.spec.traffic.http_route if rollout.spec else None
+    except ValidationError:
+        return None
+
+
+def nowhere(rollout: Rollout) -> Route | None:
+    """Return, where `where` finds nothing, why: None if no route is asked for.
+
+    An operator without this check may have written such a name down. No request is made of it: it could lead to somebody else's route.
+    """
+    if rollout.status.route is None:
+        return None
+    name, rule = rollout.status.route.name[:64], rollout.status.route.rule[:64]
+    return Route(
+        found=False,
+        problem=f"status.route: found {name!r}, rule {rule!r}; expected the names of an HTTPRoute in namespace "
+        f"{rollout.namespace} and of its rule; restore that route's backends by hand",
+    )
 
 
 def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:

@@ -161,7 +161,7 @@ class Observer:
         """
         where = gateway.where(rollout)
         if where is None:
-            return None
+            return gateway.nowhere(rollout)
 
         async def reading() -> Route:
             raw = await self._get(names.object_path(*names.HTTP_ROUTES, rollout.namespace, where.name))

@@ -9,6 +9,9 @@ from indexcache_operator.api.status import Status
 from indexcache_operator.model import Rollout
 from indexcache_operator.objects import Object
 
+SHOWN = 80
+"""Characters of a wrong value that an error shows."""
+
 
 class UnreadableStatus(ValueError):
     """A status that this operator can't read, as a newer one wrote it.
@@ -58,9 +61,23 @@ def _status(raw: Object) -> Status:
 
 
 def words(error: ValidationError, root: str) -> list[str]:
-    """A validation error, each field by its path."""
+    """Return a validation error in words: of each field its path, what was found, what was expected, and what to do."""
     out = []
     for item in error.errors(include_url=False, include_context=False):
         path = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
-        out.append(f"{path}: {item['msg']}")
+        out.append(f"{path}: {_said(item['type'], item['msg'], item['input'])}")
     return out
+
+
+def _said(kind: str, message: str, found: object) -> str:
+    if kind == "value_error":  # a check of our own, which says it all
+        return message.removeprefix("Value error, ")
+    if kind == "missing":
+        return "found nothing; expected this field, which is required; add it"
+    if kind == "extra_forbidden":
+        return "found a field of this name; expected none; remove it, or correct its spelling"
+    shown = repr(found)
+    shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}..."
+    said = message.removeprefix("Input should be ")
+    expected = f"expected {said}" if said != message else f"{message[:1].lower()}{message[1:]}"
+    return f"found {shown}; {expected}; correct it"

@@ -6,7 +6,7 @@ evidence/    what each guardrail says, from engines' counters and answers of pro
 traffic/     whether requests went where the route says, and whether a pod is drained, by the same counters
 wanted/      what should be: who is exposed, labels and route on the way in and back, what engines are told
 phases/      a file for each decision, their table, and what ends a try from outside its phase
-report/      what people read
+report/      what people read, and which of their commands can't be obeyed
 
 Rooms import only rooms named above them, and the planner all of them; evidence, traffic and wanted don't know each other.
 """

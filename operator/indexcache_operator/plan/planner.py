@@ -15,7 +15,7 @@ from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, pod_status
 from indexcache_operator.plan.phases import deletion, fallback, triggers
 from indexcache_operator.plan.phases.table import TABLE
-from indexcache_operator.plan.report import conditions, publishing
+from indexcache_operator.plan.report import commands, conditions, publishing
 from indexcache_operator.plan.report.traffic import traffic
 from indexcache_operator.plan.traffic import arrival, draining
 from indexcache_operator.plan.wanted import exposure, flags
@@ -65,6 +65,7 @@ def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dic
     actions: list[Action] = list(fallback.kills(situation, kinds))
     if _relied_on(status) != _relied_on(before):
         actions.append(PersistStatus())
+    actions += commands.events(before, status)  # before what may fail: a command that does nothing is told in any case
     if (
         not snapshot.observation.deleting
         and not snapshot.observation.workload_current
@@ -124,6 +125,7 @@ def _relied_on(status: Status) -> tuple[object, ...]:
         status.traffic,
         step,
         pods,
+        told.message if (told := commands.standing(status)) else "",
     )
 
 

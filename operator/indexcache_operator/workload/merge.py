@@ -61,8 +61,10 @@ def _merge_list(base: list[Any], patch: list[Any], key: str, path: str, depth: i
     out = list(base)
     places = {item[key]: i for i, item in enumerate(out)}
     for i, item in enumerate(patch):
-        if not isinstance(item, dict) or not isinstance(item.get(key), str | int):
+        if not isinstance(item, dict) or key not in item:
             raise TemplateError(f"{path}[{i}]: found an item without {key}; expected {key}, by which items are merged; give it one")
+        if not isinstance(item[key], str | int):
+            raise TemplateError(f"{path}[{i}].{key}: found {_kind(item[key])}; expected a text or a number; correct it")
         if item[key] in places:
             out[places[item[key]]] = merge(out[places[item[key]]], item, f"{path}[{i}]", depth)
         else:

@@ -137,7 +137,7 @@ def _joined(env: list[Object], name: str, join: Any, *, always: bool) -> list[Ob
             moved = f"INDEXCACHE_GIVEN_{name}"
             out += [{**entry, "name": moved}, {"name": name, "value": join(f"$({moved})")}]
         else:
-            out.append({"name": name, "value": join(entry.get("value", ""))})
+            out.append({"name": name, "value": join(str(entry.get("value") or ""))})
     if always and not found:
         out.append({"name": name, "value": join("")})
     return out

@@ -7,6 +7,17 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from indexcache_operator.objects import Object
 from indexcache_operator.workload.merge import TemplateError
 
+EXPECTED = {
+    "dict_type": "a map",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "a map",
+    "string_type": "a text",
+    "too_short": "at least one",
+}
+"""What pydantic's errors ask for, by their types."""
+
 
 class _Open(BaseModel):
     """A map of which only some fields are looked at."""
@@ -63,7 +74,10 @@ def check(template: Object) -> None:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        raise TemplateError(f"spec.engine.template{place}: found {_shown(first['input'])}; {first['msg'].lower()}; correct it") from None
+        if first["type"] == "missing":
+            raise TemplateError(f"spec.engine.template{place}: found nothing; expected it to be there; leave it there") from None
+        expected = EXPECTED.get(first["type"], first["msg"])
+        raise TemplateError(f"spec.engine.template{place}: found {_shown(first['input'])}; expected {expected}; correct it") from None
 
 
 def _shown(value: Any) -> str:

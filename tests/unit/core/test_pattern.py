@@ -13,10 +13,10 @@ def test_what_is_a_pattern(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "empty; expected one letter F"),
-        ("F" * (MAX_SITES + 1), "513 letters; at most 512"),
-        ("FXsS", "contains 'X', 's'; only F"),
-        ("SF", "starts with S"),
+        ("", "found no letter; expected one, F"),
+        ("F" * (MAX_SITES + 1), "found 513 letters; expected at most 512"),
+        ("FXsS", "found 'X', 's'; expected only the letters F"),
+        ("SF", "found S at the start; expected an F"),
     ],
 )
 def test_what_is_none_is_named(text: str, said: str) -> None:

@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+from indexcache_operator.api.base import MAX_ITEMS
 from indexcache_operator.api.spec import Spec
+from indexcache_operator.api.structural import structural
 from pydantic import BaseModel
 
 from scripts.generate import crd
-from scripts.generate.schema import MAX_ITEMS, structural
 
 
 @pytest.mark.parametrize("path", crd.render().keys(), ids=lambda path: path.name)

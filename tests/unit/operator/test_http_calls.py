@@ -99,3 +99,21 @@ async def test_nobody_there_is_an_error() -> None:
 def test_an_address_of_version_6_stands_in_brackets(host: str, url: str) -> None:
     assert call(80, host=host).url == url
     assert str(call(80, host=host)) == f"GET {url.removeprefix('http://')}"
+
+
+@pytest.mark.parametrize("value", ["Bearer a\nb", "Bearer a\r\nX-Other: b", "Bearer a\0b"])
+async def test_a_key_that_no_header_can_hold_is_an_error_of_the_call(value: str) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        raise AssertionError(f"was sent with {dict(request.headers)}")
+
+    async with server(handler) as (session, port):
+        with pytest.raises(CallError, match=r"GET .*/x: "):
+            await answer(session, call(port, headers={"Authorization": value}))
+
+
+async def test_a_redirect_is_an_answer_and_not_followed() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/elsewhere"})
+
+    async with server(handler) as (session, port):
+        assert (await answer(session, call(port))).status == 302

@@ -9,7 +9,9 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Rejected, Status
 
 KILL = f"{GROUP}/kill"
-"""Annotation: everything to the baseline at once, if its value is the present revision."""
+"""Annotation: everything to the baseline at once, if its value is the present revision, or EVERYTHING."""
+EVERYTHING = "true"
+"""Value of KILL: whatever revision runs, and none is tried while it stands."""
 RETRY = f"{GROUP}/retry"
 """Annotation: try a rejected revision again. Each value works once: "<revision>", later "<revision>/2" and so on."""
 
@@ -24,8 +26,9 @@ def revision(spec: Spec) -> str:
 
 
 def killed(annotations: Mapping[str, str], name: str) -> bool:
-    """Return whether somebody wants this revision off now."""
-    return bool(name) and annotations.get(KILL) == name
+    """Return whether somebody wants this revision off now. Blanks and capitals don't keep an emergency from being one."""
+    value = annotations.get(KILL, "").strip()
+    return bool(name) and (value == name or value.lower() == EVERYTHING)
 
 
 def rejection(status: Status, name: str) -> Rejected | None:
@@ -37,3 +40,11 @@ def retry_allowed(annotations: Mapping[str, str], rejected: Rejected) -> bool:
     """Return whether the retry annotation speaks of this revision and wasn't used up by an earlier try."""
     value = annotations.get(RETRY, "")
     return value.split("/")[0] == rejected.revision and value != rejected.retried
+
+
+def next_retry(rejected: Rejected | None, name: str) -> str:
+    """Return the value of the retry annotation that tries a revision again: its name, or a number that wasn't used yet."""
+    if rejected is None or not rejected.retried:
+        return name
+    number = rejected.retried.partition("/")[2]
+    return f"{name}/{int(number) + 1 if number.isdecimal() and len(number) < 10 else 2}"

@@ -97,10 +97,10 @@ def pod_status(status: Status, name: str) -> PodStatus:
 
 def route_has_canary(snapshot: Snapshot) -> bool:
     """Return whether the user's rule names the canary's Service now; one that was never read may, once a weight was given."""
-    route = snapshot.observation.route
-    if route is not None and route.unread and not route.resource_version:
-        return snapshot.observation.status.route is not None
-    return snapshot.observation.route is not None and weights.names(snapshot.observation.route.backends, snapshot.canary_service)
+    seen = snapshot.observation
+    if seen.route is not None and seen.route.unread and not seen.route.resource_version:
+        return seen.status.route is not None
+    return seen.route is not None and weights.names(seen.route.backends, snapshot.canary_service, seen.namespace)
 
 
 def route_accepted(snapshot: Snapshot) -> bool:

@@ -81,13 +81,13 @@ def impossible(situation: Situation) -> list[str]:
     spec = snapshot.spec
     rejected = revision.rejection(status, status.revision)
     if rejected is not None:
-        again = f"{status.revision}/2" if rejected.retried else status.revision
+        again = revision.next_retry(rejected, status.revision)
         return [
             f"revision {status.revision} was rejected at {times.stamp(rejected.at)} ({rejected.reason}); "
             f'change spec.engine or spec.indexCache, or annotate {revision.RETRY}: "{again}" to try it again'
         ]
     if revision.killed(snapshot.observation.annotations, status.revision):
-        return [f"annotation {revision.KILL} names this revision; remove it to try {status.revision}"]
+        return [f"annotation {revision.KILL} stops revision {status.revision}; remove it to try this one"]
     given = (("command", spec.engine.command), ("args", spec.engine.args))
     reasons = [f"spec.engine.{field}: {reason}" for field, args in given for reason in compat.argument_reasons(args)]
     if snapshot.routed and spec.engine.replicas < 2:
@@ -141,9 +141,10 @@ def companions(snapshot: Snapshot) -> list[str]:
         reasons.append(
             f"spec.traffic.httpRoute: {route.problem if route and route.problem else f'{where.name} or its rule {where.rule} not found'}"
         )
-    elif not weights.names(route.backends, snapshot.baseline_service):
+    elif not weights.names(route.backends, snapshot.baseline_service, snapshot.observation.namespace):
         reasons.append(
-            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} names no Service {snapshot.baseline_service}; make it its backend"
+            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} names no Service {snapshot.baseline_service} of namespace "
+            f"{snapshot.observation.namespace}; make it its backend"
         )
     elif route.request_timeout is not None and route.request_timeout < SHORTEST_TIMEOUT:
         found, least = route.request_timeout.total_seconds(), SHORTEST_TIMEOUT.total_seconds()
@@ -154,7 +155,11 @@ def companions(snapshot: Snapshot) -> list[str]:
     elif route.problem:
         reasons.append(f"spec.traffic.httpRoute: {route.problem}")
     elif weights.too_heavy(
-        route.backends, snapshot.baseline_service, snapshot.canary_service, [step.weight for step in spec.strategy.steps]
+        route.backends,
+        snapshot.baseline_service,
+        snapshot.canary_service,
+        [step.weight for step in spec.strategy.steps],
+        snapshot.observation.namespace,
     ):
         reasons.append(f"spec.traffic.httpRoute: weights of rule {where.rule} times 100 exceed {weights.MAX_WEIGHT}; use smaller ones")
     return reasons

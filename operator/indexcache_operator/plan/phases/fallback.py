@@ -11,6 +11,7 @@ after the time that the status holds for it, and it counts as being at the basel
 from dataclasses import replace
 from datetime import timedelta
 
+from indexcache_core.bounds import KILL_REASON
 from indexcache_core.evidence.traffic import Reached
 
 from indexcache_operator.api.status import Phase, Status, TrafficStatus
@@ -30,7 +31,7 @@ def kills(situation: Situation, kinds: dict[str, str]) -> list[Kill]:
     snapshot, status = situation.snapshot, situation.status
     intent = status.fallback
     # Read again by triggers.py, should the operator crash before the intent is in the status.
-    why = f"{intent.cause}: revision {intent.revision}: {intent.message}"[:512] if intent else "reuse isn't wanted here"
+    why = f"{intent.cause}: revision {intent.revision}: {intent.message}"[:KILL_REASON] if intent else "reuse isn't wanted here"
     since = snapshot.since(intent.since) if intent else timedelta()
     return [
         Kill(pod=p.name, reason=why)

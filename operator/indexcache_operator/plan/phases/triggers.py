@@ -68,7 +68,7 @@ def _killed_by_annotation(situation: Situation) -> Cause | None:
     name = situation.status.revision
     if not revision.killed(situation.snapshot.observation.annotations, name):
         return None
-    return Cause("Killed", f"annotation {revision.KILL} names revision {name}")
+    return Cause("Killed", f"annotation {revision.KILL} stops revision {name}")
 
 
 def _unreadable(situation: Situation) -> Cause | None:

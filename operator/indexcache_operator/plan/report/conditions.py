@@ -12,6 +12,7 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import Condition, ConditionStatus, Phase
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import may_be_on, pod_status
+from indexcache_operator.plan.report import commands
 
 FRESH = timedelta(seconds=60)
 MEASURING = frozenset({Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED})
@@ -23,7 +24,7 @@ def conditions(situation: Situation) -> tuple[Condition, ...]:
     """Return all conditions, in a fixed order."""
     old = {kept.type: kept for kept in situation.status.conditions}
     out = []
-    for condition in (_ready, _reconciling, _stalled, _paused, _baseline, _traffic, _fresh, _healthy):
+    for condition in (_ready, _reconciling, _stalled, _paused, _baseline, _traffic, _fresh, _healthy, _commands):
         type_, status, reason, message = condition(situation)
         before = old.get(type_)
         since = before.last_transition_time if before and before.status == status else None
@@ -108,3 +109,8 @@ def _fresh(situation: Situation) -> Row:
     if situation.memory.data_at and situation.snapshot.since(situation.memory.data_at) <= FRESH:
         return ("EvidenceFresh", "True", "Measuring", "")
     return ("EvidenceFresh", "False", "NoNewData", f"nothing was measured for {FRESH.total_seconds():g} s")
+
+
+def _commands(situation: Situation) -> Row:
+    found = commands.ignored(situation)
+    return (commands.CONDITION, "False", *found) if found else (commands.CONDITION, "True", "NoneIgnored", "")

@@ -134,7 +134,7 @@ def adopt_route(situation: Situation) -> Status:
     route, spec = snapshot.observation.route, snapshot.observation.spec
     if route is None or not route.found or route_has_canary(snapshot) or spec is None or spec.traffic.http_route is None:
         return status
-    if not weights.names(route.backends, snapshot.baseline_service):
+    if not weights.names(route.backends, snapshot.baseline_service, snapshot.observation.namespace):
         return status
     where = spec.traffic.http_route
     kept = RouteStatus(name=where.name, rule=where.rule, original_backends=tuple(route.backends))
@@ -142,11 +142,14 @@ def adopt_route(situation: Situation) -> Status:
 
 
 def backends(situation: Situation, weight: int) -> tuple[Backend, ...] | None:
-    """Return the rule's backends for a weight; None without a route."""
+    """Return the rule's backends for a weight; None without a route, or where what is kept of it has no baseline to split."""
     snapshot, route = situation.snapshot, situation.status.route
     if route is None:
         return None
-    return weights.weighted(route.original_backends, snapshot.baseline_service, snapshot.canary_service, weight)
+    namespace = snapshot.observation.namespace
+    if weight > 0 and not weights.names(route.original_backends, snapshot.baseline_service, namespace):
+        return None  # written by an operator that took a Service of another namespace for the rollout's
+    return weights.weighted(route.original_backends, snapshot.baseline_service, snapshot.canary_service, weight, namespace)
 
 
 def entering_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:

@@ -1,5 +1,6 @@
 """When a status is written."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -7,17 +8,26 @@ from typing import Any
 import pytest
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.act.status import QUIET_SECONDS, StatusWriter
-from indexcache_operator.api.status import EvidenceStatus, FallbackStatus, Phase, Status, StepStatus
+from indexcache_operator.api.status import EvidenceStatus, FallbackStatus, Phase, PodStatus, Status, StepStatus
+from indexcache_operator.kube import KubeError
+
+from scripts.generate.crd import root_schema
+from tests.unit.structural import problems
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STATUS = Status(phase=Phase.CANARY, epoch=3, step=StepStatus(index=0, weight=5, started_at=NOW))
 EVIDENCE = EvidenceStatus(guardrail="recall", verdict=Verdict.HOLDING, threshold=0.3, alpha=0.01)
 
 
+CRD = root_schema()["properties"]["status"]
+
+
 class Api:
-    """Takes every write."""
+    """Takes every write that the CRD lets through."""
 
     async def replace(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if found := problems(CRD, body["status"]):
+            raise KubeError(422, "Invalid", "; ".join(found))
         return body
 
 
@@ -66,3 +76,21 @@ async def test_a_steady_state_writes_nothing() -> None:
     writer = await writer_at(now)
     now[0] += 3600
     assert not writer.due(STATUS, replace(STATUS))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"message": "x" * 5000},
+        {"fallback": FallbackStatus(cause="c", message="y" * 5000, since=NOW, revision="r")},
+        {"pods": tuple(PodStatus(name=f"p{i}", reason="z" * 5000) for i in range(1500))},
+        {"evidence": (replace(EVIDENCE, mean=math.nan, e_value=math.inf),)},
+        {"epoch": 2**63},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_no_status_is_refused_by_its_own_crd_so_that_what_comes_after_it_is_done(change: dict[str, Any]) -> None:
+    writer = StatusWriter()
+    raw = {"metadata": {"name": "r", "namespace": "n", "resourceVersion": "1"}}
+    stored = await writer.write(Api(), raw, replace(STATUS, **change))  # type: ignore[arg-type]
+    assert stored["status"]["phase"] == "Canary"

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from indexcache_operator.api import stored, times
 from indexcache_operator.api.status import Phase, PodStatus, Status, StepStatus
+from indexcache_operator.api.structural import Schema, structural
 from pydantic import ValidationError
-
-from scripts.generate.schema import Schema, structural
 
 SCHEMA = structural(Status)
 PLAIN: dict[str, st.SearchStrategy[Any]] = {

@@ -135,3 +135,24 @@ def test_only_the_pod_template_decides_which_pods_are_current() -> None:
 def test_refuses_what_it_cannot_merge(patch: dict[str, Any], words: str) -> None:
     with pytest.raises(TemplateError, match=words):
         merge({}, patch)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ({"spec": None}, "spec: found nothing"),
+        ({"spec": {"containers": None}}, "spec.containers: found nothing"),
+        ({"spec": {"containers": "x"}}, "spec.containers: found 'x'; expected a list"),
+        ({"spec": []}, "spec: found a list; expected a map"),
+        ({"metadata": "x"}, "metadata: found 'x'; expected a map"),
+        ({"metadata": {"labels": ["x"]}}, "labels: found a list; expected a map"),
+        ({"spec": {"initContainers": {}}}, r"initContainers: found \{\}; expected a list"),
+        ({"spec": {"volumes": 5}}, "volumes: found 5; expected a list"),
+        ({"spec": {"containers": [{"name": "engine", "env": {"A": "b"}}]}}, r"containers\[0\].env: found a map; expected a list"),
+        ({"spec": {"containers": [{"name": {}}]}}, r"containers\[0\].name: found a map; expected a text"),
+    ],
+)
+def test_a_template_that_leaves_no_place_for_the_plugin_is_refused_by_field(template: dict[str, Any], said: str) -> None:
+    engine = Engine(image="i", model="m", template=template)
+    with pytest.raises(TemplateError, match=f"^spec.engine.template.*{said}.*; "):
+        pod_template(engine, rollout="r", runtime_image="x", pull_policy="Always")

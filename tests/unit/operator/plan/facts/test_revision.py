@@ -34,6 +34,11 @@ def test_the_name_of_a_revision_is_the_same_in_each_release() -> None:
         ({}, "abc", False),
         ({revision.KILL: "abc"}, "abc", True),
         ({revision.KILL: "abd"}, "abc", False),
+        ({revision.KILL: "true"}, "abc", True),
+        ({revision.KILL: " True "}, "abc", True),
+        ({revision.KILL: "abc\n"}, "abc", True),
+        ({revision.KILL: "true"}, "", False),
+        ({revision.KILL: "truely"}, "abc", False),
         ({revision.KILL: ""}, "", False),
     ],
 )
@@ -68,3 +73,20 @@ def test_each_value_of_the_retry_annotation_works_once(
 
 def test_the_annotations_are_a_promise_to_users() -> None:
     assert (revision.KILL, revision.RETRY) == ("indexcache.dev/kill", "indexcache.dev/retry")
+
+
+@pytest.mark.parametrize(
+    ("retried", "expected"),
+    [
+        ("", "abc"),
+        ("abc", "abc/2"),
+        ("abc/2", "abc/3"),
+        ("abc/9", "abc/10"),
+        ("abc/x", "abc/2"),
+        ("abd", "abc/2"),
+        ("abc/" + "9" * 5000, "abc/2"),
+    ],
+)
+def test_the_next_retry_has_a_name_that_was_not_used(retried: str, expected: str) -> None:
+    assert revision.next_retry(replace(REJECTED, retried=retried), "abc") == expected
+    assert revision.next_retry(None, "abc") == "abc"

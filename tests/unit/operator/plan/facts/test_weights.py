@@ -12,7 +12,7 @@ OTHER: dict[str, Any] = {"name": "other", "weight": 3}
 
 
 def weighted(original: list[dict[str, Any]], percent: int) -> tuple[dict[str, Any], ...]:
-    return weights.weighted(original, "chat-baseline", "chat-canary", percent)
+    return weights.weighted(original, "chat-baseline", "chat-canary", percent, "ns")
 
 
 def test_a_weight_of_zero_is_the_original_itself() -> None:
@@ -40,7 +40,7 @@ def test_at_a_hundred_the_baseline_is_left_out_never_at_weight_zero() -> None:
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=4), st.integers(1, 99))
 def test_ratios_between_all_others_stay(shares: list[int], percent: int) -> None:
     original = [{"name": f"b{i}", "weight": w} for i, w in enumerate(shares)]
-    out = weights.weighted(original, "b0", "canary", percent)
+    out = weights.weighted(original, "b0", "canary", percent, "ns")
     total, before = sum(b["weight"] for b in out), sum(shares)
     by_name = {b["name"]: b["weight"] for b in out}
     for i, w in enumerate(shares[1:], 1):
@@ -57,13 +57,15 @@ def test_ratios_between_all_others_stay(shares: list[int], percent: int) -> None
         ({"name": "chat-baseline", "kind": "Service", "group": ""}, True),
         ({"name": "chat-baseline", "kind": "InferencePool"}, False),
         ({"name": "chat-baseline", "group": "x"}, False),
+        ({"name": "chat-baseline", "namespace": "ns"}, True),
+        ({"name": "chat-baseline", "namespace": "victim"}, False),
         ({"name": "other"}, False),
         ({}, False),
     ],
 )
 def test_the_baseline_is_a_service_of_that_name(backend: dict[str, Any], expected: bool) -> None:
-    assert weights.names([OTHER, backend], "chat-baseline") is expected
-    assert weights.baseline_index([OTHER, backend], "chat-baseline") == (1 if expected else None)
+    assert weights.names([OTHER, backend], "chat-baseline", "ns") is expected
+    assert weights.baseline_index([OTHER, backend], "chat-baseline", "ns") == (1 if expected else None)
 
 
 def test_a_list_without_the_baseline_can_not_be_weighted() -> None:
@@ -97,4 +99,4 @@ def test_weights_are_shortened_only_where_they_would_be_too_heavy() -> None:
 def test_weights_that_can_not_be_written_are_seen_before(
     backends: list[dict[str, Any]], percents: list[int], expected: bool
 ) -> None:
-    assert weights.too_heavy(backends, "chat-baseline", "c", percents) is expected
+    assert weights.too_heavy(backends, "chat-baseline", "c", percents, "ns") is expected

@@ -63,7 +63,7 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Observation], Observation], str
     ),
     (
         "protected outside",
-        {"indexCache": {"pattern": "FSFS", "protected": [9]}},
+        {"indexCache": {"pattern": "FSFSFSFSFS", "protected": [9]}},
         lambda o: o,
         "spec.indexCache.protected: [9]",
     ),
@@ -206,6 +206,7 @@ def test_conditions_change_their_time_with_their_status_only() -> None:
         "TrafficVerified",
         "EvidenceFresh",
         "OperatorHealthy",
+        "CommandsObeyed",
     ]
     for type_, condition in after.items():
         assert (condition.last_transition_time == before[type_].last_transition_time) == (
@@ -240,7 +241,7 @@ def test_a_rejected_revision_names_what_tries_it_again(retried: str, again: str)
 
 def test_a_revision_that_somebody_wants_off_is_not_tried() -> None:
     (reason,) = reasons(annotations={"indexcache.dev/kill": REVISION})
-    assert "annotation indexcache.dev/kill names this revision" in reason
+    assert "annotation indexcache.dev/kill stops revision" in reason
     assert REVISION in reason
 
 

@@ -54,6 +54,7 @@ def test_all_of_them_in_one_order_with_the_generation() -> None:
         "TrafficVerified",
         "EvidenceFresh",
         "OperatorHealthy",
+        "CommandsObeyed",
     ]
     assert {c.observed_generation for c in out} == {3}
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-MAX_LENGTH = 4096
-MAX_ITEMS = 1024
+from indexcache_operator.api.base import MAX_ITEMS, MAX_LENGTH
+from indexcache_operator.api.times import SPAN
 
-_KEPT = ("type", "format", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
+_KEPT = ("type", "format", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", SPAN)
 
 Schema = dict[str, Any]
 
