@@ -46,6 +46,23 @@ def parse(args: Sequence[str]) -> tuple[Option, ...]:
     return tuple(options)
 
 
+def canonical(args: Sequence[str]) -> list[str]:
+    """Return the same arguments with each option written in one way: dashes in its name, and its value behind `=`."""
+    out: list[str] = []
+    for i, arg in enumerate(args):
+        if arg == "--":
+            return [*out, *args[i:]]
+        name, found, value = arg.partition("=")
+        if _is_value(arg):
+            if out and i and not _is_value(args[i - 1]) and "=" not in args[i - 1]:
+                out[-1] += f"={arg}"
+            else:
+                out.append(arg)
+        else:
+            out.append(f"{_canonical(name)}={value}" if found else _canonical(name))
+    return out
+
+
 def last(options: Sequence[Option], *names: str) -> Option | None:
     """Return the option that wins among these names, or among fields of theirs; None if none of them was given."""
     return next((o for o in reversed(options) if any(o.name == n or o.name.startswith(n + ".") for n in names)), None)

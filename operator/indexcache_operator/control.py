@@ -14,6 +14,8 @@ import kopf
 
 from indexcache_operator.api.base import GROUP, PLURAL, VERSION
 from indexcache_operator.loop import RolloutLoop
+from indexcache_operator.objects import Object
+from indexcache_operator.observe.claims import Claims
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +26,16 @@ MakeLoop = Callable[[str, str, str], RolloutLoop]
 class Loops:
     """The loops of all rollouts that there are, by uid: one of a rollout deleted and made again under its old name is another."""
 
-    def __init__(self, make: MakeLoop) -> None:
+    def __init__(self, make: MakeLoop, claims: Claims | None = None) -> None:
         self._make = make
+        self._claims = claims or Claims()
         self._loops: dict[str, RolloutLoop] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def event(self, namespace: str, name: str, uid: str, version: str) -> None:
-        """Something happened to a rollout: tell its loop, or start it."""
+    def event(self, namespace: str, name: str, uid: str, version: str, raw: Object | None = None) -> None:
+        """Tell a rollout's loop that something happened to it, or start it. `raw` is the rollout as the event shows it."""
+        if raw is not None:
+            self._claims.note(raw)
         if uid in self._loops:
             self._loops[uid].changed(version)
             return
@@ -53,6 +58,7 @@ class Loops:
     def _ended(self, uid: str, namespace: str, name: str, task: "asyncio.Task[None]") -> None:
         self._loops.pop(uid, None)
         self._tasks.pop(uid, None)
+        self._claims.forget(uid)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.critical("%s/%s: its loop has ended: %r; the next event starts another", namespace, name, error, exc_info=error)
 
@@ -61,9 +67,9 @@ def register(registry: kopf.OperatorRegistry, loops: Loops) -> None:
     """Kopf's handlers: one."""
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)  # type: ignore[untyped-decorator]
-    async def event(*, namespace: str | None, name: str | None, uid: str | None, meta: Any, **_: Any) -> None:
+    async def event(*, namespace: str | None, name: str | None, uid: str | None, meta: Any, body: Any, **_: Any) -> None:
         if namespace and name and uid:
-            loops.event(namespace, name, uid, meta.get("resourceVersion", ""))
+            loops.event(namespace, name, uid, meta.get("resourceVersion", ""), dict(body))
 
     @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator]
     def login(**kwargs: Any) -> Any:

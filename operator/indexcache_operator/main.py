@@ -20,6 +20,7 @@ from indexcache_operator.control import Loops, register
 from indexcache_operator.kube import Kube, KubeError, connect
 from indexcache_operator.loop import RolloutLoop
 from indexcache_operator.names import rollouts_path
+from indexcache_operator.observe.claims import Claims
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.look import Observer
 from indexcache_operator.plan import plan
@@ -63,12 +64,13 @@ async def run(settings: Settings) -> None:
     """The operator, until a signal."""
     async with connect() as kube, engines_session() as session:
         await served(kube, settings)
-        observer = Observer(kube=kube, session=session, runtime=settings.runtime, hub=Hub(session, settings.hub))
+        claims = Claims()
+        observer = Observer(kube=kube, session=session, runtime=settings.runtime, hub=Hub(session, settings.hub), claims=claims)
 
         def make(namespace: str, name: str, uid: str) -> RolloutLoop:
             return RolloutLoop(kube=kube, session=session, observer=observer, planner=plan, namespace=namespace, name=name, uid=uid)
 
-        loops = Loops(make)
+        loops = Loops(make, claims)
         runner = web.AppRunner(application(Receiver(kube=kube, wake=loops.wake), token=settings.token, reachable=kube.reachable))
         await runner.setup()
         await web.TCPSite(runner, port=settings.port, ssl_context=_tls(settings)).start()

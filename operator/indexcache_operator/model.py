@@ -101,6 +101,10 @@ class Observation:
     spec: Spec | None
     spec_problem: str | None = None
     """Why the spec could not be read."""
+    unknown_fields: tuple[str, ...] = ()
+    """Fields of the spec that this version doesn't know: what they ask for can't be done, so nothing starts or advances."""
+    route_holder: str | None = None
+    """Another rollout that has the rule of the spec's route already."""
     status: Status
     workload_current: bool = False
     """Deployment, Services and Secret are as this spec wants them."""
@@ -132,6 +136,8 @@ class Rollout:
     """Whether our finalizer is on it."""
     spec: Spec | None
     spec_problem: str | None
+    unknown_fields: tuple[str, ...] = ()
+    """Fields of the spec that this version doesn't know."""
     status: Status
 
 

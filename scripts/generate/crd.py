@@ -5,6 +5,7 @@ path in front), what was found, what was expected and what to do. Rules only rea
 estimate of their cost stays within its budget.
 """
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ RULES: dict[str, list[Rule]] = {
     ],
     "spec.indexCache": [
         Rule(
-            "self.protected.all(i, i < size(self.pattern))",
+            "!has(self.protected) || self.protected.all(i, i < size(self.pattern))",
             "found an indexer outside the pattern; expected numbers from 0 to one less than pattern has letters; remove those beyond",
             field_path=".protected",
         ),
@@ -87,10 +88,17 @@ COLUMNS = [
 ]
 
 
-def root_schema() -> Schema:
-    """The schema of the whole resource, rules included."""
+def root_schema(*, defaults: bool = True) -> Schema:
+    """Return the schema of the whole resource, rules included.
+
+    `defaults`: whether the spec's fields have them. The CRD has none: what is stored is what somebody wrote, so that a newer
+    version's default is no field that an older operator doesn't know. Descriptions name them there.
+    """
     spec, status = structural(Spec), structural(Status)
     _plain(status)
+    if not defaults:
+        _described(spec)
+        _plain(spec)
     _ruled(spec)
     status["properties"]["conditions"].update({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})
     root: Schema = {
@@ -148,6 +156,17 @@ def _plain(node: Schema) -> None:
             _plain(node[key])
 
 
+def _described(node: Schema) -> None:
+    """Name each field's default in its description, unless it is empty."""
+    for child in node.get("properties", {}).values():
+        if child.get("default") not in (None, {}, []):
+            said = f"Default: {json.dumps(child['default'])}."
+            child["description"] = f"{child['description'].rstrip()} {said}" if child.get("description") else said
+        _described(child)
+    if "items" in node:
+        _described(node["items"])
+
+
 def at(root: Schema, path: str) -> Schema:
     """The node at a dotted path of properties; KeyError if there is none."""
     node = root
@@ -173,7 +192,7 @@ def crd() -> dict[str, Any]:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [{"name": n, "type": t, "jsonPath": p} for n, t, p in COLUMNS],
-                    "schema": {"openAPIV3Schema": root_schema()},
+                    "schema": {"openAPIV3Schema": root_schema(defaults=False)},
                 }
             ],
         },

@@ -38,11 +38,13 @@ async def refusal(kube: Kube, namespace: str, body: dict[str, Any]) -> str:
     return caught.value.message
 
 
-async def test_fills_in_every_default(kube: Kube, namespace: str) -> None:
-    made = await kube.create(names.rollouts_path(namespace), rollout())
-    assert Spec.model_validate(made["spec"]) == Spec.model_validate(GOOD["spec"])
-    assert made["spec"]["strategy"]["steps"] == [{"weight": w, "minDuration": "0s"} for w in (5, 25, 50)]
-    assert made["spec"]["fallback"]["permit"] == {"canary": "60s", "promoted": "12h"}
+async def test_stores_what_was_written_and_no_default(kube: Kube, namespace: str) -> None:
+    """A default of a newer version would be a field that an older operator doesn't know."""
+    body = rollout()
+    made = await kube.create(names.rollouts_path(namespace), body)
+    assert made["spec"] == body["spec"]
+    spec = Spec.model_validate(made["spec"])
+    assert [step.weight for step in spec.strategy.steps] == [5, 25, 50]
 
 
 @pytest.mark.parametrize(

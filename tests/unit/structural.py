@@ -99,7 +99,9 @@ def _rising(steps: list[dict[str, Any]]) -> bool:
 _RULES: dict[str, Callable[[Any], bool]] = {
     "self.matches('^[FS]+$')": lambda pattern: not set(pattern) - {"F", "S"},
     "!self.startsWith('S')": lambda pattern: not pattern.startswith("S"),
-    "self.protected.all(i, i < size(self.pattern))": lambda cache: all(i < len(cache["pattern"]) for i in cache.get("protected", [])),
+    "!has(self.protected) || self.protected.all(i, i < size(self.pattern))": lambda cache: all(
+        i < len(cache["pattern"]) for i in cache.get("protected", [])
+    ),
     "self.map(s, s.weight).isSorted() && self.all(s, self.exists_one(t, t.weight == s.weight))": _rising,
 }
 

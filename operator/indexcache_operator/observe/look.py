@@ -21,6 +21,7 @@ from indexcache_operator.kube import Kube, NotFound
 from indexcache_operator.model import EnginePod, Observation, ProbeResult, ProbeSet, Rollout, Route, Sighting
 from indexcache_operator.objects import Object
 from indexcache_operator.observe import drift, gateway, pods, probes, token
+from indexcache_operator.observe.claims import Claims
 from indexcache_operator.observe.hub import Hub
 from indexcache_operator.observe.reads import Reads
 from indexcache_operator.observe.rollout import read
@@ -51,6 +52,8 @@ class Observer:
     session: aiohttp.ClientSession
     runtime: Runtime
     hub: Hub
+    claims: Claims = field(default_factory=Claims)
+    """Which rollout has which rule of which route."""
 
     async def look(self, namespace: str, name: str, sight: Sight, results: tuple[ProbeResult, ...] = ()) -> Sighting | None:
         """Return everything about one rollout; None if it is gone. Raises KubeError, UnreadableStatus."""
@@ -77,6 +80,8 @@ class Observer:
             deleting=rollout.deleting,
             spec=None if problem else rollout.spec,
             spec_problem=problem,
+            unknown_fields=rollout.unknown_fields,
+            route_holder=self.claims.other(rollout),
             status=rollout.status,
             workload_current=current,
             pods=await self._pods(objects),
@@ -116,7 +121,7 @@ class Observer:
             unknown=unknown,
             kept=isinstance(secret, Unread) or token.read(secret) is not None,
             token=sight.token,
-            pods=found,
+            pods=[pod for pod in found if not pods.ended(pod)],
         )
 
     async def _object(self, reads: Reads, kind: str, api: str, plural: str, namespace: str, name: str) -> "Object | Unread | None":

@@ -34,10 +34,13 @@ def askable(raw: Object) -> str | None:
     return ip if status.get("phase") == "Running" else None
 
 
+def ended(raw: Object) -> bool:
+    """Return whether a pod has ended for good, evicted for example: its object may stay for days, and no engine is in it."""
+    return (raw.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+
+
 def problem(status: Object) -> str | None:
     """Why a pod is not ready, in the kubelet's words; None while it only takes its time."""
-    if status.get("phase") == "Failed":
-        return f"pod failed: {status.get('reason', '')} {status.get('message', '')}".strip()
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"not scheduled: {condition.get('message') or condition.get('reason', '')}"

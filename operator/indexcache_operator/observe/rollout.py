@@ -1,5 +1,8 @@
 """The rollout itself, as the API server gives it: what of it can be read, and why the rest can't."""
 
+import copy
+from typing import Any
+
 from pydantic import ValidationError
 
 from indexcache_operator import names
@@ -27,7 +30,7 @@ class UnreadableStatus(ValueError):
 def read(raw: Object) -> Rollout:
     """The rollout in an object of the API. UnreadableStatus."""
     metadata = raw["metadata"]
-    spec, problem = _spec(raw.get("spec") or {})
+    spec, problem, unknown = _spec(raw.get("spec") or {})
     return Rollout(
         raw=raw,
         name=metadata["name"],
@@ -39,15 +42,37 @@ def read(raw: Object) -> Rollout:
         held=names.FINALIZER in (metadata.get("finalizers") or []),
         spec=spec,
         spec_problem=problem,
+        unknown_fields=unknown,
         status=_status(raw),
     )
 
 
-def _spec(raw: Object) -> tuple[Spec | None, str | None]:
+def _spec(raw: Object) -> tuple[Spec | None, str | None, tuple[str, ...]]:
+    """Read a spec. Return it, or why it can't be read; and the fields that this version doesn't know.
+
+    The API server stores no field that the CRD doesn't have, so these are a newer version's: the rest is what is asked.
+    """
     try:
-        return Spec.model_validate(raw), None
+        return Spec.model_validate(raw), None, ()
     except ValidationError as error:
-        return None, "; ".join(words(error, "spec"))
+        places = [item["loc"] for item in error.errors(include_url=False) if item["type"] == "extra_forbidden"]
+        if not places:
+            return None, "; ".join(words(error, "spec")), ()
+    known = copy.deepcopy(raw)
+    for place in places:
+        _remove(known, place)
+    spec, problem, _ = _spec(known)
+    return spec, problem, tuple(sorted(_path("spec", place) for place in places))
+
+
+def _remove(value: Any, place: tuple[int | str, ...]) -> None:
+    for part in place[:-1]:
+        value = value[part]
+    del value[place[-1]]
+
+
+def _path(root: str, place: tuple[int | str, ...]) -> str:
+    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
 
 
 def _status(raw: Object) -> Status:
@@ -64,8 +89,7 @@ def words(error: ValidationError, root: str) -> list[str]:
     """Return a validation error in words: of each field its path, what was found, what was expected, and what to do."""
     out = []
     for item in error.errors(include_url=False, include_context=False):
-        path = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
-        out.append(f"{path}: {_said(item['type'], item['msg'], item['input'])}")
+        out.append(f"{_path(root, item['loc'])}: {_said(item['type'], item['msg'], item['input'])}")
     return out
 
 

@@ -130,8 +130,8 @@ def _relied_on(status: Status) -> tuple[object, ...]:
 
 
 def _pause(snapshot: Snapshot, status: Status) -> Status:
-    """Return the status with deadlines that stand still while the spec says paused."""
-    paused = snapshot.observation.spec is not None and snapshot.observation.spec.paused and status.phase in (Phase.SHADOWING, Phase.CANARY)
+    """Return the status with deadlines that stand still while it is paused."""
+    paused = bool(snapshot.paused) and status.phase in (Phase.SHADOWING, Phase.CANARY)
     if paused and not status.paused_at:
         return replace(status, paused_at=snapshot.now)
     if paused or not status.paused_at:
@@ -163,7 +163,7 @@ def _events(before: Status, status: Status) -> list[Event]:
         return []
     bad = status.phase in (Phase.FALLING_BACK, Phase.FELL_BACK, Phase.FAILED)
     reason = status.fallback.cause if status.phase is Phase.FALLING_BACK and status.fallback else status.phase.value
-    quiet = reason in ("Superseded", "RouteChanged", "Deleted")
+    quiet = reason in ("Superseded", "RouteChanged", "RouteTaken", "Deleted")
     return [
         Event(type="Warning" if bad and not quiet else "Normal", reason=reason, message=f"{status.phase.value}: {status.message}"[:1000])
     ]

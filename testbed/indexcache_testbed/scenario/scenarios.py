@@ -162,7 +162,7 @@ def _hold_steps(rollout: dict[str, Any]) -> None:
 def _alpha(witness: Witness) -> float:
     """One test's part of the chance of a false rollback, as the status states it."""
     found = [e["alpha"] for e in witness.now.status.get("evidence", []) if e.get("indexer") is not None]
-    return float(min(found, default=witness.now.object["spec"]["confidence"]["falseRollback"]))
+    return float(min(found))
 
 
 def _monotonic(moment: str) -> float:

@@ -1,7 +1,8 @@
 """What is being tried, by name: a hash of what an engine computes with, not of how many engines there are or who judges them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from indexcache_core import arguments
 from indexcache_core.digest import digest
 
 from indexcache_operator.api.base import GROUP
@@ -16,13 +17,37 @@ RETRY = f"{GROUP}/retry"
 """Annotation: try a rejected revision again. Each value works once: "<revision>", later "<revision>/2" and so on."""
 
 
-def revision(spec: Spec) -> str:
-    """Return ten hex digits over engine (without replicas) and indexCache."""
-    what = {
-        "engine": spec.engine.model_dump(mode="json", exclude={"replicas"}),
-        "indexCache": spec.index_cache.model_dump(mode="json"),
-    }
-    return digest(what, 10)
+def revision(spec: Spec, *known: str) -> str:
+    """Return the name of what a spec asks for: ten hex digits over engine (without replicas) and indexCache.
+
+    What is written in two ways has one name (`8` and `"8"` of a resource, `--a=b` and `--a b`), and a field at its default has none, so
+    that a new field with a default changes no name. `known`: names in the status, of what is tried and of what was rejected; one of them
+    stays what this is called if a released version called it so.
+    """
+    names = [name(spec) for name in NAMINGS]
+    return next((name for name in known if name in names), names[0])
+
+
+def _name(spec: Spec) -> str:
+    engine = spec.engine.model_dump(mode="json", exclude={"replicas"}, exclude_defaults=True)
+    for field in ("command", "args"):
+        if field in engine:
+            engine[field] = arguments.canonical(engine[field])
+    if "resources" in engine:
+        engine["resources"] = _quantities(engine["resources"])
+    return digest({"engine": engine, "indexCache": spec.index_cache.model_dump(mode="json", exclude_defaults=True)}, 10)
+
+
+def _quantities(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _quantities(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_quantities(part) for part in value]
+    return f"{value:g}" if isinstance(value, float) else value if isinstance(value, bool | None) else str(value)
+
+
+NAMINGS: tuple[Callable[[Spec], str], ...] = (_name,)
+"""How released versions named revisions, the present one first. A name that stands in a status is recognised by all of them."""
 
 
 def killed(annotations: Mapping[str, str], name: str) -> bool:

@@ -43,7 +43,10 @@ class Snapshot:
     @property
     def wanted_revision(self) -> str:
         """Return the revision that the spec asks for; empty without a spec."""
-        return revision(self.observation.spec) if self.observation.spec else ""
+        if self.observation.spec is None:
+            return ""
+        status = self.observation.status
+        return revision(self.observation.spec, status.revision, *(rejected.revision for rejected in status.rejected))
 
     @property
     def pods(self) -> tuple[EnginePod, ...]:
@@ -69,6 +72,14 @@ class Snapshot:
     def k(self) -> int | None:
         """Return how many tokens the model's indexers choose, as the engines say; None if none has said it."""
         return next((p.state.sites[0].k for p in self.observation.pods if p.state and p.state.sites), None)
+
+    @property
+    def paused(self) -> str:
+        """Return why no step begins and no deadline runs; empty where nothing holds it up."""
+        if self.observation.unknown_fields:
+            fields = ", ".join(self.observation.unknown_fields)
+            return f"this operator's version doesn't know {fields}; upgrade it, or remove what it doesn't know"
+        return "spec.paused" if self.observation.spec is not None and self.observation.spec.paused else ""
 
     @property
     def routed(self) -> bool:

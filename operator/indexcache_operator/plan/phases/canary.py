@@ -27,7 +27,7 @@ def decide(situation: Situation) -> Status:
     step = _reached(situation, exposed, replace(step, weight=weight))
     message = _message(exposed, step, count)
     exposed = replace(exposed, status=replace(exposed.status, step=step, message=message))
-    if spec.paused:
+    if situation.snapshot.paused:
         return exposed.status
     if _over(situation, step):
         return _next(exposed, step)
@@ -81,8 +81,8 @@ def _next(situation: Situation, step: StepStatus) -> Status:
 def _message(situation: Situation, step: StepStatus, count: int) -> str:
     snapshot, status = situation.snapshot, situation.status
     where = f"Step {step.index + 1} of {len(snapshot.spec.strategy.steps)}, {step.weight} %"
-    if snapshot.spec.paused:
-        return f"{where}: paused by spec.paused"
+    if snapshot.paused:
+        return f"{where}: paused by {snapshot.paused}"
     if status.traffic.desired < step.weight:
         busy = [p.name for p in snapshot.pods if p.name in status.canary_pods and not exposure.may_reuse(situation, p)]
         waiting = "waiting until all confirm reuse"

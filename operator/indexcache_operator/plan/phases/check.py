@@ -53,7 +53,9 @@ def decide(situation: Situation) -> Status:
     if status.revision != snapshot.wanted_revision or status.phase is Phase.PENDING:
         return decide(replace(situation, status=adopt(situation)))
     rejected = revision.rejection(status, status.revision)
-    if rejected is not None and revision.retry_allowed(snapshot.observation.annotations, rejected):
+    annotations = snapshot.observation.annotations
+    stopped = revision.killed(annotations, status.revision)
+    if rejected is not None and revision.retry_allowed(annotations, rejected) and not stopped:
         return adopt(situation)
     waited = status.phase is Phase.FAILED or snapshot.since(status.phase_started_at) >= WAIT_FOR_COMPANIONS
     reasons = impossible(situation)
@@ -135,6 +137,11 @@ def companions(snapshot: Snapshot) -> list[str]:
         if problem or (snapshot.observation.probes and not snapshot.observation.probes.probes):
             reasons.append(f"spec.guardrails.quality.probes: {problem or 'no probes'}; expected key probes.jsonl with at least one probe")
     where, route = spec.traffic.http_route, snapshot.observation.route
+    if where is not None and snapshot.observation.route_holder:
+        reasons.append(
+            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} is rollout {snapshot.observation.route_holder}'s; expected a rule "
+            "that no other rollout has; name another, or delete that rollout"
+        )
     if where is None or (route is not None and route.unread):
         return reasons
     if route is None or not route.found:
@@ -168,7 +175,9 @@ def companions(snapshot: Snapshot) -> list[str]:
 def waiting_for(situation: Situation) -> list[str]:
     """Return what comes by itself, or is a matter of the cluster."""
     snapshot = situation.snapshot
-    spec, out = snapshot.spec, [f"can't be read: {what}" for what in snapshot.observation.unread]
+    unknown = snapshot.paused if snapshot.observation.unknown_fields else ""
+    spec, out = snapshot.spec, [unknown] if unknown else []
+    out += [f"can't be read: {what}" for what in snapshot.observation.unread]
     if not snapshot.observation.workload_current:
         out.append("the engines' Deployment isn't as the spec wants it yet")
     current = [p for p in snapshot.pods if p.current]

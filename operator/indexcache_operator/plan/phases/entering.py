@@ -15,7 +15,7 @@ from indexcache_operator.plan.facts.revision import RETRY
 from indexcache_operator.plan.facts.situation import Situation
 
 HISTORY = 10
-NOT_THE_PATTERNS_FAULT = frozenset({"Superseded", "RouteChanged", "InvalidSpec", "Deleted"})
+NOT_THE_PATTERNS_FAULT = frozenset({"Superseded", "RouteChanged", "RouteTaken", "InvalidSpec", "Deleted"})
 """Causes of a fallback for which the revision isn't rejected."""
 
 

@@ -16,13 +16,13 @@ def decide(situation: Situation) -> Status:
     shadow = spec.strategy.shadow
     certified = situation.evidence.certified(without_quality=True)
     enough = situation.memory.requests_seen >= shadow.min_requests
-    if certified and enough and not spec.paused:
+    if certified and enough and not situation.snapshot.paused:
         adopted = adopt_route(situation)
         if snapshot.routed and adopted.route is None:
             return replace(status, message="Waiting: the route doesn't name the baseline's Service any more")
         begun = enter(replace(situation, status=adopted), Phase.CANARY, "Exposing step by step, on evidence")
         return replace(begun, step=first_step(situation))
-    if not spec.paused and snapshot.since(status.phase_started_at) >= shadow.timeout:
+    if not situation.snapshot.paused and snapshot.since(status.phase_started_at) >= shadow.timeout:
         within = times.text(shadow.timeout)
         if not situation.memory.data_at:
             return fall_back(situation, "NoEvidence", f"nothing was measured in shadow within {within}; nobody was exposed")

@@ -90,6 +90,14 @@ def _route_changed(situation: Situation) -> Cause | None:
     return Cause("RouteChanged", f"spec.traffic.httpRoute no longer names rule {kept.rule} of {kept.name}")
 
 
+def _route_taken(situation: Situation) -> Cause | None:
+    holder = situation.snapshot.observation.route_holder
+    if holder is None or situation.status.route is None:
+        return None
+    kept = situation.status.route
+    return Cause("RouteTaken", f"rule {kept.rule} of HTTPRoute {kept.name} is rollout {holder}'s, which had it first")
+
+
 def _engine_stopped(situation: Situation) -> Cause | None:
     """Look for an engine that was stopped by somebody else, by its own breaker, or by a failure of the runtime in it.
 
@@ -150,6 +158,7 @@ WHILE_ENGAGED: tuple[Trigger, ...] = (
     _unreadable,  # what comes after it relies on a spec
     _superseded,
     _route_changed,
+    _route_taken,
     _engine_stopped,
     _breached,
 )

@@ -24,7 +24,7 @@ def reason(situation: Situation) -> str:
         return status.fallback.cause
     if status.phase is Phase.PROMOTED:
         return "Certified"
-    if spec is not None and spec.paused and status.phase in (Phase.SHADOWING, Phase.CANARY):
+    if situation.snapshot.paused and status.phase in (Phase.SHADOWING, Phase.CANARY):
         return "paused"
     if status.phase not in (Phase.SHADOWING, Phase.CANARY) or spec is None:
         return status.message if len(status.message) <= 80 else status.message[:77] + "..."

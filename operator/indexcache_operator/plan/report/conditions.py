@@ -67,7 +67,9 @@ def _stalled(situation: Situation) -> Row:
 
 
 def _paused(situation: Situation) -> Row:
-    paused = situation.snapshot.observation.spec is not None and situation.snapshot.observation.spec.paused
+    paused = situation.snapshot.paused
+    if situation.snapshot.observation.unknown_fields:
+        return ("Paused", "True", "UnknownFields", f"no step begins: {paused}")
     return ("Paused", "True", "Requested", "spec.paused: no step begins") if paused else ("Paused", "False", "NotRequested", "")
 
 

@@ -24,7 +24,6 @@ def waiting(reason: str, message: str = "", **more: Any) -> dict[str, Any]:
             ["CrashLoopBackOff", "137", "OOMKilled"],
         ),
         ({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes: no GPU"}]}, ["not scheduled", "no GPU"]),
-        ({"phase": "Failed", "reason": "Evicted", "message": "disk"}, ["Evicted", "disk"]),
         (
             {"initContainerStatuses": [{"name": "i", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}]},
             ["container i", "code 1"],
@@ -58,3 +57,13 @@ def test_reads_labels_and_readiness() -> None:
 )
 def test_asks_only_pods_that_run(status: dict[str, Any], ip: str | None) -> None:
     assert pods.askable(pod(**status)) == ip
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [("Failed", True), ("Succeeded", True), ("Running", False), ("Pending", False), ("Unknown", False), (None, False)],
+)
+def test_a_pod_that_has_ended_is_none(phase: str | None, expected: bool) -> None:
+    """An evicted pod's object may stay for days: it would hold a check, or half a canary's weight, for ever."""
+    assert pods.ended({"status": {"phase": phase, "reason": "Evicted"}}) is (phase in ("Failed", "Succeeded"))
+    assert pods.ended({}) is False

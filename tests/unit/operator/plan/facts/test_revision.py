@@ -1,12 +1,13 @@
 """What is tried, by name, and whether it may be tried again."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from indexcache_operator.api.status import Rejected
 from indexcache_operator.plan.facts import revision
 
-from tests.unit.operator.plan.build import at, spec, status
+from tests.unit.operator.plan.build import at, snapshot, spec, status
 
 ENGINE = {"image": "engine:1", "model": "/model"}
 REJECTED = Rejected(revision="abc", reason="x", at=at(-60), retried="")
@@ -25,7 +26,53 @@ def test_a_revision_is_what_engines_compute_with() -> None:
 
 def test_the_name_of_a_revision_is_the_same_in_each_release() -> None:
     """It stands in the status of rollouts: another name would end each of them as superseded."""
-    assert revision.revision(spec(engine={**ENGINE, "replicas": 3})) == "d9f2abe355"
+    assert revision.revision(spec(engine={**ENGINE, "replicas": 3})) == "f7c5d15e75"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"args": ["--a=b", "--c"]}, {"args": ["--a", "b", "--c"]}),
+        ({"args": ["--max-model-len=8"]}, {"args": ["--max_model_len", "8"]}),
+        ({"resources": {"limits": {"gpu": 8}}}, {"resources": {"limits": {"gpu": "8"}}}),
+        ({"resources": {"limits": {"cpu": 0.5}}}, {"resources": {"limits": {"cpu": "0.5"}}}),
+        ({"port": 8000, "args": [], "template": {}}, {}),
+        ({"command": ["vllm", "serve"]}, {}),
+    ],
+)
+def test_what_is_written_in_two_ways_has_one_name(one: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = (revision.revision(spec(engine={**ENGINE, **changes})) for changes in (one, other))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"args": ["--a=b"]},
+        {"args": ["--a", "--b"]},
+        {"args": ["--", "--a", "b"]},
+        {"args": ["--a=c"]},
+        {"resources": {"limits": {"gpu": 8}}},
+        {"resources": {"limits": {"gpu": True}}},
+        {"port": 9000},
+        {"template": {"spec": {"hostIPC": True}}},
+    ],
+)
+def test_what_an_engine_would_do_otherwise_has_another_name(changes: dict[str, Any]) -> None:
+    names = [revision.revision(spec(engine={**ENGINE, **c})) for c in ({}, changes, {"args": ["--a", "x"]})]
+    assert len(set(names)) == 3
+
+
+def test_a_name_that_a_released_version_gave_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade whose names differ moves nothing: what runs keeps its name, as does what was rejected."""
+    old = revision.revision(spec())
+    newer = (lambda wanted: "0123456789", *revision.NAMINGS)
+    monkeypatch.setattr(revision, "NAMINGS", newer)
+    assert revision.revision(spec(), old) == old
+    assert revision.revision(spec(), "") == "0123456789"
+    assert revision.revision(spec(), "ffffffffff") == "0123456789"
+    rejected = status(revision="ffffffffff", rejected=(replace(REJECTED, revision=old),))
+    assert snapshot(status=rejected).wanted_revision == old
 
 
 @pytest.mark.parametrize(

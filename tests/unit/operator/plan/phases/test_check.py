@@ -522,3 +522,23 @@ def test_what_is_wrong_with_the_spec_the_model_and_each_engine_is_told_together(
         "spec.engine: pod b: older",
     ]
     assert [reason[: len(start)] for reason, start in zip(found, starts, strict=True)] == starts
+
+
+def test_a_rule_that_another_rollout_has_is_refused_by_its_name() -> None:
+    held = snapshot(pod(), status=status(Phase.CHECKING), route_holder="first")
+    (reason,) = check.companions(held)
+    assert "is rollout first's; expected a rule that no other rollout has" in reason
+
+
+def test_fields_of_a_newer_version_keep_a_try_from_beginning() -> None:
+    seen = situation(pod(), status=status(Phase.CHECKING), unknown_fields=("spec.later",))
+    assert any("doesn't know spec.later; upgrade it" in reason for reason in check.waiting_for(seen))
+    assert check.decide(seen).phase is Phase.CHECKING
+
+
+def test_what_could_not_be_read_keeps_a_try_from_beginning() -> None:
+    seen = situation(pod(), status=status(Phase.CHECKING), unread=("HTTPRoute users: 500",))
+    assert "can't be read: HTTPRoute users: 500" in check.waiting_for(seen)
+    assert not check.companions(
+        snapshot(pod(), status=status(Phase.CHECKING), route=Route(found=True, unread=True))
+    )

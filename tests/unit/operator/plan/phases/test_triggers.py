@@ -258,3 +258,17 @@ def test_a_breach_gives_its_figures(name: str, test: TestKey, expected: str, wor
 def test_a_breach_without_figures_says_what_is_known() -> None:
     c = situation(pod("a", None), evidence=evidence(Verdict.BREACHED))
     assert "recall of the Shared indexers is under the threshold, at least 0.5 expected" in message(c)
+
+
+def test_of_two_rollouts_on_one_rule_the_second_leaves_it() -> None:
+    taken = triggers.apply(situation(pod(), status=status(route=KEPT), route_holder="first"))
+    assert taken is not None
+    assert taken.fallback is not None
+    assert taken.fallback.cause == "RouteTaken"
+    assert "rule generate of HTTPRoute users is rollout first's" in taken.fallback.message
+    assert triggers.apply(situation(pod(), status=status(), route_holder="first")) is None
+
+
+def test_fields_of_a_newer_version_take_nothing_back() -> None:
+    for phase in (Phase.SHADOWING, Phase.CANARY, Phase.PROMOTED):
+        assert triggers.apply(situation(pod(), status=status(phase), unknown_fields=("spec.later",))) is None

@@ -184,3 +184,9 @@ def test_what_could_not_be_read_is_named() -> None:
     blind = situation(unread=("ConfigMap p: 403", "HTTPRoute users: 500"))
     assert read(blind, "OperatorHealthy") == ("False", "ReadsFailed")
     assert "ConfigMap p: 403; HTTPRoute users: 500" in words(blind, "OperatorHealthy")
+
+
+def test_fields_of_a_newer_version_pause_it_by_name() -> None:
+    seen = situation(unknown_fields=("spec.later", "spec.engine.more"))
+    assert read(seen, "Paused") == ("True", "UnknownFields")
+    assert "doesn't know spec.later, spec.engine.more" in words(seen, "Paused")
