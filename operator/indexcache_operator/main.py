@@ -16,16 +16,16 @@ from aiohttp import web
 
 from indexcache_operator.alerts import Receiver
 from indexcache_operator.api.dns import InvalidName
-from indexcache_operator.control import Loops, register
 from indexcache_operator.kube import Kube, KubeError, connect
 from indexcache_operator.loop import RolloutLoop
 from indexcache_operator.names import rollouts_path
 from indexcache_operator.observe.claims import Claims
-from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer
 from indexcache_operator.plan import plan
 from indexcache_operator.release import Releaser, stop_operator
 from indexcache_operator.settings import Settings, SettingsError
+from indexcache_operator.watch import Loops, register
 from indexcache_operator.webhook import application
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,9 @@ async def run(settings: Settings) -> None:
     async with connect() as kube, engines_session() as session:
         await served(kube, settings)
         claims = Claims()
-        observer = Observer(kube=kube, session=session, runtime=settings.runtime, hub=Hub(session, settings.hub), claims=claims)
+        observer = Observer(
+            kube=kube, session=session, runtime=settings.runtime, hugging_face=HuggingFace(session, settings.hub), claims=claims
+        )
 
         def make(namespace: str, name: str, uid: str) -> RolloutLoop:
             return RolloutLoop(kube=kube, session=session, observer=observer, planner=plan, namespace=namespace, name=name, uid=uid)
@@ -108,7 +110,7 @@ async def release(settings: Settings, stop: str | None, seconds: float) -> None:
         if stop:
             namespace, _, deployment = stop.partition("/")
             await stop_operator(kube, namespace, deployment, seconds)
-        observer = Observer(kube=kube, session=session, runtime=settings.runtime, hub=Hub(session, None))
+        observer = Observer(kube=kube, session=session, runtime=settings.runtime, hugging_face=HuggingFace(session, None))
         await Releaser(kube=kube, session=session, observer=observer, planner=plan).all(settings.namespaces, seconds)
 
 

@@ -15,7 +15,7 @@ from indexcache_operator.api.spec import HttpRoute
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.kube import Conflict, Kube, NotFound
 from indexcache_operator.model import PatchRoute, Route, SetLabels, Sighting
-from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.workload.render import Owner, Runtime
 
@@ -38,7 +38,7 @@ class World:
 
     def __init__(self, kube: Kube, namespace: str, session: aiohttp.ClientSession) -> None:
         self.kube, self.namespace = kube, namespace
-        self.observer = Observer(kube=kube, session=session, runtime=RUNTIME, hub=Hub(session, None))
+        self.observer = Observer(kube=kube, session=session, runtime=RUNTIME, hugging_face=HuggingFace(session, None))
         self.sight = Sight()
 
     def path(self, plural: str, name: str, api: str = "api/v1") -> str:

@@ -15,7 +15,7 @@ from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.api.status import Status
 from indexcache_operator.kube import Kube, KubeError
 from indexcache_operator.model import Event
-from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.workload.render import Owner, Runtime
 from kubernetes.aio import config
@@ -174,7 +174,7 @@ async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) ->
     body = {"apiVersion": "indexcache.dev/v1alpha1", "kind": "IndexCacheRollout", "metadata": {"name": "r"}, "spec": spec}
     await kube.create(names.rollouts_path(namespace), body)
     async with aiohttp.ClientSession() as session:
-        observer = Observer(kube=operator, session=session, runtime=Runtime(image="x:1"), hub=Hub(session, None))
+        observer = Observer(kube=operator, session=session, runtime=Runtime(image="x:1"), hugging_face=HuggingFace(session, None))
         sight = Sight()
 
         async def look() -> Any:

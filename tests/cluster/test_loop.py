@@ -14,7 +14,6 @@ from indexcache_operator import names
 from indexcache_operator.act import perform, route, workload
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase, Status
-from indexcache_operator.control import Loops
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, KubeError, NotFound
 from indexcache_operator.loop import RolloutLoop
@@ -32,12 +31,13 @@ from indexcache_operator.model import (
     SetLabels,
 )
 from indexcache_operator.observe import look
-from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer
 from indexcache_operator.observe.rollout import UnreadableStatus
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.revision import KILL, revision
+from indexcache_operator.watch import Loops
 from indexcache_operator.workload.render import Runtime
 
 ROLLOUT: dict[str, Any] = {
@@ -78,7 +78,9 @@ class Scene:
             return Plan(status=status, actions=tuple(actions), next_look=timedelta(seconds=wait), memory=memory or Memory(key=""))
 
         kube = kube or self.kube
-        observer = Observer(kube=kube, session=self.session, runtime=Runtime(image="runtime:1"), hub=Hub(self.session, None))
+        observer = Observer(
+            kube=kube, session=self.session, runtime=Runtime(image="runtime:1"), hugging_face=HuggingFace(self.session, None)
+        )
         return RolloutLoop(
             kube=kube, session=self.session, observer=observer, planner=planner, namespace=self.namespace, name="r", uid=self.uid
         )

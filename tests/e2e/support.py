@@ -11,7 +11,7 @@ import aiohttp
 from indexcache_core.contract import CONTROL_PORT, MAX_BODY, Desired, Flags, Mode, State
 from indexcache_testbed.scenario import install, kubectl
 from indexcache_testbed.scenario.stage import Stage
-from indexcache_testbed.scenario.watch import Look, backends, reusing
+from indexcache_testbed.scenario.watch import Answers, backends, reusing
 
 USERS_PORT = 8000
 BASELINE, CANARY = f"{install.ROLLOUT}-baseline", f"{install.ROLLOUT}-canary"
@@ -127,22 +127,22 @@ def restored(stage: Stage) -> bool:
     return bool(stage.witness.routes) and set(backends(stage.witness.routes[-1])) == {BASELINE}
 
 
-def after(looks: Sequence[Look], moment: float) -> list[Look]:
+def after(looks: Sequence[Answers], moment: float) -> list[Answers]:
     """Looks that began after a moment: one takes a second at most."""
     return [look for look in looks if look.at > moment + 1.0]
 
 
-def heard(looks: Sequence[Look], engines: int = 3) -> list[Look]:
+def heard(looks: Sequence[Answers], engines: int = 3) -> list[Answers]:
     """Looks in which that many engines answered: on a busy machine one may be late."""
     return [look for look in looks if len(look.states) == engines]
 
 
-def all_off(look: Look, engines: int = 3) -> bool:
+def all_off(look: Answers, engines: int = 3) -> bool:
     """Whether that many engines answered, and none reuses."""
     return len(look.states) == engines and not reusing(look)
 
 
-def modes(look: Look) -> set[Mode]:
+def modes(look: Answers) -> set[Mode]:
     """Of all engines."""
     return {state.mode for state in look.states.values()}
 

@@ -19,7 +19,7 @@ from indexcache_testbed.load.client import Load
 from indexcache_testbed.model.questions import Table, table
 from indexcache_testbed.scenario import install, kubectl
 from indexcache_testbed.scenario.stage import Stage
-from indexcache_testbed.scenario.watch import Look, Seen, Witness, backends, reusing
+from indexcache_testbed.scenario.watch import Answers, Seen, Witness, backends, reusing
 
 from tests.e2e.support import CANARY, Engines, Object, all_off, exposed, heard, in_groups, service
 
@@ -39,7 +39,7 @@ class Lost:
     """kubectl was called and had returned."""
     again: float
     """Another pod had the weight, by the engines' counters."""
-    last: Look
+    last: Answers
     """The last look before."""
 
     def since(self) -> list[Seen]:

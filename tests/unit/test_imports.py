@@ -68,11 +68,11 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
         "The plan does no input or output and has no clock BROKEN",
     ),
     "the plan looks by itself": (
-        appended(f"{OPERATOR}/plan/facts/revision.py", "from indexcache_operator.observe import hub"),
+        appended(f"{OPERATOR}/plan/facts/revision.py", "from indexcache_operator.observe import hugging_face"),
         "observe, plan and act, which share but the model BROKEN",
     ),
     "observing acts": (
-        appended(f"{OPERATOR}/observe/hub.py", "from indexcache_operator.act import labels"),
+        appended(f"{OPERATOR}/observe/hugging_face.py", "from indexcache_operator.act import labels"),
         "which share but the model BROKEN",
     ),
     "acting looks": (
@@ -80,7 +80,7 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
         "which share but the model BROKEN",
     ),
     "observing sends probes": (
-        appended(f"{OPERATOR}/observe/hub.py", "from indexcache_operator.probing import completions"),
+        appended(f"{OPERATOR}/observe/hugging_face.py", "from indexcache_operator.probing import completions"),
         "neither observing nor planning does it BROKEN",
     ),
     "core reads files": (

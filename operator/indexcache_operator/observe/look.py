@@ -22,7 +22,7 @@ from indexcache_operator.model import EnginePod, Observation, ProbeResult, Probe
 from indexcache_operator.objects import Object
 from indexcache_operator.observe import drift, gateway, pods, probes, token
 from indexcache_operator.observe.claims import Claims
-from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.reads import Reads
 from indexcache_operator.observe.rollout import read
 from indexcache_operator.workload.merge import TemplateError
@@ -51,7 +51,7 @@ class Observer:
     kube: Kube
     session: aiohttp.ClientSession
     runtime: Runtime
-    hub: Hub
+    hugging_face: HuggingFace
     claims: Claims = field(default_factory=Claims)
     """Which rollout has which rule of which route."""
 
@@ -195,7 +195,7 @@ class Observer:
         return sight.probes[2]
 
     async def _config(self, rollout: Rollout) -> Object | None:
-        return await self.hub.config(rollout.spec.engine.model) if rollout.spec else None
+        return await self.hugging_face.config(rollout.spec.engine.model) if rollout.spec else None
 
     async def _pods(self, objects: "_Objects") -> tuple[EnginePod, ...]:
         template = (objects.deployment or {}).get("spec", {}).get("template", {}).get("metadata", {}).get("labels", {})

@@ -9,7 +9,7 @@ from indexcache_core.evidence.guardrails import STREAMS
 from indexcache_core.evidence.verdict import breached
 from indexcache_core.histogram import Histogram
 
-from indexcache_testbed.scenario.watch import Look
+from indexcache_testbed.scenario.watch import Answers
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Measured:
     samples: int
 
 
-def measured(looks: Sequence[Look], mode: Mode) -> Measured:
+def measured(looks: Sequence[Answers], mode: Mode) -> Measured:
     """Over the whole series that the last look shows. Engines that restarted count from their restart."""
     series = [s for state in (looks[-1].states.values() if looks else ()) for s in judged(state.series, mode)]
     overlap, recall = total(s.overlap for s in series), total(s.recall for s in series)
@@ -45,7 +45,7 @@ def total(histograms: Iterable[Histogram]) -> Histogram:
     return out
 
 
-def first_breach(looks: Sequence[Look], *, revision: str, began: float, minimum: float, alpha: float) -> float | None:
+def first_breach(looks: Sequence[Answers], *, revision: str, began: float, minimum: float, alpha: float) -> float | None:
     """Return the moment of the first look at which one Shared indexer's recall, in one bucket of context length, is proven too low.
 
     The test is the one that the operator states (indexcache_core.evidence), fed with this record alone, the counters of all engines of
@@ -76,7 +76,7 @@ def first_breach(looks: Sequence[Look], *, revision: str, began: float, minimum:
     return None
 
 
-def first_under(looks: Sequence[Look], mode: Mode, *, minimum: float, window: float, samples: int) -> float | None:
+def first_under(looks: Sequence[Answers], mode: Mode, *, minimum: float, window: float, samples: int) -> float | None:
     """The moment of the first look at which the alert rule's figure lies under its threshold, by the engines' counters themselves.
 
     The figure is one Shared indexer's mean recall over the last `window` seconds, all engines and judged contexts together, if so many
@@ -97,7 +97,7 @@ def first_under(looks: Sequence[Look], mode: Mode, *, minimum: float, window: fl
     return None
 
 
-def last_renewal(looks: Sequence[Look], permit: float) -> float | None:
+def last_renewal(looks: Sequence[Answers], permit: float) -> float | None:
     """When a permit of so many seconds was last renewed on any engine: its end, as the engines tell it, less its length."""
     ends = [
         look.at + state.permit_remaining_seconds

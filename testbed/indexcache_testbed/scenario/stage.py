@@ -14,7 +14,7 @@ from indexcache_testbed.load.client import Load
 from indexcache_testbed.scenario import kubectl
 from indexcache_testbed.scenario.evidence import measured
 from indexcache_testbed.scenario.outcome import Outcome, phase_times
-from indexcache_testbed.scenario.watch import Look, Seen, Witness, backends, reusing
+from indexcache_testbed.scenario.watch import Answers, Seen, Witness, backends, reusing
 
 Say = Callable[[str], None]
 Life = tuple[str, str]
@@ -67,7 +67,7 @@ class Stage:
     # -----------------------------------------------------------------------------------------------------------------------------------
     # Moments and counts, from the witness's record.
 
-    def looks(self) -> list[Look]:
+    def looks(self) -> list[Answers]:
         """Of this scenario."""
         return self.witness.looks[self.first_look :]
 

@@ -21,7 +21,7 @@ from indexcache_testbed.scenario import kubectl
 
 
 @dataclass(frozen=True)
-class Look:
+class Answers:
     """What all engines said at one moment; an engine that did not answer is missing."""
 
     at: float
@@ -55,7 +55,7 @@ class Witness:
     route: str
     interval: float = 0.2
     """Seconds between two looks at the engines."""
-    looks: list[Look] = field(default_factory=list)
+    looks: list[Answers] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     """The rollout."""
     routes: list[Seen] = field(default_factory=list)
@@ -154,7 +154,7 @@ class Witness:
         while True:
             start, pods = time.monotonic(), self._pods  # which may be another dictionary by the time that all have answered
             answers = await asyncio.gather(*(self.ask(ip) for ip in pods.values()))
-            self.looks.append(Look(time.monotonic(), {p: s for p, s in zip(pods, answers, strict=True) if s}))
+            self.looks.append(Answers(time.monotonic(), {p: s for p, s in zip(pods, answers, strict=True) if s}))
             await self._notify()
             await asyncio.sleep(max(0.0, start + self.interval - time.monotonic()))
 
@@ -175,6 +175,6 @@ def backends(route: Seen) -> dict[str, int]:
     return {b["name"]: b.get("weight", 1) for b in rules[0].get("backendRefs", [])}
 
 
-def reusing(look: Look) -> list[str]:
+def reusing(look: Answers) -> list[str]:
     """Engines in mode `on`."""
     return sorted(pod for pod, state in look.states.items() if state.mode is Mode.ON)

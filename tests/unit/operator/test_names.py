@@ -15,7 +15,7 @@ from indexcache_operator.api.spec import HttpRoute, ProbeSource
 from indexcache_operator.api.status import Phase
 from indexcache_operator.kube import Kube, NotFound
 from indexcache_operator.model import PatchRoute, SetLabels, Sighting
-from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.plan import plan
 from indexcache_operator.workload.render import Runtime
@@ -67,7 +67,7 @@ def rollout(spec: dict[str, Any], status: dict[str, Any] | None = None) -> dict[
 async def look(transport: Transport) -> Sighting:
     """One look at the rollout as it is stored."""
     async with aiohttp.ClientSession() as session:
-        observer = Observer(kube=Api(transport), session=session, runtime=Runtime(image="r"), hub=Hub(session, None))
+        observer = Observer(kube=Api(transport), session=session, runtime=Runtime(image="r"), hugging_face=HuggingFace(session, None))
         found = await observer.look(NAMESPACE, NAME, Sight())
     assert found is not None
     return found

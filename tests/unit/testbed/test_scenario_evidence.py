@@ -6,7 +6,7 @@ from indexcache_core.evidence.guardrails import STREAMS
 from indexcache_core.evidence.verdict import breached
 from indexcache_core.histogram import Histogram, bucket
 from indexcache_testbed.scenario.evidence import first_breach
-from indexcache_testbed.scenario.watch import Look
+from indexcache_testbed.scenario.watch import Answers
 
 MINIMUM, ALPHA = 0.9, 1e-3
 
@@ -17,16 +17,16 @@ def seen(count: int, value: float = 0.5) -> Histogram:
     return Histogram(counts=tuple(counts), sum=value * count)
 
 
-def look(at: float, count: int, *, revision: str = "r", mode: Mode = Mode.ON, value: float = 0.5, context: int = 2) -> Look:
+def look(at: float, count: int, *, revision: str = "r", mode: Mode = Mode.ON, value: float = 0.5, context: int = 2) -> Answers:
     series = Series(site=1, context=context, mode=mode, overlap=seen(count, value), recall=seen(count, value))
-    return Look(at, {"pod": State(supported=True, incarnation="i", identity=Identity(revision=revision), series=(series,))})
+    return Answers(at, {"pod": State(supported=True, incarnation="i", identity=Identity(revision=revision), series=(series,))})
 
 
-def breach(looks: list[Look], began: float = 100.0) -> float | None:
+def breach(looks: list[Answers], began: float = 100.0) -> float | None:
     return first_breach(looks, revision="r", began=began, minimum=MINIMUM, alpha=ALPHA)
 
 
-def looks_of(**what: object) -> list[Look]:
+def looks_of(**what: object) -> list[Answers]:
     return [look(100.0 + n, 4 * n, **what) for n in range(1, 30)]  # type: ignore[arg-type]
 
 

@@ -6,13 +6,13 @@ import pytest
 from indexcache_core.contract import Requests, State
 from indexcache_testbed.load.client import Load
 from indexcache_testbed.scenario.stage import Stage
-from indexcache_testbed.scenario.watch import Look, Witness
+from indexcache_testbed.scenario.watch import Answers, Witness
 
 
-def look(at: float, **counts: int) -> Look:
+def look(at: float, **counts: int) -> Answers:
     """A look at engines by name, each with the requests that it admitted under reuse; `b2` is a second life of pod b."""
     states = {name[0]: State(supported=True, incarnation=name, requests=Requests(admitted_reuse=n)) for name, n in counts.items()}
-    return Look(at, states)
+    return Answers(at, states)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,6 @@ def look(at: float, **counts: int) -> Look:
         ([], 0),
     ],
 )
-def test_admissions_are_counted_by_engine(looks: list[Look], admitted: int) -> None:
+def test_admissions_are_counted_by_engine(looks: list[Answers], admitted: int) -> None:
     witness = Witness("n", "r", "t", looks=looks)
     assert Stage(witness, Load("", "m"), Path(), print).admitted_between(1.5, 4) == admitted

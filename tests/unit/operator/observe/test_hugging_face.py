@@ -11,8 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
-from indexcache_operator.observe import hub as hubs
-from indexcache_operator.observe.hub import Hub
+from indexcache_operator.observe import hugging_face as hubs
+from indexcache_operator.observe.hugging_face import HuggingFace
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def server(calls: list[str]) -> TestServer:
 
 async def test_a_config_is_read_once(server: TestServer, calls: list[str]) -> None:
     async with server, aiohttp.ClientSession() as session:
-        hub = Hub(session, str(server.make_url("/")))
+        hub = HuggingFace(session, str(server.make_url("/")))
         assert await hub.config("org/m") == {"model_type": "deepseek_v32"}
         assert await hub.config("org/m") == {"model_type": "deepseek_v32"}
     assert len(calls) == 1
@@ -43,7 +43,7 @@ async def test_a_config_is_read_once(server: TestServer, calls: list[str]) -> No
 @pytest.mark.parametrize("model", ["org/none", "org/list"])
 async def test_what_cannot_be_read_is_no_answer_and_not_asked_at_once_again(server: TestServer, calls: list[str], model: str) -> None:
     async with server, aiohttp.ClientSession() as session:
-        hub = Hub(session, str(server.make_url("/")))
+        hub = HuggingFace(session, str(server.make_url("/")))
         assert await hub.config(model) is None
         assert await hub.config(model) is None
     assert len(calls) == 1
@@ -55,13 +55,13 @@ async def test_what_cannot_be_read_is_no_answer_and_not_asked_at_once_again(serv
 )
 async def test_a_path_is_no_hub_name(server: TestServer, calls: list[str], model: str) -> None:
     async with server, aiohttp.ClientSession() as session:
-        assert await Hub(session, str(server.make_url("/"))).config(model) is None
+        assert await HuggingFace(session, str(server.make_url("/"))).config(model) is None
     assert calls == []
 
 
 async def test_without_an_endpoint_nothing_is_asked() -> None:
     async with aiohttp.ClientSession() as session:
-        assert await Hub(session, None).config("org/m") is None
+        assert await HuggingFace(session, None).config("org/m") is None
 
 
 @given(st.text() | st.from_regex(r"[a-zA-Z0-9._/%?#\\-]{1,40}", fullmatch=True))
@@ -80,7 +80,7 @@ async def asked(handler: Callable[[web.Request], Awaitable[web.StreamResponse]])
     app = web.Application()
     app.router.add_get("/{path:.*}", handler)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        return await Hub(session, str(server.make_url("/"))).config("org/m")
+        return await HuggingFace(session, str(server.make_url("/"))).config("org/m")
 
 
 async def test_a_redirect_within_the_hub_is_followed() -> None:

@@ -35,7 +35,7 @@ class HubError(Exception):
     """A hub that gave no config; its words say what was found and what was expected."""
 
 
-class Hub:
+class HuggingFace:
     """Configs by model name, fetched once; a failure is tried again after a while."""
 
     def __init__(self, session: aiohttp.ClientSession, endpoint: str | None) -> None:
