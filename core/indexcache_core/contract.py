@@ -13,8 +13,6 @@ whenever the flags that they speak of (pattern, protected) change, and with the 
 in one try is never evidence in another.
 """
 
-import hashlib
-import hmac
 import secrets
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -22,6 +20,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexcache_core import bounds
+from indexcache_core.contexts import CONTEXT_ENDS_IN_K
 from indexcache_core.histogram import Histogram
 from indexcache_core.pattern import MAX_SITES, Pattern
 
@@ -31,12 +30,6 @@ MAX_BODY = 64 * 1024  # bytes; a larger request is refused with 413
 
 TOKEN_FILE_ENV = "INDEXCACHE_TOKEN_FILE"
 PORT_ENV = "INDEXCACHE_CONTROL_PORT"
-
-# Upper ends of the buckets of context length, in units of the model's k: the first is not measured (everything is chosen there), the
-# second is shown but never judged (recall says little there), the rest are judged.
-CONTEXT_ENDS_IN_K = (1, 2, 4, 8, 16, 32, 64, 128)
-JUDGED_FROM = 2  # index into the buckets
-JUDGED = tuple(range(JUDGED_FROM, len(CONTEXT_ENDS_IN_K) + 1))
 
 
 class Model(BaseModel):
@@ -314,39 +307,3 @@ class Refused(Model):
 def new_incarnation() -> str:
     """A name for one life of an engine."""
     return secrets.token_hex(8)
-
-
-PROBE_PREFIX = "icprobe"
-
-
-def probe_request_id(token: str, nonce: str) -> str:
-    """An X-Request-Id that marks a request as the operator's probe, not counted as traffic. Only holders of the token can make one."""
-    return f"{PROBE_PREFIX}-{nonce}-{_sign(token, nonce)}"
-
-
-def is_probe(request_id: str, token: str) -> bool:
-    """Whether a request's id (an engine may put things before and after it) was made by `probe_request_id` with this token."""
-    _, found, rest = request_id.partition(PROBE_PREFIX + "-")
-    parts = rest.split("-")
-    # As bytes: whoever sends a request chooses its id, and compare_digest takes no other characters than ASCII's.
-    return bool(found) and len(parts) >= 2 and hmac.compare_digest(_bytes(parts[1]), _bytes(_sign(token, parts[0])))
-
-
-def _sign(token: str, nonce: str) -> str:
-    return hmac.new(token.encode(), _bytes(f"probe {nonce}"), hashlib.sha256).hexdigest()[:16]
-
-
-def _bytes(text: str) -> bytes:
-    """Encode any text, lone surrogates as well."""
-    return text.encode(errors="surrogatepass")
-
-
-def context_bucket(tokens: int, k: int) -> int:
-    """The bucket of a context of so many tokens in a model that chooses k."""
-    return next((i for i, end in enumerate(CONTEXT_ENDS_IN_K) if tokens <= end * k), len(CONTEXT_ENDS_IN_K))
-
-
-def context_label(bucket: int, k: int) -> str:
-    """Its bounds in tokens, as people read them: "129-256"."""
-    low = CONTEXT_ENDS_IN_K[bucket - 1] * k + 1 if bucket else 1
-    return f"{low}-{CONTEXT_ENDS_IN_K[bucket] * k}" if bucket < len(CONTEXT_ENDS_IN_K) else f"{low}+"

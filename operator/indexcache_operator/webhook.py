@@ -13,6 +13,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import aiohttp
@@ -52,12 +53,33 @@ class Payload(BaseModel):
 def application(receiver: Receiver, *, token: Callable[[], str], reachable: Callable[[], Awaitable[bool]]) -> web.Application:
     """Return the web application.
 
-    `token` is read at each request, so that it can be changed under way; without one nobody is let in, and Alertmanager comes again.
-    `reachable` tells whether the API server answers.
+    `token` is read at each request, so that it can be changed under way; without one nobody is let in, and
+    Alertmanager comes again. `reachable` tells whether the API server answers.
     """
+    webhook = Webhook(receiver=receiver, token=token, reachable=reachable)
+    app = web.Application(client_max_size=MAX_BODY)
+    app.add_routes(
+        [
+            web.post("/alerts", webhook.alerts),
+            web.get("/healthz", webhook.health),
+            web.get("/readyz", webhook.ready),
+            web.get("/metrics", webhook.scrape),
+        ]
+    )
+    return app
 
-    async def alerts(request: web.Request) -> web.Response:
-        _authorize(request, token)
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Answers requests."""
+
+    receiver: Receiver
+    token: Callable[[], str]
+    reachable: Callable[[], Awaitable[bool]]
+
+    async def alerts(self, request: web.Request) -> web.Response:
+        """Serve a payload, each of its alerts by itself."""
+        _authorize(request, self.token)
         try:
             payload = Payload.model_validate_json(await request.read())
         except ValidationError as error:
@@ -67,7 +89,7 @@ def application(receiver: Receiver, *, token: Callable[[], str], reachable: Call
 
         async def one(place: int, raw: Any) -> str:
             async with together:
-                return await _serve(receiver, place, raw)
+                return await _serve(self.receiver, place, raw)
 
         outcomes = await asyncio.gather(*(one(place, raw) for place, raw in enumerate(payload.alerts)))
         malformed = [outcome for outcome in outcomes if outcome.startswith(MALFORMED)]
@@ -77,23 +99,22 @@ def application(receiver: Receiver, *, token: Callable[[], str], reachable: Call
             return web.Response(status=422, text="\n".join(malformed) + "\n")
         return web.json_response({"outcomes": outcomes})
 
-    async def health(_: web.Request) -> web.Response:
+    async def health(self, _: web.Request) -> web.Response:
+        """Answer, which says it all."""
         return web.Response(text="ok\n")
 
-    async def ready(_: web.Request) -> web.Response:
+    async def ready(self, _: web.Request) -> web.Response:
+        """Say whether alerts could be served now, and why not."""
         missing = []
-        if _token(token) is None:
+        if _token(self.token) is None:
             missing.append("the webhook's token can't be read, or is empty")
-        if not await reachable():
+        if not await self.reachable():
             missing.append("the API server doesn't answer")
         return web.Response(status=503, text="; ".join(missing) + "\n") if missing else web.Response(text="ok\n")
 
-    async def scrape(_: web.Request) -> web.Response:
+    async def scrape(self, _: web.Request) -> web.Response:
+        """Return the operator's metrics."""
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    app = web.Application(client_max_size=MAX_BODY)
-    app.add_routes([web.post("/alerts", alerts), web.get("/healthz", health), web.get("/readyz", ready), web.get("/metrics", scrape)])
-    return app
 
 
 async def _serve(receiver: Receiver, place: int, raw: Any) -> str:

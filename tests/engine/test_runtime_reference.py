@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 from dsa_cpu.reference import Outcome, Reference
-from indexcache_core.contract import Mode, context_bucket
+from indexcache_core.contexts import context_bucket
+from indexcache_core.contract import Mode
 from indexcache_core.pattern import shared_sites
 
 from tests.conformance.engine import ALL, Answer, Engine, prompts

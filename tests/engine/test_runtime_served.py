@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 import torch
-from indexcache_core.contract import MAX_BODY, Mode, Reason, Refused, probe_request_id
+from indexcache_core.contract import MAX_BODY, Mode, Reason, Refused
+from indexcache_core.probe_ids import probe_request_id
 
 from tests.engine.served import TOKEN, WHO, Server, serving, until
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from indexcache_core.contract import CONTEXT_ENDS_IN_K, Mode, Reason, context_bucket, probe_request_id
+from indexcache_core.contexts import CONTEXT_ENDS_IN_K, context_bucket
+from indexcache_core.contract import Mode, Reason
+from indexcache_core.probe_ids import probe_request_id
 from indexcache_runtime.vllm.engine_core import takeover
 
 from tests.conformance.engine import ALL, TOKEN, Engine, prompts

@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from indexcache_core.contract import JUDGED, GuardrailName, Mode, context_label
+from indexcache_core.contexts import JUDGED, context_label
+from indexcache_core.contract import GuardrailName, Mode
 
 Measure = Literal["overlap", "recall"]
 """What an engine measures of a reused choice: see Series in contract.py."""

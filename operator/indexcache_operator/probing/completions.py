@@ -20,7 +20,7 @@ import secrets
 from dataclasses import dataclass
 
 import aiohttp
-from indexcache_core.contract import probe_request_id
+from indexcache_core.probe_ids import probe_request_id
 
 from indexcache_operator.http_calls import Call, CallError, answer
 from indexcache_operator.model import MAX_CONTINUATION, Probe

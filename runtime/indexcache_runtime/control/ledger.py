@@ -7,7 +7,8 @@ are kept apart from users.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from indexcache_core.contract import CONTEXT_ENDS_IN_K, Cache, Requests, Steps, context_bucket
+from indexcache_core.contexts import CONTEXT_ENDS_IN_K, context_bucket
+from indexcache_core.contract import Cache, Requests, Steps
 
 
 @dataclass

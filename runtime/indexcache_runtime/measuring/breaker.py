@@ -17,7 +17,8 @@ does.
 from collections.abc import Iterable, Sequence
 
 from indexcache_core import contract
-from indexcache_core.contract import JUDGED, BreakerTest, GuardrailName, Mode, Site, Thresholds
+from indexcache_core.contexts import JUDGED
+from indexcache_core.contract import BreakerTest, GuardrailName, Mode, Site, Thresholds
 from indexcache_core.evidence import detector
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.evidence.guardrails import (

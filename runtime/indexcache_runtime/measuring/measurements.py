@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass, field
 from itertools import islice
 
-from indexcache_core.contract import Mode, Series, context_bucket
+from indexcache_core.contexts import context_bucket
+from indexcache_core.contract import Mode, Series
 from indexcache_core.histogram import BUCKETS, Histogram, bucket
 
 from indexcache_runtime.engine import Measured, StepPlan

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from indexcache_core.contract import JUDGED_FROM, Mode, Series
+from indexcache_core.contexts import JUDGED_FROM
+from indexcache_core.contract import Mode, Series
 from indexcache_core.evidence.detector import Detector, fresh, log_e
 from indexcache_core.evidence.guardrails import STREAMS
 from indexcache_core.evidence.verdict import breached

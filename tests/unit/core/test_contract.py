@@ -1,64 +1,6 @@
-"""What of the contract is computed: buckets of context length, probes' names, incarnations."""
+"""What of the contract is computed."""
 
-import pytest
 from indexcache_core import contract
-from indexcache_core.contract import (
-    CONTEXT_ENDS_IN_K,
-    JUDGED,
-    context_bucket,
-    context_label,
-    is_probe,
-    probe_request_id,
-)
-
-
-@pytest.mark.parametrize(
-    ("tokens", "bucket"),
-    [
-        (1, 0),
-        (16, 0),
-        (17, 1),
-        (32, 1),
-        (33, 2),
-        (64, 2),
-        (65, 3),
-        (16 * 128, 7),
-        (16 * 128 + 1, 8),
-        (10**9, 8),
-    ],
-)
-def test_a_context_has_a_bucket(tokens: int, bucket: int) -> None:
-    assert context_bucket(tokens, 16) == bucket
-
-
-def test_buckets_are_named_by_their_bounds() -> None:
-    labels = [context_label(i, 16) for i in range(len(CONTEXT_ENDS_IN_K) + 1)]
-    assert labels == [
-        "1-16",
-        "17-32",
-        "33-64",
-        "65-128",
-        "129-256",
-        "257-512",
-        "513-1024",
-        "1025-2048",
-        "2049+",
-    ]
-
-
-def test_what_is_judged_is_every_bucket_from_twice_k_on() -> None:
-    assert JUDGED == (2, 3, 4, 5, 6, 7, 8)
-
-
-def test_a_probe_is_known_by_its_token_wherever_its_name_stands() -> None:
-    name = probe_request_id("secret", "n1")
-    assert is_probe(name, "secret")
-    assert is_probe(f"cmpl-{name}-0", "secret")
-    assert not is_probe(name, "other")
-    assert not is_probe(name.replace("n1", "n2"), "secret")
-    assert not is_probe("chatcmpl-1", "secret")
-    assert not is_probe("icprobe-n1", "secret")
-    assert probe_request_id("secret", "n2") != name
 
 
 def test_each_life_of_an_engine_has_its_name() -> None:

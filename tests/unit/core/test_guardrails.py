@@ -3,7 +3,8 @@
 from typing import get_args
 
 import pytest
-from indexcache_core.contract import JUDGED, GuardrailName, Mode, Thresholds
+from indexcache_core.contexts import JUDGED
+from indexcache_core.contract import GuardrailName, Mode, Thresholds
 from indexcache_core.evidence import guardrails
 from indexcache_core.evidence.guardrails import IN_RESOURCE, MEASURED, STREAMS, Name, TestKey
 

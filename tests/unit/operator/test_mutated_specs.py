@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import CONTEXT_ENDS_IN_K, JUDGED, MAX_BODY, Desired, Flags, Kill, Mode, Requests, Series, Site
+from indexcache_core.contexts import CONTEXT_ENDS_IN_K, JUDGED
+from indexcache_core.contract import MAX_BODY, Desired, Flags, Kill, Mode, Requests, Series, Site
 from indexcache_core.histogram import of
 from indexcache_core.pattern import shared_sites
 from indexcache_operator.api import stored

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import is_probe, probe_request_id
+from indexcache_core.probe_ids import is_probe, probe_request_id
 from indexcache_runtime import optout
 from indexcache_runtime.vllm.api_server.opting_out import OptOut
 from indexcache_runtime.vllm.engine_core.opted_out import opted_out

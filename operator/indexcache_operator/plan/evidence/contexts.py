@@ -7,7 +7,7 @@ weight of what came before them, so a traffic that drifts is followed.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from indexcache_core.contract import CONTEXT_ENDS_IN_K
+from indexcache_core.contexts import CONTEXT_ENDS_IN_K
 
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Situation

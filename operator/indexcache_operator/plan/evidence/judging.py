@@ -3,7 +3,8 @@
 Certificates in Shadowing rest on what was measured in shadow, afterwards on what was measured under reuse; detectors bet on both.
 """
 
-from indexcache_core.contract import JUDGED, Mode
+from indexcache_core.contexts import JUDGED
+from indexcache_core.contract import Mode
 from indexcache_core.evidence import detector, verdict
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.evidence.guardrails import STREAMS

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from indexcache_core.contract import context_bucket
+from indexcache_core.contexts import context_bucket
 from indexcache_core.evidence import detector, quality
 from indexcache_core.histogram import BUCKETS, Histogram, bucket, of
 

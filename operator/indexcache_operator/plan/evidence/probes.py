@@ -7,7 +7,8 @@ Probes go on after the certificate, more seldom: what was good may drift.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from indexcache_core.contract import Mode, context_bucket
+from indexcache_core.contexts import context_bucket
+from indexcache_core.contract import Mode
 
 from indexcache_operator.api.status import Phase
 from indexcache_operator.model import EnginePod, Probe, RunProbes

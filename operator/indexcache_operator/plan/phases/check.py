@@ -12,6 +12,7 @@ from indexcache_core.contract import Mode
 
 from indexcache_operator.api import times
 from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.model import Route
 from indexcache_operator.plan.facts import revision, weights
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot
@@ -131,45 +132,52 @@ def _short_probes(snapshot: Snapshot) -> list[str]:
 
 def companions(snapshot: Snapshot) -> list[str]:
     """Return what the user has to bring beside the rollout, and hasn't."""
-    spec, reasons = snapshot.spec, []
-    if spec.guardrails.quality is not None:
-        problem = "not read yet" if snapshot.observation.probes is None else snapshot.observation.probes.problem
-        if problem or (snapshot.observation.probes and not snapshot.observation.probes.probes):
-            reasons.append(f"spec.guardrails.quality.probes: {problem or 'no probes'}; expected key probes.jsonl with at least one probe")
-    where, route = spec.traffic.http_route, snapshot.observation.route
-    if where is not None and snapshot.observation.route_holder:
-        reasons.append(
-            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} is rollout {snapshot.observation.route_holder}'s; expected a rule "
-            "that no other rollout has; name another, or delete that rollout"
-        )
-    if where is None or (route is not None and route.unread):
-        return reasons
+    return [*_missing_probes(snapshot), *_missing_route(snapshot)]
+
+
+def _missing_probes(snapshot: Snapshot) -> list[str]:
+    if snapshot.spec.guardrails.quality is None:
+        return []
+    found = snapshot.observation.probes
+    problem = "not read yet" if found is None else found.problem
+    if not problem and (found is None or found.probes):
+        return []
+    return [f"spec.guardrails.quality.probes: {problem or 'no probes'}; expected key probes.jsonl with at least one probe"]
+
+
+def _missing_route(snapshot: Snapshot) -> list[str]:
+    where, route, holder = snapshot.spec.traffic.http_route, snapshot.observation.route, snapshot.observation.route_holder
+    if where is None:
+        return []
+    field, rule = "spec.traffic.httpRoute", f"rule {where.rule} of {where.name}"
+    reasons = []
+    if holder is not None:
+        expected = "expected a rule that no other rollout has; name another, or delete that rollout"
+        reasons.append(f"{field}: {rule} is rollout {holder}'s; {expected}")
     if route is None or not route.found:
-        reasons.append(
-            f"spec.traffic.httpRoute: {route.problem if route and route.problem else f'{where.name} or its rule {where.rule} not found'}"
-        )
-    elif not weights.names(route.backends, snapshot.baseline_service, snapshot.observation.namespace):
-        reasons.append(
-            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} names no Service {snapshot.baseline_service} of namespace "
-            f"{snapshot.observation.namespace}; make it its backend"
-        )
-    elif route.request_timeout is not None and route.request_timeout < SHORTEST_TIMEOUT:
-        found, least = route.request_timeout.total_seconds(), SHORTEST_TIMEOUT.total_seconds()
-        reasons.append(
-            f"spec.traffic.httpRoute: rule {where.rule} of {where.name} ends requests after {found:g} s, by its "
-            f"timeouts or its gateway's default; give it timeouts.request of at least {least:g} s, as a long prefill takes long"
-        )
-    elif route.problem:
-        reasons.append(f"spec.traffic.httpRoute: {route.problem}")
-    elif weights.too_heavy(
-        route.backends,
-        snapshot.baseline_service,
-        snapshot.canary_service,
-        [step.weight for step in spec.strategy.steps],
-        snapshot.observation.namespace,
-    ):
-        reasons.append(f"spec.traffic.httpRoute: weights of rule {where.rule} times 100 exceed {weights.MAX_WEIGHT}; use smaller ones")
+        said = route.problem if route is not None and route.problem else f"{where.name} or its rule {where.rule} not found"
+        reasons.append(f"{field}: {said}")
+    elif not route.unread and (unfit := _unfit(snapshot, route, rule)):
+        reasons.append(f"{field}: {unfit}")
     return reasons
+
+
+def _unfit(snapshot: Snapshot, route: Route, rule: str) -> str | None:
+    """Return why a rule that was found can't carry a canary; None if it can."""
+    namespace, percents = snapshot.observation.namespace, [step.weight for step in snapshot.spec.strategy.steps]
+    if not weights.names(route.backends, snapshot.baseline_service, namespace):
+        return f"{rule} names no Service {snapshot.baseline_service} of namespace {namespace}; make it its backend"
+    if route.request_timeout is not None and route.request_timeout < SHORTEST_TIMEOUT:
+        found, least = route.request_timeout.total_seconds(), SHORTEST_TIMEOUT.total_seconds()
+        return (
+            f"{rule} ends requests after {found:g} s, by its timeouts or its gateway's default; give it "
+            f"timeouts.request of at least {least:g} s, as a long prefill takes long"
+        )
+    if route.problem:
+        return route.problem
+    if weights.too_heavy(route.backends, snapshot.baseline_service, snapshot.canary_service, percents, namespace):
+        return f"weights of {rule} times 100 exceed {weights.MAX_WEIGHT}; use smaller ones"
+    return None
 
 
 def waiting_for(situation: Situation) -> list[str]:

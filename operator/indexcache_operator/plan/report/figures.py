@@ -2,7 +2,7 @@
 
 import math
 
-from indexcache_core.contract import context_label
+from indexcache_core.contexts import context_label
 from indexcache_core.evidence.guardrails import IN_RESOURCE
 from indexcache_core.evidence.verdict import Judgement, Verdict
 

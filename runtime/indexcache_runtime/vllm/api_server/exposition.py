@@ -8,7 +8,8 @@ rate(_count)` is a mean over any window.
 
 from collections.abc import Iterator
 
-from indexcache_core.contract import JUDGED_FROM, Mode, Reason, State, context_label
+from indexcache_core.contexts import JUDGED_FROM, context_label
+from indexcache_core.contract import Mode, Reason, State
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from indexcache_core.contract import InFlight, Mode, is_probe
+from indexcache_core.contract import InFlight, Mode
+from indexcache_core.probe_ids import is_probe
 
 from indexcache_runtime.control.behaviour import BASELINE, Behaviour
 from indexcache_runtime.control.engine_control import EngineControl

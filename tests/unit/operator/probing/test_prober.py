@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from indexcache_core.contract import Mode, State, is_probe
+from indexcache_core.contract import Mode, State
+from indexcache_core.probe_ids import is_probe
 from indexcache_operator.engines import Engines
 from indexcache_operator.model import Probe, RunProbes
 from indexcache_operator.probing.completions import Completions, ProbeError, Tokens, split, token_logprob

@@ -1,7 +1,8 @@
 """What fails in the runtime itself stops reuse, and neither a kill nor the state waits for it."""
 
 import pytest
-from indexcache_core.contract import Desired, Flags, Kill, Mode, Reason, Site, is_probe
+from indexcache_core.contract import Desired, Flags, Kill, Mode, Reason, Site
+from indexcache_core.probe_ids import is_probe
 from indexcache_runtime.control.behaviour import BASELINE
 from indexcache_runtime.control.breaker_control import BreakerControl
 from indexcache_runtime.control.engine_control import EngineControl

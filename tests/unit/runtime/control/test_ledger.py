@@ -1,6 +1,7 @@
 """Counts of requests."""
 
-from indexcache_core.contract import Requests, context_bucket
+from indexcache_core.contexts import context_bucket
+from indexcache_core.contract import Requests
 from indexcache_runtime.control.ledger import Ledger
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from indexcache_core import contract
-from indexcache_core.contract import JUDGED, JUDGED_FROM, BreakerTest, Mode, Site, Thresholds
+from indexcache_core.contexts import JUDGED, JUDGED_FROM
+from indexcache_core.contract import BreakerTest, Mode, Site, Thresholds
 from indexcache_core.evidence import detector
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.histogram import of

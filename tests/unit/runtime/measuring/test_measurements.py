@@ -5,7 +5,8 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexcache_core.contract import Mode, context_bucket
+from indexcache_core.contexts import context_bucket
+from indexcache_core.contract import Mode
 from indexcache_core.histogram import of
 from indexcache_runtime.engine import Measured, Row, StepPlan
 from indexcache_runtime.measuring.measurements import Measurements, View

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from indexcache_core.contract import JUDGED, Mode, State
+from indexcache_core.contexts import JUDGED
+from indexcache_core.contract import Mode, State
 from indexcache_core.histogram import of
 from indexcache_operator.plan.evidence import bets, counters
 from indexcache_operator.plan.facts.memory import Memory, TestKey

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from indexcache_core.contract import JUDGED, Thresholds
+from indexcache_core.contexts import JUDGED
+from indexcache_core.contract import Thresholds
 from indexcache_operator.plan.facts import guardrails
 from indexcache_operator.plan.facts.guardrails import Guardrail
 from indexcache_operator.plan.facts.memory import TestKey

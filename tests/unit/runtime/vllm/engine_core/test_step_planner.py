@@ -4,7 +4,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Desired, Flags, InFlight, Mode, Site, probe_request_id
+from indexcache_core.contract import Desired, Flags, InFlight, Mode, Site
+from indexcache_core.probe_ids import probe_request_id
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.engine import REPLAYED_ROWS, Capabilities, Measured, Row, StepPlan
 from indexcache_runtime.measuring.budget import FIRST_AFTER
