@@ -1,7 +1,8 @@
-"""One arm of benchmarks/cuda_runtime.py: a vLLM engine in a process of its own, which does what it is told, one thing at a time.
+"""One arm of benchmarks/cuda_runtime.py: a vLLM engine in a process of its own, which does what it is told,
+one thing at a time.
 
-Arms share one GPU and run in turns. `unpatched` and `static` are vLLM without our runtime, all Full and under its own static pattern;
-`ours` is all Full with the runtime, controlled over its real HTTP port.
+Arms share one GPU and run in turns. `unpatched` and `static` are vLLM without our runtime, all Full and under
+its own static pattern; `ours` is all Full with the runtime, controlled over its real HTTP port.
 """
 
 import gc
@@ -88,12 +89,28 @@ class Engine:
     """A vLLM engine, in this process."""
 
     def __init__(
-        self, name: str, *, layers: int, pattern: str | None, tokens: int, kv_bytes: int, batched: int = 16384, backend: str | None = None
+        self,
+        name: str,
+        *,
+        layers: int,
+        pattern: str | None,
+        tokens: int,
+        kv_bytes: int,
+        batched: int = 16384,
+        backend: str | None = None,
     ) -> None:
         """backend: vLLM's --attention-backend; None: what it takes by itself."""
         self.ours = name == "ours"
-        os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1"}
-        os.environ |= {"VLLM_DEEP_GEMM_WARMUP": "skip", "VLLM_USE_FLASHINFER_SAMPLER": "0", "VLLM_PLUGINS": ""}
+        os.environ |= {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "HF_HUB_OFFLINE": "1",
+        }
+        os.environ |= {
+            "VLLM_DEEP_GEMM_WARMUP": "skip",
+            "VLLM_USE_FLASHINFER_SAMPLER": "0",
+            "VLLM_PLUGINS": "",
+        }
         os.environ.pop("INDEXCACHE_TOKEN_FILE", None)
         folder = Path(tempfile.mkdtemp())
         (folder / "config.json").write_text(json.dumps(SHAPE | {"num_hidden_layers": layers}))
@@ -150,7 +167,9 @@ class Engine:
         }
 
     def clear(self) -> None:
-        """Empty the cache, and have it filled from its beginning again, so that contexts lie in every arm as in fresh engines."""
+        """Empty the cache, and have it filled from its beginning again, so that contexts lie in every arm as
+        in fresh engines.
+        """
         assert self.llm.reset_prefix_cache()
         self.prefilled.clear()
         pool = self.core.scheduler.kv_cache_manager.block_pool
@@ -159,7 +178,9 @@ class Engine:
         assert pool.get_num_free_blocks() == free
 
     def prefill(self, length: int, number: int = 0) -> float:
-        """Seconds to the first token of the prompt of so many tokens and this number; each arm has the same. It stays in the cache."""
+        """Seconds to the first token of the prompt of so many tokens and this number; each arm has the same.
+        It stays in the cache.
+        """
         self.prefilled.append(prompt(length, number))
         (output,) = self._generate([self.prefilled[-1]], 1)
         seconds: float = output.metrics.first_token_latency
@@ -184,7 +205,12 @@ class Engine:
         """Set flags over the control port."""
         state = self._call("GET", "/v1/state")
         flags = {"mode": mode, "pattern": pattern} | ({} if rows is None else {"sample_rows": rows})
-        body = {"incarnation": state["incarnation"], "epoch": state["epoch"] + 1, "flags": flags, "permit_seconds": 3600}
+        body = {
+            "incarnation": state["incarnation"],
+            "epoch": state["epoch"] + 1,
+            "flags": flags,
+            "permit_seconds": 3600,
+        }
         self._call("PUT", "/v1/flags", body)
 
     def measured_steps(self, kind: str) -> int:
@@ -207,7 +233,9 @@ class Engine:
         return state
 
     def kills(self, pattern: str, times: int, requests: int, length: int) -> list[float]:
-        """Seconds from the POST of a kill until the first all-Full step begins on the device, while so many requests decode."""
+        """Seconds from the POST of a kill until the first all-Full step begins on the device, while so many
+        requests decode.
+        """
         self.put("on", pattern, 0)
         steps = watch(self.core)
         self._start(requests, length, 8 * times + 400)
@@ -237,13 +265,17 @@ class Engine:
         first = len(steps)
         poster = _Poster(self)
         poster.start()
-        while (full := next((i for i in range(first, len(steps)) if not steps[i].reuse), None)) is None or not steps[full - 1].ended:
+        while (
+            full := next((i for i in range(first, len(steps)) if not steps[i].reuse), None)
+        ) is None or not steps[full - 1].ended:
             self.llm.llm_engine.step()
         poster.join()
         return max(steps[full].handed_over, steps[full - 1].ended) - poster.posted
 
     def new_pattern(self, pattern: str, requests: int, length: int) -> tuple[float, float, float]:
-        """Seconds from the PUT of a pattern never seen to its full graphs, the longest step meanwhile, and a usual step's, under load."""
+        """Seconds from the PUT of a pattern never seen to its full graphs, the longest step meanwhile, and a
+        usual step's, under load.
+        """
         self.put("off", pattern)
         self._start(requests, length, 600)
         self._steps(requests + 20)
@@ -260,8 +292,10 @@ class Engine:
         return took, longest, usual
 
     def tainted(self, pattern: str, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
-        """Reuse traffic over the prompts' prefixes, a kill, then the prompts: how many cached blocks computed under reuse they were served,
-        by a record of our own of which step computed which block, and their answers. Baseline blocks are in the cache from before."""
+        """Reuse traffic over the prompts' prefixes, a kill, then the prompts: how many cached blocks computed
+        under reuse they were served, by a record of our own of which step computed which block, and their
+        answers. Baseline blocks are in the cache from before.
+        """
         self.put("off", pattern)
         warm = [p[: len(p) // 2] for p in prompts[::2]]
         self._generate(warm, 1)
@@ -297,7 +331,9 @@ class Engine:
 
         params = SamplingParams(max_tokens=tokens, ignore_eos=True, temperature=0, detokenize=False)
         for i in range(requests):
-            self.llm.llm_engine.add_request(f"r{time.monotonic_ns()}-{i}", {"prompt_token_ids": self._prompt(length)}, params)
+            self.llm.llm_engine.add_request(
+                f"r{time.monotonic_ns()}-{i}", {"prompt_token_ids": self._prompt(length)}, params
+            )
         self._steps(steps or requests * length // 16384 + 3)
 
     def _steps(self, n: int) -> float:
@@ -307,7 +343,9 @@ class Engine:
         return time.monotonic() - began
 
     def _abort(self) -> None:
-        self.llm.llm_engine.abort_request(list(self.llm.llm_engine.output_processor.request_states), internal=True)
+        self.llm.llm_engine.abort_request(
+            list(self.llm.llm_engine.output_processor.request_states), internal=True
+        )
         while self.llm.llm_engine.has_unfinished_requests():
             self.llm.llm_engine.step()
 

@@ -1,18 +1,23 @@
 """The runtime on CUDA beside vLLM alone: what switching costs, what reuse gains, how fast it ends.
 
-    python -m benchmarks.cuda_runtime [--stages prefill,decode,switching,speedups] [--attention-backend FLASHMLA_SPARSE]
+    python -m benchmarks.cuda_runtime [--stages prefill,decode,switching,speedups] [--attention-backend
+    FLASHMLA_SPARSE]
         [--out benchmarks/results/cuda_runtime.json]
 
-What should be 1 is taken of engines that stand on one GPU at once and run in turns: vLLM alone, vLLM's own static pattern, and ours, off,
-in shadow, under reuse, and under reuse with measurement. For prefills the model is cut to fewer layers: they take the device's whole power,
-so that its clock wanders, and many short ones in turns tell more than few long ones. For decoding it is cut to the layers that fit twice,
-since short steps would take what the host takes. A row is the worst over contexts and, where its name has no kind, over both.
-`prefill-off` and `prefill-on`, `decode-off` and `decode-on` are the two parts of `prefill` and `decode`, which need not share a GPU.
-`speedups` are taken on all layers, one engine after another, and with a full cache; `alone` are those without it, for another setting of
-vLLM, as VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. Weights are random: time doesn't depend on them.
+What should be 1 is taken of engines that stand on one GPU at once and run in turns: vLLM alone, vLLM's own
+static pattern, and ours, off, in shadow, under reuse, and under reuse with measurement. For prefills the
+model is cut to fewer layers: they take the device's whole power, so that its clock wanders, and many short
+ones in turns tell more than few long ones. For decoding it is cut to the layers that fit twice, since short
+steps would take what the host takes. A row is the worst over contexts and, where its name has no kind, over
+both. `prefill-off` and `prefill-on`, `decode-off` and `decode-on` are the two parts of `prefill` and
+`decode`, which need not share a GPU. `speedups` are taken on all layers, one engine after another, and with a
+full cache; `alone` are those without it, for another setting of vLLM, as
+VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. Weights are random: time doesn't depend on
+them.
 
-All arms run under the attention backend that vLLM takes by itself. Where another is asked for (`--attention-backend`), its rows have names
-that end with it; what is gained is gained over stock vLLM by its defaults there too.
+All arms run under the attention backend that vLLM takes by itself. Where another is asked for
+(`--attention-backend`), its rows have names that end with it; what is gained is gained over stock vLLM by its
+defaults there too.
 
 Rows of earlier runs stay in the file; each says on how many layers it was taken, and under which backend.
 """
@@ -48,7 +53,9 @@ LAYER, ENGINE = 635_000_000 * 2, 4 << 30
 
 
 def pattern(layers: int) -> str:
-    """13 of 47 Full: vLLM's own arithmetic for a frequency of 4; of fewer layers its end, so that it has its share of Shared ones."""
+    """13 of 47 Full: vLLM's own arithmetic for a frequency of 4; of fewer layers its end, so that it has its
+    share of Shared ones.
+    """
     return "".join("F" if max(i - 1, 0) % 4 == 0 else "S" for i in range(LAYERS))[-layers:]
 
 
@@ -62,7 +69,9 @@ def memory() -> int:
 def fitting(contexts: dict[str, int], whole: int) -> int:
     """Layers, all at most, of which so many bytes hold all these engines, their pattern's first one Full."""
     each = LAYER * len(contexts) + cached(1) * sum(contexts.values())
-    return next(n for n in range(LAYERS, 0, -1) if pattern(n)[0] == "F" and n * each + ENGINE * len(contexts) <= whole)
+    return next(
+        n for n in range(LAYERS, 0, -1) if pattern(n)[0] == "F" and n * each + ENGINE * len(contexts) <= whole
+    )
 
 
 def cached(layers: int) -> int:
@@ -79,7 +88,12 @@ def start(report: Report, layers: int, contexts: dict[str, int], **more: Any) ->
     """Engines by name, beside each other, each with a cache for so many of the longest contexts."""
     began = time.monotonic()
     size = cached(layers)
-    options: dict[str, Any] = {"layers": layers, "pattern": pattern(layers), "tokens": LONG, **({"backend": asked(report)} | more)}
+    options: dict[str, Any] = {
+        "layers": layers,
+        "pattern": pattern(layers),
+        "tokens": LONG,
+        **({"backend": asked(report)} | more),
+    }
     arms = {name: Arm(name, kv_bytes=n * size, **options) for name, n in contexts.items()}
     for name, arm in arms.items():
         versions = arm.ready()
@@ -93,14 +107,24 @@ def baseline(arms: dict[str, Arm], layers: int) -> dict[str, Setting]:
     """All Full."""
     ours, p = arms["ours"], pattern(layers)
     unpatched, off = Setting(arms["unpatched"]), Setting(ours, lambda: ours.put("off", p))
-    return {"unpatched": unpatched, "off": off, "shadow": Setting(ours, lambda: ours.put("shadow", p), measures=True)}
+    return {
+        "unpatched": unpatched,
+        "off": off,
+        "shadow": Setting(ours, lambda: ours.put("shadow", p), measures=True),
+    }
 
 
 def reuse(arms: dict[str, Arm], layers: int) -> dict[str, Setting]:
-    """The pattern; not in turns with the baseline, for one that goes to and fro captures its graphs each time."""
+    """The pattern; not in turns with the baseline, for one that goes to and fro captures its graphs each
+    time.
+    """
     ours, p = arms["ours"], pattern(layers)
     static, on = Setting(arms["static"]), Setting(ours, lambda: ours.put("on", p, 0))
-    return {"static": static, "on": on, "on measured": Setting(ours, lambda: ours.put("on", p), measures=True)}
+    return {
+        "static": static,
+        "on": on,
+        "on measured": Setting(ours, lambda: ours.put("on", p), measures=True),
+    }
 
 
 Group = tuple[Callable[[dict[str, Arm], int], dict[str, Setting]], Turns, dict[str, tuple[str, str]]]
@@ -109,8 +133,16 @@ Group = tuple[Callable[[dict[str, Arm], int], dict[str, Setting]], Turns, dict[s
 def groups(kind: str) -> tuple[Group, ...]:
     """Settings that take turns, their times of all starts, and the rows that they give."""
     return (
-        (baseline, Turns(kind, {}), {"off_over_unpatched": ("off", "unpatched"), "shadow_over_off": ("shadow", "off")}),
-        (reuse, Turns(kind, {}), {f"{kind}_on_over_native": ("on", "static"), "on_measured_over_on": ("on measured", "on")}),
+        (
+            baseline,
+            Turns(kind, {}),
+            {"off_over_unpatched": ("off", "unpatched"), "shadow_over_off": ("shadow", "off")},
+        ),
+        (
+            reuse,
+            Turns(kind, {}),
+            {f"{kind}_on_over_native": ("on", "static"), "on_measured_over_on": ("on measured", "on")},
+        ),
     )
 
 
@@ -141,7 +173,9 @@ def prefilling(report: Report, group: int) -> None:
 
 
 def decoding(report: Report, group: int) -> None:
-    """Decoding in turns, ours and vLLM's, by engines that are started several times; and, all Full, what a kill leaves in the cache."""
+    """Decoding in turns, ours and vLLM's, by engines that are started several times; and, all Full, what a
+    kill leaves in the cache.
+    """
     contexts = {BESIDE[group]: 1, "ours": 1}
     layers = fitting(contexts, memory())
     taken = groups("decode")[group]
@@ -168,7 +202,9 @@ def cache(report: Report, arms: dict[str, Arm], layers: int) -> None:
     """After a kill no block computed under reuse is served to the baseline."""
     g = random.Random(1)
     shared = [[g.randrange(2, 32000) for _ in range(6000)] for _ in range(5)]
-    prompts = [[*shared[i % 5][: 3000 + 60 * i], *(g.randrange(2, 32000) for _ in range(40))] for i in range(50)]
+    prompts = [
+        [*shared[i % 5][: 3000 + 60 * i], *(g.randrange(2, 32000) for _ in range(40))] for i in range(50)
+    ]
     clean = arms["unpatched"].answers(prompts, 16)
     control = arms["unpatched"].answers(prompts, 16)
     found = arms["ours"].tainted(pattern(layers), prompts, 16)
@@ -182,7 +218,9 @@ def cache(report: Report, arms: dict[str, Arm], layers: int) -> None:
         "blocks_asked_for": found["asked"],
         "blocks_served": found["tainted"] + found["clean"],
         "blocks_served_from_before_the_kill": found["clean_from_before_the_kill"],
-        "hit_rate_of_baseline_blocks_from_before": round(found["clean_from_before_the_kill"] / found["asked"], 4),
+        "hit_rate_of_baseline_blocks_from_before": round(
+            found["clean_from_before_the_kill"] / found["asked"], 4
+        ),
     }
     report.row("tainted_blocks", found["tainted"], f"blocks, {layers} layers", detail)
 
@@ -194,7 +232,9 @@ def switching(report: Report) -> None:
     milliseconds = sorted(round(1000 * t, 2) for t in took)
     report.row("kill_p99_ms", milliseconds[98], f"ms, {CUT} layers, 64 requests", milliseconds)
     kill, step = ours.kill_in_prefill(p, 120_000)
-    report.row("kill_in_prefill_ms", 1000 * kill, f"ms, {CUT} layers", {"step_under_way_ms": round(1000 * step, 1)})
+    report.row(
+        "kill_in_prefill_ms", 1000 * kill, f"ms, {CUT} layers", {"step_under_way_ms": round(1000 * step, 1)}
+    )
     other = "F" + "S" * (CUT - 1)
     seconds, longest, usual = ours.new_pattern(other, 64, 1000)
     gaps = {"longest_step_s": round(longest, 4), "usual_step_s": round(usual, 4)}
@@ -203,12 +243,15 @@ def switching(report: Report) -> None:
 
 
 def speedups(report: Report, contexts: int = FULL) -> None:
-    """What reuse gains on all layers, and what vLLM's own static pattern does: alone, and with the cache full of long contexts, where the
-    more of them there are, the more of a decode step is the indexers'."""
+    """What reuse gains on all layers, and what vLLM's own static pattern does: alone, and with the cache full
+    of long contexts, where the more of them there are, the more of a decode step is the indexers'.
+    """
     seconds: dict[str, dict[str, list[float]]] = {"prefill": {}, "decode": {}}
     full = {}
     for name in ("unpatched", "static", "ours"):
-        backend = None if name == "unpatched" else asked(report)  # what is gained is gained over stock vLLM by its defaults
+        backend = (
+            None if name == "unpatched" else asked(report)
+        )  # what is gained is gained over stock vLLM by its defaults
         arm = start(report, LAYERS, {name: contexts}, backend=backend)[name]
         if name == "ours":
             arm.put("on", pattern(LAYERS), 0)
@@ -222,14 +265,21 @@ def speedups(report: Report, contexts: int = FULL) -> None:
             memory_of(report, arm)
         arm.close()
         each = {kind: 1000 * statistics.median(taken[name]) for kind, taken in seconds.items()}
-        say(f"{name}: prefill {each['prefill']:.0f} ms, decode {each['decode']:.3f} ms, {contexts} contexts at once {full[name]} tokens/s")
+        say(
+            f"{name}: prefill {each['prefill']:.0f} ms, decode {each['decode']:.3f} ms, {contexts} contexts "
+            f"at once {full[name]} tokens/s"
+        )
     for kind, taken in seconds.items():
         of = {name: statistics.median(xs) for name, xs in taken.items()}
         samples = {"native": round(of["unpatched"] / of["static"], 4), "seconds": taken}
         report.row(f"{kind}_200k_speedup", of["unpatched"] / of["ours"], f"x, {LAYERS} layers", samples)
     if contexts < FULL:
         return
-    detail = {"tokens_a_second": full, "native": round(full["static"] / full["unpatched"], 4), "contexts": FULL}
+    detail = {
+        "tokens_a_second": full,
+        "native": round(full["static"] / full["unpatched"], 4),
+        "contexts": FULL,
+    }
     report.row("decode_full_cache_speedup", full["ours"] / full["unpatched"], f"x, {LAYERS} layers", detail)
 
 
@@ -264,7 +314,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stages", default="prefill,decode,switching,speedups")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cuda_runtime.json"))
-    parser.add_argument("--attention-backend", default="", help="vLLM's own choice unless given; rows of another have names of their own")
+    parser.add_argument(
+        "--attention-backend",
+        default="",
+        help="vLLM's own choice unless given; rows of another have names of their own",
+    )
     parser.add_argument("--commit", default="", help="of the code that runs, where no git tells")
     arguments = parser.parse_args()
     environment = f"{LOGITS}={os.environ[LOGITS]} " if LOGITS in os.environ else ""

@@ -1,4 +1,6 @@
-"""What an engine of benchmarks/cuda_engine.py does, watched from outside the runtime: its steps, and which of them computed which block."""
+"""What an engine of benchmarks/cuda_engine.py does, watched from outside the runtime: its steps, and which of
+them computed which block.
+"""
 
 import time
 from collections import deque
@@ -18,7 +20,9 @@ class Step:
 
 
 def watch(core: Any) -> list[Step]:
-    """All steps of an engine core from here on. They run in the order in which they are handed over, and end in it."""
+    """All steps of an engine core from here on. They run in the order in which they are handed over, and end
+    in it.
+    """
     from indexcache_runtime.vllm.carried import PLAN
 
     wrapper, scheduler = core.model_executor.driver_worker, core.scheduler
@@ -45,7 +49,9 @@ def watch(core: Any) -> list[Step]:
 
 
 class Provenance:
-    """Which blocks of the KV cache were last written under reuse, by what each step computes; and which are served from the cache."""
+    """Which blocks of the KV cache were last written under reuse, by what each step computes; and which are
+    served from the cache.
+    """
 
     def __init__(self, core: Any, reusing: Any) -> None:
         self.reuse: set[int] = set()
@@ -57,16 +63,25 @@ class Provenance:
         def watched(*args: Any, **kwargs: Any) -> Any:
             output = schedule(*args, **kwargs)
             new, on = {request.req_id for request in output.scheduled_new_reqs}, reusing()
-            for request, tokens in output.num_scheduled_tokens.items():  # as scheduled: a request may be served what one before it computes
+            for (
+                request,
+                tokens,
+            ) in (
+                output.num_scheduled_tokens.items()
+            ):  # as scheduled: a request may be served what one before it computes
                 end = scheduler.requests[request].num_computed_tokens
                 blocks, first = manager.get_block_ids(request)[0], (end - tokens) // size
                 if self.count and request in new:
                     self.tainted += sum(block in self.reuse for block in blocks[:first])
                     self.clean += sum(block not in self.reuse for block in blocks[:first])
-                    self.older += sum(block not in self.reuse and block not in newer for block in blocks[:first])
+                    self.older += sum(
+                        block not in self.reuse and block not in newer for block in blocks[:first]
+                    )
                     self.asked += scheduler.requests[request].num_prompt_tokens // size
                 touched = blocks[first : -(-end // size)]
-                whole = touched[bool((end - tokens) % size) :]  # what was begun in another step stays what that step made it
+                whole = touched[
+                    bool((end - tokens) % size) :
+                ]  # what was begun in another step stays what that step made it
                 newer.update(touched if self.count else ())
                 self.reuse.update(touched) if on else self.reuse.difference_update(whole)
             return output

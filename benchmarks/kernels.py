@@ -2,9 +2,10 @@
 
     python -m benchmarks.kernels [--out benchmarks/results/kernels.json] [--seconds 180]
 
-`topk_speedup_*` is vLLM's default path over index_topk's best variant, for the last 16,384 rows of a prompt of that length. `*_over_limit`
-is the time over that of copying as many bytes as the kernel must read and write; several sets of inputs take turns, which the cache doesn't
-hold. Inputs are random throughout. What doesn't fit in the time is left out, the last of it first, and said to be.
+`topk_speedup_*` is vLLM's default path over index_topk's best variant, for the last 16,384 rows of a prompt
+of that length. `*_over_limit` is the time over that of copying as many bytes as the kernel must read and
+write; several sets of inputs take turns, which the cache doesn't hold. Inputs are random throughout. What
+doesn't fit in the time is left out, the last of it first, and said to be.
 """
 
 import argparse
@@ -92,7 +93,10 @@ def exact(run: Run) -> None:
     for name in run.compiled:
         with variant(name):
             found[name] = topk.unlike(name)
-            say(f"{name}: {sum(found[name].values())} errors {found[name] if any(found[name].values()) else ''}")
+            say(
+                f"{name}: {sum(found[name].values())} errors "
+                f"{found[name] if any(found[name].values()) else ''}"
+            )
     run.right = [name for name, errors in found.items() if not any(errors.values())]
     best = min(found, key=lambda name: sum(found[name].values()))
     run.report.row("topk_set_errors", sum(found[best].values()), "members", found)
@@ -106,7 +110,11 @@ def speedup(label: str) -> Callable[[Run], None]:
         works: dict[str, Work] = {name: partial(topk.ours, c, name) for name in run.compiled}
         with variant("vLLM"):
             topk.vllm(c, DEFAULT)
-            works = {"vllm": lambda: topk.vllm(c, DEFAULT), "vllm, 4096 MB": lambda: topk.vllm(c, WIDE), **works}
+            works = {
+                "vllm": lambda: topk.vllm(c, DEFAULT),
+                "vllm, 4096 MB": lambda: topk.vllm(c, WIDE),
+                **works,
+            }
             works["vllm's logits alone"] = lambda: [topk.logits(part) for part in topk.chunks(c, WIDE)]
         times = in_turns(works, ROUNDS)
         medians = {name: median(found) for name, found in times.items()}
@@ -115,11 +123,21 @@ def speedup(label: str) -> Callable[[Run], None]:
         for name, t in medians.items():
             say(f"{label} {name:64} {t:9.3f} ms {tflops[name]:7.1f} TFLOPS")
         best = min(run.right, key=lambda name: medians[name])
-        samples = {"ms": {name: [round(t, 4) for t in found] for name, found in times.items()}, "tflops": tflops, "best": best}
+        samples = {
+            "ms": {name: [round(t, 4) for t in found] for name, found in times.items()},
+            "tflops": tflops,
+            "best": best,
+        }
         run.report.row(f"topk_ms_{label}", medians[best], f"ms, {topk.ROWS} rows", samples)
         if "vllm" in medians:
             wide = medians["vllm, 4096 MB"] / medians[best]
-            run.report.row(f"topk_speedup_{label}", medians["vllm"] / medians[best], "times", medians, over_4096_mb=round(wide, 5))
+            run.report.row(
+                f"topk_speedup_{label}",
+                medians["vllm"] / medians[best],
+                "times",
+                medians,
+                over_4096_mb=round(wide, 5),
+            )
             if label == "200k":
                 beside(run, c, best)
 
@@ -153,10 +171,19 @@ def overlap(run: Run) -> None:
     reference = events(lambda: reuse_overlap_naive(*sets[0]), 10)
     moved = OVERLAP_ROWS * (3 * K * 4 + 2 * 4)
     limit = moved / run.bandwidth * 1000
-    samples = {"ms": cold, "ms of one input again and again": warm, "ms of the reference": reference, "limit_ms": limit, "bytes": moved}
+    samples = {
+        "ms": cold,
+        "ms of one input again and again": warm,
+        "ms of the reference": reference,
+        "limit_ms": limit,
+        "bytes": moved,
+    }
     run.report.row("overlap_over_limit", median(cold) / limit, "ratio", samples)
     run.report.row(
-        "overlap_speedup", median(reference) / median(cold), "times", {"cold_ms": median(cold), "reference_ms": median(reference)}
+        "overlap_speedup",
+        median(reference) / median(cold),
+        "times",
+        {"cold_ms": median(cold), "reference_ms": median(reference)},
     )
 
 
@@ -169,14 +196,18 @@ def keys(layers: int, tokens: int) -> Callable[[Run], None]:
         return lambda: index_keys_triton(table, calls, c.indexers[0], c.positions, c.rope), c
 
     def measure(run: Run) -> None:
-        cases = [keys_case(tokens, layers=layers, hidden=HIDDEN, dim=DIM, seed=n).to("cuda") for n in range(SETS)]
+        cases = [
+            keys_case(tokens, layers=layers, hidden=HIDDEN, dim=DIM, seed=n).to("cuda") for n in range(SETS)
+        ]
         cases = [c._replace(indexers=[trimmed(x) for x in c.indexers]) for c in cases]
         works = [work_of(c)[0] for c in cases]
         cold, warm = replays(list(islice(cycle(works), 3 * SETS))), replays(works[:1] * 3 * SETS)
         moved = layers * (DIM * HIDDEN * 2 + tokens * (HIDDEN * 2 + DIM + 4))
         limit = moved / run.bandwidth * 1000
         samples = {"ms": cold, "ms of one input again and again": warm, "limit_ms": limit, "bytes": moved}
-        run.report.row(f"keys_{layers}_layers_{tokens}_tokens_over_limit", median(cold) / limit, "ratio", samples)
+        run.report.row(
+            f"keys_{layers}_layers_{tokens}_tokens_over_limit", median(cold) / limit, "ratio", samples
+        )
 
     return measure
 
@@ -194,7 +225,9 @@ STAGES: dict[str, tuple[float, Callable[[Run], None]]] = {
     "topk 60k": (10, speedup("60k")),
     "topk 120k": (15, speedup("120k")),
     "overlap": (10, overlap),
-    **{f"keys {layers} {tokens}": (8, keys(layers, tokens)) for layers in (16, 34) for tokens in (1, 64, 256)},
+    **{
+        f"keys {layers} {tokens}": (8, keys(layers, tokens)) for layers in (16, 34) for tokens in (1, 64, 256)
+    },
 }
 """In order of worth; and the seconds that must be left to begin."""
 

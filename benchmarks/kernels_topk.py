@@ -1,4 +1,6 @@
-"""index_topk beside vLLM's own path: its logits kernel and its top-k, in chunks of rows that fit its buffer."""
+"""index_topk beside vLLM's own path: its logits kernel and its top-k, in chunks of rows that fit its
+buffer.
+"""
 
 from collections.abc import Callable
 from functools import cache
@@ -11,13 +13,23 @@ TOPK, ROWS, HEADS, DIM = 2048, 16_384, 32, 128
 LENGTHS = {"200k": 200_000, "120k": 122_880, "60k": 61_440}
 TILES = {
     "64 x 128, segments of 512, 3 residents, 168 registers": Tiles(segment=512, registers=168),
-    "128 x 128, 8 warps, segments of 512, 2 residents, 128 registers": Tiles(keys=128, segment=512, warps=8, residents=2, registers=128),
+    "128 x 128, 8 warps, segments of 512, 2 residents, 128 registers": Tiles(
+        keys=128, segment=512, warps=8, residents=2, registers=128
+    ),
     "64 x 128, segments of 512, 2 residents": Tiles(segment=512, residents=2, registers=None),
-    "64 x 128, 8 warps, segments of 512, 2 residents, 128 registers": Tiles(segment=512, warps=8, residents=2, registers=128),
+    "64 x 128, 8 warps, segments of 512, 2 residents, 128 registers": Tiles(
+        segment=512, warps=8, residents=2, registers=128
+    ),
     "64 x 128, segments of 512, 4 residents, 128 registers": Tiles(segment=512, residents=4, registers=128),
-    "128 x 256, 8 warps, segments of 512, 1 resident": Tiles(keys=128, columns=256, segment=512, warps=8, residents=1, registers=None),
-    "64 x 128, segments of 256, 4 stages, 3 residents, 168 registers": Tiles(segment=256, stages=4, registers=168),
-    "128 x 128, 8 warps, wide buffer, 2 residents, 128 registers": Tiles(keys=128, warps=8, spare=4, residents=2, registers=128),
+    "128 x 256, 8 warps, segments of 512, 1 resident": Tiles(
+        keys=128, columns=256, segment=512, warps=8, residents=1, registers=None
+    ),
+    "64 x 128, segments of 256, 4 stages, 3 residents, 168 registers": Tiles(
+        segment=256, stages=4, registers=168
+    ),
+    "128 x 128, 8 warps, wide buffer, 2 residents, 128 registers": Tiles(
+        keys=128, warps=8, spare=4, residents=2, registers=128
+    ),
 }
 ALIKE = 1e-5
 """Of the row's largest score: sums in another order differ by less."""
@@ -58,7 +70,9 @@ def logits(c: Case) -> torch.Tensor:
     """DeepGEMM's, as vLLM asks for them: (rows, keys or more) float32, each row from its start on."""
     from vllm.utils.deep_gemm import fp8_fp4_mqa_logits
 
-    found: torch.Tensor = fp8_fp4_mqa_logits((c.q, None), (c.k, c.k_scale), c.weights, c.starts, c.ends, c.k.shape[0])
+    found: torch.Tensor = fp8_fp4_mqa_logits(
+        (c.q, None), (c.k, c.k_scale), c.weights, c.starts, c.ends, c.k.shape[0]
+    )
     return found
 
 
@@ -70,7 +84,16 @@ def vllm(c: Case, megabytes: int) -> torch.Tensor:
     for part, chosen in zip(chunks(c, megabytes), pieces, strict=True):
         found = logits(part)
         ends = part.ends - part.starts
-        top_k(found, torch.zeros_like(ends), ends, chosen, found.shape[0], found.stride(0), found.stride(1), c.topk)
+        top_k(
+            found,
+            torch.zeros_like(ends),
+            ends,
+            chosen,
+            found.shape[0],
+            found.stride(0),
+            found.stride(1),
+            c.topk,
+        )
     return out
 
 
@@ -98,21 +121,33 @@ def custom_ops() -> Callable[..., None]:
 def unlike(name: str) -> dict[str, int]:
     """Errors of a variant over exact cases, by case: 0 unless the choice is wrong."""
     plain = case(48, 30_000, TOPK, seed=7, device="cuda")
-    every = {"random": plain, "causal from the first key on": plain._replace(ends=torch.arange(48, device="cuda").int() * 99 + 1)}
+    every = {
+        "random": plain,
+        "causal from the first key on": plain._replace(ends=torch.arange(48, device="cuda").int() * 99 + 1),
+    }
     return {what: errors(x, ours(x, name)) for what, x in {**every, **adversarial(plain)}.items()}
 
 
 def against_logits(c: Case, name: str) -> dict[str, int]:
-    """Of 512 rows of a prompt: members that DeepGEMM's scores put below the last of the best, by more than the order of sums can; members
-    that vLLM's set lacks; places without a member, or with one that is there twice."""
-    part = c._replace(q=c.q[-512:].contiguous(), weights=c.weights[-512:].contiguous(), starts=c.starts[-512:], ends=c.ends[-512:])
+    """Of 512 rows of a prompt: members that DeepGEMM's scores put below the last of the best, by more than
+    the order of sums can; members that vLLM's set lacks; places without a member, or with one that is there
+    twice.
+    """
+    part = c._replace(
+        q=c.q[-512:].contiguous(),
+        weights=c.weights[-512:].contiguous(),
+        starts=c.starts[-512:],
+        ends=c.ends[-512:],
+    )
     scores, found, theirs = logits(part), ours(part, name).long(), vllm(part, 512).long()
     outside = torch.arange(scores.shape[1], device="cuda") >= part.ends[:, None]
     scores = scores.masked_fill(outside, float("-inf"))
     best = scores.topk(c.topk, dim=1).values
     least = best[:, -1:] - ALIKE * best[:, :1].abs()
     ordered = found.sort(dim=1).values
-    mine, other = (torch.zeros_like(scores, dtype=torch.bool).scatter_(1, x.clamp(min=0), True) for x in (found, theirs))
+    mine, other = (
+        torch.zeros_like(scores, dtype=torch.bool).scatter_(1, x.clamp(min=0), True) for x in (found, theirs)
+    )
     return {
         "below": int((scores.gather(1, found.clamp(min=0)) < least).sum()),
         "unlike vLLM's": int((mine & ~other).sum()),

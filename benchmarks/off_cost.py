@@ -2,11 +2,12 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.off_cost [--samples 150]
 
-One engine in one process, so that nothing differs but the runtime: before each request its hooks are put in or taken out, and the control
-port's poller (another process, twice a second, as in a server) runs or pauses. Each sample is one prompt asked four times: with, without,
-without and with the runtime or the reverse; the prefix cache is off. The figure is the median of the samples' ratios, time with over time
-without, with a bootstrap interval of 95 %: of wall time, and of the process's CPU time, which other work on the machine disturbs
-less.
+One engine in one process, so that nothing differs but the runtime: before each request its hooks are put in
+or taken out, and the control port's poller (another process, twice a second, as in a server) runs or pauses.
+Each sample is one prompt asked four times: with, without, without and with the runtime or the reverse; the
+prefix cache is off. The figure is the median of the samples' ratios, time with over time without, with a
+bootstrap interval of 95 %: of wall time, and of the process's CPU time, which other work on the machine
+disturbs less.
 
 Writes benchmarks/results/off_cost.json.
 """
@@ -29,7 +30,11 @@ from benchmarks.report import Report, interval
 
 RESULT = Path(__file__).with_name("results") / "off_cost.json"
 CLOCKS = {"wall time": time.perf_counter, "CPU time": time.process_time}
-SHAPES = {"prefill 512 + 1 tokens": (512, 1, 1), "decode 96 + 20 tokens": (96, 20, 1), "4 at once, 96 + 12 tokens each": (96, 12, 4)}
+SHAPES = {
+    "prefill 512 + 1 tokens": (512, 1, 1),
+    "decode 96 + 20 tokens": (96, 20, 1),
+    "4 at once, 96 + 12 tokens each": (96, 12, 4),
+}
 
 
 class Toggle:
@@ -84,7 +89,8 @@ def poll(port: int, token: str, may: Any) -> None:
     from indexcache_runtime.vllm.api_server.metrics import POLL_SECONDS, Poller, StateCollector
 
     poller = Poller(StateCollector(), port, token)
-    # By the clock, whether or not it may: a poller that made up for its pauses would read too often while it may.
+    # By the clock, whether or not it may: a poller that made up for its pauses would read too often while it
+    # may.
     tick = time.monotonic()
     while True:
         tick += POLL_SECONDS
@@ -95,7 +101,11 @@ def poll(port: int, token: str, may: Any) -> None:
 
 def engine(folder: Path) -> Any:
     """A vLLM engine on a small DSA model, in this process."""
-    os.environ |= {"VLLM_PLUGINS": "dsa_cpu,indexcache", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR"}
+    os.environ |= {
+        "VLLM_PLUGINS": "dsa_cpu,indexcache",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+    }
     os.environ.pop("INDEXCACHE_TOKEN_FILE", None)
     from dsa_cpu import random_model
     from vllm import LLM
@@ -131,7 +141,10 @@ def measure(
 
     ratios: dict[str, list[float]] = {name: [] for name in CLOCKS}
     for i in range(samples + 2):
-        prompts = [{"prompt_token_ids": [rng.randrange(3, 256) for _ in range(prompt_tokens)]} for _ in range(at_once)]
+        prompts = [
+            {"prompt_token_ids": [rng.randrange(3, 256) for _ in range(prompt_tokens)]}
+            for _ in range(at_once)
+        ]
         seconds = {with_runtime: dict.fromkeys(CLOCKS, 0.0) for with_runtime in (False, True)}
         first = rng.random() < 0.5
         for with_runtime in (first, not first, not first, first):  # what drifts meanwhile falls on both alike
@@ -151,7 +164,9 @@ def measure(
 
 def main() -> None:
     """See the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--samples", type=int, default=150, help="samples of each shape")
     samples = parser.parse_args().samples
     rng = random.Random(0)
@@ -168,8 +183,14 @@ def main() -> None:
     _, port = serve(controls[0], "token", 0)
     polling = Polling(port, "token")
 
-    report = Report(RESULT, f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python -m benchmarks.off_cost --samples {samples}")
-    versions = {name: version(name) for name in ("vllm", "torch", "indexcache-runtime")} | {"python": platform.python_version()}
+    report = Report(
+        RESULT,
+        f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python -m benchmarks.off_cost --samples "
+        f"{samples}",
+    )
+    versions = {name: version(name) for name in ("vllm", "torch", "indexcache-runtime")} | {
+        "python": platform.python_version()
+    }
     report.begin(f"{os.cpu_count()} cores, {cpu()}", versions)
     for name, shape in SHAPES.items():
         for clock, ratios in measure(llm, toggle, polling, shape, samples, rng).items():
@@ -187,7 +208,10 @@ def tell(report: Report, name: str, ratios: list[float]) -> None:
 def cpu() -> str:
     """The processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 if __name__ == "__main__":

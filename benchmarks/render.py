@@ -13,7 +13,10 @@ PAGE = ROOT / "docs/performance.md"
 BEGIN, END = "<!-- {file}, by benchmarks/render.py -->", "<!-- end -->"
 """Lines of the page between which a table stands; `file` is the file of results that it comes from."""
 ROWS = {
-    "prefill_200k_speedup": ("prefill of 200K tokens: all Full of vLLM alone by its defaults, over ours under reuse", "at least 1.85"),
+    "prefill_200k_speedup": (
+        "prefill of 200K tokens: all Full of vLLM alone by its defaults, over ours under reuse",
+        "at least 1.85",
+    ),
     "decode_200k_speedup": ("decoding at 200K, the same", "at least 1.25"),
     "decode_full_cache_speedup": ("decoding with the cache full of 200K contexts, the same", "1.5"),
     "prefill_on_over_native": ("prefill under reuse, over vLLM's own static pattern", "at most 1.01"),
@@ -21,7 +24,10 @@ ROWS = {
     "off_over_unpatched": ("off, over vLLM without the runtime", "at most 1.005"),
     "shadow_over_off": ("shadow, over off", "at most 1.01"),
     "on_measured_over_on": ("reuse with measurement, over reuse without", "at most 1.01"),
-    "kill_p99_ms": ("a kill with 64 requests decoding, to the first all-Full step: 99th percentile, ms", "at most 50"),
+    "kill_p99_ms": (
+        "a kill with 64 requests decoding, to the first all-Full step: 99th percentile, ms",
+        "at most 50",
+    ),
     "kill_in_prefill_ms": ("a kill in the middle of a prefill of 120K: the next step, ms", ""),
     "new_pattern_s": ("a new pattern under load, to its own full graphs, s", "at most 5"),
     "tainted_blocks": ("cached blocks computed under reuse that were served after a kill", "0"),
@@ -34,14 +40,18 @@ OTHER = ("prefill_200k_speedup", "decode_200k_speedup", "prefill_on_over_native"
 
 
 def block(data: dict[str, Any], more_scores: dict[str, Any]) -> str:
-    """The table, each row with what it was measured on. more_scores: speedups with more memory for a prefill's index scores."""
+    """The table, each row with what it was measured on. more_scores: speedups with more memory for a
+    prefill's index scores.
+    """
     lines = ["| on one GPU | measured | aim | |", "|---|---|---|---|"]
     lines += [_line(data, name, what, aim) for name, (what, aim) in ROWS.items()]
     for name in OTHER:
         other = f"{ROWS[name][0].replace(', the same', '')}, ours with --attention-backend=FLASHMLA_SPARSE"
         lines.append(_line(data, f"{name}_flashmla_sparse", other, ""))
     for name in ("prefill_200k_speedup", "decode_200k_speedup"):
-        lines.append(_line(more_scores, name, f"{ROWS[name][0]}, with VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096", ""))
+        lines.append(
+            _line(more_scores, name, f"{ROWS[name][0]}, with VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096", "")
+        )
     versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
     return "\n".join([*lines, "", f"{versions}. A ratio over contexts is its worst."])
 
@@ -58,10 +68,17 @@ def _line(data: dict[str, Any], name: str, what: str, aim: str) -> str:
 
 
 def off_cost(data: dict[str, Any]) -> str:
-    """Return the table of what the runtime costs on a CPU while it is off, with an interval of 95 % in each row."""
+    """Return the table of what the runtime costs on a CPU while it is off, with an interval of 95 % in each
+    row.
+    """
     lines = ["| with the runtime off, over vLLM without it | ratio | interval of 95 % |", "|---|---|---|"]
-    lines += [f"| {row['name']} | {row['value']:.4f} | {row['low']:.4f} to {row['high']:.4f} |" for row in data["rows"]]
-    return "\n".join([*lines, "", f"{data['hardware']}, vLLM {data['versions']['vllm']}, at {data['commit'][:7]}."])
+    lines += [
+        f"| {row['name']} | {row['value']:.4f} | {row['low']:.4f} to {row['high']:.4f} |"
+        for row in data["rows"]
+    ]
+    return "\n".join(
+        [*lines, "", f"{data['hardware']}, vLLM {data['versions']['vllm']}, at {data['commit'][:7]}."]
+    )
 
 
 def rendered(page: str, tables: dict[str, str]) -> str:
@@ -75,7 +92,10 @@ def rendered(page: str, tables: dict[str, str]) -> str:
         before, _, rest = page.partition(begin)
         _, found, after = rest.partition(END)
         if not found:
-            raise SystemExit(f"{PAGE.name}: no lines {begin!r} and {END!r}; expected a table's place between them; put them back")
+            raise SystemExit(
+                f"{PAGE.name}: no lines {begin!r} and {END!r}; expected a table's place between them; put "
+                "them back"
+            )
         page = f"{before}{begin}\n{table}\n{END}{after}"
     return page
 

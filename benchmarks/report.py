@@ -1,5 +1,6 @@
-"""A benchmark's file of results: {hardware, versions, commit, command, date, rows: [{name, value, unit, samples, ..., commit, date,
-hardware, command}]}; what stands over the rows is of the last run."""
+"""A benchmark's file of results: {hardware, versions, commit, command, date, rows: [{name, value, unit,
+samples, ..., commit, date, hardware, command}]}; what stands over the rows is of the last run.
+"""
 
 import fcntl
 import json
@@ -16,12 +17,14 @@ from typing import Any
 
 
 class Report:
-    """Rows by name, put into the file at once, so that a run that is interrupted loses nothing. Rows of earlier runs stay, and of others
-    that write the same file meanwhile."""
+    """Rows by name, put into the file at once, so that a run that is interrupted loses nothing. Rows of
+    earlier runs stay, and of others that write the same file meanwhile.
+    """
 
     def __init__(self, path: Path, command: str, of_commit: str = "", kind: str = "") -> None:
-        """of_commit: of the code that runs, where no git tells. kind: what sets this run apart from others that write the same rows; its
-        rows' names end with it."""
+        """of_commit: of the code that runs, where no git tells. kind: what sets this run apart from others
+        that write the same rows; its rows' names end with it.
+        """
         self.path, self.command, self.commit, self.kind = path, command, of_commit or commit(), kind
         self._head: dict[str, Any] = {}
         self._under: dict[str, str] = {}
@@ -51,7 +54,13 @@ class Report:
     def begin(self, hardware: str, versions: dict[str, str]) -> None:
         """What the rows to come are measured on."""
         date = datetime.now(UTC).strftime("%Y-%m-%d")
-        self._head = {"hardware": hardware, "versions": versions, "commit": self.commit, "command": self.command, "date": date}
+        self._head = {
+            "hardware": hardware,
+            "versions": versions,
+            "commit": self.commit,
+            "command": self.command,
+            "date": date,
+        }
 
     def under(self, arm: str, what: str) -> None:
         """Say under what an arm runs from here on: it ends the unit of each row of the stage."""
@@ -74,11 +83,21 @@ class Report:
         """Put a row into the file, in place of one of that name."""
         made = {key: self._head[key] for key in ("commit", "date", "hardware", "command")}
         unit = ", ".join([unit, *self._conditions()])
-        row = {"name": self.named(name), "value": round(value, 5), "unit": unit, "samples": samples, **more, **made}
+        row = {
+            "name": self.named(name),
+            "value": round(value, 5),
+            "unit": unit,
+            "samples": samples,
+            **more,
+            **made,
+        }
         with self.alone():
             rows = [r for r in self.data["rows"] if r["name"] != row["name"]]
             self.path.write_text(json.dumps({**self._head, "rows": [*rows, row]}, indent=1) + "\n")
-        say(f"{row['name']:32} {value:10.4f} {unit} " + " ".join(f"{key} {x}" for key, x in more.items() if isinstance(x, float)))
+        say(
+            f"{row['name']:32} {value:10.4f} {unit} "
+            + " ".join(f"{key} {x}" for key, x in more.items() if isinstance(x, float))
+        )
 
     def _conditions(self) -> list[str]:
         """Return what all arms run under, or what each of them does."""
@@ -91,11 +110,19 @@ def commit() -> str:
     """Of the code that runs; with a plus sign if files differ from it."""
     try:
         head, changed = (
-            subprocess.run(["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
-            for args in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+            subprocess.run(
+                ["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for args in (
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
         )
     except (OSError, subprocess.CalledProcessError) as e:
-        raise SystemExit(f"benchmark: git can't tell which commit runs ({e}); run it in a checkout, or tell it with --commit") from e
+        raise SystemExit(
+            f"benchmark: git can't tell which commit runs ({e}); run it in a checkout, or tell it with "
+            "--commit"
+        ) from e
     return head + "+" * bool(changed)
 
 
@@ -104,8 +131,12 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def interval(statistic: Callable[[Sequence[int]], float], samples: int, draws: int = 2000) -> tuple[float, float]:
-    """A bootstrap interval of 95 % (percentiles) of a statistic, which is given which of the samples to take, by number."""
+def interval(
+    statistic: Callable[[Sequence[int]], float], samples: int, draws: int = 2000
+) -> tuple[float, float]:
+    """A bootstrap interval of 95 % (percentiles) of a statistic, which is given which of the samples to take,
+    by number.
+    """
     rng = random.Random(0)
     values = sorted(statistic(rng.choices(range(samples), k=samples)) for _ in range(draws))
     return round(values[int(0.025 * draws)], 5), round(values[int(0.975 * draws)], 5)

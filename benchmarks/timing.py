@@ -23,7 +23,9 @@ def events(work: Work, repeats: int) -> list[float]:
 
 
 def in_turns(works: dict[str, Work], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each work in every round; each round runs all of them, so that the clock's wandering strikes them alike."""
+    """Milliseconds of each work in every round; each round runs all of them, so that the clock's wandering
+    strikes them alike.
+    """
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
@@ -32,7 +34,9 @@ def in_turns(works: dict[str, Work], rounds: int) -> dict[str, list[float]]:
 
 
 def replays(works: Sequence[Work], repeats: int = 30) -> list[float]:
-    """Milliseconds of one of the works, which are alike but for their inputs: each repeat replays a graph of all of them."""
+    """Milliseconds of one of the works, which are alike but for their inputs: each repeat replays a graph of
+    all of them.
+    """
     for _ in range(2):
         for work in works:
             work()

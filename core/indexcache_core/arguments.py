@@ -1,8 +1,8 @@
 """The arguments of an engine's server, read as vLLM reads them.
 
-vLLM's parser is argparse with three additions: underscores in a name are dashes, `--a.b c` sets a field of the JSON value of
-`--a`, and so does a key of that value itself. As in argparse, a name and its value may be one argument (`--a=b`) or two
-(`--a b`), `--no-a` takes `--a` back, and the last of several wins.
+vLLM's parser is argparse with three additions: underscores in a name are dashes, `--a.b c` sets a field of
+the JSON value of `--a`, and so does a key of that value itself. As in argparse, a name and its value may be
+one argument (`--a=b`) or two (`--a b`), `--no-a` takes `--a` back, and the last of several wins.
 """
 
 import json
@@ -25,7 +25,9 @@ class Option:
 
 
 def parse(args: Sequence[str]) -> tuple[Option, ...]:
-    """Return the options in the order in which they were given; fields of a JSON value stand before the option itself."""
+    """Return the options in the order in which they were given; fields of a JSON value stand before the
+    option itself.
+    """
     options: list[Option] = []
     for i, arg in enumerate(args):
         if arg == "--":
@@ -39,7 +41,9 @@ def parse(args: Sequence[str]) -> tuple[Option, ...]:
         elif joined := _LETTER_AND_NUMBER.fullmatch(name):
             option = Option(joined[1], joined[2])
         else:
-            option = Option(_canonical(name), following if following is not None and _is_value(following) else None)
+            option = Option(
+                _canonical(name), following if following is not None and _is_value(following) else None
+            )
         if option.name.startswith("--no-"):
             options = [o for o in options if o.name != "--" + option.name.removeprefix("--no-")]
         options += [*_fields(option), option]
@@ -47,7 +51,9 @@ def parse(args: Sequence[str]) -> tuple[Option, ...]:
 
 
 def canonical(args: Sequence[str]) -> list[str]:
-    """Return the same arguments with each option written in one way: dashes in its name, and its value behind `=`."""
+    """Return the same arguments with each option written in one way: dashes in its name, and its value behind
+    `=`.
+    """
     out: list[str] = []
     for i, arg in enumerate(args):
         if arg == "--":
@@ -64,8 +70,12 @@ def canonical(args: Sequence[str]) -> list[str]:
 
 
 def last(options: Sequence[Option], *names: str) -> Option | None:
-    """Return the option that wins among these names, or among fields of theirs; None if none of them was given."""
-    return next((o for o in reversed(options) if any(o.name == n or o.name.startswith(n + ".") for n in names)), None)
+    """Return the option that wins among these names, or among fields of theirs; None if none of them was
+    given.
+    """
+    return next(
+        (o for o in reversed(options) if any(o.name == n or o.name.startswith(n + ".") for n in names)), None
+    )
 
 
 def _is_value(arg: str) -> bool:
@@ -73,7 +83,9 @@ def _is_value(arg: str) -> bool:
 
 
 def _canonical(name: str) -> str:
-    """Return a name with dashes up to its first dot: fields keep their underscores, and `+` only says that one is a list."""
+    """Return a name with dashes up to its first dot: fields keep their underscores, and `+` only says that
+    one is a list.
+    """
     if not name.startswith("--"):
         return name
     option, dot, field = name.partition(".")

@@ -1,8 +1,9 @@
-"""The least and the most of everything that a user may set: each once, for the spec, its CRD, the contract and the evidence.
+"""The least and the most of everything that a user may set: each once, for the spec, its CRD, the contract
+and the evidence.
 
-What the API server accepts, the planner must be able to plan, an engine to take, and the evidence to decide. So a bound
-is never written down beside the field that it belongs to; a field names it here. `tests/unit/generate/test_bounds.py`
-compares the CRD with the models.
+What the API server accepts, the planner must be able to plan, an engine to take, and the evidence to decide.
+So a bound is never written down beside the field that it belongs to; a field names it here.
+`tests/unit/generate/test_bounds.py` compares the CRD with the models.
 """
 
 from dataclasses import dataclass
@@ -68,19 +69,24 @@ _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 # ---- Evidence
 
 THRESHOLD = Numbers(upper(0), lower(BUCKETS - 1), open=True)
-"""Of a mean in [0, 1]. Evidence bets on the bounds of buckets: at the least and under it no observation counts against a
-pattern, at the most and over it none counts for it, so nothing could ever be breached or certified there."""
+"""Of a mean in [0, 1]. Evidence bets on the bounds of buckets: at the least and under it no observation
+counts against a pattern, at the most and over it none counts for it, so nothing could ever be breached or
+certified there.
+"""
 ERROR = Numbers(1e-6, 0.5)
-"""alpha and beta: the chance of being wrong. Over a half it says nothing; less than the least would take more evidence
-than a rollout sees, and its parts for single tests and engines would reach the end of what a float holds."""
+"""alpha and beta: the chance of being wrong. Over a half it says nothing; less than the least would take more
+evidence than a rollout sees, and its parts for single tests and engines would reach the end of what a float
+holds.
+"""
 LOGPROB_DROP = Numbers(1e-4, 10.0)
 """Nats a token. Less is under what two runs of one engine differ by."""
 
 # ---- Durations
 
 PERMIT = Span(_SECOND, 7 * _DAY)
-"""How long reuse goes on unrenewed. An operator renews it between two looks, so a shorter one would lapse by itself; the
-most is what an engine takes."""
+"""How long reuse goes on unrenewed. An operator renews it between two looks, so a shorter one would lapse by
+itself; the most is what an engine takes.
+"""
 DEADLINE = Span(10 * _SECOND, 30 * _DAY)
 """Of a phase or of a step, before it falls back: long enough for a few looks at some requests."""
 PAUSE = Span(timedelta(), 30 * _DAY)

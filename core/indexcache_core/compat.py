@@ -1,11 +1,12 @@
 """Whether a model and an engine's arguments can carry IndexCache: a config in, reasons against it out.
 
-Pure, so that the operator can ask before a pod exists, and the engine asks the same thing when it loads. What only a loaded engine can tell
-(patched functions, a platform's kernels) it reports itself in State.supported. Settings that are refused stand in refusals.py, versions in
-supported.py.
+Pure, so that the operator can ask before a pod exists, and the engine asks the same thing when it loads. What
+only a loaded engine can tell (patched functions, a platform's kernels) it reports itself in State.supported.
+Settings that are refused stand in refusals.py, versions in supported.py.
 
-Native sharing (`index_topk_freq`, `index_topk_pattern`, `indexer_types`) is refused because there the Shared layers have no indexer weights
-and no warm key cache: nothing could be measured, and nothing could be turned back on.
+Native sharing (`index_topk_freq`, `index_topk_pattern`, `indexer_types`) is refused because there the Shared
+layers have no indexer weights and no warm key cache: nothing could be measured, and nothing could be turned
+back on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,9 @@ NATIVE_SHARING = ("index_topk_freq", "index_topk_pattern", "indexer_types")
 
 
 def argument_reasons(args: Sequence[str]) -> list[str]:
-    """Return reasons against arguments of the engine's server, without the field that they come from; none if they go with IndexCache."""
+    """Return reasons against arguments of the engine's server, without the field that they come from; none if
+    they go with IndexCache.
+    """
     options = arguments.parse(args)
     reasons = []
     for refusal in REFUSALS:
@@ -46,23 +49,33 @@ def argument_reasons(args: Sequence[str]) -> list[str]:
 
 
 def indexers(config: Mapping[str, Any]) -> int | None:
-    """Number of indexer sites of a model with this config.json, in whose order a pattern has its letters; None if it isn't known."""
+    """Number of indexer sites of a model with this config.json, in whose order a pattern has its letters;
+    None if it isn't known.
+    """
     architecture = ARCHITECTURES.get(_architecture(config))
     number = config.get(architecture.indexers) if architecture else None
     return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else None
 
 
 def model_reasons(config: Mapping[str, Any]) -> list[str]:
-    """Reasons against a model by its config.json; none if it has an indexer in every layer and the runtime knows its class."""
+    """Reasons against a model by its config.json; none if it has an indexer in every layer and the runtime
+    knows its class.
+    """
     name = _architecture(config)
     if name not in ARCHITECTURES:
         if config.get("index_topk") is None:
-            return [f"model: {name or 'no architecture named'}, without index_topk: it has no DSA indexers, so there is nothing to reuse"]
+            return [
+                f"model: {name or 'no architecture named'}, without index_topk: it has no DSA indexers, so "
+                "there is nothing to reuse"
+            ]
         return [f"model: {name} isn't supported; supported are {', '.join(sorted(ARCHITECTURES))}"]
     reasons = []
     topk = config.get("index_topk")
     if not isinstance(topk, int) or isinstance(topk, bool) or topk <= 0:
-        reasons.append(f"model: index_topk is {topk!r}, expected how many tokens an indexer chooses; this checkpoint isn't a DSA model")
+        reasons.append(
+            f"model: index_topk is {topk!r}, expected how many tokens an indexer chooses; this checkpoint "
+            "isn't a DSA model"
+        )
     if indexers(config) is None:
         field = ARCHITECTURES[name].indexers
         reasons.append(f"model: {field} is {config.get(field)!r}, expected the number of layers")
@@ -70,7 +83,9 @@ def model_reasons(config: Mapping[str, Any]) -> list[str]:
 
 
 def native_sharing_reasons(config: Mapping[str, Any]) -> list[str]:
-    """Return reasons against a model whose Shared layers have no indexers, by the fields NATIVE_SHARING of its config; none for another."""
+    """Return reasons against a model whose Shared layers have no indexers, by the fields NATIVE_SHARING of
+    its config; none for another.
+    """
     without = "its Shared layers would have no indexers; use a model, or a configuration, without it"
     reasons = []
     frequency = config.get("index_topk_freq")
@@ -78,7 +93,9 @@ def native_sharing_reasons(config: Mapping[str, Any]) -> list[str]:
         reasons.append(f"model: index_topk_freq: found {frequency}; expected 1 or unset, because {without}")
     pattern = config.get("index_topk_pattern")
     if pattern is not None and set(str(pattern).upper()) != {"F"}:
-        reasons.append(f"model: index_topk_pattern: found {pattern}; expected F alone or unset, because {without}")
+        reasons.append(
+            f"model: index_topk_pattern: found {pattern}; expected F alone or unset, because {without}"
+        )
     types = config.get("indexer_types")
     if isinstance(types, Sequence) and not isinstance(types, str) and any(t != "full" for t in types):
         others = ", ".join(sorted({str(t) for t in types} - {"full"}))

@@ -3,8 +3,8 @@
 CONTEXT_ENDS_IN_K = (1, 2, 4, 8, 16, 32, 64, 128)
 """Upper ends of the buckets.
 
-The first is not measured, as everything is chosen there; the second is shown but never judged, as recall says little
-there; the rest are judged.
+The first is not measured, as everything is chosen there; the second is shown but never judged, as recall says
+little there; the rest are judged.
 """
 JUDGED_FROM = 2
 """Index of the first bucket that is judged."""

@@ -4,13 +4,14 @@
     PUT  /v1/flags    Desired -> State            what it shall do; the same again renews the permit
     POST /v1/kill     Kill -> State               to the baseline from the next step on; always works
 
-Every call carries `Authorization: Bearer <token>`. Writers are fenced: a PUT names the engine's *incarnation* (new at every start) and
-an *epoch*; another incarnation, an older epoch, or the same epoch with other content is refused with 409 and changes nothing. A kill
-needs neither. After a kill, a lapsed permit or a breaker an engine is `tripped`: only a PUT with a newer epoch leads out of it.
+Every call carries `Authorization: Bearer <token>`. Writers are fenced: a PUT names the engine's *incarnation*
+(new at every start) and an *epoch*; another incarnation, an older epoch, or the same epoch with other content
+is refused with 409 and changes nothing. A kill needs neither. After a kill, a lapsed permit or a breaker an
+engine is `tripped`: only a PUT with a newer epoch leads out of it.
 
-Counters are cumulative while an incarnation lives. Measurements belong to a *series*: they start from zero, under a new series number,
-whenever the flags that they speak of (pattern, protected) change, and with the first flags after an `off` that was PUT: what was measured
-in one try is never evidence in another.
+Counters are cumulative while an incarnation lives. Measurements belong to a *series*: they start from zero,
+under a new series number, whenever the flags that they speak of (pattern, protected) change, and with the
+first flags after an `off` that was PUT: what was measured in one try is never evidence in another.
 """
 
 import secrets
@@ -56,11 +57,15 @@ class Reason(StrEnum):
     PERMIT_LAPSED = "PermitLapsed"
     BREAKER = "Breaker"
     INTERNAL_ERROR = "InternalError"
-    """The runtime itself failed; the engine serves on as vLLM made it, and can't switch reuse until it is started again."""
+    """The runtime itself failed; the engine serves on as vLLM made it, and can't switch reuse until it is
+    started again.
+    """
 
 
 class InFlight(StrEnum):
-    """What becomes of requests in flight that were touched by reuse when an engine leaves mode `on`, for whatever reason."""
+    """What becomes of requests in flight that were touched by reuse when an engine leaves mode `on`, for
+    whatever reason.
+    """
 
     CONTINUE = "Continue"
     """They go on: what they compute from then on is baseline work on KV that was made under reuse."""
@@ -69,7 +74,9 @@ class InFlight(StrEnum):
 
 
 class Flags(Model):
-    """The desired behaviour. `pattern` has one letter for each site; what is protected is Full whatever it says."""
+    """The desired behaviour. `pattern` has one letter for each site; what is protected is Full whatever it
+    says.
+    """
 
     mode: Literal[Mode.OFF, Mode.SHADOW, Mode.ON] = Mode.OFF
     pattern: Pattern | None = None
@@ -106,10 +113,14 @@ GuardrailName = Literal["overlap", "recall", "recall_per_indexer"]
 
 
 class Breaker(Model):
-    """The engine's own guard: in mode `on` it trips by what this engine measured in this series, whether or not an operator watches."""
+    """The engine's own guard: in mode `on` it trips by what this engine measured in this series, whether or
+    not an operator watches.
+    """
 
     alpha: Annotated[float, Field(gt=0, lt=1)]
-    """The chance that one series of one engine ever trips although each of these guardrails holds (indexcache_core/evidence)."""
+    """The chance that one series of one engine ever trips although each of these guardrails holds
+    (indexcache_core/evidence).
+    """
     guardrails: Annotated[tuple[GuardrailName, ...], Field(min_length=1)]
     """Those that may trip it. Each needs a threshold in (0, 1)."""
 
@@ -121,7 +132,9 @@ class Desired(Model):
     epoch: Annotated[int, Field(ge=1)]
     flags: Flags
     permit_seconds: Annotated[float, Field(gt=0, le=bounds.PERMIT.most.total_seconds())] | None = None
-    """How long `on` may go on without another PUT. Required for mode `on`. The time starts when the PUT arrives."""
+    """How long `on` may go on without another PUT. Required for mode `on`. The time starts when the PUT
+    arrives.
+    """
     identity: Identity = Identity()
     thresholds: Thresholds = Thresholds()
     breaker: Breaker | None = None
@@ -148,7 +161,8 @@ class Site(Model):
 class Series(Model):
     """Measurements of one Shared site, one bucket of context length, one mode.
 
-    One observation is one request in one step: the mean over its sampled rows. Rows whose context holds no more than k tokens don't count.
+    One observation is one request in one step: the mean over its sampled rows. Rows whose context holds no
+    more than k tokens don't count.
     """
 
     site: int
@@ -172,7 +186,9 @@ class Requests(Model):
     touched_by_reuse: int = 0
     """Requests of which at least one step ran in mode `on`, whenever they were admitted."""
     opted_out: int = 0
-    """Requests that asked never to be served under reuse, in whatever mode; in mode `on` they are admitted to the baseline."""
+    """Requests that asked never to be served under reuse, in whatever mode; in mode `on` they are admitted to
+    the baseline.
+    """
     finished: int = 0
     probes: int = 0
     running_baseline: int = 0
@@ -222,7 +238,9 @@ class BreakerTest(Model):
 
 
 class StepTime(Model):
-    """Where the time of prefill steps went on the device, in seconds, cumulative over the steps that were timed (a few of them)."""
+    """Where the time of prefill steps went on the device, in seconds, cumulative over the steps that were
+    timed (a few of them).
+    """
 
     steps: int = 0
     indexer_seconds: float = 0.0
@@ -236,15 +254,21 @@ class DeviceUse(Model):
     """What switching holds on each device, beside what the engine holds without it."""
 
     graph_bytes: int = 0
-    """CUDA graphs of the pattern in force or last in force, or those that measured steps in shadow are replayed from."""
+    """CUDA graphs of the pattern in force or last in force, or those that measured steps in shadow are
+    replayed from.
+    """
     graphs_of: str = ""
-    """That pattern; in shadow all Full. What is told here comes with a step's output: right after a change it is of the pattern before."""
+    """That pattern; in shadow all Full. What is told here comes with a step's output: right after a change it
+    is of the pattern before.
+    """
     scratch_bytes: int = 0
     """Measurement, at its peak."""
     graphs: int = 0
     """Captured graphs of full decode steps under the pattern."""
     graphs_wanted: int = 0
-    """How many there are to capture; 0 where the engine runs no graphs, or no pattern is in force. Until then a step waits for its own."""
+    """How many there are to capture; 0 where the engine runs no graphs, or no pattern is in force. Until then
+    a step waits for its own.
+    """
 
 
 class State(Model):

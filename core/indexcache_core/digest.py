@@ -5,7 +5,8 @@ import json
 
 
 def digest(value: object, length: int) -> str:
-    """Return the first `length` hex digits of the SHA-256 of a JSON value, whatever the order of its objects' keys.
+    """Return the first `length` hex digits of the SHA-256 of a JSON value, whatever the order of its objects'
+    keys.
 
     Raises TypeError for a value that JSON can't hold.
     """

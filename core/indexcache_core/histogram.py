@@ -1,7 +1,7 @@
 """Bucketed measurements, as engines report them: cumulative counts that only grow while an engine lives.
 
-An observation in [0, 1] is counted in one of BUCKETS equal buckets. A bucket's bounds, not the value, are what a reader may rely on:
-evidence bets on the bound that works against its own conclusion (see evidence/).
+An observation in [0, 1] is counted in one of BUCKETS equal buckets. A bucket's bounds, not the value, are
+what a reader may rely on: evidence bets on the bound that works against its own conclusion (see evidence/).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,9 @@ BUCKETS = 50
 
 
 class Histogram(BaseModel):
-    """Counts of observations in [0, 1] by bucket, and their sum. Bucket i holds [i / BUCKETS, (i + 1) / BUCKETS); 1.0 is in the last."""
+    """Counts of observations in [0, 1] by bucket, and their sum. Bucket i holds [i / BUCKETS, (i + 1) /
+    BUCKETS); 1.0 is in the last.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,7 +33,9 @@ class Histogram(BaseModel):
         return self.sum / self.count if self.count else None
 
     def since(self, earlier: "Histogram") -> "Histogram | None":
-        """What was added after `earlier`; None if this is not a continuation of it (the counter was reset)."""
+        """What was added after `earlier`; None if this is not a continuation of it (the counter was
+        reset).
+        """
         counts = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
         return None if min(counts) < 0 else Histogram(counts=counts, sum=max(self.sum - earlier.sum, 0.0))
 

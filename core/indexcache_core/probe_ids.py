@@ -21,8 +21,13 @@ def is_probe(request_id: str, token: str) -> bool:
     """
     _, found, rest = request_id.partition(PROBE_PREFIX + "-")
     parts = rest.split("-")
-    # As bytes: whoever sends a request chooses its id, and compare_digest takes no other characters than ASCII's.
-    return bool(found) and len(parts) >= 2 and hmac.compare_digest(_bytes(parts[1]), _bytes(_sign(token, parts[0])))
+    # As bytes: whoever sends a request chooses its id, and compare_digest takes no other characters than
+    # ASCII's.
+    return (
+        bool(found)
+        and len(parts) >= 2
+        and hmac.compare_digest(_bytes(parts[1]), _bytes(_sign(token, parts[0])))
+    )
 
 
 def _sign(token: str, nonce: str) -> str:

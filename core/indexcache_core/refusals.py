@@ -1,8 +1,9 @@
-"""Features of vLLM that do not go with reuse: by which settings each is asked for, why it is refused, and where.
+"""Features of vLLM that do not go with reuse: by which settings each is asked for, why it is refused, and
+where.
 
-The one table behind three readers. The operator reads an engine's arguments by it before a pod exists (compat.py), the engine
-its own configuration when it loads (indexcache_runtime/vllm/engine_core/refusals.py), and docs/compatibility.md shows it to people
-(scripts/generate/compatibility.py).
+The one table behind three readers. The operator reads an engine's arguments by it before a pod exists
+(compat.py), the engine its own configuration when it loads (indexcache_runtime/vllm/engine_core/refusals.py),
+and docs/compatibility.md shows it to people (scripts/generate/compatibility.py).
 """
 
 from collections.abc import Mapping
@@ -20,11 +21,17 @@ class Setting:
     short: tuple[str, ...] = ()
     """Other spellings of the argument."""
     config: str = ""
-    """Where its value stands in vLLM's VllmConfig, attributes joined by dots; empty where it can't be told from there."""
+    """Where its value stands in vLLM's VllmConfig, attributes joined by dots; empty where it can't be told
+    from there.
+    """
     allowed: tuple[str, ...] = ()
-    """Values that do not ask for the feature, besides those that mean "not set" (None, false, an empty text)."""
+    """Values that do not ask for the feature, besides those that mean "not set" (None, false, an empty
+    text).
+    """
     since: Series = OLDEST
-    """The release series that brought it. An older one has no such setting, and so it is never found set there."""
+    """The release series that brought it. An older one has no such setting, and so it is never found set
+    there.
+    """
 
     @property
     def is_argument(self) -> bool:
@@ -34,7 +41,9 @@ class Setting:
     def reason(self, why: str, value: str | None, spelled: str = "") -> str:
         """Return the reason against a value; `value` None: it is set, to nothing that can be shown."""
         expected = " or ".join(self.allowed) or "unset"
-        return f"{spelled or self.name}: found {value or 'set'}; expected {expected}, because {why}; remove it"
+        return (
+            f"{spelled or self.name}: found {value or 'set'}; expected {expected}, because {why}; remove it"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +57,9 @@ class Refusal:
     platforms: tuple[str, ...] = PLATFORMS
     """Where the runtime refuses it."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """By platform, what the page says after "refused", or in its place where the platform is not one of `platforms`."""
+    """By platform, what the page says after "refused", or in its place where the platform is not one of
+    `platforms`.
+    """
     shown_by: str = ""
     """The test that shows it, where it is not one of those that read this table."""
 
@@ -59,7 +70,8 @@ REFUSALS = (
     Refusal(
         feature="speculative decoding, MTP layers",
         settings=(Setting(name="--speculative-config", short=("-sc",), config="speculative_config"),),
-        why="a draft's rows may be taken back, and its layers write the same buffer of choices; neither was tried",
+        why="a draft's rows may be taken back, and its layers write the same buffer of choices; neither was "
+        "tried",
     ),
     Refusal(
         feature="pipeline parallel",
@@ -71,11 +83,19 @@ REFUSALS = (
                 allowed=("1",),
             ),
         ),
-        why="each stage has choices of its own: its first indexer can't be Shared, and no pattern says where stages begin",
+        why="each stage has choices of its own: its first indexer can't be Shared, and no pattern says where "
+        "stages begin",
     ),
     Refusal(
         feature="data parallel",
-        settings=(Setting(name="--data-parallel-size", short=("-dp",), config="parallel_config.data_parallel_size", allowed=("1",)),),
+        settings=(
+            Setting(
+                name="--data-parallel-size",
+                short=("-dp",),
+                config="parallel_config.data_parallel_size",
+                allowed=("1",),
+            ),
+        ),
         why="control reaches one engine core; the others would go on as they were",
     ),
     Refusal(
@@ -129,9 +149,14 @@ REFUSALS = (
         feature="offloading weights",
         settings=(
             Setting(name="--cpu-offload-gb", config="offload_config.uva.cpu_offload_gb", allowed=("0",)),
-            Setting(name="--offload-group-size", config="offload_config.prefetch.offload_group_size", allowed=("0",)),
+            Setting(
+                name="--offload-group-size",
+                config="offload_config.prefetch.offload_group_size",
+                allowed=("0",),
+            ),
         ),
-        why="keys of Shared layers are made at the end of a step, when another layer's weights may lie in their place; "
+        why="keys of Shared layers are made at the end of a step, when another layer's weights may lie in "
+        "their place; "
         "the other way was never tried",
     ),
     Refusal(
@@ -142,7 +167,8 @@ REFUSALS = (
     Refusal(
         feature="other attention backends",
         settings=(
-            # In a configuration it stands empty where vLLM chooses: the CUDA adapter asks the layers which one they have.
+            # In a configuration it stands empty where vLLM chooses: the CUDA adapter asks the layers which
+            # one they have.
             Setting(
                 name="--attention-backend",
                 short=("--attention-config.backend", "-ac.backend"),
@@ -153,7 +179,8 @@ REFUSALS = (
         platforms=("cuda",),
         notes={
             "cpu": "vLLM has one there",
-            "cuda": f" but for {' and '.join(f'`{b}`' for b in ATTENTION_BACKENDS)}, of which vLLM takes one by itself",
+            "cuda": f" but for {' and '.join(f'`{b}`' for b in ATTENTION_BACKENDS)}, of which vLLM takes one "
+            "by itself",
         },
     ),
     Refusal(
@@ -171,11 +198,19 @@ REFUSALS = (
     Refusal(
         feature="LoRA",
         settings=(Setting(name="--enable-lora", config="lora_config"),),
-        why="what was measured and probed on one adapter says nothing of another; a pattern's CUDA graphs hold none",
+        why="what was measured and probed on one adapter says nothing of another; a pattern's CUDA graphs "
+        "hold none",
     ),
     Refusal(
         feature="several API servers",
-        settings=(Setting(name="--api-server-count", short=("-asc",), config="parallel_config._api_process_count", allowed=("1",)),),
+        settings=(
+            Setting(
+                name="--api-server-count",
+                short=("-asc",),
+                config="parallel_config._api_process_count",
+                allowed=("1",),
+            ),
+        ),
         why="vLLM merges their metrics without those of reuse",
     ),
     Refusal(

@@ -1,4 +1,6 @@
-"""What of vLLM was read and tested, and so may run under reuse: releases, cache types, attention backends, executors."""
+"""What of vLLM was read and tested, and so may run under reuse: releases, cache types, attention backends,
+executors.
+"""
 
 import re
 

@@ -1,4 +1,5 @@
-"""What an alert does: writes the intent to fall back into the status of the rollout it speaks of, if it speaks of the present revision.
+"""What an alert does: writes the intent to fall back into the status of the rollout it speaks of, if it
+speaks of the present revision.
 
 The intent is all that is written; the rollout's own loop, woken, does the rest.
 """
@@ -69,14 +70,18 @@ class Receiver:
             except Conflict as error:
                 last = error
                 continue
-            logger.warning("%s/%s: rolls back by alert %s", rollout.namespace, rollout.name, labels.get("alertname", ""))
+            logger.warning(
+                "%s/%s: rolls back by alert %s", rollout.namespace, rollout.name, labels.get("alertname", "")
+            )
             self.wake(rollout.uid)
             return outcome
         assert last is not None
         raise last
 
     async def _store(self, rollout: Rollout, text: str) -> None:
-        intent = FallbackStatus(cause=CAUSE, message=text, since=datetime.now(UTC), revision=rollout.status.revision)
+        intent = FallbackStatus(
+            cause=CAUSE, message=text, since=datetime.now(UTC), revision=rollout.status.revision
+        )
         status = replace(rollout.status, fallback=intent)
         path = names.rollouts_path(rollout.namespace, rollout.name, "status")
         await self.kube.replace(path, {**rollout.raw, "status": dump(status)})

@@ -1,7 +1,8 @@
-"""Planning while engines may say anything: one of whose state no decision can be made counts as one that can't be asked.
+"""Planning while engines may say anything: one of whose state no decision can be made counts as one that
+can't be asked.
 
-What an engine answers is checked against the contract, so a state like that is a fault of the planner's, or of a number that nobody
-thought of. It must not take the way back from the engines beside it.
+What an engine answers is checked against the contract, so a state like that is a fault of the planner's, or
+of a number that nobody thought of. It must not take the way back from the engines beside it.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,11 @@ Planner = Callable[[Observation, Memory | None], Plan[Memory]]
 """What decides: pure, of an observation and of what it remembered at the last."""
 
 
-def plan_believing(planner: Planner, observation: Observation, memory: Memory | None) -> tuple[Plan[Memory], dict[str, Exception]]:
-    """Return a plan, and by pod why the state of its engine was left out of it; nothing is left out where all can be judged.
+def plan_believing(
+    planner: Planner, observation: Observation, memory: Memory | None
+) -> tuple[Plan[Memory], dict[str, Exception]]:
+    """Return a plan, and by pod why the state of its engine was left out of it; nothing is left out where all
+    can be judged.
 
     Raises what the planner raises if that doesn't come from any engine.
     """
@@ -27,8 +31,12 @@ def plan_believing(planner: Planner, observation: Observation, memory: Memory | 
         return made, doubted
 
 
-def _doubted(planner: Planner, observation: Observation, memory: Memory | None, error: Exception) -> dict[str, Exception]:
-    """Find the engines whose states, each by itself, can't be judged; all of them if only together they can't."""
+def _doubted(
+    planner: Planner, observation: Observation, memory: Memory | None, error: Exception
+) -> dict[str, Exception]:
+    """Find the engines whose states, each by itself, can't be judged; all of them if only together they
+    can't.
+    """
     asked = [pod.name for pod in observation.pods if pod.state is not None]
     found: dict[str, Exception] = {}
     for name in asked:

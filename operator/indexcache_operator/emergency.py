@@ -1,4 +1,6 @@
-"""Kills where a rollout's status can't be read, so that no plan can be made: they need its pods and the token, and nothing else."""
+"""Kills where a rollout's status can't be read, so that no plan can be made: they need its pods and the
+token, and nothing else.
+"""
 
 import asyncio
 
@@ -13,14 +15,17 @@ from indexcache_operator.plan.facts.revision import KILL
 
 
 def wanted(raw: Object) -> bool:
-    """Return whether somebody asks for a kill, whatever revision the value names: there is no status that would tell the present one."""
+    """Return whether somebody asks for a kill, whatever revision the value names: there is no status that
+    would tell the present one.
+    """
     return bool(((raw.get("metadata") or {}).get("annotations") or {}).get(KILL))
 
 
 async def stop(kube: Kube, session: aiohttp.ClientSession, namespace: str, name: str) -> None:
     """Take every engine of the rollout to the baseline.
 
-    Raises KubeError if its pods or its token can't be read, and an ExceptionGroup of EngineErrors for those that couldn't be told.
+    Raises KubeError if its pods or its token can't be read, and an ExceptionGroup of EngineErrors for those
+    that couldn't be told.
     """
     labels = {names.ROLLOUT_LABEL: name, names.ENGINE_LABEL: "true"}
     secret, found = await asyncio.gather(

@@ -1,5 +1,6 @@
-"""Calls to engines' control ports, for observing and for acting. What an engine answers is checked against the contract before anything
-believes it; every failure is an EngineError whose words say which pod and what went wrong.
+"""Calls to engines' control ports, for observing and for acting. What an engine answers is checked against
+the contract before anything believes it; every failure is an EngineError whose words say which pod and what
+went wrong.
 """
 
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def _read(what: str, status: int, raw: bytes) -> State:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise EngineError(
-            f"{what}: {status} with an answer outside the contract: {'.'.join(map(str, first['loc']))} {first['msg']}"
+            f"{what}: {status} with an answer outside the contract: {'.'.join(map(str, first['loc']))} "
+            f"{first['msg']}"
         ) from None
     raise EngineError(f"{what}: {status} {refused.code}: {refused.message}", refused)

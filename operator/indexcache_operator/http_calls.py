@@ -57,26 +57,44 @@ class Answer:
 async def answer(session: aiohttp.ClientSession, call: Call) -> Answer:
     """Make a call and return its answer.
 
-    A redirect is an answer like any other and is not followed; a compressed body stays compressed, since a small one may unfold to
-    gigabytes.
+    A redirect is an answer like any other and is not followed; a compressed body stays compressed, since a
+    small one may unfold to gigabytes.
 
-    Raises CallError if there is none in time, or a larger one than the call allows: of that, no more is read than allowed.
+    Raises CallError if there is none in time, or a larger one than the call allows: of that, no more is read
+    than allowed.
     """
-    headers = dict(call.headers) | {"Accept-Encoding": "identity"} | ({"Content-Type": "application/json"} if call.body is not None else {})
+    headers = (
+        dict(call.headers)
+        | {"Accept-Encoding": "identity"}
+        | ({"Content-Type": "application/json"} if call.body is not None else {})
+    )
     try:
         sent = session.request(
-            call.method, call.url, data=call.body, headers=headers, timeout=call.timeout, allow_redirects=False, auto_decompress=False
+            call.method,
+            call.url,
+            data=call.body,
+            headers=headers,
+            timeout=call.timeout,
+            allow_redirects=False,
+            auto_decompress=False,
         )
         async with sent as found:
             return Answer(status=found.status, body=await body(found, call.max_answer))
     except TooLarge as error:
         raise CallError(f"{call}: {error}") from error
-    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a header that can't be sent
+    except (
+        TimeoutError,
+        aiohttp.ClientError,
+        OSError,
+        ValueError,
+    ) as error:  # ValueError: a header that can't be sent
         raise CallError(f"{call}: {str(error) or type(error).__name__}") from error
 
 
 async def body(found: aiohttp.ClientResponse, most: int) -> bytes:
-    """Return what an answer holds. Raises TooLarge if that is more than `most` bytes: no more of it is read than that."""
+    """Return what an answer holds. Raises TooLarge if that is more than `most` bytes: no more of it is read
+    than that.
+    """
     raw = bytearray()
     async for chunk in found.content.iter_chunked(CHUNK):
         raw += chunk

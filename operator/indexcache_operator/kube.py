@@ -1,7 +1,8 @@
 """A thin client of the Kubernetes API: plain dictionaries in and out, errors that carry the API's own words.
 
-It goes through `kubernetes.aio`'s dynamic client, without that client's discovery: the operator knows the paths of the few kinds that it
-touches, and discovery would cost a start-up of many requests and a cache file on a root file system that is read-only.
+It goes through `kubernetes.aio`'s dynamic client, without that client's discovery: the operator knows the
+paths of the few kinds that it touches, and discovery would cost a start-up of many requests and a cache file
+on a root file system that is read-only.
 
 `kubernetes.aio` types nothing; this module is where its untyped values end.
 """
@@ -62,7 +63,9 @@ class Kube:
 
     async def select(self, path: str, selector: Mapping[str, str] | None = None) -> list[Object]:
         """Objects that carry these labels."""
-        found = await self._request("get", path, label_selector=",".join(f"{k}={v}" for k, v in (selector or {}).items()) or None)
+        found = await self._request(
+            "get", path, label_selector=",".join(f"{k}={v}" for k, v in (selector or {}).items()) or None
+        )
         items: list[Object] = found.get("items", [])
         return items
 
@@ -75,7 +78,9 @@ class Kube:
         return await self._request("put", path, body=body, field_manager=names.FIELD_MANAGER)
 
     async def apply(self, path: str, body: Object, *, dry_run: bool = False, force: bool = True) -> Object:
-        """Server-side apply as the operator's field manager; `force` takes fields over, which is right for objects that are ours alone."""
+        """Server-side apply as the operator's field manager; `force` takes fields over, which is right for
+        objects that are ours alone.
+        """
         extra = {"dry_run": "All"} if dry_run else {}
         return await self._request(
             "patch",
@@ -89,10 +94,14 @@ class Kube:
 
     async def patch(self, path: str, body: Object | list[Object], *, kind: str = MERGE) -> Object:
         """A merge patch or a JSON patch. A failed test is a Conflict."""
-        return await self._request("patch", path, body=body, content_type=kind, field_manager=names.FIELD_MANAGER)
+        return await self._request(
+            "patch", path, body=body, content_type=kind, field_manager=names.FIELD_MANAGER
+        )
 
     async def delete(self, path: str) -> None:
-        """Gone, or going; its dependents with it, in the background. An object that isn't there is no error."""
+        """Gone, or going; its dependents with it, in the background. An object that isn't there is no
+        error.
+        """
         try:
             await self._request("delete", path, propagation_policy="Background")
         except NotFound:
@@ -115,11 +124,19 @@ class Kube:
         names.checked_path(path)
         try:
             found: Object = await self._client.request(
-                method, path, query_params=[], header_params={}, serializer=_plain, _request_timeout=TIMEOUT_SECONDS, **params
+                method,
+                path,
+                query_params=[],
+                header_params={},
+                serializer=_plain,
+                _request_timeout=TIMEOUT_SECONDS,
+                **params,
             )
         except DynamicApiError as error:
             self._answered = time.monotonic()
-            raise _error(error, f"{method.upper()} {path}", tests=params.get("content_type") == JSON) from None
+            raise _error(
+                error, f"{method.upper()} {path}", tests=params.get("content_type") == JSON
+            ) from None
         self._answered = time.monotonic()
         return found
 

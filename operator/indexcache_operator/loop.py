@@ -1,8 +1,8 @@
 """The loop of one rollout: look, plan, act, and again when time or an event says so.
 
-Level-triggered: what woke it is forgotten, what it sees decides. An error costs one turn: it is logged with the rollout's name, shown as an
-Event once and, if turns go on failing, as the condition OperatorHealthy, and tried again within RETRY_SECONDS. It ends when the rollout is
-gone.
+Level-triggered: what woke it is forgotten, what it sees decides. An error costs one turn: it is logged with
+the rollout's name, shown as an Event once and, if turns go on failing, as the condition OperatorHealthy, and
+tried again within RETRY_SECONDS. It ends when the rollout is gone.
 """
 
 import asyncio
@@ -31,13 +31,26 @@ from indexcache_operator.probing.prober import Prober
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
-"""Waits after the first, the second, ... failure in a row. The way back must not wait long for an API that hiccups."""
+"""Waits after the first, the second, ... failure in a row. The way back must not wait long for an API that
+hiccups.
+"""
 TURN_SECONDS = 60.0
 """A turn takes no longer: each of its calls has a bound of its own, all of them together this one."""
 SHOWN_AFTER = 3
 """Failures in a row, after which the rollout's condition says so."""
-EXPECTED = (KubeError, EngineError, ActionError, ForeignObject, UnreadableStatus, aiohttp.ClientError, TimeoutError, OSError)
-"""What the world does to a turn. Anything else is a fault of the operator's own: as survivable, and logged with its traceback."""
+EXPECTED = (
+    KubeError,
+    EngineError,
+    ActionError,
+    ForeignObject,
+    UnreadableStatus,
+    aiohttp.ClientError,
+    TimeoutError,
+    OSError,
+)
+"""What the world does to a turn. Anything else is a fault of the operator's own: as survivable, and logged
+with its traceback.
+"""
 
 
 @dataclass(kw_only=True)
@@ -59,7 +72,9 @@ class RolloutLoop:
         self._prober = Prober(self._who, self.wake)
         self._sight = Sight()
         self._writer = StatusWriter()
-        self._performer = Performer(kube=self.kube, session=self.session, writer=self._writer, prober=self._prober)
+        self._performer = Performer(
+            kube=self.kube, session=self.session, writer=self._writer, prober=self._prober
+        )
         self._reported: str | None = None
 
     def wake(self) -> None:
@@ -67,7 +82,9 @@ class RolloutLoop:
         self._wake.set()
 
     def changed(self, version: str) -> None:
-        """The rollout has this resourceVersion now: look at once, unless it is what this loop itself wrote last."""
+        """The rollout has this resourceVersion now: look at once, unless it is what this loop itself wrote
+        last.
+        """
         if version != self._writer.version:
             self.wake()
 
@@ -108,7 +125,13 @@ class RolloutLoop:
             return 0.0
         made, doubted = plan_believing(self.planner, sighting.observation, self.memory)
         for pod, why in doubted.items():
-            logger.error("%s: pod %s counts as unreachable, as its state can't be judged: %r", self._who, pod, why, exc_info=why)
+            logger.error(
+                "%s: pod %s counts as unreachable, as its state can't be judged: %r",
+                self._who,
+                pod,
+                why,
+                exc_info=why,
+            )
         self.memory = made.memory
         await self._performer.perform(sighting, made)
         self._account(sighting, made, time.monotonic() - began)
@@ -125,10 +148,15 @@ class RolloutLoop:
             metrics.LOOKS.labels("conflict").inc()
             logger.info("%s: somebody else wrote first, looking again: %s", self._who, error)
             return
-        message = f"{type(error).__name__}: {error}" if not isinstance(error, ExceptionGroup) else "; ".join(map(str, error.exceptions))
+        message = (
+            f"{type(error).__name__}: {error}"
+            if not isinstance(error, ExceptionGroup)
+            else "; ".join(map(str, error.exceptions))
+        )
         again, self._reported = message == self._reported, message
         if _only(error, EngineError):
-            # An engine that is silent is a fact about the engine: the operator is well, and the next plan tells it again.
+            # An engine that is silent is a fact about the engine: the operator is well, and the next plan
+            # tells it again.
             metrics.LOOKS.labels("engine_failed").inc()
             logger.log(logging.DEBUG if again else logging.WARNING, "%s: %s", self._who, message)
         else:
@@ -147,7 +175,9 @@ class RolloutLoop:
             logger.warning("%s: event not written: %s", self._who, error)
 
     async def _show(self, message: str) -> None:
-        """Say in the rollout's conditions that nothing is done about it. The next turn that succeeds takes it back."""
+        """Say in the rollout's conditions that nothing is done about it. The next turn that succeeds takes it
+        back.
+        """
         try:
             await health.show(self.kube, self.namespace, self.name, message)
         except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -1,7 +1,9 @@
-"""Entry point. `indexcache-operator` watches rollouts; `indexcache-operator release` ends all of them safely, for an uninstall.
+"""Entry point. `indexcache-operator` watches rollouts; `indexcache-operator release` ends all of them safely,
+for an uninstall.
 
-One event loop holds all: Kopf's watch, a loop for each rollout, the webhook. A signal ends it wherever it is: what was told to engines
-holds as long as their permits, and the next operator goes on from the rollouts' status.
+One event loop holds all: Kopf's watch, a loop for each rollout, the webhook. A signal ends it wherever it is:
+what was told to engines holds as long as their permits, and the next operator goes on from the rollouts'
+status.
 """
 
 import argparse
@@ -35,20 +37,30 @@ CRD_SECONDS = 1.0
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="indexcache-operator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="indexcache-operator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("run", help="watch rollouts (the default)")
     releasing = commands.add_parser(
-        "release", help="take all rollouts back to the baseline and let them go, so that an uninstall leaves none"
+        "release",
+        help="take all rollouts back to the baseline and let them go, so that an uninstall leaves none",
     )
     releasing.add_argument("--stop", metavar="NAMESPACE/DEPLOYMENT", help="the operator to stop first")
-    releasing.add_argument("--timeout", type=float, default=240.0, help="seconds for a rollout to reach its baseline; then it is let go")
+    releasing.add_argument(
+        "--timeout",
+        type=float,
+        default=240.0,
+        help="seconds for a rollout to reach its baseline; then it is let go",
+    )
     args = parser.parse_args()
     try:
         settings = Settings.read()
     except SettingsError as error:
         sys.exit(str(error))
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
     for chatty in ("aiohttp.access", "kopf.objects"):  # a line for each scrape, a line for each event
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if args.command == "release":
@@ -66,21 +78,38 @@ async def run(settings: Settings) -> None:
         await served(kube, settings)
         claims = Claims()
         observer = Observer(
-            kube=kube, session=session, runtime=settings.runtime, hugging_face=HuggingFace(session, settings.hub), claims=claims
+            kube=kube,
+            session=session,
+            runtime=settings.runtime,
+            hugging_face=HuggingFace(session, settings.hub),
+            claims=claims,
         )
 
         def make(namespace: str, name: str, uid: str) -> RolloutLoop:
-            return RolloutLoop(kube=kube, session=session, observer=observer, planner=plan, namespace=namespace, name=name, uid=uid)
+            return RolloutLoop(
+                kube=kube,
+                session=session,
+                observer=observer,
+                planner=plan,
+                namespace=namespace,
+                name=name,
+                uid=uid,
+            )
 
         loops = Loops(make, claims)
-        runner = web.AppRunner(application(Receiver(kube=kube, wake=loops.wake), token=settings.token, reachable=kube.reachable))
+        runner = web.AppRunner(
+            application(Receiver(kube=kube, wake=loops.wake), token=settings.token, reachable=kube.reachable)
+        )
         await runner.setup()
         await web.TCPSite(runner, port=settings.port, ssl_context=_tls(settings)).start()
         registry = kopf.OperatorRegistry()
         register(registry, loops)
         try:
             await kopf.operator(
-                registry=registry, standalone=True, clusterwide=not settings.namespaces, namespaces=list(settings.namespaces)
+                registry=registry,
+                standalone=True,
+                clusterwide=not settings.namespaces,
+                namespaces=list(settings.namespaces),
             )
         finally:
             await loops.stop()
@@ -88,7 +117,9 @@ async def run(settings: Settings) -> None:
 
 
 def engines_session() -> aiohttp.ClientSession:
-    """Return a session without a bound on connections: engines that hang must not keep a kill of others waiting for one."""
+    """Return a session without a bound on connections: engines that hang must not keep a kill of others
+    waiting for one.
+    """
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
@@ -110,8 +141,12 @@ async def release(settings: Settings, stop: str | None, seconds: float) -> None:
         if stop:
             namespace, _, deployment = stop.partition("/")
             await stop_operator(kube, namespace, deployment, seconds)
-        observer = Observer(kube=kube, session=session, runtime=settings.runtime, hugging_face=HuggingFace(session, None))
-        await Releaser(kube=kube, session=session, observer=observer, planner=plan).all(settings.namespaces, seconds)
+        observer = Observer(
+            kube=kube, session=session, runtime=settings.runtime, hugging_face=HuggingFace(session, None)
+        )
+        await Releaser(kube=kube, session=session, observer=observer, planner=plan).all(
+            settings.namespaces, seconds
+        )
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

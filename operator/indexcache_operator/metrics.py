@@ -4,12 +4,26 @@ from prometheus_client import Counter, Gauge, Histogram
 
 LOOKS = Counter("indexcache_operator_looks", "Looks at rollouts, by how they ended", ["outcome"])
 LOOK_SECONDS = Histogram(
-    "indexcache_operator_look_seconds", "Time of one look, plan and act", buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+    "indexcache_operator_look_seconds",
+    "Time of one look, plan and act",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 ACTIONS = Counter("indexcache_operator_actions", "Actions, by type and how they ended", ["action", "outcome"])
 PROBES = Counter("indexcache_operator_probes", "Pairs of probes, by how they ended", ["outcome"])
-FALLBACKS = Counter("indexcache_operator_fallbacks", "Intents to fall back, by cause", ["namespace", "rollout", "cause"])
+FALLBACKS = Counter(
+    "indexcache_operator_fallbacks", "Intents to fall back, by cause", ["namespace", "rollout", "cause"]
+)
 ALERTS = Counter("indexcache_operator_alerts", "Alerts received, by what was done", ["outcome"])
-PHASE = Gauge("indexcache_operator_rollout_phase", "1 for the phase a rollout is in", ["namespace", "rollout", "phase"])
-WEIGHT = Gauge("indexcache_operator_rollout_weight", "Percent of the traffic meant for the canary", ["namespace", "rollout"])
-LAST_LOOK = Gauge("indexcache_operator_last_successful_look_timestamp_seconds", "When a look last succeeded", ["namespace", "rollout"])
+PHASE = Gauge(
+    "indexcache_operator_rollout_phase", "1 for the phase a rollout is in", ["namespace", "rollout", "phase"]
+)
+WEIGHT = Gauge(
+    "indexcache_operator_rollout_weight",
+    "Percent of the traffic meant for the canary",
+    ["namespace", "rollout"],
+)
+LAST_LOOK = Gauge(
+    "indexcache_operator_last_successful_look_timestamp_seconds",
+    "When a look last succeeded",
+    ["namespace", "rollout"],
+)

@@ -1,8 +1,9 @@
-"""All that passes between observe/, plan/ and act/: what was seen, what is to be done, and what doing it needs.
+"""All that passes between observe/, plan/ and act/: what was seen, what is to be done, and what doing it
+needs.
 
-`plan(observation, memory) -> Plan` is pure. An Observation is one look at everything; an Action is idempotent and
-safe to do again after a crash at any point. A Sighting carries, beside the observation, what no decision may rest on
-and acting can't do without.
+`plan(observation, memory) -> Plan` is pure. An Observation is one look at everything; an Action is idempotent
+and safe to do again after a crash at any point. A Sighting carries, beside the observation, what no decision
+may rest on and acting can't do without.
 """
 
 from dataclasses import dataclass, field
@@ -102,7 +103,9 @@ class Observation:
     spec_problem: str | None = None
     """Why the spec could not be read."""
     unknown_fields: tuple[str, ...] = ()
-    """Fields of the spec that this version doesn't know: what they ask for can't be done, so nothing starts or advances."""
+    """Fields of the spec that this version doesn't know: what they ask for can't be done, so nothing starts
+    or advances.
+    """
     route_holder: str | None = None
     """Another rollout that has the rule of the spec's route already."""
     status: Status
@@ -161,7 +164,7 @@ class Sighting:
     """Of pods, by name."""
 
 
-# ---------------------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # Actions. Those of one plan are done in the order given, but that kills wait for nothing and come first.
 
 
@@ -212,7 +215,9 @@ class PatchRoute:
 
 @dataclass(frozen=True, kw_only=True)
 class RunProbes:
-    """Ask these of both pods, in the background; results come with a later observation. At most one run is under way."""
+    """Ask these of both pods, in the background; results come with a later observation. At most one run is
+    under way.
+    """
 
     revision: str
     baseline_pod: str

@@ -1,4 +1,6 @@
-"""Names that the operator gives and looks for: labels, annotations, Services, containers. One place, as they are a promise to users."""
+"""Names that the operator gives and looks for: labels, annotations, Services, containers. One place, as they
+are a promise to users.
+"""
 
 import re
 
@@ -54,15 +56,19 @@ def secret(rollout: str) -> str:
 
 
 def rollouts_path(namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
-    """Return the API path of rollouts: of all, of a namespace, of one, of a subresource of one. Raises InvalidName."""
+    """Return the API path of rollouts: of all, of a namespace, of one, of a subresource of one. Raises
+    InvalidName.
+    """
     return object_path(f"apis/{GROUP}/{VERSION}", PLURAL, namespace, name, subresource)
 
 
-def object_path(api: str, plural: str, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
+def object_path(
+    api: str, plural: str, namespace: str | None, name: str | None = None, subresource: str = ""
+) -> str:
     """Return the API path of objects of a kind.
 
-    `namespace` None: of all namespaces; `name` None: of all objects. Raises InvalidName for a namespace or a name that
-    is none: the HTTP client would resolve `..`.
+    `namespace` None: of all namespaces; `name` None: of all objects. Raises InvalidName for a namespace or a
+    name that is none: the HTTP client would resolve `..`.
     """
     if namespace is not None:
         dns.check(namespace, dns.LABEL)
@@ -73,12 +79,14 @@ def object_path(api: str, plural: str, namespace: str | None, name: str | None =
 
 
 def checked_path(path: str) -> str:
-    """Return the path itself, if it is one of objects: an API and its version, a namespace, a plural, a name, a subresource.
+    """Return the path itself, if it is one of objects: an API and its version, a namespace, a plural, a name,
+    a subresource.
 
     Raises InvalidName.
     """
     if _PATH.fullmatch(path) is None:
         raise dns.InvalidName(
-            f"found path {path[:512]!r}; expected /api/v1/... or /apis/GROUP/VERSION/... of plain names; make it of valid names"
+            f"found path {path[:512]!r}; expected /api/v1/... or /apis/GROUP/VERSION/... of plain names; "
+            "make it of valid names"
         )
     return path

@@ -1,9 +1,10 @@
-"""The end of an operator without an end of its rollouts: reuse off, routes as their users had them, finalizers gone, engines at the
-baseline.
+"""The end of an operator without an end of its rollouts: reuse off, routes as their users had them,
+finalizers gone, engines at the baseline.
 
-An uninstall runs this before it deletes anything. The operator is stopped first, since it would take the rollouts up again. What is done
-is what the planner does for a rollout that is being deleted with policy Retain, but that the rollout stays and so stays its objects'
-owner. A rollout that isn't done in time is let go all the same: without an operator its engines' permits lapse.
+An uninstall runs this before it deletes anything. The operator is stopped first, since it would take the
+rollouts up again. What is done is what the planner does for a rollout that is being deleted with policy
+Retain, but that the rollout stays and so stays its objects' owner. A rollout that isn't done in time is let
+go all the same: without an operator its engines' permits lapse.
 """
 
 import asyncio
@@ -39,18 +40,25 @@ class Releaser:
     planner: Planner
 
     async def all(self, namespaces: tuple[str, ...], seconds: float) -> bool:
-        """Release every rollout of these namespaces (none: of all), at once. Return whether each was at its baseline in time.
+        """Release every rollout of these namespaces (none: of all), at once. Return whether each was at its
+        baseline in time.
 
         Raises an ExceptionGroup of what kept rollouts from being let go, once all others are.
         """
         raw = [r for n in namespaces or (None,) for r in await self.kube.select(names.rollouts_path(n))]
         held = [r["metadata"] for r in raw if names.FINALIZER in (r["metadata"].get("finalizers") or [])]
-        results = await asyncio.gather(*(self.one(m["namespace"], m["name"], seconds) for m in held), return_exceptions=True)
+        results = await asyncio.gather(
+            *(self.one(m["namespace"], m["name"], seconds) for m in held), return_exceptions=True
+        )
         for metadata, result in zip(held, results, strict=True):
             if isinstance(result, BaseException):
                 logger.error("%s/%s: not let go: %s", metadata["namespace"], metadata["name"], result)
         failures = [result for result in results if isinstance(result, Exception)]
-        logger.info("%d rollouts released, %d of them not confirmed at the baseline", len(held) - len(failures), results.count(False))
+        logger.info(
+            "%d rollouts released, %d of them not confirmed at the baseline",
+            len(held) - len(failures),
+            results.count(False),
+        )
         if failures:
             raise ExceptionGroup("rollouts that were not let go; run `release` again", failures)
         return all(results)
@@ -73,14 +81,21 @@ class Releaser:
                 leaving = _leaving(sighting)
                 made, _ = plan_believing(self.planner, leaving.observation, memory)
                 memory = made.memory
-                actions = tuple(a for a in made.actions if not isinstance(a, ReleaseWorkload | EnsureWorkload))
+                actions = tuple(
+                    a for a in made.actions if not isinstance(a, ReleaseWorkload | EnsureWorkload)
+                )
                 await performer.perform(leaving, replace(made, actions=actions))
                 if any(isinstance(action, RemoveFinalizer) for action in actions):
                     return True
             except Exception as error:  # noqa: BLE001 (whatever it is, it is tried again until the time is over)
                 logger.warning("%s/%s: not released yet: %s", namespace, name, error)
             await asyncio.sleep(POLL_SECONDS)
-        logger.error("%s/%s: not confirmed at the baseline in %g s; let go, its permits lapse", namespace, name, seconds)
+        logger.error(
+            "%s/%s: not confirmed at the baseline in %g s; let go, its permits lapse",
+            namespace,
+            name,
+            seconds,
+        )
         await self._let_go(namespace, name)
         return False
 
@@ -106,7 +121,9 @@ def _leaving(sighting: Sighting) -> Sighting:
 
 
 async def stop_operator(kube: Kube, namespace: str, deployment: str, seconds: float) -> None:
-    """Scale the operator to nothing and wait until its pods are gone. KubeError; TimeoutError if they stay."""
+    """Scale the operator to nothing and wait until its pods are gone. KubeError; TimeoutError if they
+    stay.
+    """
     path = names.object_path("apis/apps/v1", "deployments", namespace, deployment)
     try:
         found = await kube.get(path)

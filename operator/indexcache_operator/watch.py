@@ -1,8 +1,10 @@
-"""Kopf's part: it watches rollouts, and every event wakes the loop of the rollout that it speaks of. Nothing is decided here.
+"""Kopf's part: it watches rollouts, and every event wakes the loop of the rollout that it speaks of. Nothing
+is decided here.
 
-Kopf's low-level `on.event` is used, not its change handlers (edge-triggered: what happened while nobody looked is lost) nor its daemons
-(none is started for a resource that is already being deleted, whose finalizer Kopf then takes off with nothing cleaned up). So Kopf
-writes nothing to the rollouts, neither annotations nor a finalizer.
+Kopf's low-level `on.event` is used, not its change handlers (edge-triggered: what happened while nobody
+looked is lost) nor its daemons (none is started for a resource that is already being deleted, whose finalizer
+Kopf then takes off with nothing cleaned up). So Kopf writes nothing to the rollouts, neither annotations nor
+a finalizer.
 """
 
 import asyncio
@@ -24,7 +26,9 @@ MakeLoop = Callable[[str, str, str], RolloutLoop]
 
 
 class Loops:
-    """The loops of all rollouts that there are, by uid: one of a rollout deleted and made again under its old name is another."""
+    """The loops of all rollouts that there are, by uid: one of a rollout deleted and made again under its old
+    name is another.
+    """
 
     def __init__(self, make: MakeLoop, claims: Claims | None = None) -> None:
         self._make = make
@@ -33,7 +37,9 @@ class Loops:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def event(self, namespace: str, name: str, uid: str, version: str, raw: Object | None = None) -> None:
-        """Tell a rollout's loop that something happened to it, or start it. `raw` is the rollout as the event shows it."""
+        """Tell a rollout's loop that something happened to it, or start it. `raw` is the rollout as the event
+        shows it.
+        """
         if raw is not None:
             self._claims.note(raw)
         if uid in self._loops:
@@ -60,14 +66,22 @@ class Loops:
         self._tasks.pop(uid, None)
         self._claims.forget(uid)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.critical("%s/%s: its loop has ended: %r; the next event starts another", namespace, name, error, exc_info=error)
+            logger.critical(
+                "%s/%s: its loop has ended: %r; the next event starts another",
+                namespace,
+                name,
+                error,
+                exc_info=error,
+            )
 
 
 def register(registry: kopf.OperatorRegistry, loops: Loops) -> None:
     """Kopf's handlers: one."""
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)  # type: ignore[untyped-decorator]
-    async def event(*, namespace: str | None, name: str | None, uid: str | None, meta: Any, body: Any, **_: Any) -> None:
+    async def event(
+        *, namespace: str | None, name: str | None, uid: str | None, meta: Any, body: Any, **_: Any
+    ) -> None:
         if namespace and name and uid:
             loops.event(namespace, name, uid, meta.get("resourceVersion", ""), dict(body))
 
@@ -79,7 +93,9 @@ def register(registry: kopf.OperatorRegistry, loops: Loops) -> None:
     @kopf.on.startup(registry=registry)  # type: ignore[untyped-decorator]
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
-        settings.scanning.disabled = True  # no watch of CRDs and namespaces: main.py has waited for the one that matters
+        settings.scanning.disabled = (
+            True  # no watch of CRDs and namespaces: main.py has waited for the one that matters
+        )
         # A watch that a load balancer has forgotten looks like a quiet one: end it, and begin another.
         settings.watching.server_timeout = 300
         settings.watching.connect_timeout = 10

@@ -1,12 +1,14 @@
-"""The way in for Alertmanager, and the way to look at the operator itself: POST /alerts, GET /metrics, GET /healthz, GET /readyz.
+"""The way in for Alertmanager, and the way to look at the operator itself: POST /alerts, GET /metrics, GET
+/healthz, GET /readyz.
 
-An alert that fires speaks of one revision of one rollout, by its labels `namespace`, `rollout`, `uid` and `revision`; an alert of an
-older revision, of a rollout deleted and made again, or that is resolved does nothing. Alertmanager delivers at least once and forgets
-what was answered with 2xx, so that answer is given only when each intent to fall back is in its rollout's status; when one can't be
-written the answer is 503 and Alertmanager comes again. Each alert of a payload is served by itself, whatever stands beside it.
+An alert that fires speaks of one revision of one rollout, by its labels `namespace`, `rollout`, `uid` and
+`revision`; an alert of an older revision, of a rollout deleted and made again, or that is resolved does
+nothing. Alertmanager delivers at least once and forgets what was answered with 2xx, so that answer is given
+only when each intent to fall back is in its rollout's status; when one can't be written the answer is 503 and
+Alertmanager comes again. Each alert of a payload is served by itself, whatever stands beside it.
 
-Alive (/healthz) is the event loop that answers. Ready (/readyz) is an operator that reaches the API server and knows the webhook's token.
-What goes wrong with one rollout is told by that rollout's conditions.
+Alive (/healthz) is the event loop that answers. Ready (/readyz) is an operator that reaches the API server
+and knows the webhook's token. What goes wrong with one rollout is told by that rollout's conditions.
 """
 
 import asyncio
@@ -36,7 +38,9 @@ NOT_PERSISTED = "not_persisted"
 
 
 class Alert(BaseModel):
-    """One alert of a payload; fields that are not read are allowed, as versions of Alertmanager differ in them."""
+    """One alert of a payload; fields that are not read are allowed, as versions of Alertmanager differ in
+    them.
+    """
 
     status: Literal["firing", "resolved"]
     labels: dict[str, str]
@@ -50,7 +54,9 @@ class Payload(BaseModel):
     alerts: Annotated[list[Any], Field(max_length=10_000)]  # Any: JSON
 
 
-def application(receiver: Receiver, *, token: Callable[[], str], reachable: Callable[[], Awaitable[bool]]) -> web.Application:
+def application(
+    receiver: Receiver, *, token: Callable[[], str], reachable: Callable[[], Awaitable[bool]]
+) -> web.Application:
     """Return the web application.
 
     `token` is read at each request, so that it can be changed under way; without one nobody is let in, and
@@ -84,7 +90,9 @@ class Webhook:
             payload = Payload.model_validate_json(await request.read())
         except ValidationError as error:
             metrics.ALERTS.labels(MALFORMED).inc()
-            return web.Response(status=422, text=f"{_where(error)}; expected Alertmanager's webhook payload, version 4\n")
+            return web.Response(
+                status=422, text=f"{_where(error)}; expected Alertmanager's webhook payload, version 4\n"
+            )
         together = asyncio.Semaphore(AT_ONCE)
 
         async def one(place: int, raw: Any) -> str:
@@ -110,7 +118,9 @@ class Webhook:
             missing.append("the webhook's token can't be read, or is empty")
         if not await self.reachable():
             missing.append("the API server doesn't answer")
-        return web.Response(status=503, text="; ".join(missing) + "\n") if missing else web.Response(text="ok\n")
+        return (
+            web.Response(status=503, text="; ".join(missing) + "\n") if missing else web.Response(text="ok\n")
+        )
 
     async def scrape(self, _: web.Request) -> web.Response:
         """Return the operator's metrics."""
@@ -127,7 +137,11 @@ async def _serve(receiver: Receiver, place: int, raw: Any) -> str:
         logger.warning("an alert that is none is left out: %s", found)
         return found
     try:
-        outcome = Outcome.RESOLVED if alert.status == "resolved" else await receiver.firing(alert.labels, alert.annotations)
+        outcome = (
+            Outcome.RESOLVED
+            if alert.status == "resolved"
+            else await receiver.firing(alert.labels, alert.annotations)
+        )
     except (KubeError, UnreadableStatus, aiohttp.ClientError, OSError, TimeoutError) as error:
         metrics.ALERTS.labels(NOT_PERSISTED).inc()
         logger.error("alert not persisted, Alertmanager is asked to come again: %s", error)

@@ -15,7 +15,9 @@ def read_token(environ: dict[str, str] | None = None) -> str:
     """Return the control token, from the file that TOKEN_FILE_ENV names. Raises NoToken."""
     name = (os.environ if environ is None else environ).get(TOKEN_FILE_ENV, "")
     if not name:
-        raise NoToken(f"{TOKEN_FILE_ENV} is not set; set it to the path of a file that holds the control token")
+        raise NoToken(
+            f"{TOKEN_FILE_ENV} is not set; set it to the path of a file that holds the control token"
+        )
     try:
         token = Path(name).read_text().strip()
     except OSError as e:

@@ -22,12 +22,19 @@ def problem(extra_args: Mapping[str, Any] | None) -> str | None:
     if extra_args is None or KEY not in extra_args or extra_args[KEY] == OFF:
         return None
     found = repr(extra_args[KEY])[:80]
-    return f'vllm_xargs.{KEY}: {found}; expected "{OFF}", which serves the request without IndexCache, or leave it out'
+    return (
+        f'vllm_xargs.{KEY}: {found}; expected "{OFF}", which serves the request without IndexCache, or '
+        "leave it out"
+    )
 
 
 def header_problem(value: str) -> str | None:
     """Return the same for the header's value."""
-    return None if value.strip().lower() == OFF else f'{HEADER}: {value[:80]!r}; expected "{OFF}", or leave it out'
+    return (
+        None
+        if value.strip().lower() == OFF
+        else f'{HEADER}: {value[:80]!r}; expected "{OFF}", or leave it out'
+    )
 
 
 def marked(request_id: str) -> str:

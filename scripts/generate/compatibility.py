@@ -1,4 +1,6 @@
-"""The table of docs/compatibility.md that says what is refused, made of core's (refusals.py, supported.py, compat.py)."""
+"""The table of docs/compatibility.md that says what is refused, made of core's (refusals.py, supported.py,
+compat.py).
+"""
 
 from pathlib import Path
 
@@ -18,7 +20,10 @@ def render() -> dict[Path, str]:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{PAGE}: found no lines {BEGIN.strip()} and {END.strip()}; expected the table between them; put them back")
+        raise ValueError(
+            f"{PAGE}: found no lines {BEGIN.strip()} and {END.strip()}; expected the table between them; put "
+            "them back"
+        )
     return {PAGE: before + begin + table() + end + after}
 
 
@@ -35,7 +40,12 @@ def table() -> str:
             *everywhere,
             "its Shared layers have no indexer: nothing could be measured or turned back",
         ],
-        ["other versions of vLLM, other platforms", "", *everywhere, f"the runtime leans on what was read in {_versions()}"],
+        [
+            "other versions of vLLM, other platforms",
+            "",
+            *everywhere,
+            f"the runtime leans on what was read in {_versions()}",
+        ],
     ]
     return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows])
 
@@ -43,7 +53,12 @@ def table() -> str:
 def _row(refusal: Refusal) -> list[str]:
     settings = ", ".join(_setting(setting) for setting in refusal.settings)
     shown = f" (`{refusal.shown_by}`)" if refusal.shown_by else ""
-    return [refusal.feature, settings, *(_cell(refusal, platform) for platform in PLATFORMS), refusal.why + shown]
+    return [
+        refusal.feature,
+        settings,
+        *(_cell(refusal, platform) for platform in PLATFORMS),
+        refusal.why + shown,
+    ]
 
 
 def _setting(setting: Setting) -> str:
@@ -55,5 +70,7 @@ def _cell(refusal: Refusal, platform: str) -> str:
 
 
 def _versions() -> str:
-    by_platform = (f"{' and '.join(named(s) for s in series)} on {SHOWN[p]}" for p, series in VERSIONS.items())
+    by_platform = (
+        f"{' and '.join(named(s) for s in series)} on {SHOWN[p]}" for p, series in VERSIONS.items()
+    )
     return "vLLM " + ", ".join(by_platform)

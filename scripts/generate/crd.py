@@ -1,8 +1,8 @@
 """The CustomResourceDefinition, made from the operator's types (indexcache_operator/api/spec.py, status.py).
 
-What a schema or a rule can refuse is refused here, before anything is stored: each rule's message names the field (the API server puts its
-path in front), what was found, what was expected and what to do. Rules only read fields of bounded length, so that the API server's
-estimate of their cost stays within its budget.
+What a schema or a rule can refuse is refused here, before anything is stored: each rule's message names the
+field (the API server puts its path in front), what was found, what was expected and what to do. Rules only
+read fields of bounded length, so that the API server's estimate of their cost stays within its budget.
 """
 
 import json
@@ -29,7 +29,9 @@ MAX_NAME = 54
 
 
 class Rule(NamedTuple):
-    """One rule in CEL. The message is a literal, or an expression where the value is a bounded string (a number's text is not)."""
+    """One rule in CEL. The message is a literal, or an expression where the value is a bounded string (a
+    number's text is not).
+    """
 
     rule: str
     message: str = ""
@@ -39,40 +41,51 @@ class Rule(NamedTuple):
 
     def render(self) -> dict[str, str]:
         """As it stands in the CRD."""
-        fields = {"rule": self.rule, "message": self.message, "messageExpression": self.message_expression, "fieldPath": self.field_path}
+        fields = {
+            "rule": self.rule,
+            "message": self.message,
+            "messageExpression": self.message_expression,
+            "fieldPath": self.field_path,
+        }
         return {name: text for name, text in fields.items() if text}
 
 
 RULES: dict[str, list[Rule]] = {
     "": [
         Rule(
-            f"size(self.metadata.name) <= {MAX_NAME} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-            message_expression=f"'metadata.name: found ' + self.metadata.name + '; expected at most {MAX_NAME} small letters, digits and "
+            f"size(self.metadata.name) <= {MAX_NAME} && "
+            "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            message_expression="'metadata.name: found ' + self.metadata.name + '; expected at most "
+            f"{MAX_NAME} small letters, digits and "
             "dashes, a letter first, as Services are named after it; choose another name'",
         ),
     ],
     "spec.indexCache.pattern": [
         Rule(
             "self.matches('^[FS]+$')",
-            message_expression="'found ' + self + '; expected only the letters F (Full) and S (Shared); write one for each indexer'",
+            message_expression="'found ' + self + '; expected only the letters F (Full) and S (Shared); "
+            "write one for each indexer'",
         ),
         Rule(
             "!self.startsWith('S')",
-            message_expression="'found ' + self + ', which starts with S; expected an F first, as the first indexer has none before it to "
+            message_expression="'found ' + self + ', which starts with S; expected an F first, as the first "
+            "indexer has none before it to "
             "share with; begin with F'",
         ),
     ],
     "spec.indexCache": [
         Rule(
             "!has(self.protected) || self.protected.all(i, i < size(self.pattern))",
-            "found an indexer outside the pattern; expected numbers from 0 to one less than pattern has letters; remove those beyond",
+            "found an indexer outside the pattern; expected numbers from 0 to one less than pattern has "
+            "letters; remove those beyond",
             field_path=".protected",
         ),
     ],
     "spec.strategy.steps": [
         Rule(
             "self.map(s, s.weight).isSorted() && self.all(s, self.exists_one(t, t.weight == s.weight))",
-            "found weights that repeat or fall; expected each above the one before it; put them in rising order",
+            "found weights that repeat or fall; expected each above the one before it; put them in rising "
+            "order",
         ),
     ],
 }
@@ -91,8 +104,9 @@ COLUMNS = [
 def root_schema(*, defaults: bool = True) -> Schema:
     """Return the schema of the whole resource, rules included.
 
-    `defaults`: whether the spec's fields have them. The CRD has none: what is stored is what somebody wrote, so that a newer
-    version's default is no field that an older operator doesn't know. Descriptions name them there.
+    `defaults`: whether the spec's fields have them. The CRD has none: what is stored is what somebody wrote,
+    so that a newer version's default is no field that an older operator doesn't know. Descriptions name them
+    there.
     """
     spec, status = structural(Spec), structural(Status)
     _plain(status)
@@ -100,7 +114,9 @@ def root_schema(*, defaults: bool = True) -> Schema:
         _described(spec)
         _plain(spec)
     _ruled(spec)
-    status["properties"]["conditions"].update({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})
+    status["properties"]["conditions"].update(
+        {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+    )
     root: Schema = {
         "type": "object",
         "description": "An IndexCache pattern, rolled out on evidence and rolled back by it.",
@@ -120,7 +136,9 @@ def root_schema(*, defaults: bool = True) -> Schema:
 
 
 def _ruled(node: Schema) -> None:
-    """Give each number and duration that has bounds a rule that says them in words, made of the bounds themselves."""
+    """Give each number and duration that has bounds a rule that says them in words, made of the bounds
+    themselves.
+    """
     if SPAN in node:
         node["x-kubernetes-validations"] = [_span(**node.pop(SPAN)).render()]
     elif node["type"] == "number" and "minimum" in node and "maximum" in node:
@@ -134,7 +152,8 @@ def _ruled(node: Schema) -> None:
 def _span(least: str, most: str) -> Rule:
     return Rule(
         f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')",
-        message_expression=f"'found ' + self + '; expected a duration from {least} to {most}; write one in between'",
+        message_expression=f"'found ' + self + '; expected a duration from {least} to {most}; write one in "
+        "between'",
     )
 
 
@@ -143,7 +162,10 @@ def _between(node: Schema) -> Rule:
     low, high = (f"{text}0" if text.endswith(".") else text for text in (low, high))
     above, below = ("" if node.get(f"exclusive{end}") else "=" for end in ("Minimum", "Maximum"))
     words = f"{'from' if above else 'above'} {low} {'to' if below else 'and below'} {high}"
-    return Rule(f"self >{above} {low} && self <{below} {high}", f"found a number outside; expected one {words}; write one in between")
+    return Rule(
+        f"self >{above} {low} && self <{below} {high}",
+        f"found a number outside; expected one {words}; write one in between",
+    )
 
 
 def _plain(node: Schema) -> None:
@@ -161,7 +183,9 @@ def _described(node: Schema) -> None:
     for child in node.get("properties", {}).values():
         if child.get("default") not in (None, {}, []):
             said = f"Default: {json.dumps(child['default'])}."
-            child["description"] = f"{child['description'].rstrip()} {said}" if child.get("description") else said
+            child["description"] = (
+                f"{child['description'].rstrip()} {said}" if child.get("description") else said
+            )
         _described(child)
     if "items" in node:
         _described(node["items"])
@@ -184,14 +208,22 @@ def crd() -> dict[str, Any]:
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
-            "names": {"kind": KIND, "listKind": f"{KIND}List", "plural": PLURAL, "singular": KIND.lower(), "shortNames": ["icr"]},
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["icr"],
+            },
             "versions": [
                 {
                     "name": VERSION,
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [{"name": n, "type": t, "jsonPath": p} for n, t, p in COLUMNS],
+                    "additionalPrinterColumns": [
+                        {"name": n, "type": t, "jsonPath": p} for n, t, p in COLUMNS
+                    ],
                     "schema": {"openAPIV3Schema": root_schema(defaults=False)},
                 }
             ],

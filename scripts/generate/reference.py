@@ -1,4 +1,6 @@
-"""docs/reference/crd.md from the schema: one row a field, so that the reference can't say anything that the API server doesn't."""
+"""docs/reference/crd.md from the schema: one row a field, so that the reference can't say anything that the
+API server doesn't.
+"""
 
 import json
 import re
@@ -21,7 +23,10 @@ def render(root: Schema) -> str:
     for title in ("spec", "status"):
         node = root["properties"][title]
         parts.append(f"\n## {title}\n\n| field | type | default | what |\n|---|---|---|---|\n")
-        parts += [f"| `{path}` | {kind} | {default} | {text} |\n" for path, kind, default, text in _rows(node, title)]
+        parts += [
+            f"| `{path}` | {kind} | {default} | {text} |\n"
+            for path, kind, default, text in _rows(node, title)
+        ]
     return "".join(parts)
 
 
@@ -29,7 +34,13 @@ def _rows(node: Schema, path: str) -> Iterator[tuple[str, str, str, str]]:
     required = node.get("required", [])
     for name, child in node.get("properties", {}).items():
         here = f"{path}.{name}"
-        default = f"`{json.dumps(child['default'])}`" if "default" in child else "required" if name in required else ""
+        default = (
+            f"`{json.dumps(child['default'])}`"
+            if "default" in child
+            else "required"
+            if name in required
+            else ""
+        )
         yield here, _type(child), default, _text(child)
         if child["type"] == "array":
             yield from _rows(child["items"], f"{here}[]")
@@ -46,7 +57,10 @@ def _type(node: Schema) -> str:
         return f"list of {_type(node['items'])}"
     if span := _SPAN.search(str(node.get("x-kubernetes-validations"))):
         return f"duration from {span[1]} to {span[2]}"
-    low, high = ("above " if node.get("exclusiveMinimum") else "from "), ("below " if node.get("exclusiveMaximum") else "to ")
+    low, high = (
+        ("above " if node.get("exclusiveMinimum") else "from "),
+        ("below " if node.get("exclusiveMaximum") else "to "),
+    )
     bounds = [f"{low}{node['minimum']:g}"] if "minimum" in node else []
     bounds += [f"{high}{node['maximum']:g}"] if "maximum" in node else []
     return " ".join([str(node["type"]), *bounds])

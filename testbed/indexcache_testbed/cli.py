@@ -1,6 +1,7 @@
 """The command `testbed`: a datacentre on one machine.
 
-Commands are thin: each calls one function of `cluster` and prints. What a user can act on is one line, without a traceback.
+Commands are thin: each calls one function of `cluster` and prints. What a user can act on is one line,
+without a traceback.
 """
 
 from __future__ import annotations
@@ -32,11 +33,18 @@ from .cluster import build as building
 from .cluster.layout import DEFAULT_NAME, Layout
 from .cluster.report import Reporter
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0]
+)
 report = Reporter()
 P = ParamSpec("P")
 
-Name = Annotated[str, typer.Option("--name", envvar="TESTBED_NAME", help="The cluster's name; clusters of other names are left alone.")]
+Name = Annotated[
+    str,
+    typer.Option(
+        "--name", envvar="TESTBED_NAME", help="The cluster's name; clusters of other names are left alone."
+    ),
+]
 PASS_ON = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 
 
@@ -87,7 +95,10 @@ def up(name: Name = DEFAULT_NAME) -> None:
     """Start the cluster, or complete it where it runs."""
     cluster = Cluster.named(name)
     lifecycle.up(cluster, report)
-    report.note(f"gateway http://{addons.gateway_address(cluster)} (in the cluster's network: testbed run, testbed shell)")
+    report.note(
+        f"gateway http://{addons.gateway_address(cluster)} (in the cluster's network: testbed run, testbed "
+        "shell)"
+    )
 
 
 @app.command()
@@ -136,8 +147,13 @@ def logs(
 
 @app.command(context_settings=PASS_ON)
 @told
-def run(command: Annotated[list[str], typer.Argument(help="The command and its arguments.")], name: Name = DEFAULT_NAME) -> None:
-    """Run a command in the cluster's network, with KUBECONFIG set and kubectl, helm and promtool on the PATH."""
+def run(
+    command: Annotated[list[str], typer.Argument(help="The command and its arguments.")],
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Run a command in the cluster's network, with KUBECONFIG set and kubectl, helm and promtool on the
+    PATH.
+    """
     cluster = Cluster.named(name)
     tenancy.hold(cluster)
     _become(cluster.enter(command), {**os.environ, **cluster.environment()})
@@ -159,8 +175,12 @@ def image(
     tag: Annotated[str, typer.Argument(help="The image's full name with tag.")],
     context: Annotated[Path, typer.Argument(help="The build context.", exists=True, file_okay=False)],
     target: Annotated[str | None, typer.Option(help="The stage to build.")] = None,
-    dockerfile: Annotated[Path | None, typer.Option("-f", "--file", help="Default: Dockerfile in the context.")] = None,
-    build_arg: Annotated[list[str] | None, typer.Option(help=f"NAME=VALUE; BASE is {base_image.PYTHON_BASE} if not given.")] = None,
+    dockerfile: Annotated[
+        Path | None, typer.Option("-f", "--file", help="Default: Dockerfile in the context.")
+    ] = None,
+    build_arg: Annotated[
+        list[str] | None, typer.Option(help=f"NAME=VALUE; BASE is {base_image.PYTHON_BASE} if not given.")
+    ] = None,
     load: Annotated[bool, typer.Option(help="Put it into the running cluster.")] = True,
     name: Name = DEFAULT_NAME,
 ) -> None:
@@ -171,7 +191,12 @@ def image(
     cluster = Cluster.named(name)
     with report.step(f"image {tag}"):
         archive = project_images.build_project_image(
-            cluster.layout, tag, context, target=target, dockerfile=dockerfile, arguments={key: value for key, _, value in pairs}
+            cluster.layout,
+            tag,
+            context,
+            target=target,
+            dockerfile=dockerfile,
+            arguments={key: value for key, _, value in pairs},
         )
         if load:
             project_images.load(cluster, archive)
@@ -180,7 +205,8 @@ def image(
 @app.command("load-image")
 @told
 def load_image(
-    archives: Annotated[list[Path], typer.Argument(help="OCI archives.", exists=True, dir_okay=False)], name: Name = DEFAULT_NAME
+    archives: Annotated[list[Path], typer.Argument(help="OCI archives.", exists=True, dir_okay=False)],
+    name: Name = DEFAULT_NAME,
 ) -> None:
     """Put images from OCI archives into the running cluster."""
     for archive in archives:

@@ -1,8 +1,10 @@
-"""The project's own two images in the running testbed, each under a tag that is a hash of what it is made from.
+"""The project's own two images in the running testbed, each under a tag that is a hash of what it is made
+from.
 
     testbed product        outside the testbed's network: building fetches packages
 
-So an image is built again exactly when something in it changed, and a change of the operator alone leaves engine pods as they are.
+So an image is built again exactly when something in it changed, and a change of the operator alone leaves
+engine pods as they are.
 """
 
 import hashlib
@@ -35,7 +37,11 @@ def tag(target: str, root: Path = ROOT) -> str:
     digest = hashlib.sha256()
     for source in SOURCES[target]:
         path = root / source
-        files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f.suffix in SUFFIXES)
+        files = (
+            [path]
+            if path.is_file()
+            else sorted(f for f in path.rglob("*") if f.is_file() and f.suffix in SUFFIXES)
+        )
         for file in files:
             if "__pycache__" not in file.parts:
                 digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")

@@ -1,7 +1,7 @@
 """A real API server for tests: kube-apiserver and etcd on free loopback ports, nothing else.
 
-No kubelet and no controllers run: objects are stored, defaulted, validated and fenced as anywhere, but a Deployment makes no pods and
-nothing is garbage-collected. The binaries are the testbed's.
+No kubelet and no controllers run: objects are stored, defaulted, validated and fenced as anywhere, but a
+Deployment makes no pods and nothing is garbage-collected. The binaries are the testbed's.
 """
 
 import os
@@ -37,8 +37,19 @@ def cache() -> Path:
 def binaries() -> Path | None:
     """The folder with etcd, kube-apiserver, helm and promtool, if they are built."""
     given = os.environ.get("INDEXCACHE_BIN")
-    folders = [Path(given)] if given else sorted(cache().glob("testbed/go-*"), key=lambda f: f.stat().st_mtime, reverse=True)
-    return next((f for f in folders if all((f / name).exists() for name in ("etcd", "kube-apiserver", "helm", "promtool"))), None)
+    folders = (
+        [Path(given)]
+        if given
+        else sorted(cache().glob("testbed/go-*"), key=lambda f: f.stat().st_mtime, reverse=True)
+    )
+    return next(
+        (
+            f
+            for f in folders
+            if all((f / name).exists() for name in ("etcd", "kube-apiserver", "helm", "promtool"))
+        ),
+        None,
+    )
 
 
 @contextmanager
@@ -49,14 +60,39 @@ def running(work: Path, bin_dir: Path) -> Iterator[ApiServer]:
     _key(work / "sa.key")
     etcd_url, url = f"http://127.0.0.1:{client}", f"https://127.0.0.1:{secure}"
     peer_url = f"http://127.0.0.1:{peer}"
-    etcd = [bin_dir / "etcd", f"--data-dir={work / 'etcd'}", "--unsafe-no-fsync", f"--listen-client-urls={etcd_url}"]
-    etcd += [f"--advertise-client-urls={etcd_url}", f"--listen-peer-urls={peer_url}", f"--initial-advertise-peer-urls={peer_url}"]
+    etcd = [
+        bin_dir / "etcd",
+        f"--data-dir={work / 'etcd'}",
+        "--unsafe-no-fsync",
+        f"--listen-client-urls={etcd_url}",
+    ]
+    etcd += [
+        f"--advertise-client-urls={etcd_url}",
+        f"--listen-peer-urls={peer_url}",
+        f"--initial-advertise-peer-urls={peer_url}",
+    ]
     etcd += [f"--initial-cluster=default={peer_url}"]
-    api = [bin_dir / "kube-apiserver", f"--etcd-servers={etcd_url}", f"--secure-port={secure}", "--bind-address=127.0.0.1"]
+    api = [
+        bin_dir / "kube-apiserver",
+        f"--etcd-servers={etcd_url}",
+        f"--secure-port={secure}",
+        "--bind-address=127.0.0.1",
+    ]
     api += [f"--cert-dir={work / 'pki'}", f"--service-account-key-file={work / 'sa.key'}"]
-    api += [f"--service-account-signing-key-file={work / 'sa.key'}", "--service-account-issuer=https://kubernetes.default.svc"]
-    api += ["--service-cluster-ip-range=10.97.0.0/16", f"--token-auth-file={work / 'tokens.csv'}", "--authorization-mode=RBAC"]
-    api += ["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none", "--advertise-address=127.0.0.1"]
+    api += [
+        f"--service-account-signing-key-file={work / 'sa.key'}",
+        "--service-account-issuer=https://kubernetes.default.svc",
+    ]
+    api += [
+        "--service-cluster-ip-range=10.97.0.0/16",
+        f"--token-auth-file={work / 'tokens.csv'}",
+        "--authorization-mode=RBAC",
+    ]
+    api += [
+        "--disable-admission-plugins=ServiceAccount",
+        "--endpoint-reconciler-type=none",
+        "--advertise-address=127.0.0.1",
+    ]
     with ExitStack() as stack:
         stack.enter_context(_process([str(a) for a in etcd], work / "etcd.log"))
         server = stack.enter_context(_process([str(a) for a in api], work / "kube-apiserver.log"))
@@ -108,7 +144,8 @@ def _kubeconfig(work: Path, url: str) -> Path:
     path.write_text(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
         f'clusters: [{{name: c, cluster: {{server: "{url}", insecure-skip-tls-verify: true}}}}]\n'
-        f"users: [{{name: u, user: {{token: {TOKEN}}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
+        f"users: [{{name: u, user: {{token: {TOKEN}}}}}]\ncontexts: "
+        f"[{{name: c, context: {{cluster: c, user: u}}}}]\n"
     )
     return path
 

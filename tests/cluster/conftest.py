@@ -30,7 +30,10 @@ def binaries() -> Path:
     """The folder of the testbed's binaries."""
     folder: Path | None = apiserver.binaries()
     if folder is None:
-        pytest.fail("etcd, kube-apiserver, helm, promtool: not found in the cache; build them with `make build`, or set INDEXCACHE_BIN")
+        pytest.fail(
+            "etcd, kube-apiserver, helm, promtool: not found in the cache; build them with `make build`, or "
+            "set INDEXCACHE_BIN"
+        )
     return folder
 
 
@@ -63,7 +66,9 @@ def httproute_crd() -> dict[str, Any]:
     """Gateway API's own, out of the gateway's chart."""
     for path in sorted(apiserver.cache().glob("testbed/chart-*/charts/crds/crds/gatewayapi-crds.yaml")):
         documents = yaml.load_all(path.read_text(), yaml.CSafeLoader)
-        return next(d for d in documents if d and d["metadata"]["name"] == "httproutes.gateway.networking.k8s.io")
+        return next(
+            d for d in documents if d and d["metadata"]["name"] == "httproutes.gateway.networking.k8s.io"
+        )
     pytest.fail("Gateway API's CRDs: not found in the cache; make them with `make build`")
 
 

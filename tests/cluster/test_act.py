@@ -38,7 +38,9 @@ class World:
 
     def __init__(self, kube: Kube, namespace: str, session: aiohttp.ClientSession) -> None:
         self.kube, self.namespace = kube, namespace
-        self.observer = Observer(kube=kube, session=session, runtime=RUNTIME, hugging_face=HuggingFace(session, None))
+        self.observer = Observer(
+            kube=kube, session=session, runtime=RUNTIME, hugging_face=HuggingFace(session, None)
+        )
         self.sight = Sight()
 
     def path(self, plural: str, name: str, api: str = "api/v1") -> str:
@@ -52,7 +54,9 @@ class World:
     async def ensure(self) -> Sighting:
         look = await self.look()
         assert look.workload is not None
-        await workload.ensure(self.kube, look.workload, self.owner(look), token=look.token, kept=look.token_kept)
+        await workload.ensure(
+            self.kube, look.workload, self.owner(look), token=look.token, kept=look.token_kept
+        )
         return await self.look()
 
     def owner(self, look: Sighting) -> Owner:
@@ -73,12 +77,19 @@ async def test_applies_what_a_look_finds_missing(world: World) -> None:
     assert look.token
     deployment = await world.kube.get(world.path("deployments", "r", DEPLOYMENTS))
     assert deployment["metadata"]["ownerReferences"][0]["uid"] == look.rollout.uid
-    assert deployment["spec"]["selector"]["matchLabels"] == {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true"}
+    assert deployment["spec"]["selector"]["matchLabels"] == {
+        names.ROLLOUT_LABEL: "r",
+        names.ENGINE_LABEL: "true",
+    }
 
 
 async def test_applying_again_writes_nothing(world: World) -> None:
     first = await world.ensure()
-    paths = [world.path("deployments", "r", DEPLOYMENTS), world.path("services", "r-canary"), world.path("secrets", "r-control")]
+    paths = [
+        world.path("deployments", "r", DEPLOYMENTS),
+        world.path("services", "r-canary"),
+        world.path("secrets", "r-control"),
+    ]
     before = [(await world.kube.get(p))["metadata"]["resourceVersion"] for p in paths]
     again = await world.ensure()
     assert [(await world.kube.get(p))["metadata"]["resourceVersion"] for p in paths] == before
@@ -86,7 +97,11 @@ async def test_applying_again_writes_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"spec": {"replicas": 7}}, {"spec": {"template": {"spec": {"priorityClassName": "x", "enableServiceLinks": True}}}}]
+    "change",
+    [
+        {"spec": {"replicas": 7}},
+        {"spec": {"template": {"spec": {"priorityClassName": "x", "enableServiceLinks": True}}}},
+    ],
 )
 async def test_sees_what_others_changed(world: World, change: dict[str, Any]) -> None:
     await world.ensure()
@@ -97,13 +112,17 @@ async def test_sees_what_others_changed(world: World, change: dict[str, Any]) ->
 
 async def test_sees_a_service_turned_elsewhere(world: World) -> None:
     await world.ensure()
-    await world.kube.patch(world.path("services", "r-canary"), {"spec": {"selector": {names.CANARY_LABEL: "false"}}})
+    await world.kube.patch(
+        world.path("services", "r-canary"), {"spec": {"selector": {names.CANARY_LABEL: "false"}}}
+    )
     assert not (await world.look()).observation.workload_current
 
 
 async def test_another_pattern_changes_no_pod(world: World) -> None:
     await world.ensure()
-    await world.kube.patch(names.rollouts_path(world.namespace, "r"), {"spec": {"indexCache": {"pattern": "FF"}}})
+    await world.kube.patch(
+        names.rollouts_path(world.namespace, "r"), {"spec": {"indexCache": {"pattern": "FF"}}}
+    )
     assert (await world.look()).observation.workload_current
 
 
@@ -132,7 +151,9 @@ async def test_releases_its_own_to_nobody(world: World) -> None:
     assert not [found["metadata"]["name"] for found in released if found["metadata"].get("ownerReferences")]
     await workload.release(world.kube, owner)
     for path, before in zip(workload.paths(owner), released, strict=True):
-        assert (await world.kube.get(path))["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"], path
+        assert (await world.kube.get(path))["metadata"]["resourceVersion"] == before["metadata"][
+            "resourceVersion"
+        ], path
     # A later rollout of the name takes them over.
     await world.ensure()
     for path in workload.paths(owner)[:-1]:
@@ -142,18 +163,28 @@ async def test_releases_its_own_to_nobody(world: World) -> None:
 async def test_releases_no_other_owners_and_nothing_foreign(world: World) -> None:
     owner = world.owner(await world.ensure())
     services = [world.path("services", name) for name in ("r-baseline", "r-canary")]
-    other = {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "0c0ffee0-0000-0000-0000-000000000000"}
+    other = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "name": "c",
+        "uid": "0c0ffee0-0000-0000-0000-000000000000",
+    }
     ours = (await world.kube.get(services[0]))["metadata"]["ownerReferences"]
     await world.kube.patch(services[0], {"metadata": {"ownerReferences": [*ours, other]}})
     await world.kube.patch(services[1], {"metadata": {"labels": {names.ROLLOUT_LABEL: "else"}}})
     await workload.release(world.kube, owner)
-    assert [o["uid"] for o in (await world.kube.get(services[0]))["metadata"]["ownerReferences"]] == [other["uid"]]
+    assert [o["uid"] for o in (await world.kube.get(services[0]))["metadata"]["ownerReferences"]] == [
+        other["uid"]
+    ]
     assert (await world.kube.get(services[1]))["metadata"]["ownerReferences"] == ours
 
 
 async def test_labels_move_a_pod_between_services(world: World) -> None:
     body = {
-        "metadata": {"name": "p", "labels": {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true", names.BASELINE_LABEL: "true"}},
+        "metadata": {
+            "name": "p",
+            "labels": {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true", names.BASELINE_LABEL: "true"},
+        },
         "spec": {"containers": [{"name": "engine", "image": "i"}]},
     }
     await world.kube.create(names.object_path("api/v1", "pods", world.namespace), body)
@@ -174,7 +205,11 @@ async def _route(world: World) -> Route:
             "parentRefs": [{"name": "gw"}],
             "rules": [
                 {"name": "other", "backendRefs": [{"name": "x", "port": 1}]},
-                {"name": "generate", "timeouts": {"request": "1m30s"}, "backendRefs": [{"name": "r-baseline", "port": 8000}]},
+                {
+                    "name": "generate",
+                    "timeouts": {"request": "1m30s"},
+                    "backendRefs": [{"name": "r-baseline", "port": 8000}],
+                },
             ],
         },
     }
@@ -186,12 +221,18 @@ async def _route(world: World) -> Route:
 
 def _patch(found: Route, *backends: dict[str, Any], rule: str = "generate") -> PatchRoute:
     assert found.rule_index is not None
-    return PatchRoute(rule_index=found.rule_index, rule=rule, backends=backends, resource_version=found.resource_version)
+    return PatchRoute(
+        rule_index=found.rule_index, rule=rule, backends=backends, resource_version=found.resource_version
+    )
 
 
 async def test_a_route_is_changed_in_one_rule_alone(world: World) -> None:
     found = await _route(world)
-    assert (found.rule_index, found.request_timeout, found.accepted_generation) == (1, timedelta(seconds=90), None)
+    assert (found.rule_index, found.request_timeout, found.accepted_generation) == (
+        1,
+        timedelta(seconds=90),
+        None,
+    )
     weighted = [{**found.backends[0], "weight": 75}, {**found.backends[0], "name": "r-canary", "weight": 25}]
     await route.patch(world.kube, world.namespace, "chat", _patch(found, *weighted))
     after = (await world.look()).observation.route
@@ -207,7 +248,10 @@ async def test_a_route_is_changed_in_one_rule_alone(world: World) -> None:
 
 async def test_a_route_that_somebody_wrote_since_is_not_changed(world: World) -> None:
     found = await _route(world)
-    await world.kube.patch(names.object_path(*names.HTTP_ROUTES, world.namespace, "chat"), {"metadata": {"labels": {"by": "other"}}})
+    await world.kube.patch(
+        names.object_path(*names.HTTP_ROUTES, world.namespace, "chat"),
+        {"metadata": {"labels": {"by": "other"}}},
+    )
     with pytest.raises(Conflict):
         await route.patch(world.kube, world.namespace, "chat", _patch(found, *found.backends))
 
@@ -220,7 +264,10 @@ async def test_a_rule_of_another_name_is_not_changed(world: World) -> None:
 
 async def test_a_changed_route_is_found_by_the_status(world: World) -> None:
     await _route(world)
-    await world.kube.patch(names.rollouts_path(world.namespace, "r"), {"spec": {"traffic": {"httpRoute": {"name": "new", "rule": "a"}}}})
+    await world.kube.patch(
+        names.rollouts_path(world.namespace, "r"),
+        {"spec": {"traffic": {"httpRoute": {"name": "new", "rule": "a"}}}},
+    )
     look = await world.look()
     assert look.observation.route is not None
     assert look.observation.route.problem is not None
@@ -234,7 +281,9 @@ async def test_a_changed_route_is_found_by_the_status(world: World) -> None:
 
 
 async def test_the_finalizer_holds_and_lets_go(world: World) -> None:
-    await world.kube.patch(names.rollouts_path(world.namespace, "r"), {"metadata": {"finalizers": ["other.dev/x"]}})
+    await world.kube.patch(
+        names.rollouts_path(world.namespace, "r"), {"metadata": {"finalizers": ["other.dev/x"]}}
+    )
     await finalizer.hold(world.kube, (await world.look()).rollout.raw)
     await world.kube.delete(names.rollouts_path(world.namespace, "r"))
     look = await world.look()

@@ -47,7 +47,14 @@ class Edge:
         return status.get("fallback")
 
     def alert(self, status: str = "firing", **labels: str) -> dict[str, Any]:
-        given = {"alertname": "A", "namespace": self.namespace, "rollout": "r", "uid": self.uid, "revision": "rev1", **labels}
+        given = {
+            "alertname": "A",
+            "namespace": self.namespace,
+            "rollout": "r",
+            "uid": self.uid,
+            "revision": "rev1",
+            **labels,
+        }
         return {
             "status": status,
             "labels": {k: v for k, v in given.items() if v},
@@ -85,13 +92,26 @@ async def client(edge: Edge) -> AsyncIterator[TestClient[Any, Any]]:
         yield client
 
 
-async def post(client: TestClient[Any, Any], *alerts: Any, token: str = TOKEN, **body: Any) -> tuple[int, Any]:
-    payload = {"version": "4", "receiver": "operator", "groupKey": "g", "truncatedAlerts": 0, "alerts": list(alerts), **body}
+async def post(
+    client: TestClient[Any, Any], *alerts: Any, token: str = TOKEN, **body: Any
+) -> tuple[int, Any]:
+    payload = {
+        "version": "4",
+        "receiver": "operator",
+        "groupKey": "g",
+        "truncatedAlerts": 0,
+        "alerts": list(alerts),
+        **body,
+    }
     async with client.post("/alerts", json=payload, headers={"Authorization": f"Bearer {token}"}) as answer:
-        return answer.status, (await answer.json() if answer.content_type == "application/json" else await answer.text())
+        return answer.status, (
+            await answer.json() if answer.content_type == "application/json" else await answer.text()
+        )
 
 
-async def test_an_alert_that_fires_is_persisted_before_it_is_answered(edge: Edge, client: TestClient[Any, Any]) -> None:
+async def test_an_alert_that_fires_is_persisted_before_it_is_answered(
+    edge: Edge, client: TestClient[Any, Any]
+) -> None:
     assert await post(client, edge.alert()) == (200, {"outcomes": ["rolled_back"]})
     found = await edge.fallback()
     assert found is not None
@@ -129,7 +149,9 @@ async def test_what_is_not_about_this_revision_does_nothing(
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Checking", "Shadowing", "FallingBack", "FellBack", "Failed"])
-async def test_where_nothing_is_exposed_nothing_is_done(edge: Edge, client: TestClient[Any, Any], phase: str) -> None:
+async def test_where_nothing_is_exposed_nothing_is_done(
+    edge: Edge, client: TestClient[Any, Any], phase: str
+) -> None:
     await edge.write_status(phase=phase)
     assert await post(client, edge.alert()) == (200, {"outcomes": ["nothing_exposed"]})
     assert await edge.fallback() is None
@@ -169,9 +191,17 @@ async def test_a_wrong_token_is_turned_away(edge: Edge, client: TestClient[Any, 
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": "3"}, {"alerts": "x"}, {"alerts": [{"status": "firing"}]}, {"alerts": [{"status": "odd", "labels": {}}]}]
+    "change",
+    [
+        {"version": "3"},
+        {"alerts": "x"},
+        {"alerts": [{"status": "firing"}]},
+        {"alerts": [{"status": "odd", "labels": {}}]},
+    ],
 )
-async def test_what_is_no_payload_is_refused_by_name(client: TestClient[Any, Any], change: dict[str, Any]) -> None:
+async def test_what_is_no_payload_is_refused_by_name(
+    client: TestClient[Any, Any], change: dict[str, Any]
+) -> None:
     status, text = await post(client, **change)
     assert status == 422
     assert next(iter(change)) in text
@@ -201,7 +231,8 @@ async def test_tells_its_health_and_its_numbers(edge: Edge, client: TestClient[A
 async def test_a_rollback_by_alert_is_counted_once(edge: Edge, client: TestClient[Any, Any]) -> None:
     await post(client, edge.alert(), edge.alert())
     async with client.get("/metrics") as answer:
-        expected = f'indexcache_operator_fallbacks_total{{cause="{CAUSE}",namespace="{edge.namespace}",rollout="r"}} 1.0'
+        labels = f'cause="{CAUSE}",namespace="{edge.namespace}",rollout="r"'
+        expected = f"indexcache_operator_fallbacks_total{{{labels}}} 1.0"
         assert expected in await answer.text()
 
 
@@ -218,7 +249,9 @@ ODD: list[Any] = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=str)
-async def test_an_alert_that_is_none_keeps_no_other_from_being_served(edge: Edge, client: TestClient[Any, Any], odd: Any) -> None:
+async def test_an_alert_that_is_none_keeps_no_other_from_being_served(
+    edge: Edge, client: TestClient[Any, Any], odd: Any
+) -> None:
     status, told = await post(client, odd, edge.alert(), odd)
     assert status == 200
     first, served, last = told["outcomes"]
@@ -228,7 +261,9 @@ async def test_an_alert_that_is_none_keeps_no_other_from_being_served(edge: Edge
     assert await edge.fallback() is not None
 
 
-async def test_an_alert_that_cant_be_persisted_keeps_no_other_from_being_served(edge: Edge, client: TestClient[Any, Any]) -> None:
+async def test_an_alert_that_cant_be_persisted_keeps_no_other_from_being_served(
+    edge: Edge, client: TestClient[Any, Any]
+) -> None:
     lost = edge.alert(rollout="lost")
     edge.lost = names.rollouts_path(edge.namespace, "lost")
     assert (await post(client, lost, edge.alert()))[0] == 503

@@ -1,4 +1,6 @@
-"""The Helm chart: what it renders is accepted, values are checked, rights suffice and go no further, alerts fire when they should."""
+"""The Helm chart: what it renders is accepted, values are checked, rights suffice and go no further, alerts
+fire when they should.
+"""
 
 import re
 import subprocess
@@ -40,19 +42,36 @@ APIS = {
 
 
 class HelmLoader(yaml.SafeLoader):
-    """Reads what Helm writes: a number like 1e-06 is one, as in YAML 1.2 and to the API server's own parser."""
+    """Reads what Helm writes: a number like 1e-06 is one, as in YAML 1.2 and to the API server's own
+    parser.
+    """
 
 
-HelmLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+"), list("-+0123456789"))
+HelmLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+"), list("-+0123456789")
+)
 
 
-def helm(binaries: Path, *values: str, namespace: str = "system", apis: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    words = [str(binaries / "helm"), "template", "indexcache-operator", str(CHART), "--namespace", namespace, "--kube-version", "1.37"]
+def helm(
+    binaries: Path, *values: str, namespace: str = "system", apis: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    words = [
+        str(binaries / "helm"),
+        "template",
+        "indexcache-operator",
+        str(CHART),
+        "--namespace",
+        namespace,
+        "--kube-version",
+        "1.37",
+    ]
     words += [w for v in values for w in ("--set", v)] + [w for a in apis for w in ("--api-versions", a)]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
-def rendered(binaries: Path, *values: str, namespace: str = "system", apis: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+def rendered(
+    binaries: Path, *values: str, namespace: str = "system", apis: tuple[str, ...] = ()
+) -> list[dict[str, Any]]:
     done = helm(binaries, *values, namespace=namespace, apis=apis)
     assert done.returncode == 0, done.stderr
     return [d for d in yaml.load_all(done.stdout, Loader=HelmLoader) if d]
@@ -61,7 +80,9 @@ def rendered(binaries: Path, *values: str, namespace: str = "system", apis: tupl
 def path(body: dict[str, Any]) -> str:
     kind = body["kind"].lower()
     plural = kind[:-1] + "ies" if kind.endswith("y") else kind + "s"
-    return names.object_path(APIS.get(body["kind"], "api/v1"), plural, body["metadata"].get("namespace"), body["metadata"]["name"])
+    return names.object_path(
+        APIS.get(body["kind"], "api/v1"), plural, body["metadata"].get("namespace"), body["metadata"]["name"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,11 +90,23 @@ def path(body: dict[str, Any]) -> str:
     [
         (),
         ("watchNamespaces={%s}",),
-        ("networkPolicy.engineNamespaces={%s}", "webhook.tlsSecret=t", "webhook.token=x", "hub.endpoint=https://hub.example"),
-        ("webhook.existingSecret=mine", "networkPolicy.enabled=false", "alerts.configMap.enabled=false", "release.enabled=false"),
+        (
+            "networkPolicy.engineNamespaces={%s}",
+            "webhook.tlsSecret=t",
+            "webhook.token=x",
+            "hub.endpoint=https://hub.example",
+        ),
+        (
+            "webhook.existingSecret=mine",
+            "networkPolicy.enabled=false",
+            "alerts.configMap.enabled=false",
+            "release.enabled=false",
+        ),
     ],
 )
-async def test_what_it_renders_is_accepted(kube: Kube, namespace: str, binaries: Path, values: tuple[str, ...]) -> None:
+async def test_what_it_renders_is_accepted(
+    kube: Kube, namespace: str, binaries: Path, values: tuple[str, ...]
+) -> None:
     documents = rendered(binaries, *(v.replace("%s", namespace) for v in values), namespace=namespace)
     assert {"Deployment", "Service", "ServiceAccount"} <= {d["kind"] for d in documents}
     for body in documents:
@@ -81,7 +114,10 @@ async def test_what_it_renders_is_accepted(kube: Kube, namespace: str, binaries:
 
 
 async def test_its_pods_pass_the_restricted_profile(kube: Kube, namespace: str, binaries: Path) -> None:
-    await kube.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+    await kube.patch(
+        f"/api/v1/namespaces/{namespace}",
+        {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}},
+    )
     for body in rendered(binaries, namespace=namespace):
         if body["kind"] in ("Deployment", "Job"):
             spec = {**body["spec"]["template"]["spec"], "serviceAccountName": "default"}
@@ -136,7 +172,9 @@ def test_alerts_fire_when_they_should(binaries: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(config_map["data"]["rules.yml"])
     (tmp_path / "test.yml").write_text((Path(__file__).parent / "alerts.test.yaml").read_text())
     for words in (["check", "rules", "rules.yml"], ["test", "rules", "test.yml"]):
-        done = subprocess.run([str(binaries / "promtool"), *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [str(binaries / "promtool"), *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -159,8 +197,13 @@ async def operator(
 
 
 async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) -> None:
-    """A rollout's whole life as the operator's account: every call that the operator makes, but those of Kopf's watch."""
-    route = {"metadata": {"name": "c"}, "spec": {"rules": [{"name": "g", "backendRefs": [{"name": "r-baseline", "port": 1}]}]}}
+    """A rollout's whole life as the operator's account: every call that the operator makes, but those of
+    Kopf's watch.
+    """
+    route = {
+        "metadata": {"name": "c"},
+        "spec": {"rules": [{"name": "g", "backendRefs": [{"name": "r-baseline", "port": 1}]}]},
+    }
     await kube.create(
         names.object_path(*names.HTTP_ROUTES, namespace),
         {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", **route},
@@ -171,10 +214,20 @@ async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) ->
         "traffic": {"httpRoute": {"name": "c", "rule": "g"}},
         "guardrails": {"quality": {"probes": {"configMap": "probes"}}},
     }
-    body = {"apiVersion": "indexcache.dev/v1alpha1", "kind": "IndexCacheRollout", "metadata": {"name": "r"}, "spec": spec}
+    body = {
+        "apiVersion": "indexcache.dev/v1alpha1",
+        "kind": "IndexCacheRollout",
+        "metadata": {"name": "r"},
+        "spec": spec,
+    }
     await kube.create(names.rollouts_path(namespace), body)
     async with aiohttp.ClientSession() as session:
-        observer = Observer(kube=operator, session=session, runtime=Runtime(image="x:1"), hugging_face=HuggingFace(session, None))
+        observer = Observer(
+            kube=operator,
+            session=session,
+            runtime=Runtime(image="x:1"),
+            hugging_face=HuggingFace(session, None),
+        )
         sight = Sight()
 
         async def look() -> Any:
@@ -197,8 +250,12 @@ async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) ->
         await finalizer.let_go(operator, (await look()).rollout.raw)
 
 
-@pytest.mark.parametrize("call", ["list secrets", "other namespaces", "edit a route's status", "delete a rollout", "read nodes"])
-async def test_its_rights_go_no_further(kube: Kube, operator: Kube, namespace: str, call: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    "call", ["list secrets", "other namespaces", "edit a route's status", "delete a rollout", "read nodes"]
+)
+async def test_its_rights_go_no_further(
+    kube: Kube, operator: Kube, namespace: str, call: str, request: pytest.FixtureRequest
+) -> None:
     namespaced = "namespaced" in request.node.name
     if call == "other namespaces" and not namespaced:
         assert await operator.select(names.rollouts_path()) is not None
@@ -206,7 +263,9 @@ async def test_its_rights_go_no_further(kube: Kube, operator: Kube, namespace: s
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
         "list secrets": lambda: operator.select(names.object_path("api/v1", "secrets", namespace)),
         "other namespaces": lambda: operator.select(names.rollouts_path("default")),
-        "edit a route's status": lambda: operator.patch(names.object_path(*names.HTTP_ROUTES, namespace, "c", "status"), {"status": {}}),
+        "edit a route's status": lambda: operator.patch(
+            names.object_path(*names.HTTP_ROUTES, namespace, "c", "status"), {"status": {}}
+        ),
         "delete a rollout": lambda: operator.delete(names.rollouts_path(namespace, "r")),
         "read nodes": lambda: operator.select("/api/v1/nodes"),
     }

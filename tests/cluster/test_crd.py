@@ -50,41 +50,97 @@ async def test_stores_what_was_written_and_no_default(kube: Kube, namespace: str
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"indexCache__pattern": "FFXS"}, "spec.indexCache.pattern", ["found FFXS", "letters F (Full) and S (Shared)", "write one"]),
+        (
+            {"indexCache__pattern": "FFXS"},
+            "spec.indexCache.pattern",
+            ["found FFXS", "letters F (Full) and S (Shared)", "write one"],
+        ),
         ({"indexCache__pattern": "ffss"}, "spec.indexCache.pattern", ["found ffss"]),
         ({"indexCache__pattern": ""}, "spec.indexCache.pattern", []),
-        ({"indexCache__pattern": "SFFS"}, "spec.indexCache.pattern", ["found SFFS", "expected an F first", "begin with F"]),
+        (
+            {"indexCache__pattern": "SFFS"},
+            "spec.indexCache.pattern",
+            ["found SFFS", "expected an F first", "begin with F"],
+        ),
         ({"strategy__steps": [{"weight": 25}, {"weight": 5}]}, "spec.strategy.steps", ["fall", "rising"]),
         ({"strategy__steps": [{"weight": 5}, {"weight": 5}]}, "spec.strategy.steps", ["repeat", "rising"]),
-        ({"strategy__steps": [{"weight": 101}]}, "spec.strategy.steps[0].weight", ["101", "less than or equal to 100"]),
-        ({"strategy__steps": [{"weight": 0}]}, "spec.strategy.steps[0].weight", ["greater than or equal to 1"]),
+        (
+            {"strategy__steps": [{"weight": 101}]},
+            "spec.strategy.steps[0].weight",
+            ["101", "less than or equal to 100"],
+        ),
+        (
+            {"strategy__steps": [{"weight": 0}]},
+            "spec.strategy.steps[0].weight",
+            ["greater than or equal to 1"],
+        ),
         ({"strategy__steps": []}, "spec.strategy.steps", ["at least 1"]),
-        ({"indexCache__protected": [1, 4, 9]}, "spec.indexCache.protected", ["outside the pattern", "remove"]),
+        (
+            {"indexCache__protected": [1, 4, 9]},
+            "spec.indexCache.protected",
+            ["outside the pattern", "remove"],
+        ),
         ({"engine": None}, "spec.engine", ["Required"]),
         ({"engine__image": None}, "spec.engine.image", ["Required"]),
         ({"engine__model": None}, "spec.engine.model", ["Required"]),
         ({"guardrails__overlap__min": 1.5}, "spec.guardrails.overlap.min", ["1.5", "less than 0.98"]),
         ({"guardrails__recall__min": 0}, "spec.guardrails.recall.min", ["expected one", "0.02", "0.98"]),
-        ({"guardrails__recall__perIndexerMin": 1}, "spec.guardrails.recall.perIndexerMin", ["expected one", "0.02", "0.98"]),
-        ({"confidence__falseRollback": 0}, "spec.confidence.falseRollback", ["expected one from 0.000001 to 0.5"]),
+        (
+            {"guardrails__recall__perIndexerMin": 1},
+            "spec.guardrails.recall.perIndexerMin",
+            ["expected one", "0.02", "0.98"],
+        ),
+        (
+            {"confidence__falseRollback": 0},
+            "spec.confidence.falseRollback",
+            ["expected one from 0.000001 to 0.5"],
+        ),
         ({"confidence__badPromotion": -0.5}, "spec.confidence.badPromotion", ["-0.5"]),
         ({"guardrails__quality": {}}, "spec.guardrails.quality.probes", ["Required"]),
         ({"strategy__exposure": "Surge"}, "spec.strategy.exposure", ["InPlace"]),
         ({"confidence__falseRollback": 1e-17}, "spec.confidence.falseRollback", ["greater than or equal to"]),
-        ({"confidence__badPromotion": 0.6}, "spec.confidence.badPromotion", ["0.6", "less than or equal to 0.5"]),
+        (
+            {"confidence__badPromotion": 0.6},
+            "spec.confidence.badPromotion",
+            ["0.6", "less than or equal to 0.5"],
+        ),
         ({"fallback__permit__canary": "soon"}, "spec.fallback.permit.canary", ["soon"]),
-        ({"fallback__permit__canary": "1ms"}, "spec.fallback.permit.canary", ["found 1ms", "from 1s to 168h"]),
-        ({"fallback__permit__promoted": "200h"}, "spec.fallback.permit.promoted", ["found 200h", "from 1s to 168h"]),
+        (
+            {"fallback__permit__canary": "1ms"},
+            "spec.fallback.permit.canary",
+            ["found 1ms", "from 1s to 168h"],
+        ),
+        (
+            {"fallback__permit__promoted": "200h"},
+            "spec.fallback.permit.promoted",
+            ["found 200h", "from 1s to 168h"],
+        ),
         ({"fallback__permit__promoted": "9" * 31 + "h"}, "spec.fallback.permit.promoted", []),
-        ({"strategy__shadow": {"timeout": "0s"}}, "spec.strategy.shadow.timeout", ["found 0s", "from 10s to 720h"]),
-        ({"strategy__progressDeadline": "0s"}, "spec.strategy.progressDeadline", ["found 0s", "from 10s to 720h"]),
-        ({"strategy__steps": [{"weight": 5, "minDuration": "721h"}]}, "spec.strategy.steps[0].minDuration", ["found 721h"]),
+        (
+            {"strategy__shadow": {"timeout": "0s"}},
+            "spec.strategy.shadow.timeout",
+            ["found 0s", "from 10s to 720h"],
+        ),
+        (
+            {"strategy__progressDeadline": "0s"},
+            "spec.strategy.progressDeadline",
+            ["found 0s", "from 10s to 720h"],
+        ),
+        (
+            {"strategy__steps": [{"weight": 5, "minDuration": "721h"}]},
+            "spec.strategy.steps[0].minDuration",
+            ["found 721h"],
+        ),
         (
             {"traffic__httpRoute": {"name": "../../victim/httproutes/chat", "rule": "g"}},
             "spec.traffic.httpRoute.name",
             ["../../victim/httproutes/chat", "should match"],
         ),
-        ({"traffic__httpRoute": {"name": "r", "rule": "a/b"}}, "spec.traffic.httpRoute.rule", ["should match"]),
+        (
+            {"traffic__httpRoute": {"name": "r", "rule": "a/b"}},
+            "spec.traffic.httpRoute.rule",
+            ["should match"],
+        ),
         (
             {"guardrails__quality": {"probes": {"configMap": "../../kube-system/secrets/x"}}},
             "spec.guardrails.quality.probes.configMap",
@@ -93,7 +149,9 @@ async def test_stores_what_was_written_and_no_default(kube: Kube, namespace: str
         ({"deletionPolicy": "Orphan"}, "spec.deletionPolicy", ["Delete", "Retain"]),
     ],
 )
-async def test_refuses_by_name(kube: Kube, namespace: str, changes: dict[str, Any], field: str, words: list[str]) -> None:
+async def test_refuses_by_name(
+    kube: Kube, namespace: str, changes: dict[str, Any], field: str, words: list[str]
+) -> None:
     message = await refusal(kube, namespace, rollout(**changes))
     assert field in message
     for word in words:
@@ -109,11 +167,23 @@ async def test_refuses_a_name_too_long_for_its_services(kube: Kube, namespace: s
 
 
 async def test_keeps_template_resources_and_backends_whole(kube: Kube, namespace: str) -> None:
-    template = {"spec": {"tolerations": [{"key": "gpu", "operator": "Exists"}], "containers": [{"name": "engine", "env": []}]}}
-    made = await kube.create(names.rollouts_path(namespace), rollout(engine__template=template, engine__resources={"limits": {"cpu": 1}}))
+    template = {
+        "spec": {
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+            "containers": [{"name": "engine", "env": []}],
+        }
+    }
+    made = await kube.create(
+        names.rollouts_path(namespace),
+        rollout(engine__template=template, engine__resources={"limits": {"cpu": 1}}),
+    )
     assert made["spec"]["engine"]["template"] == template
     backends = [{"name": "r-baseline", "port": 8000, "filters": [{"type": "X"}]}]
-    made["status"] = {"phase": "Canary", "route": {"name": "chat", "rule": "generate", "originalBackends": backends}, "epoch": 3}
+    made["status"] = {
+        "phase": "Canary",
+        "route": {"name": "chat", "rule": "generate", "originalBackends": backends},
+        "epoch": 3,
+    }
     path = names.rollouts_path(namespace, "r", "status")
     stored = await kube.replace(path, made)
     assert stored["status"]["route"]["originalBackends"] == backends

@@ -75,14 +75,28 @@ class Scene:
             self.seen.append(observation)
             self.fresh.set()
             status, actions = decide(observation)
-            return Plan(status=status, actions=tuple(actions), next_look=timedelta(seconds=wait), memory=memory or Memory(key=""))
+            return Plan(
+                status=status,
+                actions=tuple(actions),
+                next_look=timedelta(seconds=wait),
+                memory=memory or Memory(key=""),
+            )
 
         kube = kube or self.kube
         observer = Observer(
-            kube=kube, session=self.session, runtime=Runtime(image="runtime:1"), hugging_face=HuggingFace(self.session, None)
+            kube=kube,
+            session=self.session,
+            runtime=Runtime(image="runtime:1"),
+            hugging_face=HuggingFace(self.session, None),
         )
         return RolloutLoop(
-            kube=kube, session=self.session, observer=observer, planner=planner, namespace=self.namespace, name="r", uid=self.uid
+            kube=kube,
+            session=self.session,
+            observer=observer,
+            planner=planner,
+            namespace=self.namespace,
+            name="r",
+            uid=self.uid,
         )
 
     async def eventually(self, condition: Callable[[], Any]) -> None:
@@ -112,7 +126,11 @@ async def scene(kube: Kube, namespace: str) -> AsyncIterator[Scene]:
 async def test_holds_applies_persists_and_then_rests(scene: Scene) -> None:
     def decide(o: Observation) -> tuple[Status, list[Action]]:
         status = replace(o.status, phase=Phase.CHECKING)
-        return status, [] if o.workload_current else [PersistStatus(), EnsureWorkload(), Event(type="Normal", reason="Began", message="m")]
+        return status, [] if o.workload_current else [
+            PersistStatus(),
+            EnsureWorkload(),
+            Event(type="Normal", reason="Began", message="m"),
+        ]
 
     loop = scene.loop(decide)
     async with running(loop):
@@ -132,18 +150,24 @@ async def test_holds_applies_persists_and_then_rests(scene: Scene) -> None:
             return len(scene.seen) > looks
 
         await scene.eventually(looked)
-        assert (await scene.kube.get(scene.path()))["metadata"]["resourceVersion"] == raw["metadata"]["resourceVersion"]
+        assert (await scene.kube.get(scene.path()))["metadata"]["resourceVersion"] == raw["metadata"][
+            "resourceVersion"
+        ]
     events = await scene.kube.select(names.object_path("api/v1", "events", scene.namespace))
     assert [e["reason"] for e in events] == ["Began"]
 
 
 async def test_an_intent_written_in_between_is_never_erased(scene: Scene) -> None:
-    """Between the look and the write the webhook stores an intent: the write is refused, and the next look sees it."""
+    """Between the look and the write the webhook stores an intent: the write is refused, and the next look
+    sees it.
+    """
     intent = {"cause": "AlertFiring", "since": "2026-01-01T00:00:00.000Z", "revision": "rev1"}
 
     async def webhook() -> None:
         raw = await scene.kube.get(scene.path())
-        await scene.kube.replace(scene.path("status"), {**raw, "status": {**raw.get("status", {}), "fallback": intent}})
+        await scene.kube.replace(
+            scene.path("status"), {**raw, "status": {**raw.get("status", {}), "fallback": intent}}
+        )
 
     first = True
 
@@ -174,7 +198,9 @@ async def test_an_intent_written_in_between_is_never_erased(scene: Scene) -> Non
     assert (await scene.status()).get("epoch", 0) == 0
 
 
-async def test_a_kill_waits_for_nothing_and_nothing_for_a_kill(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_kill_waits_for_nothing_and_nothing_for_a_kill(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The engine hangs until the status was written; the status write hangs until the kill was begun."""
     killing, killed = asyncio.Event(), asyncio.Event()
 
@@ -235,11 +261,16 @@ async def test_a_kill_that_fails_is_tried_again(scene: Scene, monkeypatch: pytes
 
 
 async def test_what_follows_a_failure_is_done_all_the_same(scene: Scene) -> None:
-    """Labels of a pod that is gone can't be set: the status after it is written, the error is told, and the loop goes on."""
+    """Labels of a pod that is gone can't be set: the status after it is written, the error is told, and the
+    loop goes on.
+    """
 
     def decide(o: Observation) -> tuple[Status, list[Action]]:
         if len(scene.seen) < 3:
-            return replace(o.status, epoch=5), [SetLabels(pod="gone", baseline=True, canary=False), PersistStatus()]
+            return replace(o.status, epoch=5), [
+                SetLabels(pod="gone", baseline=True, canary=False),
+                PersistStatus(),
+            ]
         return replace(o.status, phase=Phase.CHECKING), [PersistStatus()]
 
     async with running(scene.loop(decide)):
@@ -264,7 +295,11 @@ async def test_the_route_waits_for_labels_that_failed(scene: Scene, monkeypatch:
     change = PatchRoute(rule_index=0, rule="all", backends=(), resource_version="1")
 
     def decide(o: Observation) -> tuple[Status, list[Action]]:
-        return replace(o.status, phase=Phase.CHECKING), [SetLabels(pod="gone", baseline=True, canary=False), change, PersistStatus()]
+        return replace(o.status, phase=Phase.CHECKING), [
+            SetLabels(pod="gone", baseline=True, canary=False),
+            change,
+            PersistStatus(),
+        ]
 
     async with running(scene.loop(decide, wait=0.01)):
 
@@ -275,7 +310,9 @@ async def test_the_route_waits_for_labels_that_failed(scene: Scene, monkeypatch:
     assert patched == []
 
 
-async def test_what_relies_on_a_failure_waits_for_the_next_look(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_relies_on_a_failure_waits_for_the_next_look(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A finalizer goes only with the objects, an epoch is used only once it is written."""
 
     async def refused(*_: Any) -> None:
@@ -308,7 +345,10 @@ async def test_a_rollout_whose_turns_fail_says_so_until_one_succeeds(scene: Scen
     async with running(loop):
 
         async def shown() -> bool:
-            return any(c["type"] == "OperatorHealthy" and c["status"] == "False" for c in (await scene.status()).get("conditions", []))
+            return any(
+                c["type"] == "OperatorHealthy" and c["status"] == "False"
+                for c in (await scene.status()).get("conditions", [])
+            )
 
         await scene.eventually(shown)
         (condition,) = (await scene.status())["conditions"]
@@ -357,7 +397,9 @@ FAULTS = [
 async def test_a_kill_needs_the_pods_and_the_token_and_nothing_else(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, verb: str, path: str
 ) -> None:
-    """The rollout is promoted, all the real planner's; then one request after another is refused, and somebody kills."""
+    """The rollout is promoted, all the real planner's; then one request after another is refused, and
+    somebody kills.
+    """
     killed = asyncio.Event()
 
     async def kill(self: Engines, ip: str, reason: str) -> None:
@@ -378,7 +420,9 @@ async def test_a_kill_needs_the_pods_and_the_token_and_nothing_else(
     await _pod(scene)
     await scene.write(phase="Promoted", revision=(name := revision(Spec.model_validate(spec))))
     kube = Faulty(scene.kube)
-    loop = scene.loop(lambda o: (o.status, [] if o.workload_current else [EnsureWorkload()]), wait=0.02, kube=kube)
+    loop = scene.loop(
+        lambda o: (o.status, [] if o.workload_current else [EnsureWorkload()]), wait=0.02, kube=kube
+    )
     async with running(loop):
 
         async def applied() -> bool:
@@ -393,7 +437,9 @@ async def test_a_kill_needs_the_pods_and_the_token_and_nothing_else(
         await asyncio.wait_for(killed.wait(), 60)
 
 
-async def test_a_kill_is_obeyed_where_the_status_cant_be_read(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_kill_is_obeyed_where_the_status_cant_be_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     killed: list[str] = []
 
     async def kill(self: Engines, ip: str, reason: str) -> None:
@@ -473,7 +519,9 @@ async def test_loops_begin_with_an_event_wake_by_it_and_end_with_their_rollout(s
     made: list[RolloutLoop] = []
 
     def make(namespace: str, name: str, uid: str) -> RolloutLoop:
-        made.append(replace(scene.loop(lambda o: (o.status, [RemoveFinalizer()] if o.deleting else [])), uid=uid))
+        made.append(
+            replace(scene.loop(lambda o: (o.status, [RemoveFinalizer()] if o.deleting else [])), uid=uid)
+        )
         return made[-1]
 
     loops = Loops(make)
@@ -500,7 +548,11 @@ async def _pod(scene: Scene) -> None:
     labels = {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true"}
     path = names.object_path("api/v1", "pods", scene.namespace)
     made = await scene.kube.create(
-        path, {"metadata": {"name": "p", "labels": labels}, "spec": {"containers": [{"name": "engine", "image": "i"}]}}
+        path,
+        {
+            "metadata": {"name": "p", "labels": labels},
+            "spec": {"containers": [{"name": "engine", "image": "i"}]},
+        },
     )
     status = {"phase": "Running", "podIP": "127.0.0.9", "podIPs": [{"ip": "127.0.0.9"}]}
     await scene.kube.replace(f"{path}/p/status", {**made, "status": status})

@@ -77,7 +77,9 @@ def environment(server: apiserver.ApiServer, namespace: str, tmp_path: Path) -> 
 async def started(env: dict[str, str], tmp_path: Path) -> AsyncIterator[Operator]:
     log = tmp_path / "operator.log"
     with log.open("ab") as out:
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "indexcache_operator", env=env, stdout=out, stderr=out)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "indexcache_operator", env=env, stdout=out, stderr=out
+        )
     operator = Operator(process, f"http://127.0.0.1:{env['INDEXCACHE_WEBHOOK_PORT']}", log)
     try:
         await eventually(operator.healthy)
@@ -101,7 +103,9 @@ async def at_work(kube: Kube, namespace: str, env: dict[str, str], tmp_path: Pat
         yield operator
 
 
-async def test_takes_up_a_rollout_and_lets_it_go(kube: Kube, namespace: str, server: apiserver.ApiServer, tmp_path: Path) -> None:
+async def test_takes_up_a_rollout_and_lets_it_go(
+    kube: Kube, namespace: str, server: apiserver.ApiServer, tmp_path: Path
+) -> None:
     path = names.rollouts_path(namespace, "r")
     async with at_work(kube, namespace, environment(server, namespace, tmp_path), tmp_path) as operator:
         deployment = await kube.get(names.object_path("apis/apps/v1", "deployments", namespace, "r"))
@@ -112,7 +116,10 @@ async def test_takes_up_a_rollout_and_lets_it_go(kube: Kube, namespace: str, ser
         assert not raw["metadata"].get("annotations")
         async with aiohttp.ClientSession() as session, session.get(f"{operator.url}/metrics") as answer:
             text = await answer.text()
-        assert f'indexcache_operator_rollout_phase{{namespace="{namespace}",phase="Checking",rollout="r"}} 1.0' in text
+        assert (
+            f'indexcache_operator_rollout_phase{{namespace="{namespace}",phase="Checking",rollout="r"}} 1.0'
+            in text
+        )
         assert operator.megabytes() <= MEGABYTES
         await kube.delete(path)
 
@@ -143,9 +150,9 @@ async def test_deleted_while_no_operator_was_there_is_cleaned_up_by_the_next(
     async with started(env, tmp_path):
 
         async def gone() -> bool:
-            return not await kube.select(names.object_path("apis/apps/v1", "deployments", namespace)) and not await kube.select(
-                names.rollouts_path(namespace)
-            )
+            return not await kube.select(
+                names.object_path("apis/apps/v1", "deployments", namespace)
+            ) and not await kube.select(names.rollouts_path(namespace))
 
         await eventually(gone)
 
@@ -157,7 +164,16 @@ async def test_release_frees_rollouts_and_keeps_their_engines(
     async with at_work(kube, namespace, env, tmp_path):
         pass
     release = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "indexcache_operator", "release", "--timeout", "60", "--stop", f"{namespace}/no-such-operator"),
+        *(
+            sys.executable,
+            "-m",
+            "indexcache_operator",
+            "release",
+            "--timeout",
+            "60",
+            "--stop",
+            f"{namespace}/no-such-operator",
+        ),
         env=env,
         stderr=asyncio.subprocess.PIPE,
     )

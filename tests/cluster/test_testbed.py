@@ -1,4 +1,6 @@
-"""The testbed itself, on a cluster of its own name: it starts twice as once, and what it leaves is nothing."""
+"""The testbed itself, on a cluster of its own name: it starts twice as once, and what it leaves is
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ from typing import Any
 
 import pytest
 from indexcache_testbed.cluster import Cluster, TestbedError, faults, lifecycle, tenancy
-from indexcache_testbed.cluster.addons import ENVOY_NAMESPACE, configure_receiver, gateway_address, receiver_token
+from indexcache_testbed.cluster.addons import (
+    ENVOY_NAMESPACE,
+    configure_receiver,
+    gateway_address,
+    receiver_token,
+)
 from indexcache_testbed.cluster.base_image import ENGINE
 from indexcache_testbed.cluster.cgroups import parents
 from indexcache_testbed.cluster.errors import CommandError
@@ -37,7 +44,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def machine() -> dict[str, list[str]]:
-    """What a cluster could leave on the machine. Rules come without comments and packet counters, which change by themselves."""
+    """What a cluster could leave on the machine. Rules come without comments and packet counters, which
+    change by themselves.
+    """
     rules = [line for line in run(["iptables-save"]).splitlines() if not line.startswith("#")]
     return {
         "ip netns": sorted(run(["ip", "netns"]).splitlines()),
@@ -50,8 +59,12 @@ def machine() -> dict[str, list[str]]:
 
 
 def processes() -> list[str]:
-    """Command lines that name this cluster's directory: its components, their launcher, the pods' shims. Others come and go."""
-    return sorted(line for line in run(["ps", "-e", "-ww", "-o", "args="]).splitlines() if f"/clusters/{NAME}/" in line)
+    """Command lines that name this cluster's directory: its components, their launcher, the pods' shims.
+    Others come and go.
+    """
+    return sorted(
+        line for line in run(["ps", "-e", "-ww", "-o", "args="]).splitlines() if f"/clusters/{NAME}/" in line
+    )
 
 
 def processes_in(namespace: str) -> list[int]:
@@ -61,7 +74,11 @@ def processes_in(namespace: str) -> list[int]:
         try:
             if os.readlink(directory / "ns" / "pid") == namespace:
                 found.append(int(directory.name))
-        except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ended meanwhile, or is the machine's own
+        except (
+            FileNotFoundError,
+            ProcessLookupError,
+            PermissionError,
+        ):  # it ended meanwhile, or is the machine's own
             continue
     return found
 
@@ -81,13 +98,17 @@ def cluster(before: dict[str, list[str]]) -> Iterator[Cluster]:
 
 
 def of_a_job(thing: dict[str, Any]) -> bool:
-    """Return whether a Job made it: the gateway's chart has one, which goes by itself some time after its end."""
+    """Return whether a Job made it: the gateway's chart has one, which goes by itself some time after its
+    end.
+    """
     return any(owner["kind"] == "Job" for owner in thing["metadata"].get("ownerReferences", []))
 
 
 def test_a_second_up_changes_nothing(cluster: Cluster) -> None:
     def snapshot() -> dict[str, object]:
-        everything = cluster.items("deployments,services,configmaps,secrets,gateways,persistentvolumeclaims,pods", "-A")
+        everything = cluster.items(
+            "deployments,services,configmaps,secrets,gateways,persistentvolumeclaims,pods", "-A"
+        )
         found = [o["metadata"] | {"kind": o["kind"]} for o in everything if not of_a_job(o)]
         return {f"{m['kind']}/{m['name']}": (m["uid"], m.get("generation")) for m in found}
 
@@ -101,11 +122,18 @@ def test_the_receiver_that_users_set_survives_an_up(cluster: Cluster) -> None:
     configure_receiver(cluster, url="http://receiver.default.svc/alerts", token="a-users-token")
     lifecycle.up(cluster, Reporter())
     assert receiver_token(cluster) == "a-users-token"
-    assert "http://receiver.default.svc/alerts" in cluster.get("configmap", "alertmanager", "-n", "monitoring")["data"]["alertmanager.yml"]
+    assert (
+        "http://receiver.default.svc/alerts"
+        in cluster.get("configmap", "alertmanager", "-n", "monitoring")["data"]["alertmanager.yml"]
+    )
 
 
 POD: dict[str, object] = {
-    "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+    "securityContext": {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    },
     "restartPolicy": "Never",
     "terminationGracePeriodSeconds": 0,
 }
@@ -120,7 +148,9 @@ CONTAINER: dict[str, object] = {
 def pod(name: str, volume: dict[str, object], command: list[str]) -> str:
     container = {**CONTAINER, "command": command, "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     spec = {**POD, "containers": [container], "volumes": [{"name": "data", **volume}]}
-    return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "serving"}, "spec": spec})
+    return json.dumps(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "serving"}, "spec": spec}
+    )
 
 
 def test_a_pod_with_a_host_path_is_refused_in_serving(cluster: Cluster) -> None:
@@ -131,8 +161,15 @@ def test_a_pod_with_a_host_path_is_refused_in_serving(cluster: Cluster) -> None:
 def test_a_pod_reads_models_through_its_claim_and_cannot_write_them(cluster: Cluster) -> None:
     names = sorted(path.name for path in cluster.layout.models.iterdir())
     volume: dict[str, object] = {"persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
-    cluster.kubectl("create", "-f", "-", stdin=pod("claim", volume, ["sh", "-c", "ls -A /data; ! touch /data/x 2>/dev/null"]))
-    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/claim", "-n", "serving", "--timeout=60s")
+    cluster.kubectl(
+        "create",
+        "-f",
+        "-",
+        stdin=pod("claim", volume, ["sh", "-c", "ls -A /data; ! touch /data/x 2>/dev/null"]),
+    )
+    cluster.kubectl(
+        "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/claim", "-n", "serving", "--timeout=60s"
+    )
     assert sorted(cluster.kubectl("logs", "claim", "-n", "serving").split()) == names
 
 
@@ -184,10 +221,19 @@ http.server.ThreadingHTTPServer(("", 8000), Answer).serve_forever()
 def backend(name: str) -> list[object]:
     meta, labels = {"name": name, "namespace": "default"}, {"app": name}
     probe = {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1}
-    container = {**CONTAINER, "command": ["python3", "-c", BACKEND.replace("NAME", name)], "readinessProbe": probe}
+    container = {
+        **CONTAINER,
+        "command": ["python3", "-c", BACKEND.replace("NAME", name)],
+        "readinessProbe": probe,
+    }
     spec = {"selector": labels, "ports": [{"port": 8000}]}
     return [
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {**meta, "labels": labels}, "spec": {**POD, "containers": [container]}},
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {**meta, "labels": labels},
+            "spec": {**POD, "containers": [container]},
+        },
         {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec},
     ]
 
@@ -208,10 +254,15 @@ def test_a_gateway_cut_off_from_its_proxies_reports_what_it_does_not_do(cluster:
     def accepted() -> bool:
         found = cluster.get("httproute", "cut")
         parents_ = found["status"].get("parents", [])
-        return bool(parents_) and parents_[0]["conditions"][0]["observedGeneration"] == found["metadata"]["generation"]
+        return (
+            bool(parents_)
+            and parents_[0]["conditions"][0]["observedGeneration"] == found["metadata"]["generation"]
+        )
 
     objects = [*backend("old"), *backend("new"), route(1, 0)]
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    cluster.kubectl(
+        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    )
     cluster.kubectl("wait", "--for=condition=Ready", "pod/old", "pod/new", "--timeout=60s")
     eventually(lambda: answers() == {"old"})
     faults.cut_gateway(cluster)
@@ -251,8 +302,16 @@ groups:
 def test_an_engines_metric_becomes_an_alert_at_the_receiver(cluster: Cluster) -> None:
     labels = {"indexcache.dev/engine": "true", "indexcache.dev/rollout": "glm5"}
     ports = [{"name": "http", "containerPort": 8000}]
-    spec = {**POD, "containers": [{**CONTAINER, "command": ["python3", "-c", ENGINE_AND_RECEIVER], "ports": ports}]}
-    engine = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "engine", "namespace": "serving", "labels": labels}, "spec": spec}
+    spec = {
+        **POD,
+        "containers": [{**CONTAINER, "command": ["python3", "-c", ENGINE_AND_RECEIVER], "ports": ports}],
+    }
+    engine = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "engine", "namespace": "serving", "labels": labels},
+        "spec": spec,
+    }
     cluster.kubectl("create", "-f", "-", stdin=json.dumps(engine))
     cluster.kubectl("wait", "--for=condition=Ready", "pod/engine", "-n", "serving", "--timeout=60s")
     address = cluster.get("pod", "engine", "-n", "serving")["status"]["podIP"]
@@ -262,14 +321,20 @@ def test_an_engines_metric_becomes_an_alert_at_the_receiver(cluster: Cluster) ->
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(rules))
 
     def calls() -> list[str]:
-        return [line for line in cluster.kubectl("logs", "engine", "-n", "serving").splitlines() if "RecallLow" in line]
+        return [
+            line
+            for line in cluster.kubectl("logs", "engine", "-n", "serving").splitlines()
+            if "RecallLow" in line
+        ]
 
     eventually(lambda: bool(calls()))
     header, _, payload = calls()[0].partition(" {")
     alert = json.loads("{" + payload)["alerts"][0]
     assert header == "Bearer a-token"
     assert alert["status"] == "firing"
-    assert {"rollout": "glm5", "namespace": "serving", "pod": "engine", "revision": "r7"}.items() <= alert["labels"].items()
+    assert {"rollout": "glm5", "namespace": "serving", "pod": "engine", "revision": "r7"}.items() <= alert[
+        "labels"
+    ].items()
 
 
 def test_status_tells_a_component_that_ended(cluster: Cluster) -> None:
@@ -300,7 +365,9 @@ def test_down_leaves_the_machine_as_it_was(cluster: Cluster, before: dict[str, l
 
 def test_down_cleans_up_after_an_up_that_was_killed(cluster: Cluster, before: dict[str, list[str]]) -> None:
     lifecycle.down(cluster)
-    starting = subprocess.Popen([sys.executable, "-m", "indexcache_testbed.cli", "up", "--name", NAME], stdout=subprocess.DEVNULL)
+    starting = subprocess.Popen(
+        [sys.executable, "-m", "indexcache_testbed.cli", "up", "--name", NAME], stdout=subprocess.DEVNULL
+    )
     eventually(lambda: cluster.init() is not None)
     starting.kill()
     starting.wait()

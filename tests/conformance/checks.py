@@ -1,7 +1,8 @@
 """What every adapter must keep, each as a function that raises AssertionError where an engine doesn't.
 
-They take an engine that has been reset, and leave it in any mode. The first Shared site of a pattern is the best witness: all that it is
-computed from is as at the baseline, whatever the sites after it do, so there sets can be compared between runs.
+They take an engine that has been reset, and leave it in any mode. The first Shared site of a pattern is the
+best witness: all that it is computed from is as at the baseline, whatever the sites after it do, so there
+sets can be compared between runs.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,10 @@ from indexcache_core.pattern import leaders, shared_sites
 from tests.conformance.engine import ALL, Answer, Engine, Reads, Tolerance, prompts, same_sets
 
 STRAYS_IN_OTHER_STEPS = 0.1
-"""The share of a set's members that may differ when the same is computed in other steps, on any platform: sums are taken in another order,
-and of nearly equal scores others win. Of keys that are not the request's own most are others."""
+"""The share of a set's members that may differ when the same is computed in other steps, on any platform:
+sums are taken in another order, and of nearly equal scores others win. Of keys that are not the request's own
+most are others.
+"""
 
 
 def alternating(engine: Engine) -> str:
@@ -30,7 +33,9 @@ def patterns(engine: Engine) -> list[str]:
 
 
 def differences(one: Answer, other: Answer) -> list[float]:
-    """In log-probability, up to the first other token: two nearly equal ones compete there, or the difference shows."""
+    """In log-probability, up to the first other token: two nearly equal ones compete there, or the difference
+    shows.
+    """
     assert len(one.tokens) == len(other.tokens)
     same = takewhile(lambda i: one.tokens[i] == other.tokens[i], range(len(one.tokens)))
     compared = min(len(list(same)) + 1, len(one.tokens))
@@ -38,7 +43,9 @@ def differences(one: Answer, other: Answer) -> list[float]:
 
 
 def agree(a: Sequence[Answer], b: Sequence[Answer], tolerance: Tolerance) -> None:
-    """The same tokens with the same log-probabilities; with a tolerance, up to a token that two nearly equal ones compete for."""
+    """The same tokens with the same log-probabilities; with a tolerance, up to a token that two nearly equal
+    ones compete for.
+    """
     assert len(a) == len(b)
     if not any(tolerance):
         assert list(a) == list(b)
@@ -80,7 +87,9 @@ def shadow_changes_nothing(engine: Engine) -> None:
 
 
 def shared_reads_its_leaders_set(engine: Engine, pattern: str) -> None:
-    """Prefills in chunks, decodes and both together, of several requests; and the first Shared site would have chosen otherwise."""
+    """Prefills in chunks, decodes and both together, of several requests; and the first Shared site would
+    have chosen otherwise.
+    """
     with engine.reads() as baseline:
         engine.ask(engine.prompts, 4)
     engine.reset()
@@ -99,8 +108,9 @@ def shared_reads_its_leaders_set(engine: Engine, pattern: str) -> None:
 
 
 def short_extensions_follow(engine: Engine) -> None:
-    """A few tokens after a cached context, which a backend may take for decoding: each Shared site reads its leader's set, and what comes
-    out is what a prefill of the whole gives."""
+    """A few tokens after a cached context, which a backend may take for decoding: each Shared site reads its
+    leader's set, and what comes out is what a prefill of the whole gives.
+    """
     pattern, size = alternating(engine), engine.block_size
     context = engine.prompts[1][: len(engine.prompts[1]) // size * size]
     extended = [[*context, *more] for more in prompts(5, 3, 7, 40)]
@@ -121,8 +131,10 @@ def short_extensions_follow(engine: Engine) -> None:
 
 
 def measuring_changes_nothing(engine: Engine) -> None:
-    """FULL_TO_SCRATCH against SHARED: the same answers, and in every step a Shared site reads its leader's set. Sets are compared as far
-    as an engine repeats itself: in all steps, or in the longest prompt's chunks, which no generated token precedes."""
+    """FULL_TO_SCRATCH against SHARED: the same answers, and in every step a Shared site reads its leader's
+    set. Sets are compared as far as an engine repeats itself: in all steps, or in the longest prompt's
+    chunks, which no generated token precedes.
+    """
     pattern = alternating(engine)
     engine.put(Mode.ON, pattern, sample_rows=0)
     with engine.reads() as shared:
@@ -153,8 +165,9 @@ def _flipped(engine: Engine, sample_rows: int) -> tuple[Answer, Reads]:
 
 
 def keys_stay_warm(engine: Engine) -> None:
-    """After a flip back the first Shared site chooses as if it had never been Shared, and what SHARED leaves behind is what
-    FULL_TO_SCRATCH leaves behind."""
+    """After a flip back the first Shared site chooses as if it had never been Shared, and what SHARED leaves
+    behind is what FULL_TO_SCRATCH leaves behind.
+    """
     engine.reset()
     with engine.reads() as baseline:
         engine.ask([engine.prompts[0]], 16)
@@ -185,8 +198,9 @@ def keys_stay_warm_in_decode(engine: Engine) -> None:
 
 
 def measurements_are_of_what_was_read(engine: Engine, mode: Mode) -> None:
-    """The overlap of each measured row, against the sets that attention read: in shadow at every Shared site; under reuse at the first
-    one, whose fresh choice is what the baseline read there."""
+    """The overlap of each measured row, against the sets that attention read: in shadow at every Shared site;
+    under reuse at the first one, whose fresh choice is what the baseline read there.
+    """
     pattern, k, prompt = alternating(engine), engine.k, engine.prompts[0]
     with engine.reads() as baseline:
         engine.ask([prompt], 4)
@@ -221,7 +235,9 @@ def _by_position(steps: Reads) -> dict[int, list[set[int]]]:
 
 
 def contexts_up_to_k(engine: Engine) -> None:
-    """Where everything is chosen reuse changes nothing, but for the order of a sum, and nothing is measured, up to a context of k."""
+    """Where everything is chosen reuse changes nothing, but for the order of a sum, and nothing is measured,
+    up to a context of k.
+    """
     crossing, short = engine.prompts[-2:]
     plain = engine.ask([short], 16)
     engine.reset()
@@ -231,7 +247,9 @@ def contexts_up_to_k(engine: Engine) -> None:
     engine.forget()
     with engine.measurements() as counted:
         engine.ask([crossing], 12)
-    assert [row.position for plan, _ in counted for row in plan.rows] == list(range(engine.k, len(crossing) + 11))
+    assert [row.position for plan, _ in counted for row in plan.rows] == list(
+        range(engine.k, len(crossing) + 11)
+    )
 
 
 def several_at_once_as_alone(engine: Engine) -> None:
@@ -262,8 +280,10 @@ def preempted_as_not(engine: Engine) -> None:
 
 
 def reuse_is_cached_for_reuse(engine: Engine) -> None:
-    """What was computed under reuse is read again under the same reuse, and counted as such: the tokens that are computed anew choose what
-    they chose the first time, as far as sums in another order let them, and so does what comes out."""
+    """What was computed under reuse is read again under the same reuse, and counted as such: the tokens that
+    are computed anew choose what they chose the first time, as far as sums in another order let them, and so
+    does what comes out.
+    """
     engine.put(Mode.ON, alternating(engine))
     for prompt in engine.prompts:
         with engine.reads() as steps:
@@ -282,11 +302,15 @@ def reuse_is_cached_for_reuse(engine: Engine) -> None:
             pairs = zip(new[site], old[site][again.cached : len(prompt)], strict=False)
             missing = [len(a - b) for a, b in pairs]
             assert len(missing) == len(prompt) - again.cached
-            assert sum(missing) <= STRAYS_IN_OTHER_STEPS * engine.k * len(missing), f"other sets at site {site}"
+            assert sum(missing) <= STRAYS_IN_OTHER_STEPS * engine.k * len(missing), (
+                f"other sets at site {site}"
+            )
 
 
 def reuse_is_never_served_to_the_baseline(engine: Engine) -> None:
-    """Traffic under reuse fills the prefix cache, then a kill: the same prompts get the answers of an engine that never reused."""
+    """Traffic under reuse fills the prefix cache, then a kill: the same prompts get the answers of an engine
+    that never reused.
+    """
     engine.put(Mode.ON, alternating(engine))
     engine.ask(engine.prompts, 16)
     engine.kill()

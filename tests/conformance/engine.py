@@ -1,7 +1,9 @@
-"""The engine under test: a real vLLM in this process with the runtime in it, driven step by step, on any platform.
+"""The engine under test: a real vLLM in this process with the runtime in it, driven step by step, on any
+platform.
 
-What depends on the platform is a `Binding`: which model, which arguments, and three things done inside the workers, so that they work on
-every rank: keep what attention reads, hand it over, and break the write of keys. Nothing here knows a device.
+What depends on the platform is a `Binding`: which model, which arguments, and three things done inside the
+workers, so that they work on every rank: keep what attention reads, hand it over, and break the write of
+keys. Nothing here knows a device.
 """
 
 import sys
@@ -20,8 +22,10 @@ ALL = 4096
 
 Prompt = Sequence[int]
 Reads = list[dict[int, torch.Tensor]]
-"""What attention read: for each step, for each site, (rows, k) int32, each row sorted, -1 first. Rows in the order of the batch, without
-padding. A step in which attention read no sets, as in a dense prefill, has no sites."""
+"""What attention read: for each step, for each site, (rows, k) int32, each row sorted, -1 first. Rows in the
+order of the batch, without padding. A step in which attention read no sets, as in a dense prefill, has no
+sites.
+"""
 T = TypeVar("T")
 
 
@@ -38,7 +42,9 @@ class Binding(Protocol):
 
     @property
     def tokens_a_step(self) -> int:
-        """max_num_batched_tokens: more than k; a prompt of five times as many and 64 tokens more must fit into the model's length."""
+        """max_num_batched_tokens: more than k; a prompt of five times as many and 64 tokens more must fit
+        into the model's length.
+        """
         ...
 
     @property
@@ -57,9 +63,11 @@ class Binding(Protocol):
         ...
 
     def start(self, folder: Path) -> Any:
-        """A vllm.LLM, its engine core in this process, of a model with four indexers or more written to `folder`, on which a choice
-        of positions shows. Chunked prefill and prefix cache on, eight requests at once, raw log-probabilities, and no token of ours in
-        the environment, so that the runtime stays out until `Engine.adopt`."""
+        """A vllm.LLM, its engine core in this process, of a model with four indexers or more written to
+        `folder`, on which a choice of positions shows. Chunked prefill and prefix cache on, eight requests at
+        once, raw log-probabilities, and no token of ours in the environment, so that the runtime stays out
+        until `Engine.adopt`.
+        """
         ...
 
     def record(self, worker: Any) -> None:
@@ -138,14 +146,21 @@ class Engine:
 
     @property
     def prompts(self) -> list[list[int]]:
-        """Contexts over k in several steps and in one, across k, and under it. The first fills the first steps by itself."""
+        """Contexts over k in several steps and in one, across k, and under it. The first fills the first
+        steps by itself.
+        """
         k, step = self.k, self.binding.tokens_a_step
         return prompts(1, 5 * step - 23, 3 * step + 20, 2 * step - 20, step - 10, k - 4, k // 2 + 8)
 
     def put(self, mode: Mode, pattern: str, *, permit: float = 600.0, **flags: Any) -> State:
         """Set flags under the next epoch."""
         wanted = Flags.model_validate({"mode": mode, "pattern": pattern, **flags})
-        desired = Desired(incarnation=self.control.incarnation, epoch=self.state.epoch + 1, permit_seconds=permit, flags=wanted)
+        desired = Desired(
+            incarnation=self.control.incarnation,
+            epoch=self.state.epoch + 1,
+            permit_seconds=permit,
+            flags=wanted,
+        )
         state: State = self.control.put(desired)
         return state
 
@@ -161,7 +176,9 @@ class Engine:
         """At the baseline, nothing cached, nothing measured."""
         self.kill()
         self.forget()
-        self.put(Mode.SHADOW, "F" * len(self.control.sites))  # another series: the next flags' own starts from zero
+        self.put(
+            Mode.SHADOW, "F" * len(self.control.sites)
+        )  # another series: the next flags' own starts from zero
         self.kill()
         self.step()  # vLLM tells of finished requests with the next step
 
@@ -171,7 +188,9 @@ class Engine:
 
         self._names += 1
         name = name or f"request{self._names}"
-        params = SamplingParams(max_tokens=max_tokens, temperature=0, ignore_eos=True, logprobs=0, detokenize=False)
+        params = SamplingParams(
+            max_tokens=max_tokens, temperature=0, ignore_eos=True, logprobs=0, detokenize=False
+        )
         self.llm.llm_engine.add_request(name, {"prompt_token_ids": list(prompt)}, params)
         return name
 
@@ -180,7 +199,9 @@ class Engine:
         for o in self.llm.llm_engine.step():
             if o.finished:
                 out = o.outputs[0]
-                logprobs = tuple(row[token].logprob for row, token in zip(out.logprobs, out.token_ids, strict=True))
+                logprobs = tuple(
+                    row[token].logprob for row, token in zip(out.logprobs, out.token_ids, strict=True)
+                )
                 self._done[o.request_id] = Answer(tuple(out.token_ids), logprobs, o.num_cached_tokens)
 
     def finish(self, names: Sequence[str]) -> list[Answer]:
@@ -199,20 +220,26 @@ class Engine:
 
     def scheduled(self, name: str) -> Any:
         """The scheduler's own request."""
-        return next(r for key, r in self.core.scheduler.requests.items() if key == name or key.startswith(name + "-"))
+        return next(
+            r for key, r in self.core.scheduler.requests.items() if key == name or key.startswith(name + "-")
+        )
 
     def on_workers(self, do: Callable[..., T], *args: Any) -> list[T]:
         """What a function gives on every rank's worker, which is its first argument."""
         import cloudpickle  # type: ignore[import-untyped]
 
         for module in {type(getattr(do, "__self__", do)).__module__, do.__module__} - {"builtins"}:
-            cloudpickle.register_pickle_by_value(sys.modules[module])  # a worker has not our tests on its path
+            cloudpickle.register_pickle_by_value(
+                sys.modules[module]
+            )  # a worker has not our tests on its path
         answers: list[T] = self.core.collective_rpc(do, args=args)
         return answers
 
     @contextmanager
     def reads(self) -> Iterator[Reads]:
-        """What attention reads meanwhile; there once the block is left. Each rank must have read the same, as far as a step repeats."""
+        """What attention reads meanwhile; there once the block is left. Each rank must have read the same, as
+        far as a step repeats.
+        """
         steps: Reads = []
         self.on_workers(self.binding.record)
         try:
@@ -225,7 +252,9 @@ class Engine:
             for a, b in zip(other, steps, strict=True):
                 assert a.keys() == b.keys()
                 for site in a:
-                    assert same_sets(a[site], b[site], self.binding.strays), f"other sets at site {site} on another rank"
+                    assert same_sets(a[site], b[site], self.binding.strays), (
+                        f"other sets at site {site} on another rank"
+                    )
 
     @contextmanager
     def skipped_key_writes(self) -> Iterator[None]:
@@ -280,7 +309,9 @@ def prompts(seed: int, *lengths: int) -> list[list[int]]:
 
 
 def launch(binding: Binding, folder: Path) -> Engine:
-    """An engine that has answered untouched, and then been taken charge of: so "unpatched" and "off" differ in nothing else."""
+    """An engine that has answered untouched, and then been taken charge of: so "unpatched" and "off" differ
+    in nothing else.
+    """
     engine = Engine(binding.start(folder), binding)
     assert "schedule" not in vars(engine.core.scheduler)
     engine.untouched = engine.ask(engine.prompts, 16)

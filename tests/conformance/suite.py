@@ -1,4 +1,5 @@
-"""The suite: a class of tests, beside which a platform's module puts a fixture `launched`, its engine as `launch` left it.
+"""The suite: a class of tests, beside which a platform's module puts a fixture `launched`, its engine as
+`launch` left it.
 
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory): return launch(MyBinding(), tmp_path_factory.mktemp("model") / "model")

@@ -1,10 +1,13 @@
-"""One installation for all end-to-end tests: the operator, the users' route and probes, three engines, and a witness that records them.
+"""One installation for all end-to-end tests: the operator, the users' route and probes, three engines, and a
+witness that records them.
 
-    testbed run pytest tests/e2e            inside the testbed's network, with the product's images loaded (`make e2e` does both)
+    testbed run pytest tests/e2e            inside the testbed's network, with the product's images loaded
+                                            (`make e2e` does both)
 
-Invariants: there is one Deployment of three engines; tests change the rollout, never the engines' template, so none but a pod that a test
-deletes starts again. Each test brings about the state that it needs, at a cost that depends on the state it finds: hence the order of
-the files. The end leaves the engines at the baseline without a rollout.
+Invariants: there is one Deployment of three engines; tests change the rollout, never the engines' template,
+so none but a pod that a test deletes starts again. Each test brings about the state that it needs, at a cost
+that depends on the state it finds: hence the order of the files. The end leaves the engines at the baseline
+without a rollout.
 """
 
 import asyncio
@@ -26,7 +29,14 @@ from indexcache_testbed.scenario.watch import Witness
 from tests.e2e import support
 
 HERE = Path(__file__).parent
-ORDER = ("test_scenarios.py", "test_canary.py", "test_faults.py", "test_deletion.py", "test_answers.py", "test_refusals.py")
+ORDER = (
+    "test_scenarios.py",
+    "test_canary.py",
+    "test_faults.py",
+    "test_deletion.py",
+    "test_answers.py",
+    "test_refusals.py",
+)
 ENGINES_WITHIN = 300.0
 """Seconds in which three engines start on two cores."""
 _seeds = itertools.count(100)
@@ -44,8 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def installed() -> AsyncIterator[str]:
-    """The operator and what a rollout's user brings; the gateway's URL. Undoes what a failed test may have left, all of it, and none of it
-    without a deadline of its own."""
+    """The operator and what a rollout's user brings; the gateway's URL. Undoes what a failed test may have
+    left, all of it, and none of it without a deadline of its own.
+    """
     await install.operator()
     await install.fresh()
     await install.companions()

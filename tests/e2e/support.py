@@ -1,4 +1,6 @@
-"""What the end-to-end tests share: a way to each engine's own ports, to Prometheus and the webhook, and rollouts that hold still."""
+"""What the end-to-end tests share: a way to each engine's own ports, to Prometheus and the webhook, and
+rollouts that hold still.
+"""
 
 import asyncio
 import base64
@@ -42,7 +44,11 @@ class Engines:
     async def pods(self) -> dict[str, str]:
         """Addresses by name, of those that are not on their way out."""
         found = await kubectl.items("pods", install.NAMESPACE, SELECTOR)
-        return {p["metadata"]["name"]: p["status"]["podIP"] for p in found if "deletionTimestamp" not in p["metadata"]}
+        return {
+            p["metadata"]["name"]: p["status"]["podIP"]
+            for p in found
+            if "deletionTimestamp" not in p["metadata"]
+        }
 
     async def token(self) -> str:
         """The control port's token."""
@@ -51,13 +57,19 @@ class Engines:
             self._token = base64.b64decode(secret["data"]["token"]).decode()
         return self._token
 
-    async def call(self, method: str, ip: str, path: str, body: bytes | None = None, token: str | None = None) -> tuple[int, str]:
-        """Status and text of a call to a control port; with the engines' token unless another is given ("": none at all). A large body is
-        sent only once it is asked for, as curl does: a refusal that comes while it is under way can be lost with the connection."""
+    async def call(
+        self, method: str, ip: str, path: str, body: bytes | None = None, token: str | None = None
+    ) -> tuple[int, str]:
+        """Status and text of a call to a control port; with the engines' token unless another is given ("":
+        none at all). A large body is sent only once it is asked for, as curl does: a refusal that comes while
+        it is under way can be lost with the connection.
+        """
         token = await self.token() if token is None else token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         large = body is not None and len(body) > MAX_BODY
-        async with self.session.request(method, f"http://{ip}:{CONTROL_PORT}{path}", data=body, headers=headers, expect100=large) as answer:
+        async with self.session.request(
+            method, f"http://{ip}:{CONTROL_PORT}{path}", data=body, headers=headers, expect100=large
+        ) as answer:
             return answer.status, await answer.text()
 
     async def state(self, ip: str) -> State:
@@ -69,18 +81,29 @@ class Engines:
     async def put(self, ip: str, flags: Flags, permit: float | None = None) -> State:
         """Set flags under the next epoch. Only while no rollout owns the engines."""
         state = await self.state(ip)
-        wanted = Desired(incarnation=state.incarnation, epoch=state.epoch + 1, flags=flags, permit_seconds=permit)
+        wanted = Desired(
+            incarnation=state.incarnation, epoch=state.epoch + 1, flags=flags, permit_seconds=permit
+        )
         status, text = await self.call("PUT", ip, "/v1/flags", wanted.model_dump_json().encode())
         assert status == 200, text
         return State.model_validate_json(text)
 
     async def complete(self, ip: str, prompt: str, *, tokens: int) -> Completion:
         """What one engine answers to a user."""
-        body = {"model": install.MODEL, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "logprobs": 1}
+        body = {
+            "model": install.MODEL,
+            "prompt": prompt,
+            "max_tokens": tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+            "logprobs": 1,
+        }
         async with self.session.post(f"http://{ip}:{USERS_PORT}/v1/completions", json=body) as answer:
             assert answer.status == 200, await answer.text()
             choice = (await answer.json())["choices"][0]["logprobs"]
-            return Completion(tuple(choice["tokens"]), tuple(choice["token_logprobs"]), answer.headers["x-indexcache-state"])
+            return Completion(
+                tuple(choice["tokens"]), tuple(choice["token_logprobs"]), answer.headers["x-indexcache-state"]
+            )
 
 
 async def service(name: str, namespace: str) -> str:
@@ -99,7 +122,9 @@ async def prometheus(session: aiohttp.ClientSession, path: str, **query: Any) ->
 
 async def annotate(key: str, value: str) -> None:
     """kubectl annotate the rollout."""
-    await kubectl.kubectl("-n", install.NAMESPACE, "annotate", "icr", install.ROLLOUT, f"{key}={value}", "--overwrite")
+    await kubectl.kubectl(
+        "-n", install.NAMESPACE, "annotate", "icr", install.ROLLOUT, f"{key}={value}", "--overwrite"
+    )
 
 
 def held(weight: int, change: Callable[[Object], None] | None = None) -> Callable[[Object], None]:
@@ -115,8 +140,12 @@ def held(weight: int, change: Callable[[Object], None] | None = None) -> Callabl
     return apply
 
 
-async def exposed(stage: Stage, example: str, weight: int, change: Callable[[Object], None] | None = None) -> list[str]:
-    """Bring a rollout to its canary and hold it there; the canary's pods, once the engines' counters have shown the weight."""
+async def exposed(
+    stage: Stage, example: str, weight: int, change: Callable[[Object], None] | None = None
+) -> list[str]:
+    """Bring a rollout to its canary and hold it there; the canary's pods, once the engines' counters have
+    shown the weight.
+    """
     await stage.apply(example, held(weight, change))
     await stage.until_exposed(weight, within=180)
     return list(stage.witness.now.status["canaryPods"])

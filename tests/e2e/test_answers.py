@@ -1,4 +1,5 @@
-"""What users get through the gateway is what the model's table says: the very questions of the table, asked of real engines.
+"""What users get through the gateway is what the model's table says: the very questions of the table, asked
+of real engines.
 
 No rollout owns the engines here, so that the tests can set patterns by hand on all of them.
 """
@@ -36,15 +37,21 @@ async def free(engines: Engines) -> AsyncIterator[list[str]]:
 
 
 @pytest.mark.parametrize("name", ["full", "good", "harmful"])
-async def test_answers_are_those_of_the_models_table(name: str, installed: str, free: list[str], engines: Engines) -> None:
+async def test_answers_are_those_of_the_models_table(
+    name: str, installed: str, free: list[str], engines: Engines
+) -> None:
     chosen = json.loads((MODEL / "patterns.json").read_text())["chosen"]
     pattern = {"full": "FFFFFFFF", **chosen}[name]
     flags = Flags() if name == "full" else Flags(mode=Mode.ON, pattern=pattern, sample_rows=0)
-    states = await asyncio.gather(*(engines.put(ip, flags, None if name == "full" else PERMIT) for ip in free))
+    states = await asyncio.gather(
+        *(engines.put(ip, flags, None if name == "full" else PERMIT) for ip in free)
+    )
     assert {s.mode for s in states} == {flags.mode}
     questions = list(islice(measured_questions(PAIRS), ASKED))
     expected = await asyncio.to_thread(table_says, pattern, questions)
-    answers = await in_groups(6, [partial(ask, engines.session, installed, q, salt=pattern) for q in questions])
+    answers = await in_groups(
+        6, [partial(ask, engines.session, installed, q, salt=pattern) for q in questions]
+    )
     mine, theirs = (sum(right) / ASKED for right in (answers, expected))
     differing = [i for i, (a, b) in enumerate(zip(answers, expected, strict=True)) if a != b]
     assert mine == pytest.approx(theirs, abs=0.02), f"questions {differing} came out differently"
@@ -53,8 +60,16 @@ async def test_answers_are_those_of_the_models_table(name: str, installed: str, 
 
 
 async def ask(session: aiohttp.ClientSession, url: str, question: Question, *, salt: str) -> bool:
-    """Whether the answer through the gateway is right. `salt` keeps patterns out of each other's prefix caches, as in the table."""
-    body = {"model": install.MODEL, "prompt": question.prompt, "max_tokens": 1, "temperature": 0, "cache_salt": f"table-{salt}"}
+    """Whether the answer through the gateway is right. `salt` keeps patterns out of each other's prefix
+    caches, as in the table.
+    """
+    body = {
+        "model": install.MODEL,
+        "prompt": question.prompt,
+        "max_tokens": 1,
+        "temperature": 0,
+        "cache_salt": f"table-{salt}",
+    }
     async with session.post(f"{url}/v1/completions", json=body) as answer:
         assert answer.status == 200, await answer.text()
         return question.right((await answer.json())["choices"][0]["text"])

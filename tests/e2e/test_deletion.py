@@ -13,17 +13,24 @@ from tests.e2e.support import BASELINE, SELECTOR, Engines, Object, after, expose
 CANARY_LABEL, BASELINE_LABEL = "indexcache.dev/canary", "indexcache.dev/baseline"
 
 
-async def test_deleted_mid_canary_it_leaves_the_engines_at_the_baseline(stage: Stage, engines: Engines) -> None:
+async def test_deleted_mid_canary_it_leaves_the_engines_at_the_baseline(
+    stage: Stage, engines: Engines
+) -> None:
     stage.begin()
     await exposed(stage, "demo-good", 50)
     moment = time.monotonic()
-    await kubectl.kubectl("-n", install.NAMESPACE, "delete", "icr", install.ROLLOUT, "--timeout=90s", within=100)
+    await kubectl.kubectl(
+        "-n", install.NAMESPACE, "delete", "icr", install.ROLLOUT, "--timeout=90s", within=100
+    )
     gone = time.monotonic()
     await stage.witness.until("the end of the rollout", lambda w: not w.now.object, within=5)
     route = next(r.at for r in stage.witness.routes if r.at >= moment and set(_names(r.object)) == {BASELINE})
     assert route <= gone
-    await stage.witness.until("all engines' answers after its end", lambda w: bool(heard(after(w.looks, gone))), within=10)
-    # Reuse was off by the time that the route was back, and stayed so, by the engines' counters too: one that is late to answer counts on.
+    await stage.witness.until(
+        "all engines' answers after its end", lambda w: bool(heard(after(w.looks, gone))), within=10
+    )
+    # Reuse was off by the time that the route was back, and stayed so, by the engines' counters too: one that
+    # is late to answer counts on.
     assert not [look for look in after(stage.witness.looks, route) if reusing(look)]
     off = stage.off_since(moment)
     assert off is not None, stage.witness.describe()
@@ -47,14 +54,25 @@ async def test_with_policy_delete_its_objects_go_with_it(engines: Engines) -> No
     spec = rollout["spec"]
     spec |= {"deletionPolicy": "Delete", "traffic": {}, "guardrails": {}}
     spec["engine"]["replicas"] = 1
-    spec["engine"]["template"]["spec"]["nodeSelector"] = {"indexcache.dev/nowhere": "true"}  # what it owns matters here, not that it runs
+    spec["engine"]["template"]["spec"]["nodeSelector"] = {
+        "indexcache.dev/nowhere": "true"
+    }  # what it owns matters here, not that it runs
     await kubectl.apply(rollout)
-    owned = [("deployment", name), ("service", f"{name}-baseline"), ("service", f"{name}-canary"), ("secret", f"{name}-control")]
+    owned = [
+        ("deployment", name),
+        ("service", f"{name}-baseline"),
+        ("service", f"{name}-canary"),
+        ("secret", f"{name}-control"),
+    ]
     for kind, own in owned:
-        await kubectl.kubectl("-n", install.NAMESPACE, "wait", "--for=create", f"{kind}/{own}", "--timeout=30s")
+        await kubectl.kubectl(
+            "-n", install.NAMESPACE, "wait", "--for=create", f"{kind}/{own}", "--timeout=30s"
+        )
     await kubectl.kubectl("-n", install.NAMESPACE, "delete", "icr", name, "--timeout=90s", within=100)
     for kind, own in owned:
-        await kubectl.kubectl("-n", install.NAMESPACE, "wait", "--for=delete", f"{kind}/{own}", "--timeout=30s")
+        await kubectl.kubectl(
+            "-n", install.NAMESPACE, "wait", "--for=delete", f"{kind}/{own}", "--timeout=30s"
+        )
     assert await kubectl.find("icr", name, install.NAMESPACE) is None
 
 

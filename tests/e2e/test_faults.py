@@ -1,4 +1,6 @@
-"""A gateway that is cut off from its proxies: its status goes on to say that all is done, while traffic goes where it went before."""
+"""A gateway that is cut off from its proxies: its status goes on to say that all is done, while traffic goes
+where it went before.
+"""
 
 import asyncio
 import time
@@ -45,7 +47,8 @@ async def test_a_weight_that_no_proxy_knows_is_not_reached(stage: Stage) -> None
     await stage.witness.until("requests enough to tell the split by", answered, within=120)
     assert not [s for s in stage.seen() if s.at >= moment and reached(s)]
     assert stage.witness.now.phase == "Canary"
-    # A pod whose way out of the baseline's Service came through before the cut may reuse, but nobody is sent to it.
+    # A pod whose way out of the baseline's Service came through before the cut may reuse, but nobody is sent
+    # to it.
     assert stage.admitted_between(moment, time.monotonic()) == 0
     await restore()
     await stage.until_exposed(WEIGHT, within=60)
@@ -59,9 +62,14 @@ async def test_a_fallback_past_the_gateway_is_total_all_the_same(stage: Stage) -
     moment = time.monotonic()
     await annotate("indexcache.dev/kill", stage.witness.now.status["revision"])
     await stage.witness.until("all engines at the baseline", lambda w: all_off(w.looks[-1]), within=10)
-    await stage.witness.until("the route as it was", lambda w: restored(stage) and accepted(w) is not None, within=30)
-    # Proxies still send to the canary's Service: its engines answer at the baseline, and the operator knows that it is not over.
-    await stage.witness.until("traffic seen on the canary", lambda w: "still show traffic on the canary" in _message(w), within=60)
+    await stage.witness.until(
+        "the route as it was", lambda w: restored(stage) and accepted(w) is not None, within=30
+    )
+    # Proxies still send to the canary's Service: its engines answer at the baseline, and the operator knows
+    # that it is not over.
+    await stage.witness.until(
+        "traffic seen on the canary", lambda w: "still show traffic on the canary" in _message(w), within=60
+    )
     assert stage.witness.now.phase == "FallingBack"
     assert all_off(heard(stage.witness.looks)[-1])
     await restore()
@@ -78,9 +86,14 @@ def accepted(witness: Witness) -> dict[str, int] | None:
     route = witness.routes[-1]
     parents = route.status.get("parents") or []
     seen = [
-        c.get("observedGeneration") for p in parents for c in p.get("conditions", []) if c["type"] == "Accepted" and c["status"] == "True"
+        c.get("observedGeneration")
+        for p in parents
+        for c in p.get("conditions", [])
+        if c["type"] == "Accepted" and c["status"] == "True"
     ]
-    return backends(route) if seen and all(g == route.object["metadata"]["generation"] for g in seen) else None
+    return (
+        backends(route) if seen and all(g == route.object["metadata"]["generation"] for g in seen) else None
+    )
 
 
 def reached(seen: Seen) -> bool:

@@ -16,7 +16,9 @@ MEMORY = 120e6
 """Bytes that the operator may hold."""
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/state"), ("PUT", "/v1/flags"), ("POST", "/v1/kill")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/state"), ("PUT", "/v1/flags"), ("POST", "/v1/kill")]
+)
 async def test_users_cannot_reach_control(method: str, path: str, installed: str, engines: Engines) -> None:
     headers = {"Authorization": f"Bearer {await engines.token()}"}
     async with engines.session.request(method, f"{installed}{path}", data=b"{}", headers=headers) as answer:
@@ -37,13 +39,20 @@ class Bad:
 BAD = {
     "without a token": Bad(401, "Unauthorized", "token", lambda d: d.model_dump_json().encode(), token=""),
     "a wrong token": Bad(401, "Unauthorized", "token", lambda d: d.model_dump_json().encode(), token="wrong"),
-    "an old epoch": Bad(409, "OldEpoch", "epoch", lambda d: d.model_copy(update={"epoch": 1}).model_dump_json().encode()),
+    "an old epoch": Bad(
+        409, "OldEpoch", "epoch", lambda d: d.model_copy(update={"epoch": 1}).model_dump_json().encode()
+    ),
     "another incarnation": Bad(
-        409, "OtherIncarnation", "incarnation", lambda d: d.model_copy(update={"incarnation": "0"}).model_dump_json().encode()
+        409,
+        "OtherIncarnation",
+        "incarnation",
+        lambda d: d.model_copy(update={"incarnation": "0"}).model_dump_json().encode(),
     ),
     "10 MB": Bad(413, "TooLarge", "body", lambda d: b" " * 10_000_000),
     "a pattern of another length": Bad(422, "DoesNotFit", "pattern", lambda d: _with_pattern(d, "FSS")),
-    "a pattern of other letters": Bad(422, "Invalid", "flags.pattern", lambda d: json.dumps(_patterned(d, "FXS")).encode()),
+    "a pattern of other letters": Bad(
+        422, "Invalid", "flags.pattern", lambda d: json.dumps(_patterned(d, "FXS")).encode()
+    ),
     "half a body": Bad(422, "Invalid", "body", lambda d: d.model_dump_json().encode()[:40]),
 }
 
@@ -55,7 +64,11 @@ async def test_an_engine_refuses_by_name_and_goes_on(case: str, engines: Engines
     if before.epoch < 2:  # an older epoch than the present one must exist
         before = await engines.put(ip, Flags())
         before = await engines.put(ip, Flags())
-    wanted = Desired(incarnation=before.incarnation, epoch=before.epoch + 1, flags=Flags(mode=Mode.SHADOW, pattern="FSFSFSFS"))
+    wanted = Desired(
+        incarnation=before.incarnation,
+        epoch=before.epoch + 1,
+        flags=Flags(mode=Mode.SHADOW, pattern="FSFSFSFS"),
+    )
     assert len(bad.body(wanted)) > MAX_BODY or case != "10 MB"
     status, text = await engines.call("PUT", ip, "/v1/flags", bad.body(wanted), bad.token)
     refused = json.loads(text)
@@ -63,7 +76,12 @@ async def test_an_engine_refuses_by_name_and_goes_on(case: str, engines: Engines
     assert refused["field"].endswith(bad.field), text
     assert refused["message"]
     after = await engines.state(ip)
-    assert (after.incarnation, after.epoch, after.mode, after.desired) == (before.incarnation, before.epoch, before.mode, before.desired)
+    assert (after.incarnation, after.epoch, after.mode, after.desired) == (
+        before.incarnation,
+        before.epoch,
+        before.mode,
+        before.desired,
+    )
     question = ask(16, seed=77, index=0)
     answer = await engines.complete(ip, question.prompt, tokens=1)
     assert question.right(answer.tokens[0]), pod
@@ -80,14 +98,22 @@ async def test_the_operator_refuses_what_the_api_server_cannot_by_field(stage: S
     stage.begin()
     await kubectl.apply(short_probes())
     for field, found, change in (
-        ("spec.traffic.httpRoute.rule", "nothing", _set("traffic", {"httpRoute": {"name": install.ROUTE, "rule": "nothing"}})),
+        (
+            "spec.traffic.httpRoute.rule",
+            "nothing",
+            _set("traffic", {"httpRoute": {"name": install.ROUTE, "rule": "nothing"}}),
+        ),
         ("spec.guardrails.quality.probes", "2 probes of 40 to 40 tokens", _short),
         (
             "spec.engine.args",
             "--pipeline-parallel-size: found 2",
             lambda r: r["spec"]["engine"]["args"].append("--pipeline-parallel-size=2"),
         ),
-        ("spec.indexCache.pattern", "7 letters, the model has 8 indexers", _set("indexCache", {"pattern": "FFSFFSS"})),
+        (
+            "spec.indexCache.pattern",
+            "7 letters, the model has 8 indexers",
+            _set("indexCache", {"pattern": "FFSFFSS"}),
+        ),
     ):
         await stage.apply("demo-good", change)
         await stage.witness.until_phase("Failed", within=60)
@@ -133,6 +159,13 @@ def _short(rollout: Object) -> None:
 
 def short_probes() -> Object:
     """Probes that no pattern can fail: shorter than the model's k."""
-    line = json.dumps({"prompt": ask(16, seed=78, index=0, history=0).prompt, "continuation": "s1", "contextTokens": 40})
+    line = json.dumps(
+        {"prompt": ask(16, seed=78, index=0, history=0).prompt, "continuation": "s1", "contextTokens": 40}
+    )
     metadata = {"name": "short-probes", "namespace": install.NAMESPACE}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"probes.jsonl": f"{line}\n{line}\n"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "data": {"probes.jsonl": f"{line}\n{line}\n"},
+    }

@@ -15,7 +15,12 @@ PERMIT = 5.0
 async def test_a_a_good_pattern_is_promoted(stage: Stage) -> None:
     outcome = await scenarios.good(stage)
     assert outcome.ended == "Promoted: Certified"
-    assert [phase for phase, _ in outcome.phases if phase != "Pending"][-4:] == ["Shadowing", "Canary", "Promoting", "Promoted"]
+    assert [phase for phase, _ in outcome.phases if phase != "Pending"][-4:] == [
+        "Shadowing",
+        "Canary",
+        "Promoting",
+        "Promoted",
+    ]
     assert outcome.failed == 0, outcome.failures
     assert outcome.canary is not None
     assert outcome.canary.asked >= 30
@@ -32,7 +37,9 @@ async def test_b_a_harmful_pattern_exposes_nobody(stage: Stage) -> None:
     phases = [seen.phase for seen in stage.seen()]
     assert "Canary" not in phases
     shadowing = next(
-        seen.at for seen in stage.seen() if seen.phase == "Shadowing" and seen.status["observedGeneration"] == _generation(stage)
+        seen.at
+        for seen in stage.seen()
+        if seen.phase == "Shadowing" and seen.status["observedGeneration"] == _generation(stage)
     )
     assert not [look for look in stage.looks() if look.at >= shadowing and reusing(look)]
     assert outcome.measured is not None
@@ -66,7 +73,8 @@ async def test_d_without_the_operator_engines_return_when_their_permit_lapses(st
     assert outcome.breach_to_off <= PERMIT + 1.0
     assert outcome.admitted_after == 0
     assert outcome.failed == 0, outcome.failures
-    # The operator that came back went on where the other had been: the same step of the same canary, and never another phase.
+    # The operator that came back went on where the other had been: the same step of the same canary, and
+    # never another phase.
     exposed = [seen for seen in stage.seen() if (seen.status.get("step") or {}).get("reachedAt")]
     later = [seen for seen in stage.seen() if seen.at >= exposed[0].at]
     assert {seen.phase for seen in later} == {"Canary"}
@@ -74,7 +82,9 @@ async def test_d_without_the_operator_engines_return_when_their_permit_lapses(st
     assert {tuple(seen.status["canaryPods"]) for seen in later} == {tuple(canary)}
 
 
-async def test_e_prometheus_and_alertmanager_roll_back_within_five_seconds(stage: Stage, engines: Engines) -> None:
+async def test_e_prometheus_and_alertmanager_roll_back_within_five_seconds(
+    stage: Stage, engines: Engines
+) -> None:
     outcome = await scenarios.alert(stage)
     assert outcome.ended == "FellBack: AlertFiring"
     assert outcome.admitted_after == 0
@@ -82,15 +92,22 @@ async def test_e_prometheus_and_alertmanager_roll_back_within_five_seconds(stage
     off = next(look.at for look in reversed(stage.looks()) if reusing(look))
     back = next(look.at for look in stage.looks() if look.at > off and all_off(look))
     under = await _first_under_threshold(stage, engines)
-    stage.say(f"{back - under:.1f} s from the rule's expression to reuse off; {outcome.breach_to_off} s from the engines' counters")
+    stage.say(
+        f"{back - under:.1f} s from the rule's expression to reuse off; {outcome.breach_to_off} s from the "
+        "engines' counters"
+    )
     assert back - under <= 5.0
 
 
 async def _first_under_threshold(stage: Stage, engines: Engines) -> float:
-    """When one of the shipped rules' own expressions first held, by Prometheus' stored samples; in time.monotonic()."""
+    """When one of the shipped rules' own expressions first held, by Prometheus' stored samples; in
+    time.monotonic().
+    """
     offset = time.time() - time.monotonic()
     groups = (await prometheus(engines.session, "rules", type="alert"))["groups"]
-    rules = [rule["query"] for group in groups for rule in group["rules"] if rule["name"].startswith("IndexCache")]
+    rules = [
+        rule["query"] for group in groups for rule in group["rules"] if rule["name"].startswith("IndexCache")
+    ]
     assert len(rules) == 3
     # A rollout's own: the rule's last condition is repeated for this one alone.
     uid = stage.witness.now.object["metadata"]["uid"]
@@ -98,7 +115,13 @@ async def _first_under_threshold(stage: Stage, engines: Engines) -> float:
     first = []
     for rule in rules:
         data = await prometheus(
-            engines.session, "query_range", query=rule, start=stage.started + offset, end=time.time(), step=0.1, timeout="20s"
+            engines.session,
+            "query_range",
+            query=rule,
+            start=stage.started + offset,
+            end=time.time(),
+            step=0.1,
+            timeout="20s",
         )
         own = [r for r in data["result"] if r["metric"]["uid"] == uid and r["metric"]["revision"] == revision]
         first += [float(series["values"][0][0]) - offset for series in own]

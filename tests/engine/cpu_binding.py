@@ -41,14 +41,19 @@ class Cpu:
         from dsa_cpu import random_model
 
         os.environ.pop("INDEXCACHE_TOKEN_FILE", None)
-        os.environ |= {"VLLM_PLUGINS": "dsa_cpu,indexcache", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
+        os.environ |= {
+            "VLLM_PLUGINS": "dsa_cpu,indexcache",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "OMP_NUM_THREADS": "1",
+        }
         os.environ |= {"VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1"}
         # Ranks are bound to NUMA nodes of their own otherwise, and most machines have one.
         os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1"}
         random_model.write(folder, "DeepseekV32ForCausalLM", seed=0)
         from vllm import LLM
 
-        # torch was loaded before OMP_NUM_THREADS was set; two spinning threads are ten times slower on a busy machine.
+        # torch was loaded before OMP_NUM_THREADS was set; two spinning threads are ten times slower on a busy
+        # machine.
         torch.set_num_threads(1)
         return LLM(
             str(folder),
@@ -72,7 +77,16 @@ class Cpu:
         for site, layer in enumerate(layers(worker)):
             impl = layer.self_attn.mla_attn.mla_attn.impl
 
-            def forward(q: Any, cache: Any, m: Any, layer: Any, *, site: int = site, impl: Any = impl, own: Any = impl.forward_mqa) -> Any:
+            def forward(
+                q: Any,
+                cache: Any,
+                m: Any,
+                layer: Any,
+                *,
+                site: int = site,
+                impl: Any = impl,
+                own: Any = impl.forward_mqa,
+            ) -> Any:
                 if site == 0:
                     steps.append({})
                 steps[-1][site] = impl.indexer.topk_indices_buffer[: m.num_actual_tokens].sort(dim=-1).values

@@ -1,12 +1,13 @@
-"""One vLLM engine in a process of its own: reads a job from stdin, writes what came out to the file named by its argument.
+"""One vLLM engine in a process of its own: reads a job from stdin, writes what came out to the file named by
+its argument.
 
-A process of its own, since vLLM loads its plugins once a process, and the tests of other plugins run beside these.
-job: {"engine": arguments of vllm.LLM, "batches": {name: {"prompts": [[token, ...], ...], "max_tokens": n, "prompt_logprobs": bool,
-"every": n or null}}}
-out: {"block_size": n, "scheduler": {...},
-"batches": {name: [{"tokens": [...], "logprobs": [...], "cached": n}, ...]}, "choices": {name: [...]}};
-logprobs of all prompt tokens but the first, if asked for, and of the generated ones. A request that asks for its prompt's
-log-probabilities does not read the prefix cache. choices: for each n-th row of each step and layer, what the indexer chose and scored.
+A process of its own, since vLLM loads its plugins once a process, and the tests of other plugins run beside
+these. job: {"engine": arguments of vllm.LLM, "batches": {name: {"prompts": [[token, ...], ...], "max_tokens":
+n, "prompt_logprobs": bool, "every": n or null}}} out: {"block_size": n, "scheduler": {...}, "batches": {name:
+[{"tokens": [...], "logprobs": [...], "cached": n}, ...]}, "choices": {name: [...]}}; logprobs of all prompt
+tokens but the first, if asked for, and of the generated ones. A request that asks for its prompt's
+log-probabilities does not read the prefix cache. choices: for each n-th row of each step and layer, what the
+indexer chose and scored.
 """
 
 import json
@@ -23,12 +24,18 @@ def request(o: Any) -> dict[str, Any]:
     rows = list(zip(o.outputs[0].logprobs, tokens, strict=True))
     if o.prompt_logprobs:
         rows = list(zip(o.prompt_logprobs[1:], o.prompt_token_ids[1:], strict=True)) + rows
-    return {"tokens": tokens, "logprobs": [row[token].logprob for row, token in rows], "cached": o.num_cached_tokens}
+    return {
+        "tokens": tokens,
+        "logprobs": [row[token].logprob for row, token in rows],
+        "cached": o.num_cached_tokens,
+    }
 
 
 @contextmanager
 def recorded(llm: Any, every: int | None) -> Iterator[list[dict[str, Any]]]:
-    """While it lasts, each layer's choice goes through here: as a plugin would take it, by putting its own `select` before the op's."""
+    """While it lasts, each layer's choice goes through here: as a plugin would take it, by putting its own
+    `select` before the op's.
+    """
     import torch
 
     out: list[dict[str, Any]] = []
@@ -79,7 +86,9 @@ def main() -> None:
     scheduler = llm.llm_engine.vllm_config.scheduler_config
     out: dict[str, Any] = {
         "block_size": llm.llm_engine.vllm_config.cache_config.block_size,
-        "scheduler": {name: getattr(scheduler, name) for name in ("max_num_batched_tokens", "enable_chunked_prefill")},
+        "scheduler": {
+            name: getattr(scheduler, name) for name in ("max_num_batched_tokens", "enable_chunked_prefill")
+        },
         "batches": {},
         "choices": {},
     }
@@ -93,7 +102,9 @@ def main() -> None:
             detokenize=False,
         )
         with recorded(llm, batch["every"]) as out["choices"][name]:
-            done = llm.generate([{"prompt_token_ids": ids} for ids in batch["prompts"]], params, use_tqdm=False)
+            done = llm.generate(
+                [{"prompt_token_ids": ids} for ids in batch["prompts"]], params, use_tqdm=False
+            )
         out["batches"][name] = [request(o) for o in done]
     Path(sys.argv[1]).write_text(json.dumps(out))
 

@@ -69,14 +69,25 @@ class Server:
         }
 
     def put(self, mode: str, **changes: Any) -> State:
-        return State.model_validate_json(self.control.put("/v1/flags", json=self.body(mode, **changes)).raise_for_status().text)
+        return State.model_validate_json(
+            self.control.put("/v1/flags", json=self.body(mode, **changes)).raise_for_status().text
+        )
 
     def kill(self) -> State:
-        return State.model_validate_json(self.control.post("/v1/kill", json={"reason": "test"}).raise_for_status().text)
+        return State.model_validate_json(
+            self.control.post("/v1/kill", json={"reason": "test"}).raise_for_status().text
+        )
 
     def ask(self, prompt: list[int], headers: dict[str, str] | None = None, tokens: int = 8) -> list[int]:
         """The tokens generated."""
-        body = {"model": "m", "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "return_token_ids": True}
+        body = {
+            "model": "m",
+            "prompt": prompt,
+            "max_tokens": tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+            "return_token_ids": True,
+        }
         answer = self.users.post("/v1/completions", json=body, headers=headers).raise_for_status().json()
         ids: list[int] = answer["choices"][0]["token_ids"]
         return ids
@@ -95,18 +106,34 @@ def deliver(folder: Path) -> None:
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     packages = [str(ROOT / name) for name in ("core", "kernels", "runtime", "testbed/dsa_cpu")]
     subprocess.run(
-        [uv, "pip", "install", "-q", "--python", sys.executable, "--no-deps", "--no-build-isolation", "--target", str(folder), *packages],
+        [
+            uv,
+            "pip",
+            "install",
+            "-q",
+            "--python",
+            sys.executable,
+            "--no-deps",
+            "--no-build-isolation",
+            "--target",
+            str(folder),
+            *packages,
+        ],
         check=True,
     )
 
 
 @contextmanager
 def serving(folder: Path, model: Path, args: list[str], env: Mapping[str, str]) -> Iterator[Server]:
-    """A server of `model` under the name m, once it is ready. `env` is added to an environment without anything of vLLM's or ours."""
+    """A server of `model` under the name m, once it is ready. `env` is added to an environment without
+    anything of vLLM's or ours.
+    """
     deliver(folder / "plugins")
     (folder / "token").write_text(TOKEN)
     users, control, log = free_port(), free_port(), folder / "log"
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("VLLM_", "INDEXCACHE_", "PYTHON", "TORCH"))}
+    clean = {
+        k: v for k, v in os.environ.items() if not k.startswith(("VLLM_", "INDEXCACHE_", "PYTHON", "TORCH"))
+    }
     given = {
         "PYTHONPATH": str(folder / "plugins"),
         "INDEXCACHE_TOKEN_FILE": str(folder / "token"),
@@ -116,19 +143,38 @@ def serving(folder: Path, model: Path, args: list[str], env: Mapping[str, str]) 
         "HF_HUB_OFFLINE": "1",
     }
     python = engine_environment.place(Layout.of()) / "bin/python"  # a stock vLLM
-    assert python.exists(), f"{python} is missing; `testbed environment` makes it, and `make engine` runs that"
-    command = [str(python), "-m", "vllm.entrypoints.cli.main", "serve", str(model), "--served-model-name", "m", "--port", str(users)]
+    assert python.exists(), (
+        f"{python} is missing; `testbed environment` makes it, and `make engine` runs that"
+    )
+    command = [
+        str(python),
+        "-m",
+        "vllm.entrypoints.cli.main",
+        "serve",
+        str(model),
+        "--served-model-name",
+        "m",
+        "--port",
+        str(users),
+    ]
     command += ["--dtype", "float32", "--max-model-len", "1088", "--block-size", "16"]
     command += ["--kv-cache-memory-bytes", "64M", *args]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, env=clean | given | dict(env), stdout=out, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder
+            command,
+            env=clean | given | dict(env),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=folder,
         )
     s = Server(
         process,
         log,
         httpx.Client(base_url=f"http://127.0.0.1:{users}", timeout=120),
-        httpx.Client(base_url=f"http://127.0.0.1:{control}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30),
+        httpx.Client(
+            base_url=f"http://127.0.0.1:{control}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30
+        ),
     )
 
     def ready() -> bool | None:

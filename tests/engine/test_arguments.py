@@ -37,7 +37,11 @@ def test_vllm_has_each_spelling_that_is_refused(name: str) -> None:
         (["--pipeline_parallel_size", "2"], ["--pipeline-parallel-size", "-pp"], "pipeline_parallel_size"),
         (["-pp", "2"], ["--pipeline-parallel-size", "-pp"], "pipeline_parallel_size"),
         (["-pp=2"], ["--pipeline-parallel-size", "-pp"], "pipeline_parallel_size"),
-        (["-pp=2", "--pipeline-parallel-size=1"], ["--pipeline-parallel-size", "-pp"], "pipeline_parallel_size"),
+        (
+            ["-pp=2", "--pipeline-parallel-size=1"],
+            ["--pipeline-parallel-size", "-pp"],
+            "pipeline_parallel_size",
+        ),
         (["-n2"], ["--nnodes", "-n"], "nnodes"),
         (["-n", "2", "-n=3"], ["--nnodes", "-n"], "nnodes"),
         (["--seed", "-1"], ["--seed"], "seed"),
@@ -50,7 +54,9 @@ def test_a_value_is_what_vllm_takes(args: list[str], names: list[str], attribute
     assert found.value == str(getattr(vllms().parse_args(args), attribute))
 
 
-@pytest.mark.parametrize("args", [["--enable-dbo"], ["--enable-dbo", "--no-enable-dbo"], ["--no-enable_dbo", "--enable_dbo"]])
+@pytest.mark.parametrize(
+    "args", [["--enable-dbo"], ["--enable-dbo", "--no-enable-dbo"], ["--no-enable_dbo", "--enable_dbo"]]
+)
 def test_a_switch_is_as_vllm_sets_it(args: list[str]) -> None:
     assert (last(parse(args), "--enable-dbo") is not None) is vllms().parse_args(args).enable_dbo
 

@@ -1,7 +1,9 @@
-"""A real vLLM on this machine's CPU, through dsa_cpu, against the float64 reference: same tokens, log-probabilities within 1e-4.
+"""A real vLLM on this machine's CPU, through dsa_cpu, against the float64 reference: same tokens,
+log-probabilities within 1e-4.
 
-Not compared are rows where a choice hangs on less than 1e-5 between the k-th and the next score in the reference, and rows that attend
-to such a one: float32 may order those two either way. The prompts are such that there is hardly one.
+Not compared are rows where a choice hangs on less than 1e-5 between the k-th and the next score in the
+reference, and rows that attend to such a one: float32 may order those two either way. The prompts are such
+that there is hardly one.
 """
 
 import functools
@@ -142,11 +144,15 @@ class Difference:
     """How one request differs from the reference forced along its tokens."""
 
     logprobs: torch.Tensor
-    """(rows,) float64, absolute; the last rows of the request, those whose log-probabilities were asked for."""
+    """(rows,) float64, absolute; the last rows of the request, those whose log-probabilities were asked
+    for.
+    """
     sure: torch.Tensor
     """(rows,) bool."""
     wrong_tokens: torch.Tensor
-    """(MAX_TOKENS,) bool: the generated token is not the reference's best, nor as good within the tolerance."""
+    """(MAX_TOKENS,) bool: the generated token is not the reference's best, nor as good within the
+    tolerance.
+    """
 
     def check(self) -> None:
         """The promise, and that it is about nearly all rows."""
@@ -157,7 +163,9 @@ class Difference:
 
 @functools.cache
 def forced(reference: Reference, ids: tuple[int, ...], **how: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and sure rows of the reference; requests alone and together give the same tokens, and are computed once."""
+    """Logits and sure rows of the reference; requests alone and together give the same tokens, and are
+    computed once.
+    """
     outcome = reference(ids, **how)
     return outcome.logits, outcome.sure()
 
@@ -178,7 +186,10 @@ def difference(reference: Reference, ids: list[int], got: dict[str, Any], **how:
 
 def test_the_engine_works_in_steps_as_asked(served: Served) -> None:
     """By the machine, vLLM's own CPU platform turns chunks off, widens the steps and picks the blocks."""
-    assert served.scheduler == {"max_num_batched_tokens": served.setup.tokens_a_step, "enable_chunked_prefill": True}
+    assert served.scheduler == {
+        "max_num_batched_tokens": served.setup.tokens_a_step,
+        "enable_chunked_prefill": True,
+    }
     assert served.block_size == served.setup.block_size
 
 
@@ -215,7 +226,9 @@ def test_prefix_cache_hits(served: Served) -> None:
 
 
 def test_each_choice_and_its_scores(served: Served) -> None:
-    """What a plugin sees: the sets of every layer are the reference's, and `row_scores` gives the scores they were chosen by."""
+    """What a plugin sees: the sets of every layer are the reference's, and `row_scores` gives the scores they
+    were chosen by.
+    """
     ids, got = served.prompts[2], served.results["choices"][0]
     outcome = served.reference(ids + got["tokens"])
     sure, seen = outcome.sure(), set()
@@ -228,14 +241,18 @@ def test_each_choice_and_its_scores(served: Served) -> None:
         assert sorted(chosen) == outcome.fresh[site, position].nonzero()[:, 0].tolist()
         assert choice["chosen"] == chosen + [-1] * (K - len(chosen))
         expected = outcome.scores[site, position, : position + 1]
-        torch.testing.assert_close(torch.tensor(choice["scores"], dtype=torch.float64), expected, rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(
+            torch.tensor(choice["scores"], dtype=torch.float64), expected, rtol=0, atol=TOLERANCE
+        )
     assert len({site for site, _ in seen}) == served.reference.layers
     assert min(position for _, position in seen) < K < max(position for _, position in seen)
     assert len(seen) > 100
 
 
 def test_each_choice_among_several_requests(served: Served) -> None:
-    """Rows of several requests in one step, prefills and decodes: each is chosen by its own request's scores."""
+    """Rows of several requests in one step, prefills and decodes: each is chosen by its own request's
+    scores.
+    """
     requests, decodes = set(), 0
     for choice in served.choices["choices together"]:
         scores = torch.tensor(choice["scores"], dtype=torch.float64)
@@ -255,7 +272,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[l
     g = torch.Generator().manual_seed(0)
     asked = {}
     for pairs in (16, 128, 432):  # BOS, and pairs of symbols
-        symbols = torch.stack([torch.randperm(512, generator=g)[:pairs] for _ in range(2)], 1).flatten().tolist()
+        symbols = (
+            torch.stack([torch.randperm(512, generator=g)[:pairs] for _ in range(2)], 1).flatten().tolist()
+        )
         asked[f"{pairs} pairs"] = [config["bos_token_id"], *symbols]
     batches = {name: batch([ids]) for name, ids in asked.items()}
     results = serve(TRAINED, 512, 16, batches, tmp_path_factory.mktemp("trained") / "out.json")["batches"]
@@ -264,7 +283,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[l
 
 @pytest.mark.parametrize("pairs", [16, 128, 432])
 def test_trained_model(trained: Callable[[str], tuple[list[int], dict[str, Any]]], pairs: int) -> None:
-    """Its two index heads tie often, to the bit, in float32 as in float64: rows that depend on that may differ, and hardly do."""
+    """Its two index heads tie often, to the bit, in float32 as in float64: rows that depend on that may
+    differ, and hardly do.
+    """
     ids, got = trained(f"{pairs} pairs")
     found = difference(Reference(TRAINED), ids, got)
     assert found.logprobs[found.sure].max() < TOLERANCE

@@ -1,5 +1,6 @@
-"""Whatever fails in the runtime itself, the engine serves on: no request is lost, nothing that reuse made is served to the baseline, vLLM's
-own functions are back, and the state says what failed."""
+"""Whatever fails in the runtime itself, the engine serves on: no request is lost, nothing that reuse made is
+served to the baseline, vLLM's own functions are back, and the state says what failed.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -83,7 +84,9 @@ def broken(*args: Any, **kwargs: Any) -> Any:
 
 @pytest.fixture
 def engine(cpu_engine: tuple[Engine, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """At the baseline, every step measured that can be; taken charge of anew afterwards, as after a restart."""
+    """At the baseline, every step measured that can be; taken charge of anew afterwards, as after a
+    restart.
+    """
     e = cpu_engine[0]
     e.reset()
     monkeypatch.setattr(MeasuringBudget, "allows", lambda *args: True)
@@ -104,8 +107,12 @@ def take_charge_anew(engine: Engine) -> None:
     assert engine.state.supported, engine.state.reasons
 
 
-@pytest.mark.parametrize(("owner", "name"), HOOKS, ids=lambda x: x if isinstance(x, str) else x.__name__.rpartition(".")[2])
-def test_a_hook_that_raises_costs_no_request(engine: Engine, owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("owner", "name"), HOOKS, ids=lambda x: x if isinstance(x, str) else x.__name__.rpartition(".")[2]
+)
+def test_a_hook_that_raises_costs_no_request(
+    engine: Engine, owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine.put(Mode.ON, checks.alternating(engine))
     long, *short = engine.prompts[2:]
     engine.ask([long], 4)  # something to be found in the cache
@@ -148,7 +155,16 @@ def test_a_failure_in_shadow_changes_no_token(engine: Engine, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "name", ["icprobe-a-é", "icprobe-é-a", "icprobe-\ud800-\udfff", "icprobe-", "icprobe--", "\0icprobe-a-b", "é" * 300]
+    "name",
+    [
+        "icprobe-a-é",
+        "icprobe-é-a",
+        "icprobe-\ud800-\udfff",
+        "icprobe-",
+        "icprobe--",
+        "\0icprobe-a-b",
+        "é" * 300,
+    ],
 )
 def test_any_id_of_a_request_is_served(engine: Engine, name: str) -> None:
     engine.put(Mode.ON, checks.alternating(engine))
@@ -157,7 +173,9 @@ def test_any_id_of_a_request_is_served(engine: Engine, name: str) -> None:
     assert (engine.state.supported, engine.state.mode) == (True, Mode.ON)
 
 
-def test_a_start_that_fails_is_said_and_leaves_the_engine_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_fails_is_said_and_leaves_the_engine_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     take_back(engine)
     monkeypatch.setattr(engine.core, "collective_rpc", broken)
     control = takeover.adopt(engine.core, TOKEN)
@@ -173,7 +191,9 @@ def take_back(engine: Engine) -> None:
     stop()
 
 
-def test_a_model_that_cannot_be_put_back_is_not_served_as_if_it_were(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_be_put_back_is_not_served_as_if_it_were(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What such a step would compute is neither the baseline nor the pattern."""
     from indexcache_runtime.vllm.worker.plan_runner import PlanRunner
 

@@ -1,6 +1,7 @@
 """A request that opted out is served as by a pod that never reuses, whoever else runs beside it.
 
-Mutants: a build whose steps reuse though they hold such a request, and one that names its blocks as the others'.
+Mutants: a build whose steps reuse though they hold such a request, and one that names its blocks as the
+others'.
 """
 
 from pathlib import Path
@@ -24,7 +25,9 @@ def begin(engine: Engine, prompt: list[int], name: str) -> str:
     from vllm import SamplingParams
 
     extra = {"indexcache": "off"}
-    params = SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True, logprobs=0, detokenize=False, extra_args=extra)
+    params = SamplingParams(
+        max_tokens=TOKENS, temperature=0, ignore_eos=True, logprobs=0, detokenize=False, extra_args=extra
+    )
     engine.llm.llm_engine.add_request(name, {"prompt_token_ids": prompt}, params)
     return name
 
@@ -37,7 +40,9 @@ def clean(cpu_engine: tuple[Engine, Path]) -> list[Answer]:
 
 
 def in_company(engine: Engine, name: str) -> tuple[Answer, list[Answer]]:
-    """Its answer and the others', under reuse, where the prefix cache holds its prompt as reuse computed it."""
+    """Its answer and the others', under reuse, where the prefix cache holds its prompt as reuse computed
+    it.
+    """
     engine.put(Mode.ON, PATTERN)
     engine.ask([ITS], TOKENS)
     others = [engine.start(p, 2 * TOKENS) for p in OTHERS]
@@ -114,13 +119,17 @@ def test_a_value_that_says_nothing_is_refused(engine: Engine) -> None:
     assert not engine.llm.llm_engine.has_unfinished_requests()
 
 
-def test_a_build_that_lets_its_steps_reuse_fails(engine: Engine, clean: list[Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_that_lets_its_steps_reuse_fails(
+    engine: Engine, clean: list[Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Ledger, "any_out", lambda ledger, requests: False)
     mine, _ = in_company(engine, "mutant-1")
     assert mine.tokens != clean[0].tokens
 
 
-def test_a_build_that_names_its_blocks_as_the_others_fails(engine: Engine, clean: list[Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_that_names_its_blocks_as_the_others_fails(
+    engine: Engine, clean: list[Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     blocks = engine.core.scheduler.kv_cache_manager.get_computed_blocks.__self__
     monkeypatch.setattr(blocks, "_opted_out", lambda request: False)
     mine, _ = in_company(engine, "mutant-2")

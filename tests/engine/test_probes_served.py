@@ -1,6 +1,7 @@
 """The operator's probes against a real engine, and an engine that has neither VLLM_PLUGINS nor a compiler.
 
-The model has learned its task, so a pattern that is bad for it costs log-probability, and KV of the baseline, reread, hides that.
+The model has learned its task, so a pattern that is bad for it costs log-probability, and KV of the baseline,
+reread, hides that.
 """
 
 import shutil
@@ -31,7 +32,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert lscpu
     (programs / "lscpu").symlink_to(lscpu)  # vLLM's CPU platform runs it
     args = ["--tokenizer-mode", "hf", "--distributed-executor-backend", "uni"]
-    with serving(folder, ROOT / "testbed/models/tiny_dsa", args, {"PATH": str(programs), "CXX": "no-such-compiler"}) as server:
+    with serving(
+        folder, ROOT / "testbed/models/tiny_dsa", args, {"PATH": str(programs), "CXX": "no-such-compiler"}
+    ) as server:
         yield server
 
 
@@ -44,13 +47,27 @@ async def completions(server: Server) -> AsyncIterator[Completions]:
 def probe(index: int, tokens: int = 1) -> Probe:
     """A question about a table of 256 pairs; a second token of the answer begins the next question."""
     asked = questions.ask(256, seed=31, index=index).probe()
-    return Probe(prompt=asked.prompt, continuation=asked.continuation + " <ask>" * (tokens - 1), context_tokens=asked.tokens)
+    return Probe(
+        prompt=asked.prompt,
+        continuation=asked.continuation + " <ask>" * (tokens - 1),
+        context_tokens=asked.tokens,
+    )
 
 
 def expected(server: Server, tokens: Tokens) -> float:
     """The same from `prompt_logprobs`, which reads nothing from the prefix cache."""
-    body = {"model": "m", "prompt": [*tokens.prompt, *tokens.continuation], "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
-    entries = server.users.post("/v1/completions", json=body).raise_for_status().json()["choices"][0]["prompt_logprobs"]
+    body = {
+        "model": "m",
+        "prompt": [*tokens.prompt, *tokens.continuation],
+        "max_tokens": 1,
+        "temperature": 0,
+        "prompt_logprobs": 0,
+    }
+    entries = (
+        server.users.post("/v1/completions", json=body)
+        .raise_for_status()
+        .json()["choices"][0]["prompt_logprobs"]
+    )
     tail = zip(entries[len(tokens.prompt) :], tokens.continuation, strict=True)
     return mean([entry[str(token)]["logprob"] for entry, token in tail])
 
@@ -67,18 +84,26 @@ def reread(server: Server, tokens: Tokens) -> float:
 def hits(server: Server) -> float:
     """Tokens read from the prefix cache so far."""
     text = server.users.get("/metrics").text
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("vllm:prefix_cache_hits_total{"))
+    return sum(
+        float(line.split()[-1])
+        for line in text.splitlines()
+        if line.startswith("vllm:prefix_cache_hits_total{")
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2])
-async def test_at_the_baseline_it_is_what_prompt_logprobs_say(server: Server, completions: Completions, count: int) -> None:
+async def test_at_the_baseline_it_is_what_prompt_logprobs_say(
+    server: Server, completions: Completions, count: int
+) -> None:
     tokens = await completions.tokens(HOST, await completions.model(HOST), probe(0, count))
     assert (len(tokens.prompt), len(tokens.continuation)) == (probe(0).context_tokens, count)
     assert await completions.logprob(HOST, "m", tokens) == pytest.approx(expected(server, tokens), abs=1e-4)
 
 
 async def test_under_reuse_no_block_of_the_baseline_is_read(server: Server, completions: Completions) -> None:
-    """Each prompt was computed at the baseline before and lies in the cache: asked without a salt, it hides what the pattern does."""
+    """Each prompt was computed at the baseline before and lies in the cache: asked without a salt, it hides
+    what the pattern does.
+    """
     probes = [await completions.tokens(HOST, "m", probe(i, 2)) for i in range(4)]
     baseline = [await completions.logprob(HOST, "m", tokens) for tokens in probes]
     for tokens in probes:
@@ -88,7 +113,10 @@ async def test_under_reuse_no_block_of_the_baseline_is_read(server: Server, comp
         found = [await completions.logprob(HOST, "m", tokens) for tokens in probes]
         assert found == pytest.approx([expected(server, tokens) for tokens in probes], abs=1e-4)
         first = [Tokens(prompt=tokens.prompt, continuation=tokens.continuation[:1]) for tokens in probes]
-        salted, hidden = [await completions.logprob(HOST, "m", tokens) for tokens in first], [reread(server, tokens) for tokens in first]
+        salted, hidden = (
+            [await completions.logprob(HOST, "m", tokens) for tokens in first],
+            [reread(server, tokens) for tokens in first],
+        )
     finally:
         assert server.put("off").mode is Mode.OFF
     assert mean(baseline) - mean(found) > 0.1
@@ -106,17 +134,23 @@ async def test_only_the_first_token_prefills_the_prompt(server: Server, completi
     assert len(two.prompt) - 64 < after - before <= len(two.prompt)
 
 
-async def test_a_continuation_that_changes_the_prompts_last_token_is_refused_by_name(completions: Completions) -> None:
+async def test_a_continuation_that_changes_the_prompts_last_token_is_refused_by_name(
+    completions: Completions,
+) -> None:
     wrong = Probe(prompt="<bos> s1 s2", continuation="s3", context_tokens=3)
     with pytest.raises(ProbeError, match=r"'<bos> s1 s2' \+ 's3'"):
         await completions.tokens(HOST, "m", wrong)
     with pytest.raises(ProbeError, match="of 9 tokens; expected 1 to 8"):
-        await completions.tokens(HOST, "m", Probe(prompt="<bos> s1", continuation=" s2" * 9, context_tokens=2))
+        await completions.tokens(
+            HOST, "m", Probe(prompt="<bos> s1", continuation=" s2" * 9, context_tokens=2)
+        )
 
 
 def test_without_a_list_of_plugins_metrics_and_headers_are_there(server: Server) -> None:
     server.put("shadow", flags={"mode": "shadow", **HARMFUL})
-    shown = until(lambda: r if (r := server.users.get("/v1/models")).headers["x-indexcache-state"] == "shadow" else None)
+    shown = until(
+        lambda: r if (r := server.users.get("/v1/models")).headers["x-indexcache-state"] == "shadow" else None
+    )
     assert [len(shown.headers.get_list(f"x-indexcache-{name}")) for name in ("pod", "state")] == [1, 1]
     assert "indexcache: VLLM_PLUGINS is not set" in server.log.read_text()
     assert {labels["mode"]: value for labels, value in server.metrics()["indexcache_mode"]}["shadow"] == 1
@@ -124,5 +158,18 @@ def test_without_a_list_of_plugins_metrics_and_headers_are_there(server: Server)
 
 
 def test_random_sampling_needs_no_compiler_either(server: Server) -> None:
-    body = {"model": "m", "prompt": [1, 2, 3], "max_tokens": 4, "temperature": 1, "top_p": 0.9, "seed": 1, "logprobs": 2}
-    assert server.users.post("/v1/completions", json=body).raise_for_status().json()["usage"]["completion_tokens"] > 0
+    body = {
+        "model": "m",
+        "prompt": [1, 2, 3],
+        "max_tokens": 4,
+        "temperature": 1,
+        "top_p": 0.9,
+        "seed": 1,
+        "logprobs": 2,
+    }
+    assert (
+        server.users.post("/v1/completions", json=body)
+        .raise_for_status()
+        .json()["usage"]["completion_tokens"]
+        > 0
+    )

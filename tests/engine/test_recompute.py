@@ -1,7 +1,8 @@
-"""What becomes of requests in flight when reuse ends: under Recompute they go on as if it had never been, under Continue undisturbed.
+"""What becomes of requests in flight when reuse ends: under Recompute they go on as if it had never been,
+under Continue undisturbed.
 
-Mutants: a build that counts requests as recomputed but preempts none, and one that preempts them but lets them read blocks that reuse made.
-Each is told from the true one by the tokens that follow the flip.
+Mutants: a build that counts requests as recomputed but preempts none, and one that preempts them but lets
+them read blocks that reuse made. Each is told from the true one by the tokens that follow the flip.
 """
 
 from collections.abc import Callable
@@ -27,8 +28,12 @@ def so_far(engine: Engine, names: list[str]) -> list[int]:
     return [engine.scheduled(name).num_output_tokens for name in names]
 
 
-def flipped(engine: Engine, in_flight: InFlight, flip: Callable[[Engine], object]) -> tuple[list[Answer], list[int]]:
-    """Requests that begin under reuse and, half done, see its end: their answers, and how many tokens each had then."""
+def flipped(
+    engine: Engine, in_flight: InFlight, flip: Callable[[Engine], object]
+) -> tuple[list[Answer], list[int]]:
+    """Requests that begin under reuse and, half done, see its end: their answers, and how many tokens each
+    had then.
+    """
     engine.put(Mode.ON, PATTERN, in_flight=in_flight)
     names = [engine.start(p, TOKENS) for p in PROMPTS]
     while min(so_far(engine, names)) < 8:
@@ -38,16 +43,24 @@ def flipped(engine: Engine, in_flight: InFlight, flip: Callable[[Engine], object
     return engine.finish(names), had
 
 
-def rest(engine: Engine, answers: list[Answer], had: list[int]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Of each request the tokens after the flip, and what a pod that never reused says after the same prefix."""
+def rest(
+    engine: Engine, answers: list[Answer], had: list[int]
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Of each request the tokens after the flip, and what a pod that never reused says after the same
+    prefix.
+    """
     after = [a.tokens[n:] for a, n in zip(answers, had, strict=True)]
     engine.forget()
-    names = [engine.start([*p, *a.tokens[:n]], TOKENS - n) for p, a, n in zip(PROMPTS, answers, had, strict=True)]
+    names = [
+        engine.start([*p, *a.tokens[:n]], TOKENS - n) for p, a, n in zip(PROMPTS, answers, had, strict=True)
+    ]
     return after, [a.tokens for a in engine.finish(names)]
 
 
 def off(engine: Engine) -> None:
-    engine.control.put(Desired(incarnation=engine.control.incarnation, epoch=engine.state.epoch + 1, flags=Flags()))
+    engine.control.put(
+        Desired(incarnation=engine.control.incarnation, epoch=engine.state.epoch + 1, flags=Flags())
+    )
 
 
 def kill(engine: Engine) -> None:
@@ -59,7 +72,9 @@ def shadow(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("flip", [kill, off, shadow])
-def test_recomputed_requests_go_on_as_at_a_pod_that_never_reused(engine: Engine, flip: Callable[[Engine], object]) -> None:
+def test_recomputed_requests_go_on_as_at_a_pod_that_never_reused(
+    engine: Engine, flip: Callable[[Engine], object]
+) -> None:
     before = engine.state
     answers, had = flipped(engine, InFlight.RECOMPUTE, flip)
     assert [len(a.tokens) for a in answers] == [TOKENS] * len(LENGTHS)

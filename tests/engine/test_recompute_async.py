@@ -1,4 +1,5 @@
-"""Recomputing where steps are in flight: vLLM's asynchronous scheduler with made-up outputs, since no CPU engine schedules so.
+"""Recomputing where steps are in flight: vLLM's asynchronous scheduler with made-up outputs, since no CPU
+engine schedules so.
 
 Nothing that was sampled may be lost or delivered twice, and nothing may be computed from what reuse made.
 """
@@ -42,12 +43,16 @@ class Core:
         self.hasher = core.request_block_hasher
         self.control = EngineControl(Capabilities("m", engine.control.sites))
         blocks = Blocks(self.scheduler, self.scheduler.hash_block_size, opted_out)
-        StepPlanner(self.control, self.scheduler, blocks, TOKEN, seed=1).install(SimpleNamespace(request_block_hasher=None))
+        StepPlanner(self.control, self.scheduler, blocks, TOKEN, seed=1).install(
+            SimpleNamespace(request_block_hasher=None)
+        )
         self.delivered: dict[str, list[int]] = {}
 
     def put(self, epoch: int, in_flight: InFlight) -> None:
         flags = Flags(mode=Mode.ON, pattern="FSSS", in_flight=in_flight)
-        self.control.put(Desired(incarnation=self.control.incarnation, epoch=epoch, permit_seconds=600, flags=flags))
+        self.control.put(
+            Desired(incarnation=self.control.incarnation, epoch=epoch, permit_seconds=600, flags=flags)
+        )
 
     def add(self, name: str, prompt: list[int], extra: dict[str, Any] | None = None) -> Any:
         from vllm import SamplingParams
@@ -64,7 +69,9 @@ class Core:
 
         names = list(output.num_scheduled_tokens)
         index = {name: i for i, name in enumerate(names)}
-        result = ModelRunnerOutput(req_ids=names, req_id_to_index=index, sampled_token_ids=[[token]] * len(names))
+        result = ModelRunnerOutput(
+            req_ids=names, req_id_to_index=index, sampled_token_ids=[[token]] * len(names)
+        )
         for outputs in self.scheduler.update_from_output(output, result).values():
             for out in outputs.outputs:
                 self.delivered.setdefault(out.request_id, []).extend(out.new_token_ids)
@@ -79,7 +86,9 @@ def test_tokens_in_flight_are_delivered_once_and_then_all_is_computed_again(core
     request, other = core.add("a", PROMPT), core.add("b", OTHER, {"indexcache": "off"})
     core.put(1, InFlight.RECOMPUTE)
     first = core.scheduler.schedule()
-    assert not hasattr(first, PLAN)  # with "b" in it, it runs all Full; "a" counts as computed under reuse all the same
+    assert not hasattr(
+        first, PLAN
+    )  # with "b" in it, it runs all Full; "a" counts as computed under reuse all the same
     second = core.scheduler.schedule()
     core.deliver(first, 10)
     third = core.scheduler.schedule()

@@ -1,4 +1,6 @@
-"""That each refusal reads a field that vLLM has: set on the configuration of a real engine, it is named, alone."""
+"""That each refusal reads a field that vLLM has: set on the configuration of a real engine, it is named,
+alone.
+"""
 
 from typing import Any
 

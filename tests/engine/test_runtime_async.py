@@ -1,4 +1,6 @@
-"""Measurements of asynchronously scheduled steps. No CPU engine schedules so, so this is the worker's side alone."""
+"""Measurements of asynchronously scheduled steps. No CPU engine schedules so, so this is the worker's side
+alone.
+"""
 
 import pickle
 from types import SimpleNamespace
@@ -27,7 +29,9 @@ def test_measurements_ride_on_asynchronous_outputs_too() -> None:
 
     events: list[str] = []
     result = Measured(overlap={1: [0.5]}, recall={1: [0.25]})
-    adapter: Any = SimpleNamespace(lock=None, begin=lambda plan: None, ran=lambda: None, take=lambda: measured)
+    adapter: Any = SimpleNamespace(
+        lock=None, begin=lambda plan: None, ran=lambda: None, take=lambda: measured
+    )
     wrapper = SimpleNamespace(execute_model=lambda output: None, sample_tokens=lambda grammar: Waiting())
     PlanRunner(wrapper, adapter).install()
     assert wrapper.execute_model(SimpleNamespace(**{PLAN: StepPlan(Mode.ON, "FS", 1)})) is None

@@ -1,4 +1,6 @@
-"""The runtime on a live engine against the float64 reference: reuse, flips and measurements are what the formulas say."""
+"""The runtime on a live engine against the float64 reference: reuse, flips and measurements are what the
+formulas say.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,19 @@ def reference(cpu_engine: tuple[Engine, Path]) -> Reference:
 
 
 def wrong_rows(reference: Reference, prompt: list[int], answer: Answer, **kwargs: Any) -> list[int]:
-    """Generated tokens whose log-probability isn't the reference's, within 1e-4, but for those that hang on a rounding."""
+    """Generated tokens whose log-probability isn't the reference's, within 1e-4, but for those that hang on a
+    rounding.
+    """
     ids = prompt + list(answer.tokens)
     out = reference(ids[:-1], **kwargs)
     logprobs, sure = out.logits.log_softmax(-1), out.sure()
     rows = range(len(prompt) - 1, len(ids) - 1)
     assert sure[list(rows)].any()
-    return [r for i, r in enumerate(rows) if sure[r] and abs(float(logprobs[r, ids[r + 1]]) - answer.logprobs[i]) > 1e-4]
+    return [
+        r
+        for i, r in enumerate(rows)
+        if sure[r] and abs(float(logprobs[r, ids[r + 1]]) - answer.logprobs[i]) > 1e-4
+    ]
 
 
 def flipped(engine: Engine, prompt: list[int], sample_rows: int = 0) -> Answer:
@@ -77,12 +85,18 @@ def test_measurements_equal_the_reference(engine: Engine, reference: Reference, 
     for plan, measured in steps:
         assert set(measured.overlap) == set(measured.recall) == set(shared_sites(PATTERN))
         for j, row in enumerate(plan.rows):
-            out, sure = outcomes[next(n for n in names if row.request == n or row.request.startswith(n + "-"))]
+            out, sure = outcomes[
+                next(n for n in names if row.request == n or row.request.startswith(n + "-"))
+            ]
             if not sure[row.position]:
                 continue
             for site in shared_sites(PATTERN):
-                assert measured.overlap[site][j] == pytest.approx(float(out.overlap[site, row.position]), abs=1e-3)
-                assert measured.recall[site][j] == pytest.approx(float(out.recall[site, row.position]), abs=1e-3)
+                assert measured.overlap[site][j] == pytest.approx(
+                    float(out.overlap[site, row.position]), abs=1e-3
+                )
+                assert measured.recall[site][j] == pytest.approx(
+                    float(out.recall[site, row.position]), abs=1e-3
+                )
                 compared += 1
     eligible = sum(max(len(p) + 7 - K, 0) for p in PROMPTS)
     assert sum(len(plan.rows) for plan, _ in steps) == eligible
@@ -95,7 +109,9 @@ def test_measurements_equal_the_reference(engine: Engine, reference: Reference, 
             groups.setdefault((row.request, context_bucket(row.position + 1, K)), []).append(j)
         for site in measured.overlap:
             for (_, bucket), rows in groups.items():
-                cells.setdefault((site, bucket), []).append(sum(measured.recall[site][j] for j in rows) / len(rows))
+                cells.setdefault((site, bucket), []).append(
+                    sum(measured.recall[site][j] for j in rows) / len(rows)
+                )
     shown = {(s.site, s.context): s.recall for s in engine.state.series if s.mode is mode}
     assert {key: h.count for key, h in shown.items()} == {key: len(v) for key, v in cells.items()}
     assert all(shown[key].sum == pytest.approx(sum(v)) for key, v in cells.items())

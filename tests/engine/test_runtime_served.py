@@ -1,6 +1,7 @@
 """The runtime in `vllm serve`, delivered as a pod gets it.
 
-One server for the whole file, with two ranks, each a process of its own, so that plans and measurements cross processes.
+One server for the whole file, with two ranks, each a process of its own, so that plans and measurements cross
+processes.
 """
 
 import socket
@@ -50,7 +51,11 @@ def test_put_measures_and_kill_ends_it(server: Server) -> None:
     on = server.put("on")
     assert (on.mode, on.permit_remaining_seconds is not None) == (Mode.ON, True)
     server.ask(prompt(3))
-    modes = until(lambda: found if len(found := {s.mode for s in server.state().series if s.recall.count}) == 2 else None)
+    modes = until(
+        lambda: (
+            found if len(found := {s.mode for s in server.state().series if s.recall.count}) == 2 else None
+        )
+    )
     assert modes == {Mode.SHADOW, Mode.ON}
     killed = server.kill()
     assert (killed.mode, killed.reason, killed.message) == (Mode.TRIPPED, Reason.KILLED, "test")
@@ -66,18 +71,29 @@ def test_a_kill_under_load(server: Server) -> None:
         killed = server.kill()
         until(lambda: True if server.state().steps.full > killed.steps.full + 2 else None)
         after = server.state()
-        assert after.steps.reuse <= killed.steps.reuse + 1  # the one whose flags were settled when the kill came
+        assert (
+            after.steps.reuse <= killed.steps.reuse + 1
+        )  # the one whose flags were settled when the kill came
         assert all(len(a.result()) == 200 for a in answers)
     assert server.state().steps.reuse == after.steps.reuse
 
 
 def test_a_permit_lapses_in_an_idle_engine(server: Server) -> None:
     assert server.put("on", permit_seconds=0.3).mode is Mode.ON
-    assert until(lambda: state if (state := server.state()).mode is Mode.TRIPPED else None).reason is Reason.PERMIT_LAPSED
+    assert (
+        until(lambda: state if (state := server.state()).mode is Mode.TRIPPED else None).reason
+        is Reason.PERMIT_LAPSED
+    )
 
 
 def test_requests_and_probes_are_counted_apart(server: Server) -> None:
-    until(lambda: True if server.state().requests.running_baseline == server.state().requests.running_reuse == 0 else None)
+    until(
+        lambda: (
+            True
+            if server.state().requests.running_baseline == server.state().requests.running_reuse == 0
+            else None
+        )
+    )
     before = server.state().requests
     server.ask(prompt(4))
     server.ask(prompt(5), {"X-Request-Id": probe_request_id(TOKEN, "n1")})
@@ -96,7 +112,10 @@ def test_refusals(server: Server) -> None:
     put = server.put("off")
     url = server.control.base_url
     assert refused(httpx.get(url.join("/v1/state")))[:2] == (401, "Unauthorized")
-    assert refused(httpx.post(url.join("/v1/kill"), headers={"Authorization": "Bearer wrong"}))[:2] == (401, "Unauthorized")
+    assert refused(httpx.post(url.join("/v1/kill"), headers={"Authorization": "Bearer wrong"}))[:2] == (
+        401,
+        "Unauthorized",
+    )
     good = server.body("on")
     wrong: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
         ({"incarnation": "other"}, (409, "OtherIncarnation", "incarnation")),
@@ -118,14 +137,22 @@ def test_a_large_body_is_refused_unread(server: Server, size: int) -> None:
     """By its declared length: not one byte of it is sent."""
     address = (server.control.base_url.host, server.control.base_url.port)
     with socket.create_connection(address, timeout=30) as s:
-        s.sendall(f"PUT /v1/flags HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {size}\r\n\r\n".encode())
+        s.sendall(
+            f"PUT /v1/flags HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: "
+            f"{size}\r\n\r\n".encode()
+        )
         assert s.recv(100).startswith(b"HTTP/1.1 413 ")
     assert server.ask(prompt(7)) is not None
 
 
 def test_the_users_port_knows_no_control(server: Server) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    for method, path in [("GET", "/v1/state"), ("PUT", "/v1/flags"), ("POST", "/v1/kill"), ("GET", "/indexcache/v1/state")]:
+    for method, path in [
+        ("GET", "/v1/state"),
+        ("PUT", "/v1/flags"),
+        ("POST", "/v1/kill"),
+        ("GET", "/indexcache/v1/state"),
+    ]:
         assert server.users.request(method, path, headers=headers).status_code == 404
 
 
@@ -137,30 +164,57 @@ def test_metrics_on_the_servers_own_page(server: Server) -> None:
     def shown() -> dict[str, list[tuple[dict[str, str], float]]] | None:
         found = server.metrics()
         return (
-            found if ({**WHO, "kind": "finished"}, float(state.requests.finished)) in found.get("indexcache_requests_total", []) else None
+            found
+            if ({**WHO, "kind": "finished"}, float(state.requests.finished))
+            in found.get("indexcache_requests_total", [])
+            else None
         )
 
     metrics = until(shown)
-    assert {labels["mode"]: value for labels, value in metrics["indexcache_mode"]} == {"off": 0, "shadow": 0, "on": 1, "tripped": 0}
+    assert {labels["mode"]: value for labels, value in metrics["indexcache_mode"]} == {
+        "off": 0,
+        "shadow": 0,
+        "on": 1,
+        "tripped": 0,
+    }
     assert metrics["indexcache_guardrail_min"] == [({**WHO, "guardrail": "recall"}, 0.36)]
     assert metrics["indexcache_epoch"] == [(WHO, state.epoch)]
-    assert sum(v for labels, v in metrics["indexcache_recall_count"]) == sum(s.recall.count for s in state.series)
+    assert sum(v for labels, v in metrics["indexcache_recall_count"]) == sum(
+        s.recall.count for s in state.series
+    )
     assert server.users.get("/metrics").text.count("vllm:request_success_total{") > 0
-    assert server.users.get("/v1/models").headers.get_list("x-indexcache-state") == ["on"]  # once: the plugin was loaded once
+    assert server.users.get("/v1/models").headers.get_list("x-indexcache-state") == [
+        "on"
+    ]  # once: the plugin was loaded once
     server.kill()
     until(lambda: True if ({**WHO, "mode": "tripped"}, 1.0) in server.metrics()["indexcache_mode"] else None)
 
 
 def test_requests_opt_out_by_body_or_header_and_hear_of_mistakes(server: Server) -> None:
-    body: dict[str, Any] = {"model": "m", "prompt": prompt(9), "max_tokens": 8, "temperature": 0, "ignore_eos": True}
+    body: dict[str, Any] = {
+        "model": "m",
+        "prompt": prompt(9),
+        "max_tokens": 8,
+        "temperature": 0,
+        "ignore_eos": True,
+    }
     expected = server.ask(prompt(9))
     server.put("on")
-    before = until(lambda: r if (r := server.state().requests).running_baseline == r.running_reuse == 0 else None)
+    before = until(
+        lambda: r if (r := server.state().requests).running_baseline == r.running_reuse == 0 else None
+    )
 
-    def ask(extra: dict[str, Any] | None = None, headers: dict[str, str] | None = None, path: str = "completions") -> httpx.Response:
-        return server.users.post(f"/v1/{path}", json={**body, "return_token_ids": True, **(extra or {})}, headers=headers)
+    def ask(
+        extra: dict[str, Any] | None = None, headers: dict[str, str] | None = None, path: str = "completions"
+    ) -> httpx.Response:
+        return server.users.post(
+            f"/v1/{path}", json={**body, "return_token_ids": True, **(extra or {})}, headers=headers
+        )
 
-    for answer in (ask({"vllm_xargs": {"indexcache": "off"}}), ask(headers={"x-indexcache": "off", "x-request-id": "mine"})):
+    for answer in (
+        ask({"vllm_xargs": {"indexcache": "off"}}),
+        ask(headers={"x-indexcache": "off", "x-request-id": "mine"}),
+    ):
         assert answer.raise_for_status().json()["choices"][0]["token_ids"] == expected
     after = server.state().requests
     assert (after.opted_out, after.admitted_baseline) == (before.opted_out + 2, before.admitted_baseline + 2)
@@ -173,5 +227,12 @@ def test_requests_opt_out_by_body_or_header_and_hear_of_mistakes(server: Server)
         wrong = ask(headers=headers, path=path)
         assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "x-indexcache")
         assert len(wrong.headers.get_list("x-indexcache-state")) == 1
-    until(lambda: True if ({**WHO, "kind": "opted_out"}, float(after.opted_out)) in server.metrics()["indexcache_requests_total"] else None)
+    until(
+        lambda: (
+            True
+            if ({**WHO, "kind": "opted_out"}, float(after.opted_out))
+            in server.metrics()["indexcache_requests_total"]
+            else None
+        )
+    )
     server.kill()

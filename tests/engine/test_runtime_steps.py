@@ -26,8 +26,18 @@ PROMPTS = prompts(1, 40, 150, 300, 500, 777)
     [
         (lambda m, core: m.setattr("vllm.__version__", "0.33.0"), "0.33.0"),
         (lambda m, core: m.setattr(core.vllm_config, "speculative_config", object()), "--speculative-config"),
-        (lambda m, core: m.setattr(core.vllm_config.model_config.hf_text_config, "index_topk_freq", 4, raising=False), "index_topk_freq"),
-        (lambda m, core: m.setattr("indexcache_runtime.vllm.worker.deepseek_v32_generic.SEAM", ("absent",)), "absent"),
+        (
+            lambda m, core: m.setattr(
+                core.vllm_config.model_config.hf_text_config, "index_topk_freq", 4, raising=False
+            ),
+            "index_topk_freq",
+        ),
+        (
+            lambda m, core: m.setattr(
+                "indexcache_runtime.vllm.worker.deepseek_v32_generic.SEAM", ("absent",)
+            ),
+            "absent",
+        ),
         (
             lambda m, core: m.setattr("indexcache_runtime.vllm.worker.attach.ARCHITECTURES", (OTHER,)),
             "DeepseekV32ForCausalLM is not supported",
@@ -36,7 +46,10 @@ PROMPTS = prompts(1, 40, 150, 300, 500, 777)
     ids=["version", "setting", "override", "seam", "architecture"],
 )
 def test_an_engine_that_is_not_supported_is_left_alone(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch, Any], None], named: str
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[pytest.MonkeyPatch, Any], None],
+    named: str,
 ) -> None:
     core = engine.core
     objects = [core, core.scheduler, core.scheduler.kv_cache_manager, core.model_executor.driver_worker]
@@ -57,7 +70,9 @@ def test_protected_sites_choose_for_themselves(engine: Engine) -> None:
     assert [a.tokens for a in engine.ask(PROMPTS, 8)] == [a.tokens for a in plain]
 
 
-def test_rows_are_sampled_and_the_rest_costs_no_scoring(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_sampled_and_the_rest_costs_no_scoring(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scored: list[int] = []
     chose: list[int] = []
     for i, layer in enumerate(engine.model.model.layers):
@@ -111,7 +126,9 @@ def test_the_counters(engine: Engine) -> None:
         contexts[context_bucket(len(p), K)] += 1
     assert [b - a for a, b in zip(before.requests.contexts, after.requests.contexts, strict=True)] == contexts
     steps = delta(before.steps, after.steps)
-    assert steps["reuse"] == 4  # of the one request with more than 200 tokens: the second part of its prompt, and three tokens
+    assert (
+        steps["reuse"] == 4
+    )  # of the one request with more than 200 tokens: the second part of its prompt, and three tokens
     assert steps["reuse_all_full"] > 4
     assert steps["full"] >= 5
 

@@ -1,4 +1,5 @@
-"""After reuse has been killed nobody is served what it made: tokens equal those of an engine that never reused.
+"""After reuse has been killed nobody is served what it made: tokens equal those of an engine that never
+reused.
 
 A build that forgets the salt must fail here, in each of the ways that it can forget.
 """
@@ -53,7 +54,9 @@ def after_traffic(engine: Engine) -> list[Answer]:
 
 
 def after_flips_in_mid_request(engine: Engine) -> list[Answer]:
-    """Requests that begin under one state and end under another, in both directions, and then the prompts at the baseline."""
+    """Requests that begin under one state and end under another, in both directions, and then the prompts at
+    the baseline.
+    """
     names = [engine.start(p, 12) for p in PROMPTS[::2]]
     for flip in (lambda: engine.put(Mode.ON, PATTERN), engine.kill) * 8:
         flip()
@@ -85,7 +88,11 @@ def enter_without_renaming(blocks: Blocks, behaviour: str | None) -> int:
 
 @pytest.mark.parametrize(
     ("scenario", "mutant"),
-    [(after_traffic, no_enter), (after_flips_in_mid_request, no_enter), (after_flips_in_mid_request, enter_without_renaming)],
+    [
+        (after_traffic, no_enter),
+        (after_flips_in_mid_request, no_enter),
+        (after_flips_in_mid_request, enter_without_renaming),
+    ],
 )
 def test_a_build_without_the_salt_fails(
     engine: Engine,
@@ -98,7 +105,9 @@ def test_a_build_without_the_salt_fails(
     assert tokens(scenario(engine)) != tokens(clean)
 
 
-def test_warm_baseline_blocks_survive_a_canary_and_are_read_by_it(engine: Engine, clean: list[Answer]) -> None:
+def test_warm_baseline_blocks_survive_a_canary_and_are_read_by_it(
+    engine: Engine, clean: list[Answer]
+) -> None:
     each = engine.cacheable(PROMPTS[0])
     first = engine.ask(PROMPTS[:5], 4)
     assert max(a.cached for a in first) >= 256

@@ -14,7 +14,12 @@ pytestmark = pytest.mark.engine
 def test_nothing_of_ours_runs(tmp_path: Path) -> None:
     args = ["--tokenizer-mode", "hf", "--distributed-executor-backend", "uni"]
     with serving(tmp_path, ROOT / "testbed/models/tiny_dsa", args, {"VLLM_PLUGINS": "dsa_cpu"}) as server:
-        body = {"model": "m", "prompt": questions.ask(16, seed=1, index=0).prompt, "max_tokens": 1, "temperature": 0}
+        body = {
+            "model": "m",
+            "prompt": questions.ask(16, seed=1, index=0).prompt,
+            "max_tokens": 1,
+            "temperature": 0,
+        }
         answer = server.users.post("/v1/completions", json=body).raise_for_status()
         assert not [name for name in answer.headers if name.startswith("x-indexcache")]
         assert server.metrics() == {}

@@ -1,4 +1,6 @@
-"""Two ranks, each in a process of its own: the conformance suite, one rank's answers, and flags that change on both at the same step."""
+"""Two ranks, each in a process of its own: the conformance suite, one rank's answers, and flags that change
+on both at the same step.
+"""
 
 import itertools
 from collections.abc import Iterator
@@ -72,8 +74,10 @@ def recorded_steps(worker: Any) -> Any:
 
 
 def under_load(engine: Engine, steps: int = 40) -> tuple[list[str], list[Record]]:
-    """Requests come and go, and each third step flags change while the step is on its way from the scheduler to the ranks: reuse, or a
-    kill. For each step, the letters in force when it was scheduled, and what each rank did."""
+    """Requests come and go, and each third step flags change while the step is on its way from the scheduler
+    to the ranks: reuse, or a kill. For each step, the letters in force when it was scheduled, and what each
+    rank did.
+    """
     executor = engine.core.model_executor
     own = executor.execute_model
     scheduled: list[str] = []
@@ -150,7 +154,9 @@ def measure_nothing_covered(worker: Any, rank: int | None) -> None:
     from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
     from indexcache_runtime.vllm.worker import overlap
 
-    def nothing(reused: torch.Tensor, fresh: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def nothing(
+        reused: torch.Tensor, fresh: torch.Tensor, scores: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.zeros(len(reused)), torch.zeros(len(reused))
 
     vars(generic)["compare"] = nothing if worker.rpc_rank == rank else overlap.compare

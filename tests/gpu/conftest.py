@@ -11,7 +11,9 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say which backend."""
-    parser.addoption("--attention-backend", default=None, help="of vLLM's engines; vLLM's own choice unless given")
+    parser.addoption(
+        "--attention-backend", default=None, help="of vLLM's engines; vLLM's own choice unless given"
+    )
 
 
 @pytest.fixture(scope="session")

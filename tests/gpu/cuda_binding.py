@@ -1,7 +1,8 @@
-"""vLLM's CUDA classes for DeepSeek-V3.2, as the conformance suite sees them (tests.conformance.engine.Binding).
+"""vLLM's CUDA classes for DeepSeek-V3.2, as the conformance suite sees them
+(tests.conformance.engine.Binding).
 
-The model has the widths that the kernels ask for and few layers. Steps run without CUDA graphs, for what attention reads is recorded in
-Python; graphs have tests of their own.
+The model has the widths that the kernels ask for and few layers. Steps run without CUDA graphs, for what
+attention reads is recorded in Python; graphs have tests of their own.
 """
 
 import os
@@ -36,21 +37,31 @@ WIDTHS: dict[str, Any] = {
 
 
 REPEATS, ROUNDING = Tolerance(0.001, 0.6), Tolerance(0.05, 0.6)
-"""What vLLM's top-k of decode steps chooses differs between runs of vLLM alone; prefills repeat to the bit."""
+"""What vLLM's top-k of decode steps chooses differs between runs of vLLM alone; prefills repeat to the
+bit.
+"""
 
 
 def environment() -> None:
-    """What vLLM reads when it is imported; no token of ours, so that the runtime stays out until it is told."""
+    """What vLLM reads when it is imported; no token of ours, so that the runtime stays out until it is
+    told.
+    """
     os.environ.pop("INDEXCACHE_TOKEN_FILE", None)
-    os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1"}
+    os.environ |= {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "HF_HUB_OFFLINE": "1",
+    }
     os.environ |= {"VLLM_DEEP_GEMM_WARMUP": "skip", "VLLM_USE_FLASHINFER_SAMPLER": "0"}
 
 
 def in_order() -> None:
-    """Have attention sum over chosen positions in their order: vLLM's top-k gives them in any, and rounding then differs from run to run.
+    """Have attention sum over chosen positions in their order: vLLM's top-k gives them in any, and rounding
+    then differs from run to run.
 
-    Choices are sorted before vLLM is told that they are there, since it may convert them on another stream from then on. For all engines
-    of a process, with the runtime and without; graphs captured after it have it too.
+    Choices are sorted before vLLM is told that they are there, since it may convert them on another stream
+    from then on. For all engines of a process, with the runtime and without; graphs captured after it have it
+    too.
     """
     from vllm.model_executor.layers.attention.sparse_mla_attention import SparseMLACommonImpl
 
@@ -100,7 +111,9 @@ def engine(folder: Path, *, seed: int = 0, **options: Any) -> Any:
 
 
 KERNELS = ("_bf16_flash_mla_kernel", "_forward_mqa_kernel")
-"""Methods that hand places in the cache to a backend's kernel, as their third argument, and how many of each row count as the fourth."""
+"""Methods that hand places in the cache to a backend's kernel, as their third argument, and how many of each
+row count as the fourth.
+"""
 
 
 def _watch(impl: Any, site: int, steps: list[dict[int, torch.Tensor]]) -> None:
@@ -118,7 +131,9 @@ def _watch(impl: Any, site: int, steps: list[dict[int, torch.Tensor]]) -> None:
     def read(q: Any, cache: Any, places: torch.Tensor, counts: torch.Tensor, *rest: Any, **more: Any) -> Any:
         ((m, apart),) = step
         rows = slice(min(len(places), m.num_actual_tokens))
-        steps[-1][site] = positions(places[rows], counts[rows], m.req_id_per_token[rows], m.block_table, m.block_size, apart)
+        steps[-1][site] = positions(
+            places[rows], counts[rows], m.req_id_per_token[rows], m.block_table, m.block_size, apart
+        )
         return kernel(q, cache, places, counts, *rest, **more)
 
     impl.forward_mqa = entered
@@ -126,7 +141,12 @@ def _watch(impl: Any, site: int, steps: list[dict[int, torch.Tensor]]) -> None:
 
 
 def positions(
-    places: torch.Tensor, counts: torch.Tensor, requests: torch.Tensor, table: torch.Tensor, block: int, apart: int
+    places: torch.Tensor,
+    counts: torch.Tensor,
+    requests: torch.Tensor,
+    table: torch.Tensor,
+    block: int,
+    apart: int,
 ) -> torch.Tensor:
     """Turn places in a cache into positions in the requests that they belong to.
 
@@ -139,7 +159,8 @@ def positions(
         apart: places from the beginning of a block to that of the next.
 
     Returns:
-        (rows, k) int32 on the host, each row sorted: -1 where nothing counts, a number below it where a place is not the request's own.
+        (rows, k) int32 on the host, each row sorted: -1 where nothing counts, a number below it where a place
+        is not the request's own.
     """
     at, of, blocks = places.cpu().numpy(), requests.cpu().numpy(), table.cpu().numpy()
     at = np.where(np.arange(at.shape[1]) < counts.cpu().numpy()[:, None], at, -1)
@@ -149,7 +170,9 @@ def positions(
         page, offset = np.divmod(at[rows], apart)
         own = blocks[request][::-1]
         nth = np.full(max(page.max(), own.max()) + 1, -1, dtype=np.int32)
-        nth[own[own >= 0]] = np.arange(len(own), dtype=np.int32)[::-1][own >= 0]  # of a block that stands there twice, the first
+        nth[own[own >= 0]] = np.arange(len(own), dtype=np.int32)[::-1][
+            own >= 0
+        ]  # of a block that stands there twice, the first
         known = np.where(offset < block, nth[page], -1)
         found[rows] = np.where(at[rows] < 0, -1, np.where(known < 0, -2 - at[rows], known * block + offset))
     return torch.from_numpy(np.sort(found, axis=1))
@@ -163,7 +186,9 @@ def _unwatch(impl: Any) -> None:
 
 @dataclass(frozen=True)
 class Cuda:
-    """One rank in this process, or several, each in a process of its own with a GPU of its own; without CUDA graphs, or with."""
+    """One rank in this process, or several, each in a process of its own with a GPU of its own; without CUDA
+    graphs, or with.
+    """
 
     ranks: int = 1
     graphs: bool = False
@@ -174,11 +199,17 @@ class Cuda:
     strays: float = 0.01
 
     def start(self, folder: Path) -> Any:
-        options: dict[str, Any] = {"max_num_seqs": 8, "enforce_eager": not self.graphs, "attention_backend": self.backend}
+        options: dict[str, Any] = {
+            "max_num_seqs": 8,
+            "enforce_eager": not self.graphs,
+            "attention_backend": self.backend,
+        }
         if self.ranks == 1:
             return engine(folder, **options)
         os.environ |= {"VLLM_PLUGINS": "indexcache", "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1"}
-        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork of a process that has looked for a GPU can't use one
+        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = (
+            "spawn"  # a fork of a process that has looked for a GPU can't use one
+        )
         options |= {"tensor_parallel_size": self.ranks, "distributed_executor_backend": "mp"}
         llm = engine(folder, **options)
         if not self.graphs:  # what is captured has it no more

@@ -1,4 +1,5 @@
-"""A process of its own: vLLM without our runtime, under its own static pattern; Shared layers have no indexers in the checkpoint, as usual.
+"""A process of its own: vLLM without our runtime, under its own static pattern; Shared layers have no
+indexers in the checkpoint, as usual.
 
 python -m tests.gpu.static_pattern FOLDER PATTERN OPTIONS [[PROMPTS], TOKENS]
 
@@ -31,7 +32,12 @@ def strip(folder: Path, pattern: str) -> None:
 
 def main() -> None:
     """See above."""
-    folder, pattern, options, work = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
+    folder, pattern, options, work = (
+        Path(sys.argv[1]),
+        sys.argv[2],
+        json.loads(sys.argv[3]),
+        json.loads(sys.argv[4]),
+    )
     from dsa_cpu import random_model
 
     random_model.write(folder, "DeepseekV32ForCausalLM", seed=0, **WIDTHS)

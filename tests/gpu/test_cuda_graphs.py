@@ -1,4 +1,6 @@
-"""The runtime under CUDA graphs: the same tokens as vLLM's own static pattern, and switching while requests generate."""
+"""The runtime under CUDA graphs: the same tokens as vLLM's own static pattern, and switching while requests
+generate.
+"""
 
 import json
 import subprocess
@@ -39,10 +41,22 @@ Clean = tuple[list[Answer], list[Answer]]
 
 def static_answers(folder: Path, options: dict[str, Any]) -> Clean:
     """What vLLM's own static pattern answers, in a process of its own."""
-    child = [sys.executable, "-m", "tests.gpu.static_pattern", str(folder), PATTERN, json.dumps(options), json.dumps([ASKED, TOKENS])]
+    child = [
+        sys.executable,
+        "-m",
+        "tests.gpu.static_pattern",
+        str(folder),
+        PATTERN,
+        json.dumps(options),
+        json.dumps([ASKED, TOKENS]),
+    ]
     out = subprocess.run(child, check=True, capture_output=True, text=True, timeout=500).stdout
-    twice = json.loads(next(line for line in out.splitlines() if line.startswith(ANSWERS)).removeprefix(ANSWERS))
-    first, second = ([Answer(tuple(tokens), tuple(logprobs), 0) for tokens, logprobs in answers] for answers in twice)
+    twice = json.loads(
+        next(line for line in out.splitlines() if line.startswith(ANSWERS)).removeprefix(ANSWERS)
+    )
+    first, second = (
+        [Answer(tuple(tokens), tuple(logprobs), 0) for tokens, logprobs in answers] for answers in twice
+    )
     return first, second
 
 
@@ -52,8 +66,10 @@ def later(a: list[Answer], b: list[Answer]) -> float:
 
 
 def same(found: list[Answer], clean: Clean) -> None:
-    """The first token's log-probability is a clean run's, as prefills repeat to the bit; those of decode steps are as near to a clean
-    run's as clean runs are to each other: vLLM's top-k of decode steps breaks ties by chance."""
+    """The first token's log-probability is a clean run's, as prefills repeat to the bit; those of decode
+    steps are as near to a clean run's as clean runs are to each other: vLLM's top-k of decode steps breaks
+    ties by chance.
+    """
     for got, expected in zip(found, clean[0], strict=True):
         assert differences(got, expected)[0] <= 0.001
     assert later(found, clean[0]) <= 2 * later(*clean) + 0.01
@@ -127,7 +143,9 @@ def test_measuring_under_graphs_changes_nothing(under: Engine, native: Clean) ->
 
 
 @pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.ON])
-def test_a_replayed_step_measures_what_one_without_graphs_does(under: Engine, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replayed_step_measures_what_one_without_graphs_does(
+    under: Engine, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(MeasuringBudget, "allows", every_step)
     replays: list[dict[int, float]] = []
     for replayed in (True, False):
@@ -150,7 +168,9 @@ def test_a_replayed_step_measures_what_one_without_graphs_does(under: Engine, mo
 
 
 def keys(under: Engine, name: str, first: int, last: int) -> dict[int, torch.Tensor]:
-    """A request's index keys at these positions, as its Shared layers' caches hold them: (positions, dim) float32."""
+    """A request's index keys at these positions, as its Shared layers' caches hold them: (positions, dim)
+    float32.
+    """
     request = under.scheduled(name)
     blocks = list(under.core.scheduler.kv_cache_manager.get_block_ids(request.request_id)[0])
     found = {}
@@ -165,12 +185,16 @@ def off_by(found: dict[int, torch.Tensor], wanted: dict[int, torch.Tensor]) -> f
     """The largest mean distance of a site's keys, as a share of what they are."""
     assert found.keys() == wanted.keys()
     assert all(key.abs().amax(1).min() > 0 for key in wanted.values())
-    return max(float((found[i] - wanted[i]).norm(dim=1).mean() / wanted[i].norm(dim=1).mean()) for i in wanted)
+    return max(
+        float((found[i] - wanted[i]).norm(dim=1).mean() / wanted[i].norm(dim=1).mean()) for i in wanted
+    )
 
 
 def test_late_keys_are_those_that_layers_make(under: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of decode steps, late and by each layer itself, beside those of a prefill of the same tokens. A context of less than k tokens,
-    all of which are chosen, so that what layers are given differs by no more than the order of sums."""
+    """Those of decode steps, late and by each layer itself, beside those of a prefill of the same tokens. A
+    context of less than k tokens, all of which are chosen, so that what layers are given differs by no more
+    than the order of sums.
+    """
     asked, found = prompts(17, 300)[0], []
     for replayed in (True, False):
         if not replayed:
@@ -206,9 +230,12 @@ def test_prefill_time_is_told_by_part(under: Engine) -> None:
     assert now.rest_seconds > before.rest_seconds
 
 
-def switched(under: Engine, asked: list[list[int]]) -> tuple[list[int], list[Answer], list[Answer], list[Answer]]:
-    """Requests under way through a switch to the pattern and a kill: how many tokens each had before, and their answers; and those of
-    requests that came after the switch and after the kill."""
+def switched(
+    under: Engine, asked: list[list[int]]
+) -> tuple[list[int], list[Answer], list[Answer], list[Answer]]:
+    """Requests under way through a switch to the pattern and a kill: how many tokens each had before, and
+    their answers; and those of requests that came after the switch and after the kill.
+    """
     under.reset()
     names = [under.start(p, 128) for p in asked]
     while min(under.scheduled(n).num_output_tokens for n in names) < 20:
@@ -224,9 +251,12 @@ def switched(under: Engine, asked: list[list[int]]) -> tuple[list[int], list[Ans
     return before, under.finish(names), reused, full
 
 
-def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(under: Engine, untouched: Clean, native: Clean) -> None:
-    """Before the switch they are a clean run's, as far as two clean runs agree; all of it is another such run's, as far as those do; and
-    what comes after the switch is the pattern's."""
+def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(
+    under: Engine, untouched: Clean, native: Clean
+) -> None:
+    """Before the switch they are a clean run's, as far as two clean runs agree; all of it is another such
+    run's, as far as those do; and what comes after the switch is the pattern's.
+    """
     asked = prompts(11, *[520 + 8 * i for i in range(32)])
     clean = []
     for _ in range(2):
@@ -234,13 +264,17 @@ def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(under
         under.forget()
     (before, answers, reused, full), (_, again, _, _) = switched(under, asked), switched(under, asked)
     assert [len(a.tokens) for a in answers] == [128] * 32
-    cut, one, other = ([head(a, n) for a, n in zip(found, before, strict=True)] for found in (answers, *clean))
+    cut, one, other = (
+        [head(a, n) for a, n in zip(found, before, strict=True)] for found in (answers, *clean)
+    )
     same(cut, (one, other))
     assert later(answers, again) <= 2 * later(*clean) + 0.01
     of_pattern, of_full = ([head(a, 8) for a in clean[0]] for clean in (native, untouched))
     for got, own, other in ((reused, of_pattern, of_full), (full, of_full, of_pattern)):
         assert max(differences(a, b)[0] for a, b in zip(got, own, strict=True)) <= 0.05
-        assert later(got, own) < later(got, other) / 2  # in steps of other requests and chunks sums are taken in another order
+        assert (
+            later(got, own) < later(got, other) / 2
+        )  # in steps of other requests and chunks sums are taken in another order
     assert under.state.requests.touched_by_reuse >= 32
 
 
@@ -269,7 +303,9 @@ def test_2000_switches_under_load_leave_memory_as_it_was(under: Engine) -> None:
 
 
 def test_no_graph_has_in_one_line_what_runs_at_once(under: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often PyTorch handed out all of its streams: none is captured on one to which the model forks work."""
+    """However often PyTorch handed out all of its streams: none is captured on one to which the model forks
+    work.
+    """
     from vllm.utils.torch_utils import aux_stream
 
     captured_on: list[int] = []
@@ -283,7 +319,9 @@ def test_no_graph_has_in_one_line_what_runs_at_once(under: Engine, monkeypatch: 
     monkeypatch.setattr(BatchedKeys, "add", added)
     shared_expert = aux_stream()
     assert shared_expert is not None
-    sides = [layer.self_attn.impl.index_group.side_stream.stream_id for layer in under.model.model.layers]  # at the baseline: its own
+    sides = [
+        layer.self_attn.impl.index_group.side_stream.stream_id for layer in under.model.model.layers
+    ]  # at the baseline: its own
     used = set()
     for pattern in ("FSSFS", "FFSSS", "FSFSF", "FSSSS") * 3:
         captured_on.clear()

@@ -1,4 +1,6 @@
-"""Two ranks on two GPUs: the conformance suite, and switching under CUDA graphs, which both must capture and replay at the same steps."""
+"""Two ranks on two GPUs: the conformance suite, and switching under CUDA graphs, which both must capture and
+replay at the same steps.
+"""
 
 from collections.abc import Iterator
 
@@ -38,7 +40,9 @@ def graphed(tmp_path_factory: pytest.TempPathFactory, backend: str | None) -> It
 
 
 def test_switching_under_graphs(graphed: Engine) -> None:
-    """Patterns come, are captured beside traffic, and go, with requests under way all the time: each gets all its tokens."""
+    """Patterns come, are captured beside traffic, and go, with requests under way all the time: each gets all
+    its tokens.
+    """
     names = [graphed.start(p, 900) for p in prompts(13, *[600 + 10 * i for i in range(8)])]
     while min(graphed.scheduled(n).num_output_tokens for n in names) < 4:
         graphed.step()

@@ -23,6 +23,8 @@ def test_matches_the_reference(name: str) -> None:
     write_by_kernel(there)
     index_keys_naive(*here)
     for got, wanted in zip(written(there), written(here), strict=True):
-        torch.testing.assert_close(got.cpu(), wanted, rtol=0.13, atol=0.02)  # one step of fp8, where another order of sums tips it
+        torch.testing.assert_close(
+            got.cpu(), wanted, rtol=0.13, atol=0.02
+        )  # one step of fp8, where another order of sums tips it
         assert not got.numel() or (got.cpu() != wanted).float().mean() < 0.02
     assert untouched(there, before)

@@ -1,4 +1,6 @@
-"""Property tests say what is wrong, never how fast: no deadline. In CI they try the same examples each time, elsewhere new ones."""
+"""Property tests say what is wrong, never how fast: no deadline. In CI they try the same examples each time,
+elsewhere new ones.
+"""
 
 import os
 

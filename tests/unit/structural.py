@@ -1,7 +1,7 @@
 """Whether a structural schema lets a value through, by hand: what the API server would say, without one.
 
-It knows the keywords and the CEL rules that the CRD uses, and no others: a rule that is new to it is a KeyError, so that
-whoever writes one says here what it means.
+It knows the keywords and the CEL rules that the CRD uses, and no others: a rule that is new to it is a
+KeyError, so that whoever writes one says here what it means.
 """
 
 import math
@@ -36,7 +36,9 @@ def problems(schema: Schema, value: Any, path: str = "", *, rules: bool = True) 
         for i, item in enumerate(value):
             found += problems(schema["items"], item, f"{path}[{i}]", rules=rules)
     if rules and not found:
-        broken = (rule for rule in schema.get("x-kubernetes-validations", []) if not _holds(rule["rule"], value))
+        broken = (
+            rule for rule in schema.get("x-kubernetes-validations", []) if not _holds(rule["rule"], value)
+        )
         found += [f"{path}{rule.get('fieldPath', '')}: {rule['rule']}" for rule in broken]
     return found
 
@@ -50,7 +52,11 @@ def _own(schema: Schema, value: Any) -> list[tuple[str, bool]]:
             ("minLength", len(value) >= schema.get("minLength", 0)),
             ("maxLength", len(value) <= schema.get("maxLength", len(value))),
             # Go's `$` is the very end of the text, Python's is not.
-            ("pattern", "pattern" not in schema or re.search(schema["pattern"].replace("$", r"\Z"), value) is not None),
+            (
+                "pattern",
+                "pattern" not in schema
+                or re.search(schema["pattern"].replace("$", r"\Z"), value) is not None,
+            ),
         ]
     if isinstance(value, list):
         checks += [

@@ -1,4 +1,6 @@
-"""The CUDA benchmark's own arithmetic, with stand-ins for its engines: a GPU's time is too dear to find a slip there."""
+"""The CUDA benchmark's own arithmetic, with stand-ins for its engines: a GPU's time is too dear to find a
+slip there.
+"""
 
 import json
 import threading
@@ -25,7 +27,12 @@ class StandIn:
     """An arm that takes the time it is told to."""
 
     def __init__(self, name: str, **options: Any) -> None:
-        self.name, self.mode, self.calls, self.backend = name, "off", 0, options["backend"] if options else None
+        self.name, self.mode, self.calls, self.backend = (
+            name,
+            "off",
+            0,
+            options["backend"] if options else None,
+        )
         self.rows: int | None = None
 
     def ready(self) -> dict[str, str]:
@@ -38,7 +45,9 @@ class StandIn:
         self.calls += 1
         reuse = self.name == "static" or self.mode == "on"
         measured = self.mode == "shadow" or (self.mode == "on" and self.rows is None)
-        return (1.0 if reuse else 2.0) * (1.002 if self.name == "ours" else 1.0) * (1.005 if measured else 1.0)
+        return (
+            (1.0 if reuse else 2.0) * (1.002 if self.name == "ours" else 1.0) * (1.005 if measured else 1.0)
+        )
 
     def prefill(self, length: int, number: int = 0) -> float:
         return length * self._seconds()
@@ -53,7 +62,13 @@ class StandIn:
         return [p[:tokens] for p in prompts]
 
     def tainted(self, pattern: str, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
-        blocks = {"tainted": 0, "clean": 7, "clean_from_before_the_kill": 5, "asked": 10, "made_under_reuse": 5}
+        blocks = {
+            "tainted": 0,
+            "clean": 7,
+            "clean_from_before_the_kill": 5,
+            "asked": 10,
+            "made_under_reuse": 5,
+        }
         return blocks | {"answers": self.answers(prompts, tokens)}
 
     def measured_steps(self, kind: str) -> int:
@@ -128,17 +143,35 @@ def test_every_row_of_the_readme_is_measured(rows: dict[str, Any]) -> None:
 
 
 def test_a_ratio_is_the_worst_of_all_with_its_interval(rows: dict[str, Any]) -> None:
-    for name, value in (("off_over_unpatched", 1.002), ("decode_on_over_native", 1.002), ("shadow_over_off", 1.005)):
+    for name, value in (
+        ("off_over_unpatched", 1.002),
+        ("decode_on_over_native", 1.002),
+        ("shadow_over_off", 1.005),
+    ):
         assert rows[name]["value"] == pytest.approx(value, abs=1e-5)
         assert rows[name]["low"] <= rows[name]["value"] <= rows[name]["high"]
     each = rows["off_over_unpatched"]["samples"]["each"]
-    assert each.keys() == {f"{kind} {length}" for kind in ("prefill", "decode") for length in cuda_runtime.CONTEXTS}
+    assert each.keys() == {
+        f"{kind} {length}" for kind in ("prefill", "decode") for length in cuda_runtime.CONTEXTS
+    }
     seconds = rows["off_over_unpatched"]["samples"]["seconds"]
-    assert {[len(xs) for xs in seconds[f"prefill off {length}"]] == [rounds] for length, rounds in cuda_runtime.CONTEXTS.items()} == {True}
+    assert {
+        [len(xs) for xs in seconds[f"prefill off {length}"]] == [rounds]
+        for length, rounds in cuda_runtime.CONTEXTS.items()
+    } == {True}
     decoded = {len(xs) for length in cuda_runtime.CONTEXTS for xs in seconds[f"decode off {length}"]}
     assert decoded == {cuda_runtime.DECODES}
-    assert all(len(seconds[f"decode off {length}"]) == cuda_runtime.STARTS for length in cuda_runtime.CONTEXTS)
-    assert min(rows[name]["samples"][f"{kind}_steps_measured"] for name in MEASURED for kind in ("prefill", "decode")) > 0
+    assert all(
+        len(seconds[f"decode off {length}"]) == cuda_runtime.STARTS for length in cuda_runtime.CONTEXTS
+    )
+    assert (
+        min(
+            rows[name]["samples"][f"{kind}_steps_measured"]
+            for name in MEASURED
+            for kind in ("prefill", "decode")
+        )
+        > 0
+    )
 
 
 def test_a_row_keeps_what_the_same_code_gave_for_the_other_kind_and_nothing_older(tmp_path: Path) -> None:
@@ -165,7 +198,9 @@ def test_a_row_keeps_what_the_same_code_gave_for_the_other_kind_and_nothing_olde
     assert row() == (1.0, "ratio, prefill 8, 6 layers", ["prefill 8"])
 
 
-def test_warming_up_waits_for_a_measured_step_of_decoding_but_not_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warming_up_waits_for_a_measured_step_of_decoding_but_not_for_ever(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     arm = StandIn("ours")
     turns = Turns("decode", {"shadow": Setting(arm, measures=True)})  # type: ignore[arg-type]
     turns.warm_up(8)
@@ -178,8 +213,14 @@ def test_warming_up_waits_for_a_measured_step_of_decoding_but_not_for_ever(capsy
 
 def test_measuring_is_judged_by_all_time_and_all_else_by_the_typical_round() -> None:
     arm: Any = StandIn("ours")
-    turns = Turns("decode", {"off": Setting(arm), "shadow": Setting(arm, measures=True), "unpatched": Setting(arm)})
-    turns.seconds = {("off", 8): [[2.0, 1.0, 1.0]], ("shadow", 8): [[2.0, 1.0, 1.0]], ("unpatched", 8): [[1.0, 1.0, 1.0]]}
+    turns = Turns(
+        "decode", {"off": Setting(arm), "shadow": Setting(arm, measures=True), "unpatched": Setting(arm)}
+    )
+    turns.seconds = {
+        ("off", 8): [[2.0, 1.0, 1.0]],
+        ("shadow", 8): [[2.0, 1.0, 1.0]],
+        ("unpatched", 8): [[1.0, 1.0, 1.0]],
+    }
     assert turns.ratio("off", "unpatched", 8)["ratio"] == 1.0
     assert turns.ratio("shadow", "unpatched", 8)["ratio"] == pytest.approx(4 / 3, abs=1e-4)
 
@@ -194,8 +235,16 @@ def test_of_more_than_one_start_it_is_the_median_one() -> None:
     turns.decode(8, 2)
     assert [len(xs) for xs in turns.seconds["off", 8]] == [2, 2]
     assert turns.measured == arm.measured_steps("decode") > 0
-    turns.seconds = {("shadow", 8): [[2.0, 2.0], [9.0, 9.0], [3.0, 3.2]], ("off", 8): [[1.0, 1.0], [3.0, 3.0], [1.0, 1.0]]}
-    assert turns.ratio("shadow", "off", 8) == {"ratio": 3.0, "low": 2.0, "high": 3.1, "starts": [2.0, 3.0, 3.1]}
+    turns.seconds = {
+        ("shadow", 8): [[2.0, 2.0], [9.0, 9.0], [3.0, 3.2]],
+        ("off", 8): [[1.0, 1.0], [3.0, 3.0], [1.0, 1.0]],
+    }
+    assert turns.ratio("shadow", "off", 8) == {
+        "ratio": 3.0,
+        "low": 2.0,
+        "high": 3.1,
+        "starts": [2.0, 3.0, 3.1],
+    }
 
 
 def test_speedups_are_of_all_full_over_ours(rows: dict[str, Any]) -> None:
@@ -211,7 +260,11 @@ def test_rows_of_earlier_runs_stay(tmp_path: Path) -> None:
         report.begin("h", {})
         report.row(f"row{value:.0f}", value, "x", [])
         report.row("same", value, "x", [])
-    assert [(r["name"], r["value"]) for r in json.loads(report.path.read_text())["rows"]] == [("row1", 1.0), ("row2", 2.0), ("same", 2.0)]
+    assert [(r["name"], r["value"]) for r in json.loads(report.path.read_text())["rows"]] == [
+        ("row1", 1.0),
+        ("row2", 2.0),
+        ("same", 2.0),
+    ]
 
 
 def test_stages_beside_each_other_share_a_file(tmp_path: Path) -> None:
@@ -242,7 +295,9 @@ def test_the_interval_of_a_mean() -> None:
 
 
 def test_a_kill_is_timed_until_the_first_all_full_step_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one step scheduled ahead: the step under way and the one handed over still reuse when the kill comes."""
+    """With one step scheduled ahead: the step under way and the one handed over still reuse when the kill
+    comes.
+    """
     reuse, queue, done = [True], deque[Any](), [0]
 
     def step() -> None:

@@ -1,7 +1,8 @@
 """Documents say what is there: links, files, what is defined in them, and targets of make exist.
 
-A reference is a code span. `path/to/file.py` names a file, and `path/to/file.py::name` something defined in it.
-Paths begin at the top of the checkout; the README of a package may begin at its folder or at its Python package.
+A reference is a code span. `path/to/file.py` names a file, and `path/to/file.py::name` something defined in
+it. Paths begin at the top of the checkout; the README of a package may begin at its folder or at its Python
+package.
 """
 
 import re
@@ -24,7 +25,9 @@ FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 def files_like(pattern: str) -> tuple[Path, ...]:
     """Return the files of the checkout whose names match, in order."""
-    found = (p for p in ROOT.rglob(pattern) if not any(HIDDEN.match(part) for part in p.relative_to(ROOT).parts))
+    found = (
+        p for p in ROOT.rglob(pattern) if not any(HIDDEN.match(part) for part in p.relative_to(ROOT).parts)
+    )
     return tuple(sorted(found))
 
 
@@ -84,7 +87,10 @@ def below(document: Path, name: str) -> list[Path]:
 def defines(path: Path, name: str) -> bool:
     """Return whether a Python file defines a function, a class or a value of this name; of `A.b`, both."""
     source = path.read_text()
-    return all(re.search(rf"^ *(?:(?:async )?def|class) {part}\b|^ *{part}(?::.*)? = ", source, re.MULTILINE) for part in name.split("."))
+    return all(
+        re.search(rf"^ *(?:(?:async )?def|class) {part}\b|^ *{part}(?::.*)? = ", source, re.MULTILINE)
+        for part in name.split(".")
+    )
 
 
 @cache
@@ -107,9 +113,13 @@ def test_what_is_linked_exists(document: Path) -> None:
             continue
         path, _, anchor = target.partition("#")
         file = (document.parent / path).resolve() if path else document
-        assert file.exists(), f"link to {target}: found nothing there; expected a file or a folder; correct the link"
+        assert file.exists(), (
+            f"link to {target}: found nothing there; expected a file or a folder; correct the link"
+        )
         if anchor:
-            assert anchor in anchors(file), f"link to {target}: found no heading with this anchor; correct the link"
+            assert anchor in anchors(file), (
+                f"link to {target}: found no heading with this anchor; correct the link"
+            )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -124,7 +134,9 @@ def test_what_is_named_exists(document: Path) -> None:
         files = [base / path for base in bases(document) if (base / path).exists()] or below(document, path)
         assert files, f"`{span}`: no such file; one of that name is: {elsewhere(path, None)}"
         if name:
-            assert any(defines(file, name) for file in files), f"`{span}`: not defined there; it is: {elsewhere(path, name)}"
+            assert any(defines(file, name) for file in files), (
+                f"`{span}`: not defined there; it is: {elsewhere(path, name)}"
+            )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -133,9 +145,14 @@ def test_targets_of_make_exist(document: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the version in each file that docs/releasing.md counts among those that are released together."""
+    """Return the version in each file that docs/releasing.md counts among those that are released
+    together.
+    """
     packages = ("", "core/", "operator/", "kernels/", "runtime/", "testbed/", "testbed/dsa_cpu/")
-    found = {f"{p}pyproject.toml": tomllib.loads((ROOT / p / "pyproject.toml").read_text())["project"]["version"] for p in packages}
+    found = {
+        f"{p}pyproject.toml": tomllib.loads((ROOT / p / "pyproject.toml").read_text())["project"]["version"]
+        for p in packages
+    }
     chart = yaml.safe_load((ROOT / "charts/indexcache-operator/Chart.yaml").read_text())
     return {**found, "the chart": chart["version"], "the chart's appVersion": chart["appVersion"]}
 
@@ -157,7 +174,9 @@ def section(document: str, heading: str) -> str:
 
 
 def test_a_newcomers_ten_questions_are_answered_by_files() -> None:
-    rows = [row for row in section("docs/architecture.md", "Ten questions").splitlines() if row.startswith("| ")][1:]
+    rows = [
+        row for row in section("docs/architecture.md", "Ten questions").splitlines() if row.startswith("| ")
+    ][1:]
     assert len(rows) == 10
     for row in rows:
         assert re.search(rf"`{PATH}::[\w.]+`", row), row

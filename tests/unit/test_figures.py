@@ -18,7 +18,9 @@ def test_a_figure_that_was_typed_is_found() -> None:
 
 
 def test_a_row_that_is_missing_is_said_to_be() -> None:
-    assert "not measured yet" in render.block({"rows": [], "hardware": "x", "versions": {}, "date": ""}, {"rows": []})
+    assert "not measured yet" in render.block(
+        {"rows": [], "hardware": "x", "versions": {}, "date": ""}, {"rows": []}
+    )
 
 
 def test_a_page_without_a_tables_place_is_refused() -> None:

@@ -1,4 +1,6 @@
-"""The contracts on imports: kept by the code, and broken by builds that move a module out of their sight or cross a border."""
+"""The contracts on imports: kept by the code, and broken by builds that move a module out of their sight or
+cross a border.
+"""
 
 import os
 import shutil
@@ -26,9 +28,20 @@ def copy(tmp_path: Path) -> Path:
 def check(root: Path) -> tuple[int, str]:
     """The exit code of the linter, and what it says with its line breaks taken out."""
     done = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache", "--no-logo"],
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-cache",
+            "--no-logo",
+        ],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*(str(root / f) for f in FOLDERS), os.environ.get("PYTHONPATH", "")])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                [*(str(root / f) for f in FOLDERS), os.environ.get("PYTHONPATH", "")]
+            ),
+        },
         capture_output=True,
         text=True,
         timeout=120,
@@ -59,8 +72,14 @@ def moved(old: str, new: str) -> Callable[[Path], None]:
 
 
 MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "the plan's folder is renamed": (moved(f"{OPERATOR}/plan", f"{OPERATOR}/decisions"), "indexcache_operator.plan"),
-    "a pure module is renamed": (moved(f"{RUNTIME}/control/switch.py", f"{RUNTIME}/control/machine.py"), "switch"),
+    "the plan's folder is renamed": (
+        moved(f"{OPERATOR}/plan", f"{OPERATOR}/decisions"),
+        "indexcache_operator.plan",
+    ),
+    "a pure module is renamed": (
+        moved(f"{RUNTIME}/control/switch.py", f"{RUNTIME}/control/machine.py"),
+        "switch",
+    ),
     "vLLM's folder is renamed": (moved(f"{RUNTIME}/vllm", f"{RUNTIME}/engines"), "vllm"),
     "a module without a place": (appended(f"{RUNTIME}/novel.py", ""), "novel"),
     "the plan reads a clock": (
@@ -68,7 +87,9 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
         "The plan does no input or output and has no clock BROKEN",
     ),
     "the plan looks by itself": (
-        appended(f"{OPERATOR}/plan/facts/revision.py", "from indexcache_operator.observe import hugging_face"),
+        appended(
+            f"{OPERATOR}/plan/facts/revision.py", "from indexcache_operator.observe import hugging_face"
+        ),
         "observe, plan and act, which share but the model BROKEN",
     ),
     "observing acts": (
@@ -80,7 +101,9 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
         "which share but the model BROKEN",
     ),
     "observing sends probes": (
-        appended(f"{OPERATOR}/observe/hugging_face.py", "from indexcache_operator.probing import completions"),
+        appended(
+            f"{OPERATOR}/observe/hugging_face.py", "from indexcache_operator.probing import completions"
+        ),
         "neither observing nor planning does it BROKEN",
     ),
     "core reads files": (
@@ -91,18 +114,31 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
         appended("core/indexcache_core/pattern.py", "import indexcache_operator"),
         "Arrows between packages point one way BROKEN",
     ),
-    "the operator needs torch": (appended(f"{OPERATOR}/kube.py", "import torch"), "The operator needs nothing of an engine BROKEN"),
-    "vLLM outside its folder": (appended(f"{RUNTIME}/measuring/budget.py", "import vllm.config"), "but its own folder knows vLLM BROKEN"),
+    "the operator needs torch": (
+        appended(f"{OPERATOR}/kube.py", "import torch"),
+        "The operator needs nothing of an engine BROKEN",
+    ),
+    "vLLM outside its folder": (
+        appended(f"{RUNTIME}/measuring/budget.py", "import vllm.config"),
+        "but its own folder knows vLLM BROKEN",
+    ),
     "the engine core imports a worker": (
-        appended(f"{RUNTIME}/vllm/engine_core/step_planner.py", "from indexcache_runtime.vllm.worker import attach"),
+        appended(
+            f"{RUNTIME}/vllm/engine_core/step_planner.py", "from indexcache_runtime.vllm.worker import attach"
+        ),
         "The engine core knows neither its workers nor the API server BROKEN",
     ),
     "the API server imports the control": (
-        appended(f"{RUNTIME}/vllm/api_server/metrics.py", "from indexcache_runtime.control.server import serve"),
+        appended(
+            f"{RUNTIME}/vllm/api_server/metrics.py", "from indexcache_runtime.control.server import serve"
+        ),
         "The API server knows neither the engine core nor its workers BROKEN",
     ),
     "a circle": (
-        appended(f"{RUNTIME}/vllm/api_server/metrics.py", "from indexcache_runtime.vllm.api_server.endpoint_loading import load_unlisted"),
+        appended(
+            f"{RUNTIME}/vllm/api_server/metrics.py",
+            "from indexcache_runtime.vllm.api_server.endpoint_loading import load_unlisted",
+        ),
         "No package has a circle among its parts BROKEN",
     ),
     "a circle with its parent": (
@@ -113,7 +149,9 @@ MUTANTS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize(("change", "said"), MUTANTS.values(), ids=MUTANTS.keys())
-def test_a_build_that_breaks_a_contract_is_found_out(copy: Path, change: Callable[[Path], None], said: str) -> None:
+def test_a_build_that_breaks_a_contract_is_found_out(
+    copy: Path, change: Callable[[Path], None], said: str
+) -> None:
     change(copy)
     code, output = check(copy)
     assert code == 1, output

@@ -68,7 +68,10 @@ ALLOWED = {
     (f"{CUDA}/sampled_rows.py", "torch.cuda.get_device_properties"): GPU,
     ("kernels/indexcache_kernels/index_topk/triton.py", "torch.cuda.get_device_properties"): GPU,
     (f"{CUDA}/graphs.py", "torch.cuda.mem_get_info"): GPU,
-    ("runtime/indexcache_runtime/vllm/api_server/headers.py", "os.uname"): "the pod's name, in a header for people",
+    (
+        "runtime/indexcache_runtime/vllm/api_server/headers.py",
+        "os.uname",
+    ): "the pod's name, in a header for people",
     ("runtime/indexcache_runtime/vllm/engine_core/takeover.py", "vllm.platforms"): DEVICE,
     ("runtime/indexcache_runtime/vllm/worker/attach.py", "vllm.platforms"): DEVICE,
     ("testbed/dsa_cpu/dsa_cpu/__init__.py", "vllm.platforms"): OURS,

@@ -1,4 +1,6 @@
-"""What is kept of mutants: judgements stay with their mutants, and the share leaves out what no test can tell."""
+"""What is kept of mutants: judgements stay with their mutants, and the share leaves out what no test can
+tell.
+"""
 
 import pytest
 
@@ -29,7 +31,9 @@ def test_a_run_of_some_functions_leaves_what_is_known_of_the_others() -> None:
 def test_the_share_is_of_those_that_a_test_can_tell() -> None:
     record = Record({}, {})
     record.add("m", 12, {f"m.x_f__mutmut_{i}": f"- a\n+ {i}" for i in range(4)})
-    for row, judgement in zip(record.survivors["m"], ("equivalent: a", "equivalent: b", "left alone: c"), strict=False):
+    for row, judgement in zip(
+        record.survivors["m"], ("equivalent: a", "equivalent: b", "left alone: c"), strict=False
+    ):
         row["judgement"] = judgement
     assert record.share == pytest.approx(8 / 10)
     assert "8 killed, 4 survived, 2 of them equivalent" in record.summary()
@@ -45,4 +49,7 @@ def test_every_module_that_is_mutated_has_its_tests() -> None:
     names = {target.name for target in targets()}
     assert len(names) == len(targets())
     assert all((ROOT / target.tests).exists() for target in targets())
-    assert {"indexcache_operator.plan.wanted.exposure", "indexcache_runtime.vllm.engine_core.step_planner"} <= names
+    assert {
+        "indexcache_operator.plan.wanted.exposure",
+        "indexcache_runtime.vllm.engine_core.step_planner",
+    } <= names

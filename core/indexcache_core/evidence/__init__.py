@@ -8,8 +8,9 @@ verdict.py      what both say together of one test
 quality.py      paired probes as observations in [0, 1]
 traffic.py      whether the engines' counters show the share of traffic that the route was told to give
 
-What the bounds assume, and no more: each observation's expectation *given everything before it* is on its side of the threshold. Requests
-may depend on one another in any way; a healthy pattern under which some long stretch of observations is nonetheless expected under
-the threshold (one very unlucky request that decodes for a thousand steps) isn't healthy in this sense. Sites of one request step need
-no such assumption (betting.py: `share`).
+What the bounds assume, and no more: each observation's expectation *given everything before it* is on its
+side of the threshold. Requests may depend on one another in any way; a healthy pattern under which some long
+stretch of observations is nonetheless expected under the threshold (one very unlucky request that decodes for
+a thousand steps) isn't healthy in this sense. Sites of one request step need no such assumption (betting.py:
+`share`).
 """

@@ -1,23 +1,27 @@
 """The wealth of bets on bucketed observations: the formula under certificates and detectors.
 
-The bet. For X in [0, 1] and the null "E[X | past] <= m", a fraction c in (0, 1) of the wealth at stake multiplies it by
+The bet. For X in [0, 1] and the null "E[X | past] <= m", a fraction c in (0, 1) of the wealth at stake
+multiplies it by
 
     1 - c + c X / m  =  1 + (c / m) (X - m),
 
-whose expectation under the null is at most 1 and which is never under 1 - c: a nonnegative supermartingale, so by Ville's inequality
-the chance that its product *ever* reaches 1 / delta is at most delta, however long and often one looks (J. Ville, 1939; Waudby-Smith and
-Ramdas, "Estimating means of bounded random variables by betting", JRSSB 2024, arXiv 2010.09686). A mixture of such products over
-fixed fractions is one too.
+whose expectation under the null is at most 1 and which is never under 1 - c: a nonnegative supermartingale,
+so by Ville's inequality the chance that its product *ever* reaches 1 / delta is at most delta, however long
+and often one looks (J. Ville, 1939; Waudby-Smith and Ramdas, "Estimating means of bounded random variables by
+betting", JRSSB 2024, arXiv 2010.09686). A mixture of such products over fixed fractions is one too.
 
-Because the fractions are fixed, the wealth depends on the histogram alone, not on the order or the looks in which it was filled: what the
-engines' cumulative counters hold is all there is to know, and a restarted reader loses nothing.
+Because the fractions are fixed, the wealth depends on the histogram alone, not on the order or the looks in
+which it was filled: what the engines' cumulative counters hold is all there is to know, and a restarted
+reader loses nothing.
 
-Buckets. Each observation is replaced by the bound of its bucket that works against the bet, which only makes the wealth smaller. The price
-is power, not error: a mean within one bucket's width (0.02) of the threshold may never be told from it.
+Buckets. Each observation is replaced by the bound of its bucket that works against the bet, which only makes
+the wealth smaller. The price is power, not error: a mean within one bucket's width (0.02) of the threshold
+may never be told from it.
 
-Sites. Where the value tested is the mean Y over n sites of one request step, only the sites' own histograms are known, and the sites of
-one step depend on each other. With `share` = 1 / n every site's observation counts as the n-th part of a bet: by the inequality of
-arithmetic and geometric means  prod_s (1 - c + c X_s / m)^(1/n) <= 1 - c + c Y / m,  so the wealth is no more than that of a bet on Y.
+Sites. Where the value tested is the mean Y over n sites of one request step, only the sites' own histograms
+are known, and the sites of one step depend on each other. With `share` = 1 / n every site's observation
+counts as the n-th part of a bet: by the inequality of arithmetic and geometric means  prod_s (1 - c + c X_s /
+m)^(1/n) <= 1 - c + c Y / m,  so the wealth is no more than that of a bet on Y.
 """
 
 import math
@@ -27,12 +31,16 @@ from functools import lru_cache
 from indexcache_core.histogram import BUCKETS, lower
 
 FRACTIONS = (0.03, 0.1, 0.25, 0.5, 0.75)
-"""Of the wealth, at stake in each bet; all at most 3/4, so no observation ever costs more than three quarters of a bet."""
+"""Of the wealth, at stake in each bet; all at most 3/4, so no observation ever costs more than three quarters
+of a bet.
+"""
 
 
 @lru_cache(maxsize=256)
 def log_factors(m: float) -> tuple[tuple[float, ...], ...]:
-    """For each fraction, the logarithm of the factor of an observation in each bucket, for the null "mean <= m", m in (0, 1)."""
+    """For each fraction, the logarithm of the factor of an observation in each bucket, for the null "mean <=
+    m", m in (0, 1).
+    """
     if not 0.0 < m < 1.0:
         raise ValueError(f"{m} is not a threshold in (0, 1)")
     return tuple(tuple(math.log1p(c * (lower(i) / m - 1.0)) for i in range(BUCKETS)) for c in FRACTIONS)
@@ -50,7 +58,9 @@ def log_wealth(counts: Sequence[int], m: float, share: float = 1.0) -> tuple[flo
 
 
 def mirrored(counts: Sequence[int]) -> tuple[int, ...]:
-    """Counts of 1 - X. Its bucket's lower bound is 1 minus the upper bound of X's: the bet against X stays conservative."""
+    """Counts of 1 - X. Its bucket's lower bound is 1 minus the upper bound of X's: the bet against X stays
+    conservative.
+    """
     return tuple(reversed(counts))
 
 

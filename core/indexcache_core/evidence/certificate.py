@@ -1,10 +1,10 @@
 """The certificate that promotes: evidence *for* a pattern, so that silence never passes for health.
 
-Null "bad": E[X_t | past] <= m, always. The wealth V is the mean over betting.FRACTIONS; `certified` when V >= 1 / beta. By Ville's
-inequality a bad pattern is ever certified with probability at most beta.
+Null "bad": E[X_t | past] <= m, always. The wealth V is the mean over betting.FRACTIONS; `certified` when V >=
+1 / beta. By Ville's inequality a bad pattern is ever certified with probability at most beta.
 
-Certificates aren't split among tests as alarms are: going on needs all of them, and if any one guardrail is bad, its own certificate
-alone must fail (an intersection-union test: Berger 1982).
+Certificates aren't split among tests as alarms are: going on needs all of them, and if any one guardrail is
+bad, its own certificate alone must fail (an intersection-union test: Berger 1982).
 """
 
 import math
@@ -42,7 +42,8 @@ def still_needed(histogram: Histogram, m: float, beta: float, share: float = 1.0
     if max(rates) <= 0:
         return None
 
-    # The logarithm of a mixture of exponentials is convex in the number, and under the mark now: it crosses the mark once.
+    # The logarithm of a mixture of exponentials is convex in the number, and under the mark now: it crosses
+    # the mark once.
     def enough(total: float) -> bool:
         return log_mean_exp([rate * total for rate in rates]) >= wanted
 
@@ -58,7 +59,8 @@ def still_needed(histogram: Histogram, m: float, beta: float, share: float = 1.0
 
 
 def lower_bound(histogram: Histogram, delta: float, share: float = 1.0) -> float | None:
-    """The largest m, to 1e-4, for which "mean <= m" is refuted at level delta: with probability 1 - delta the mean is at all times above.
+    """The largest m, to 1e-4, for which "mean <= m" is refuted at level delta: with probability 1 - delta the
+    mean is at all times above.
 
     None without observations. V falls as m rises (its factors are 1 - c + c x / m), so bisection finds it.
     """

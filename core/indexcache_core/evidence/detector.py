@@ -1,20 +1,23 @@
 """The detector that rolls back: has the mean fallen under the threshold, from the start or at any time since?
 
-Null "healthy": E[X_t | past] >= m0, always. A bet on the whole past would need as long to forget good times as they lasted, so
-bets are opened again and again: a Shiryaev-Roberts recursion whose bets are paid from a finite purse (e-detectors: Shin, Ramdas, Rinaldo,
-NEJSDS 2024, there with an unbounded purse and a bound on the run length instead). For each fraction, in each look with new data,
+Null "healthy": E[X_t | past] >= m0, always. A bet on the whole past would need as long to forget good times
+as they lasted, so bets are opened again and again: a Shiryaev-Roberts recursion whose bets are paid from a
+finite purse (e-detectors: Shin, Ramdas, Rinaldo, NEJSDS 2024, there with an unbounded purse and a bound on
+the run length instead). For each fraction, in each look with new data,
 
     S <- (S + w_t) L_t,   w_t = 1 / (t (t + 1)),   S_0 = w_1,   sum of all w_t = 1;
 
-L_t is the wealth factor of the look's observations, t its *slot*: whole seconds since the revision began, from 2 on. S, the mean over the
-fractions, is at most the value of all bets and of the purse not yet spent: a nonnegative supermartingale that begins at 1. By Ville's
-inequality P(S ever reaches 1 / alpha) <= alpha. Slots that passed without data are opened together at the next look: nothing came
-between. Detection after a time T of good evidence costs about 2 log T more nats than detection from the start.
+L_t is the wealth factor of the look's observations, t its *slot*: whole seconds since the revision began,
+from 2 on. S, the mean over the fractions, is at most the value of all bets and of the purse not yet spent: a
+nonnegative supermartingale that begins at 1. By Ville's inequality P(S ever reaches 1 / alpha) <= alpha.
+Slots that passed without data are opened together at the next look: nothing came between. Detection after a
+time T of good evidence costs about 2 log T more nats than detection from the start.
 
-Restarts. A reader that lost its memory begins with the cumulative counts as one batch: exactly the bet that was opened first, with w_1, as
-its wealth doesn't depend on order. Bets opened between are forgotten, and slots up to now are not opened again; so what the new reader
-holds is a part of what a reader without a crash would hold, at most as large, and one bound covers all lives together: no weight is
-spent twice. What it loses is sensitivity to a change just before the crash, for a while. (Counts of an engine that died are lost to the
+Restarts. A reader that lost its memory begins with the cumulative counts as one batch: exactly the bet that
+was opened first, with w_1, as its wealth doesn't depend on order. Bets opened between are forgotten, and
+slots up to now are not opened again; so what the new reader holds is a part of what a reader without a crash
+would hold, at most as large, and one bound covers all lives together: no weight is spent twice. What it loses
+is sensitivity to a change just before the crash, for a while. (Counts of an engine that died are lost to the
 new reader too. This is covered as far as engines don't die *because of* values of the measure.)
 
 Several streams (shadow and on) may each have a detector: the mean of their S is again such a process.
@@ -63,7 +66,9 @@ def fresh() -> Detector:
 
 
 def resumed(cumulative: Histogram, m0: float, slot: int, share: float = 1.0) -> Detector:
-    """After a loss of memory: the first bet on all that the counters hold; slots up to `slot` stay unopened."""
+    """After a loss of memory: the first bet on all that the counters hold; slots up to `slot` stay
+    unopened.
+    """
     first = fresh().after(cumulative, m0, 1, share)
     return Detector(log_s=first.log_s, slot=max(slot, 1))
 

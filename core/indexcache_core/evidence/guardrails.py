@@ -1,17 +1,21 @@
-"""What is judged: the guardrails, the tests of each, their parts of alpha, and what is said of one that is breached.
+"""What is judged: the guardrails, the tests of each, their parts of alpha, and what is said of one that is
+breached.
 
-The operator judges what all engines of a rollout measured together (plan/facts/guardrails.py), each engine's breaker what that engine
-measured alone (indexcache_runtime/measuring/breaker.py). Both read here which tests there are:
+The operator judges what all engines of a rollout measured together (plan/facts/guardrails.py), each engine's
+breaker what that engine measured alone (indexcache_runtime/measuring/breaker.py). Both read here which tests
+there are:
 
-    overlap, recall         one test for each judged bucket of context length, on the mean over the Shared indexers
+    overlap, recall         one test for each judged bucket of context length, on the mean over the Shared
+                            indexers
     recall_per_indexer      one test for each Shared indexer and judged bucket
     quality                 one test, on paired probes; engines know nothing of it
 
 The mean over the Shared indexers is that of one request step, in which each has the same weight.
 
-alpha (confidence.falseRollback) is split by Bonferroni. The breakers of all engines together get BREAKERS of it, if there is
-anything that they can judge, and each engine an even part of that. The rest is the operator's. Whoever judges splits its part
-evenly over the guardrails that act, and within each evenly over its tests. The split rests on what is asked alone, never on data.
+alpha (confidence.falseRollback) is split by Bonferroni. The breakers of all engines together get BREAKERS of
+it, if there is anything that they can judge, and each engine an even part of that. The rest is the
+operator's. Whoever judges splits its part evenly over the guardrails that act, and within each evenly over
+its tests. The split rests on what is asked alone, never on data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +43,9 @@ IN_RESOURCE: Mapping[Name, str] = {
 """How the resource's status spells it."""
 
 BREAKERS = 0.1
-"""The breakers' part of alpha: a tenth, since they only have to act where nobody else does. It costs the operator 0.1 nat, and them 2.3."""
+"""The breakers' part of alpha: a tenth, since they only have to act where nobody else does. It costs the
+operator 0.1 nat, and them 2.3.
+"""
 
 
 class TestKey(NamedTuple):
@@ -62,7 +68,9 @@ class Measured:
     """Whether each Shared indexer is judged by itself, rather than their mean."""
 
     def test(self, site: int, context: int) -> TestKey:
-        """Return the test to which an observation at a site and in a judged bucket of context length belongs."""
+        """Return the test to which an observation at a site and in a judged bucket of context length
+        belongs.
+        """
         return TestKey(self.name, site if self.by_site else None, context)
 
     def tests(self, shared: Sequence[int]) -> tuple[TestKey, ...]:
@@ -71,7 +79,9 @@ class Measured:
         return tuple(TestKey(self.name, site, context) for site in sites for context in JUDGED)
 
     def share(self, shared: int) -> float:
-        """Return what one indexer's observation counts, in (0, 1], if so many are Shared: see `share` in betting.py."""
+        """Return what one indexer's observation counts, in (0, 1], if so many are Shared: see `share` in
+        betting.py.
+        """
         return 1.0 if self.by_site else 1.0 / max(shared, 1)
 
 
@@ -94,7 +104,9 @@ def engines_alpha(false_rollback: float, engines: int) -> float:
 
 
 def tests_alpha(alpha: float, guardrails: int, tests: int) -> float:
-    """Return the part of one test of a guardrail with so many, where `alpha` is split over so many guardrails that act."""
+    """Return the part of one test of a guardrail with so many, where `alpha` is split over so many guardrails
+    that act.
+    """
     return alpha / max(guardrails, 1) / max(tests, 1)
 
 
@@ -110,8 +122,8 @@ def breach_message(
 ) -> str:
     """Return, for people, what was measured where and against what, of a test on what engines measure.
 
-    `k`: tokens that an indexer chooses, by which contexts are shown; None if unknown. `evidence`: see `evidence_message`.
-    `layer` and `observations` are shown where they are known.
+    `k`: tokens that an indexer chooses, by which contexts are shown; None if unknown. `evidence`: see
+    `evidence_message`. `layer` and `observations` are shown where they are known.
     """
     measured = MEASURED[test.guardrail]
     where = "the Shared indexers" if test.site is None else f"indexer {test.site}"
@@ -122,7 +134,9 @@ def breach_message(
     found = "under the threshold" if mean is None else f"{mean:.3f} in the mean"
     named = ""
     if observations is not None:
-        found = f"{'unknown' if mean is None else f'{mean:.3f}'} in the mean over {observations:.0f} observations"
+        found = (
+            f"{'unknown' if mean is None else f'{mean:.3f}'} in the mean over {observations:.0f} observations"
+        )
         named = f" (guardrail {test.guardrail})"
     return f"{measured.measure} of {where} is {found}, at least {threshold:g} expected{named}; {evidence}"
 
@@ -134,5 +148,7 @@ def quality_message(drop: float | None, allowed: float, evidence: str) -> str:
 
 
 def evidence_message(log_e: float, log_limit: float) -> str:
-    """Return how strong the evidence against the pattern is, and at which strength it breaches; both in nats."""
+    """Return how strong the evidence against the pattern is, and at which strength it breaches; both in
+    nats.
+    """
     return f"evidence e^{log_e:.1f} against the pattern, the limit is e^{log_limit:.1f}"

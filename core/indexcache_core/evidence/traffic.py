@@ -1,14 +1,16 @@
 """Whether the engines' own counters show the share of traffic that the route was told to give.
 
-A status is no data plane: a gateway cut off from its proxies reports the new generation as accepted while traffic goes on as before. So a
-weight counts as reached only if the requests that engines admitted since the change *reject the old share* and *agree with the new*;
-zero counts as reached only if they bound the share from above. Without requests nothing is known.
+A status is no data plane: a gateway cut off from its proxies reports the new generation as accepted while
+traffic goes on as before. So a weight counts as reached only if the requests that engines admitted since the
+change *reject the old share* and *agree with the new*; zero counts as reached only if they bound the share
+from above. Without requests nothing is known.
 
-One looks again and again, so the old share is rejected by a likelihood ratio: over a whole count it exceeds 1 / delta with a chance of
-delta at most, however often one looks (Ville). A caller that is told NO counts anew from there, and spends less with each count (`spent`):
-a change takes a moment to reach every proxy, and what came before it would weigh on the count for ever. NO is a test at level DELTA at
-each look: being wrong, it costs a new count. Requests that are assigned by anything but independent weighted choice (sessions that stick,
-a proxy that balances connections) scatter more than a binomial, hence `slack` around the new share.
+One looks again and again, so the old share is rejected by a likelihood ratio: over a whole count it exceeds 1
+/ delta with a chance of delta at most, however often one looks (Ville). A caller that is told NO counts anew
+from there, and spends less with each count (`spent`): a change takes a moment to reach every proxy, and what
+came before it would weigh on the count for ever. NO is a test at level DELTA at each look: being wrong, it
+costs a new count. Requests that are assigned by anything but independent weighted choice (sessions that
+stick, a proxy that balances connections) scatter more than a binomial, hence `slack` around the new share.
 
 Binomial tails: exact up to EXACT_UP_TO requests, beyond that Chernoff's bound, which never understates them.
 """
@@ -19,7 +21,9 @@ from enum import StrEnum
 DELTA = 1e-3
 EXACT_UP_TO = 1000
 SLACK = 0.10
-"""How far, in share of the traffic, the canary's may be from the weight and still count as the weight; at most a third of the change."""
+"""How far, in share of the traffic, the canary's may be from the weight and still count as the weight; at
+most a third of the change.
+"""
 
 
 class Reached(StrEnum):
@@ -47,7 +51,12 @@ def at_most(k: int, n: int, p: float) -> float:
         return 0.0
     if n > EXACT_UP_TO:
         return 1.0 if k >= n * p else math.exp(-n * _divergence(k / n, p))
-    return min(math.fsum(math.exp(_log_choose(n, i) + i * math.log(p) + (n - i) * math.log1p(-p)) for i in range(k + 1)), 1.0)
+    return min(
+        math.fsum(
+            math.exp(_log_choose(n, i) + i * math.log(p) + (n - i) * math.log1p(-p)) for i in range(k + 1)
+        ),
+        1.0,
+    )
 
 
 def at_least(k: int, n: int, p: float) -> float:
@@ -61,22 +70,28 @@ def consistent(canary: int, total: int, share: float, delta: float = DELTA) -> b
 
 
 def spent(number: int, delta: float = DELTA) -> float:
-    """What the n-th of any number of counts may be wrong by, so that all of them together are by at most delta."""
+    """What the n-th of any number of counts may be wrong by, so that all of them together are by at most
+    delta.
+    """
     return delta / (number * (number + 1))
 
 
 def likelihood_ratio(canary: int, total: int, *, old: float, new: float) -> float:
-    """Log of how much likelier `canary` of `total` requests are under the new share than under the old; both in (0, 1)."""
+    """Log of how much likelier `canary` of `total` requests are under the new share than under the old; both
+    in (0, 1).
+    """
     return canary * math.log(new / old) + (total - canary) * math.log((1 - new) / (1 - old))
 
 
-def judge(canary: int, total: int, *, old: float, new: float, delta: float = DELTA, slack: float = SLACK) -> Reached:
+def judge(
+    canary: int, total: int, *, old: float, new: float, delta: float = DELTA, slack: float = SLACK
+) -> Reached:
     """Whether the canary's share of traffic is `new`, where before the change it was `old` (both in [0, 1]).
 
-    `canary` of `total` requests were admitted by canary pods since the change was accepted. YES: some share within `slack` of the new one
-    agrees with them, and every share from the old one on, away from the new, is rejected (the chance that one count ever says a false YES
-    while the traffic is still split the old way is at most `delta`). NO: the new share, slack included, is rejected. A share of zero must
-    be seen as zero.
+    `canary` of `total` requests were admitted by canary pods since the change was accepted. YES: some share
+    within `slack` of the new one agrees with them, and every share from the old one on, away from the new, is
+    rejected (the chance that one count ever says a false YES while the traffic is still split the old way is
+    at most `delta`). NO: the new share, slack included, is rejected. A share of zero must be seen as zero.
     """
     if total <= 0:
         return Reached.UNKNOWN
@@ -100,7 +115,9 @@ def judge(canary: int, total: int, *, old: float, new: float, delta: float = DEL
 
 
 def requests_needed(old: float, new: float, delta: float = DELTA) -> int:
-    """About how many requests tell the old share from the new: normal approximation of the binomial, both errors `delta`."""
+    """About how many requests tell the old share from the new: normal approximation of the binomial, both
+    errors `delta`.
+    """
     if old == new:
         return 1
     if old <= 0.0 or new <= 0.0:

@@ -1,4 +1,6 @@
-"""What the evidence says of one test: one guardrail, one threshold, and the observations that belong to it."""
+"""What the evidence says of one test: one guardrail, one threshold, and the observations that belong to
+it.
+"""
 
 import math
 from dataclasses import dataclass
@@ -55,7 +57,9 @@ class Judgement:
 
 
 def log_limit(alpha: float) -> float:
-    """Return the logarithm of the wealth, in nats, at which a test with this part of alpha breaches: log(1 / alpha)."""
+    """Return the logarithm of the wealth, in nats, at which a test with this part of alpha breaches: log(1 /
+    alpha).
+    """
     return -math.log(alpha)
 
 
@@ -65,12 +69,20 @@ def breached(log_e: float, alpha: float) -> bool:
 
 
 def judge(
-    histogram: Histogram, threshold: float | None, *, log_e: float, alpha: float, beta: float, acts: bool = True, share: float = 1.0
+    histogram: Histogram,
+    threshold: float | None,
+    *,
+    log_e: float,
+    alpha: float,
+    beta: float,
+    acts: bool = True,
+    share: float = 1.0,
 ) -> Judgement:
     """The verdict on one test.
 
-    `histogram`: all observations of the revision that the certificate may count; `log_e`: of the test's detectors; `alpha`: this test's
-    part of the chance of a false rollback; `beta`: the chance of a wrong certificate; `acts`: False where the guardrail only observes.
+    `histogram`: all observations of the revision that the certificate may count; `log_e`: of the test's
+    detectors; `alpha`: this test's part of the chance of a false rollback; `beta`: the chance of a wrong
+    certificate; `acts`: False where the guardrail only observes.
     """
     if threshold is None or not acts:
         verdict = Verdict.OBSERVING
@@ -82,9 +94,13 @@ def judge(
         verdict = Verdict.CERTIFIED
     else:
         verdict = Verdict.HOLDING
-    return Judgement(verdict=verdict, histogram=histogram, threshold=threshold, log_e=log_e, beta=beta, share=share)
+    return Judgement(
+        verdict=verdict, histogram=histogram, threshold=threshold, log_e=log_e, beta=beta, share=share
+    )
 
 
 def worst(verdicts: "list[Verdict]") -> Verdict:
-    """The one that decides among several: any breach, else what is missing, else certified; Observing only where nothing acts."""
+    """The one that decides among several: any breach, else what is missing, else certified; Observing only
+    where nothing acts.
+    """
     return next((v for v in Verdict if v in verdicts), Verdict.OBSERVING)

@@ -22,7 +22,12 @@ class Case(NamedTuple):
         """The same there, with caches of its own."""
         return Case(
             [
-                Indexer(x.weight.to(device), x.norm_weight.to(device), x.norm_bias.to(device), x.cache.clone().to(device))
+                Indexer(
+                    x.weight.to(device),
+                    x.norm_weight.to(device),
+                    x.norm_bias.to(device),
+                    x.cache.clone().to(device),
+                )
                 for x in self.indexers
             ],
             [x.to(device) for x in self.hidden],
@@ -33,7 +38,14 @@ class Case(NamedTuple):
 
 
 def case(
-    tokens: int, *, layers: int = 3, hidden: int = 256, dim: int = 128, half: int = 32, interleaved: bool = False, seed: int = 0
+    tokens: int,
+    *,
+    layers: int = 3,
+    hidden: int = 256,
+    dim: int = 128,
+    half: int = 32,
+    interleaved: bool = False,
+    seed: int = 0,
 ) -> Case:
     """Random layers and tokens, some of which have no slot; what is in the caches is anything."""
     g = torch.Generator().manual_seed(seed)
@@ -71,7 +83,13 @@ def cases() -> dict[str, Case]:
         "64 dimensions, all turned": case(5, dim=64, half=32, seed=6),
         "one layer": case(5, layers=1, seed=7),
         "a table in bfloat16": plain._replace(rope=plain.rope._replace(table=plain.rope.table.bfloat16())),
-        "no tokens": Case(none.indexers, [x[:0] for x in none.hidden], [x[:0] for x in none.slots], none.positions[:0], none.rope),
+        "no tokens": Case(
+            none.indexers,
+            [x[:0] for x in none.hidden],
+            [x[:0] for x in none.slots],
+            none.positions[:0],
+            none.rope,
+        ),
     }
 
 
@@ -85,14 +103,18 @@ def held(cache: torch.Tensor) -> torch.Tensor:
 
 def written(c: Case) -> list[torch.Tensor]:
     """What stands in the caches for the case's tokens, in each layer: (tokens with a slot, dim) float32."""
-    return [held(indexer.cache)[slots[slots >= 0]] for indexer, slots in zip(c.indexers, c.slots, strict=True)]
+    return [
+        held(indexer.cache)[slots[slots >= 0]] for indexer, slots in zip(c.indexers, c.slots, strict=True)
+    ]
 
 
 def untouched(c: Case, before: Case) -> bool:
     """Whether all else in the caches is as it was before."""
     for indexer, old, slots in zip(c.indexers, before.indexers, c.slots, strict=True):
         dim, size = indexer.norm_weight.shape[0], indexer.cache.shape[0] * BLOCK
-        other = torch.ones(size, dtype=torch.bool, device=slots.device).index_fill_(0, slots[slots >= 0], False)
+        other = torch.ones(size, dtype=torch.bool, device=slots.device).index_fill_(
+            0, slots[slots >= 0], False
+        )
         both = indexer.cache.flatten(1), old.cache.flatten(1)
         parts = [(x[:, : BLOCK * dim].reshape(size, dim), x[:, BLOCK * dim :].reshape(size, 4)) for x in both]
         if not all(torch.equal(a[other], b[other]) for a, b in zip(*parts, strict=True)):

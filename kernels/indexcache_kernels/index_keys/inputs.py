@@ -9,7 +9,9 @@ class Indexer(NamedTuple):
     """One layer's indexer."""
 
     weight: torch.Tensor
-    """(dim or more, hidden) bfloat16, contiguous, hidden a multiple of 8; its first dim rows are the key's."""
+    """(dim or more, hidden) bfloat16, contiguous, hidden a multiple of 8; its first dim rows are the
+    key's.
+    """
     norm_weight: torch.Tensor
     """(dim,) float32"""
     norm_bias: torch.Tensor

@@ -12,12 +12,17 @@ LARGEST = 448.0
 
 
 def index_keys_naive(
-    indexers: Sequence[Indexer], hidden: Sequence[torch.Tensor], slots: Sequence[torch.Tensor], positions: torch.Tensor, rope: Rope
+    indexers: Sequence[Indexer],
+    hidden: Sequence[torch.Tensor],
+    slots: Sequence[torch.Tensor],
+    positions: torch.Tensor,
+    rope: Rope,
 ) -> None:
     """Write the keys of some tokens into the caches of all indexers.
 
-    hidden: each layer's (tokens, hidden) bfloat16, contiguous. slots: each layer's (tokens,) int64, the token's place in
-    the cache, below zero if it has none. positions: (tokens,) int64. `check` says which indexers it takes.
+    hidden: each layer's (tokens, hidden) bfloat16, contiguous. slots: each layer's (tokens,) int64, the
+    token's place in the cache, below zero if it has none. positions: (tokens,) int64. `check` says which
+    indexers it takes.
     """
     for indexer, x, places in zip(indexers, hidden, slots, strict=True):
         dim, block = indexer.norm_weight.shape[0], indexer.cache.shape[1]
@@ -31,7 +36,9 @@ def index_keys_naive(
                 flat = indexer.cache[slot // block].view(-1)
                 at = slot % block
                 flat[at * dim : (at + 1) * dim] = stored[token].view(torch.uint8)
-                flat[block * dim + at * 4 : block * dim + at * 4 + 4] = scale[token : token + 1].view(torch.uint8)
+                flat[block * dim + at * 4 : block * dim + at * 4 + 4] = scale[token : token + 1].view(
+                    torch.uint8
+                )
 
 
 def rotated(key: torch.Tensor, positions: torch.Tensor, rope: Rope) -> torch.Tensor:

@@ -1,10 +1,11 @@
 """`index_keys` in Triton, by two launches whatever the number of layers.
 
-With a few tokens the time is that of reading the weights, which one program for each layer would not do as fast as the device can: so each
-layer's sum over its inputs is split among programs, and a second launch adds the parts up and does what needs a whole key.
+With a few tokens the time is that of reading the weights, which one program for each layer would not do as
+fast as the device can: so each layer's sum over its inputs is split among programs, and a second launch adds
+the parts up and does what needs a whole key.
 
-The layers' inputs have no place in one tensor, so their addresses stand in a table; it may be filled after the launches were captured in a
-CUDA graph, as long as it is before a replay.
+The layers' inputs have no place in one tensor, so their addresses stand in a table; it may be filled after
+the launches were captured in a CUDA graph, as long as it is before a replay.
 
 Prefixes: p_ pointer, a_ address, b_ block of values, o_ offsets, i_ index, n_ number, m_ mask.
 """
@@ -52,7 +53,8 @@ def project_kernel(  # type: ignore[no-untyped-def]
     b_sum = tl.zeros([BT, DIM], dtype=tl.float32)
     for i in range(n_steps):
         o_k = (i_part * n_steps + i) * BK + tl.arange(0, BK)
-        # What is read at an address that was read itself could lie anywhere; all of it begins where PyTorch allocates.
+        # What is read at an address that was read itself could lie anywhere; all of it begins where PyTorch
+        # allocates.
         p_x = tl.multiple_of(p_hidden + (o_t[:, None] * HIDDEN + o_k[None, :]), [16, 16])
         p_w = tl.multiple_of(p_weight + (o_d[None, :] * HIDDEN + o_k[:, None]), [16, 16])
         m_k = o_k < HIDDEN
@@ -130,22 +132,29 @@ def table_of(indexers: Sequence[Indexer]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.int64, device=indexers[0].weight.device)
 
 
-def calls_of(sites: Iterable[int], hidden: Sequence[torch.Tensor], slots: Sequence[torch.Tensor]) -> list[list[int]]:
+def calls_of(
+    sites: Iterable[int], hidden: Sequence[torch.Tensor], slots: Sequence[torch.Tensor]
+) -> list[list[int]]:
     """(3, layers): of which indexer each is, and the addresses of its input and its slots."""
     return [list(sites), [x.data_ptr() for x in hidden], [x.data_ptr() for x in slots]]
 
 
 def shares(hidden: int, programs: int) -> tuple[int, int]:
-    """How many parts of how many steps each, if a part of all takes so many programs. Parts are even, so that no number of layers needs the
-    kernel compiled once more."""
+    """How many parts of how many steps each, if a part of all takes so many programs. Parts are even, so that
+    no number of layers needs the kernel compiled once more.
+    """
     steps = triton.cdiv(hidden, STEP)
     least = triton.cdiv(steps, min(PARTS, triton.cdiv(PROGRAMS, programs)))
     each = next(n for n in range(least, steps + 1) if steps % n == 0)
     return steps // each, each
 
 
-def index_keys_triton(table: torch.Tensor, calls: torch.Tensor, like: Indexer, positions: torch.Tensor, rope: Rope) -> None:
-    """Launch. table, calls: on the device, see `table_of` and `calls_of`. like: any of the indexers, all of which have its shapes."""
+def index_keys_triton(
+    table: torch.Tensor, calls: torch.Tensor, like: Indexer, positions: torch.Tensor, rope: Rope
+) -> None:
+    """Launch. table, calls: on the device, see `table_of` and `calls_of`. like: any of the indexers, all of
+    which have its shapes.
+    """
     tokens, layers = positions.shape[0], calls.shape[1]
     if not tokens or not layers:
         return
@@ -164,7 +173,9 @@ def index_keys_triton(table: torch.Tensor, calls: torch.Tensor, like: Indexer, p
         each,
         HIDDEN=hidden,
         DIM=dim,
-        FACTOR=tl.bfloat16 if positions.is_cuda else tl.float32,  # Triton's interpreter multiplies bfloat16 as integers
+        FACTOR=tl.bfloat16
+        if positions.is_cuda
+        else tl.float32,  # Triton's interpreter multiplies bfloat16 as integers
         WHOLE=hidden % STEP == 0,
         BT=rows,
         BK=STEP,

@@ -1,9 +1,11 @@
-"""The keys that each row of a prefill attends to: DeepSeek-V3.2's lightning indexer (DeepSeek-AI, 2025), scores and choice in one.
+"""The keys that each row of a prefill attends to: DeepSeek-V3.2's lightning indexer (DeepSeek-AI, 2025),
+scores and choice in one.
 
     score[i, j] = scale[j] * sum over heads h of weight[i, h] * relu(q[i, h] . k[j])
 
-Of each row the topk keys of the highest scores between its bounds. Which of several equal scores is chosen is open. A key whose score is
--inf or not a number is never chosen; a product q . k that is not a number counts as 0.
+Of each row the topk keys of the highest scores between its bounds. Which of several equal scores is chosen is
+open. A key whose score is -inf or not a number is never chosen; a product q . k that is not a number counts
+as 0.
 """
 
 import torch
@@ -25,13 +27,15 @@ def index_topk(
     ends: torch.Tensor,
     topk: int,
 ) -> torch.Tensor:
-    """Return the chosen keys, (rows, topk) int32, counted from each row's start, in any order; -1 fills up rows with fewer.
+    """Return the chosen keys, (rows, topk) int32, counted from each row's start, in any order; -1 fills up
+    rows with fewer.
 
-    q: (rows, heads, dim) float8_e4m3fn, heads and dim powers of two, at most 128, at least 16 and 32. k: (keys, dim) float8_e4m3fn.
-    k_scale: (keys,) float32. weights: (rows, heads) float32. starts, ends: (rows,) int32, each row's first key and the one after its last;
-    what lies outside of the keys is left out. topk: at most LARGEST, and at most as many as there are keys.
-    All contiguous and on one device. Raises ValueError, naming the argument, for others.
-    On CUDA this is the Triton kernel, elsewhere the torch reference.
+    q: (rows, heads, dim) float8_e4m3fn, heads and dim powers of two, at most 128, at least 16 and 32. k:
+    (keys, dim) float8_e4m3fn. k_scale: (keys,) float32. weights: (rows, heads) float32. starts, ends: (rows,)
+    int32, each row's first key and the one after its last; what lies outside of the keys is left out. topk:
+    at most LARGEST, and at most as many as there are keys. All contiguous and on one device. Raises
+    ValueError, naming the argument, for others. On CUDA this is the Triton kernel, elsewhere the torch
+    reference.
     """
     check(q, k, k_scale, weights, starts, ends, topk)
     if q.is_cuda:

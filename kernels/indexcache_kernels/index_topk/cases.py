@@ -1,7 +1,7 @@
 """Inputs on which all forms of `index_topk` must agree, but for which of equal scores they take.
 
-All numbers are small and whole, so every score is exact in float32 in whatever order its parts are added up, and nothing is near a tie
-without being one.
+All numbers are small and whole, so every score is exact in float32 in whatever order its parts are added up,
+and nothing is near a tie without being one.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,9 @@ class Case(NamedTuple):
         )
 
 
-def case(rows: int, keys: int, topk: int, *, heads: int = 32, dim: int = 128, seed: int = 0, device: str = "cpu") -> Case:
+def case(
+    rows: int, keys: int, topk: int, *, heads: int = 32, dim: int = 128, seed: int = 0, device: str = "cpu"
+) -> Case:
     """The last rows of a prompt of so many keys, at random."""
     g = torch.Generator(device).manual_seed(seed)
 
@@ -57,7 +59,9 @@ def adversarial(c: Case) -> dict[str, Case]:
     """A case's shapes with scores that are hard to choose from: by name."""
     n, device = c.k.shape[0], c.k.device
     place = torch.arange(n, device=device)
-    alike = c._replace(k=torch.ones_like(c.k.float()).to(c.k.dtype), q=torch.ones_like(c.q.float()).to(c.q.dtype))
+    alike = c._replace(
+        k=torch.ones_like(c.k.float()).to(c.k.dtype), q=torch.ones_like(c.q.float()).to(c.q.dtype)
+    )
     alike = alike._replace(k_scale=torch.ones_like(c.k_scale), weights=torch.ones_like(c.weights))
     return {
         "all equal": alike,
@@ -67,7 +71,9 @@ def adversarial(c: Case) -> dict[str, Case]:
         "one outlier a block": alike._replace(k_scale=torch.where(place % 128 == 77, 64.0, 1.0)),
         "all but one not a number": alike._replace(k_scale=torch.where(place == n // 2, 1.0, torch.nan)),
         "some not a number": c._replace(k_scale=torch.where(place % 3 == 0, torch.nan, c.k_scale)),
-        "products not a number": c._replace(k=torch.where((place % 5 == 0)[:, None], torch.nan, c.k.float()).to(c.k.dtype)),
+        "products not a number": c._replace(
+            k=torch.where((place % 5 == 0)[:, None], torch.nan, c.k.float()).to(c.k.dtype)
+        ),
         "below zero": c._replace(weights=-1 - c.weights.abs()),
         "infinite": c._replace(k_scale=torch.where(place % 7 == 0, torch.inf, c.k_scale)),
     }
@@ -96,7 +102,8 @@ def cases() -> dict[str, Case]:
 
 
 def errors(c: Case, found: torch.Tensor, scores: torch.Tensor | None = None) -> int:
-    """Members of what was found whose scores are not those of the reference, or that are not there, or there twice.
+    """Members of what was found whose scores are not those of the reference, or that are not there, or there
+    twice.
 
     scores: (rows, keys) float32, of the case; None: the reference's.
     """

@@ -1,8 +1,9 @@
 """`index_topk` in Triton, by one launch that never writes the score matrix.
 
-A program takes a few rows and goes over their keys, a segment at a time. Of each row it holds a buffer of candidates and a bound that at
-least topk of those seen reach: a key that doesn't score more can't be needed. Before a buffer could overflow it is cut down to little more
-than topk, and the bound rises to the least that stays. So no input overflows it, and there is nothing to fall back to.
+A program takes a few rows and goes over their keys, a segment at a time. Of each row it holds a buffer of
+candidates and a bound that at least topk of those seen reach: a key that doesn't score more can't be needed.
+Before a buffer could overflow it is cut down to little more than topk, and the bound rises to the least that
+stays. So no input overflows it, and there is nothing to fall back to.
 
 Prefixes: p_ pointer, b_ block of values, o_ offsets, i_ index, n_ number, m_ mask.
 """
@@ -44,7 +45,8 @@ def cut(  # type: ignore[no-untyped-def]
     n_most,  # at least n_least
     CAPACITY: tl.constexpr,
 ):
-    """What to keep of the candidates: their scores, which ones, where to, how many, and a bound that n_least of them reach.
+    """What to keep of the candidates: their scores, which ones, where to, how many, and a bound that n_least
+    of them reach.
 
     At least n_least of the highest, and at most n_most of them.
     """
@@ -61,7 +63,8 @@ def cut(  # type: ignore[no-untyped-def]
         low, n_low = tl.where(enough, middle, low), tl.where(enough, n_middle, n_low)
         high, n_high = tl.where(enough, high, middle), tl.where(enough, n_high, n_middle)
         middle = (low & high) + ((low ^ high) >> 1)
-    # Where no bound is left to try, those between low and high are alike, and as many of them stay as there is room for.
+    # Where no bound is left to try, those between low and high are alike, and as many of them stay as there
+    # is room for.
     n_keep = tl.where(n_low <= n_most, n_low, n_least)
     m_over, m_between = b >= high, (b >= low) & (b < high)
     b_rank = tl.cumsum(m_over.to(tl.int32) + (m_between.to(tl.int32) << 16), axis=0)  # both at once
@@ -109,23 +112,33 @@ def index_topk_kernel(  # type: ignore[no-untyped-def]
         first, last = tl.min(b_start, axis=0), tl.max(b_end, axis=0)
         o_heads = i_row * HEADS + o_n.to(tl.int64)
         m_n = i_row + o_n // HEADS < n_rows
-        b_q = tl.load(p_q + o_heads[:, None] * DIM + o_d[None, :], mask=m_n[:, None], other=0.0)  # [ROWS HEADS, DIM]
+        b_q = tl.load(
+            p_q + o_heads[:, None] * DIM + o_d[None, :], mask=m_n[:, None], other=0.0
+        )  # [ROWS HEADS, DIM]
         b_weight = tl.load(p_weight + o_heads, mask=m_n, other=0.0)
         b_count = tl.zeros([ROWS], tl.int32)
         b_bound = tl.full([ROWS], float("-inf"), tl.float32)
         for i_segment in range(first, last, SEGMENT):
             for i_tile in tl.range(0, SEGMENT // KEYS, num_stages=STAGES):
                 o_tile = i_segment + i_tile * KEYS + o_k
-                o_tile = tl.minimum(o_tile, n_keys - 1).to(tl.int64)  # past the end the last one once more, which is left out below
+                o_tile = tl.minimum(o_tile, n_keys - 1).to(
+                    tl.int64
+                )  # past the end the last one once more, which is left out below
                 b_k = tl.load(p_k + o_tile[:, None] * DIM + o_d[None, :])
                 b_dot = tl.dot(b_k, tl.trans(b_q))  # [KEYS, ROWS HEADS]
-                b_sum = tl.sum(tl.reshape(tl.maximum(b_dot, 0.0) * b_weight[None, :], [KEYS, ROWS, HEADS]), axis=2)
+                b_sum = tl.sum(
+                    tl.reshape(tl.maximum(b_dot, 0.0) * b_weight[None, :], [KEYS, ROWS, HEADS]), axis=2
+                )
                 tl.store(p_stage + o_r[None, :] * SEGMENT + i_tile * KEYS + o_k[:, None], b_sum)
             tl.debug_barrier()  # what other threads stored is read next
             o_key = i_segment + o_s
             b_new = tl.load(p_stage + o_r[:, None] * SEGMENT + o_s[None, :])  # [ROWS, SEGMENT]
             b_new *= tl.load(p_scale + o_key, mask=o_key < n_keys, other=0.0)[None, :]
-            m_new = (b_new > b_bound[:, None]) & (o_key[None, :] >= b_start[:, None]) & (o_key[None, :] < b_end[:, None])
+            m_new = (
+                (b_new > b_bound[:, None])
+                & (o_key[None, :] >= b_start[:, None])
+                & (o_key[None, :] < b_end[:, None])
+            )
             b_rank = tl.cumsum(m_new.to(tl.int32), axis=1)
             o_new = (o_r * CAPACITY + b_count - 1)[:, None] + b_rank
             tl.store(p_score + o_new, b_new, mask=m_new)
@@ -136,7 +149,9 @@ def index_topk_kernel(  # type: ignore[no-untyped-def]
                 for i in range(ROWS):
                     n = tl.sum(tl.where(o_r == i, b_count, 0), axis=0)
                     if n > CAPACITY - SEGMENT:
-                        b_kept, m_keep, o_to, n_keep, bound = cut(p_score + i * CAPACITY, n, TOPK, TOPK + SEGMENT // 8, CAPACITY)
+                        b_kept, m_keep, o_to, n_keep, bound = cut(
+                            p_score + i * CAPACITY, n, TOPK, TOPK + SEGMENT // 8, CAPACITY
+                        )
                         b_place = tl.load(p_place + i * CAPACITY + o_c, mask=m_keep, other=0)
                         tl.debug_barrier()  # all is read before any of it is written over
                         tl.store(p_score + i * CAPACITY + o_to, b_kept, mask=m_keep)
@@ -176,7 +191,9 @@ def index_topk_triton(
     each = max(1, tiles.columns // heads)
     capacity = max(tiles.spare * triton.next_power_of_2(topk), 4 * tiles.keys)
     segment = max(tiles.keys, min(tiles.segment, capacity // 4))
-    many = torch.cuda.get_device_properties(q.device).multi_processor_count * tiles.residents if q.is_cuda else 2
+    many = (
+        torch.cuda.get_device_properties(q.device).multi_processor_count * tiles.residents if q.is_cuda else 2
+    )
     programs = min(many, triton.cdiv(rows, each))
     scores = torch.empty((programs, each, capacity), dtype=torch.float32, device=q.device)
     places = torch.empty((programs, each, capacity), dtype=torch.int32, device=q.device)

@@ -3,7 +3,8 @@
 Two measures of each query row, with R the reused set, F the fresh one and s the index scores of F's members:
 
     overlap = |R ∩ F| / |F|
-    recall  = sum of softmax(s)_i over those i in F that are in R          the share of the score mass that R covers
+    recall  = sum of softmax(s)_i over those i in F that are in R          the share of the score mass that R
+                                                                           covers
 
 Plain overlap counts every member alike, though most carry no weight; recall weighs them as the indexer does.
 """
@@ -20,12 +21,13 @@ def reuse_overlap(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Overlap and recall of score mass of every row.
 
-    reused, fresh: (rows, k) int32 or int64, positions in any order, -1 is padding and may stand anywhere; no position twice in a row.
-    fresh_scores: (rows, k) floats, the index scores of `fresh`, place by place; what stands beside padding is not read. None: no recall.
+    reused, fresh: (rows, k) int32 or int64, positions in any order, -1 is padding and may stand anywhere; no
+    position twice in a row. fresh_scores: (rows, k) floats, the index scores of `fresh`, place by place; what
+    stands beside padding is not read. None: no recall.
 
-    Returns overlap (rows,) float32, and recall (rows,) float32 or None. A row with no fresh position has no overlap: both are NaN there,
-    and whoever calls drops such rows.
-    Raises ValueError for shapes or dtypes other than these. On CUDA this is the Triton kernel, elsewhere the torch reference.
+    Returns overlap (rows,) float32, and recall (rows,) float32 or None. A row with no fresh position has no
+    overlap: both are NaN there, and whoever calls drops such rows. Raises ValueError for shapes or dtypes
+    other than these. On CUDA this is the Triton kernel, elsewhere the torch reference.
     """
     check(reused, fresh, fresh_scores)
     if reused.is_cuda:
@@ -41,7 +43,10 @@ def check(reused: torch.Tensor, fresh: torch.Tensor, fresh_scores: torch.Tensor 
         raise ValueError(f"reused: {reused.dim()} dimensions; expected 2, (rows, k)")
     for name, x in (("fresh", fresh), ("fresh_scores", fresh_scores)):
         if x is not None and (x.shape != reused.shape or x.device != reused.device):
-            raise ValueError(f"{name}: {tuple(x.shape)} on {x.device}; expected {tuple(reused.shape)} on {reused.device}, like reused")
+            raise ValueError(
+                f"{name}: {tuple(x.shape)} on {x.device}; expected {tuple(reused.shape)} on {reused.device}, "
+                "like reused"
+            )
     for name, x in (("reused", reused), ("fresh", fresh)):
         if x.dtype not in (torch.int32, torch.int64):
             raise ValueError(f"{name}: {x.dtype}; expected int32 or int64")

@@ -1,7 +1,8 @@
-"""Inputs on which all forms of `reuse_overlap` must agree: odd shapes, dtypes, padding anywhere, rows with nothing fresh.
+"""Inputs on which all forms of `reuse_overlap` must agree: odd shapes, dtypes, padding anywhere, rows with
+nothing fresh.
 
-Shipped, since whoever brings another form or another device needs them: the tests of the Triton kernel run them in its interpreter, and
-on a GPU where there is one.
+Shipped, since whoever brings another form or another device needs them: the tests of the Triton kernel run
+them in its interpreter, and on a GPU where there is one.
 """
 
 from typing import NamedTuple
@@ -19,7 +20,9 @@ class Case(NamedTuple):
 
 
 def sets(rows: int, k: int, positions: int, filled: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """(rows, k) int32: `filled` (rows,) positions out of `positions`, none twice, and padding, shuffled together."""
+    """(rows, k) int32: `filled` (rows,) positions out of `positions`, none twice, and padding, shuffled
+    together.
+    """
     out = torch.full((rows, k), -1, dtype=torch.int32)
     for i, n in enumerate(filled.tolist()):
         out[i, :n] = torch.randperm(positions, generator=generator)[:n].int()
@@ -27,13 +30,24 @@ def sets(rows: int, k: int, positions: int, filled: torch.Tensor, generator: tor
     return out
 
 
-def case(rows: int, k: int, *, spread: float = 1.0, dtype: torch.dtype = torch.float32, seed: int = 0, full: bool = False) -> Case:
-    """A random case out of 2k positions. The first row has nothing fresh, the second nothing reused, the third the same set twice.
+def case(
+    rows: int,
+    k: int,
+    *,
+    spread: float = 1.0,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    full: bool = False,
+) -> Case:
+    """A random case out of 2k positions. The first row has nothing fresh, the second nothing reused, the
+    third the same set twice.
 
     spread: standard deviation of the scores. full: no padding, and no such rows.
     """
     g = torch.Generator().manual_seed(seed)
-    filled = [torch.full((rows,), k) if full else torch.randint(1, k + 1, (rows,), generator=g) for _ in range(2)]
+    filled = [
+        torch.full((rows,), k) if full else torch.randint(1, k + 1, (rows,), generator=g) for _ in range(2)
+    ]
     if not full:
         filled[1][0] = 0
         filled[0][1:2] = 0
@@ -67,8 +81,12 @@ def cases() -> dict[str, Case]:
         "int64 positions": plain._replace(reused=plain.reused.long(), fresh=plain.fresh.long()),
         "int64 fresh beside int32 reused": plain._replace(fresh=plain.fresh.long()),
         "positions over 2^24": plain._replace(reused=shifted(plain.reused), fresh=shifted(plain.fresh)),
-        "rows not contiguous": Case(by_columns(plain.reused), by_columns(plain.fresh), by_columns(plain.fresh_scores)),
-        "garbage beside padding": plain._replace(fresh_scores=plain.fresh_scores.masked_fill(plain.fresh < 0, torch.nan)),
+        "rows not contiguous": Case(
+            by_columns(plain.reused), by_columns(plain.fresh), by_columns(plain.fresh_scores)
+        ),
+        "garbage beside padding": plain._replace(
+            fresh_scores=plain.fresh_scores.masked_fill(plain.fresh < 0, torch.nan)
+        ),
     }
 
 

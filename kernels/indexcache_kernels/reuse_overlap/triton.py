@@ -1,8 +1,9 @@
-"""`reuse_overlap` in Triton: every fresh position compared with every reused one, a row split over several programs.
+"""`reuse_overlap` in Triton: every fresh position compared with every reused one, a row split over several
+programs.
 
-Some tens of rows don't fill a GPU, so each program takes a block of one row's fresh positions, reads all of the row's scores for itself
-(a row of 2,048 is 8 KB, and stays in the cache) and writes what its block adds to the row's two measures; their sum over blocks is taken
-in a fixed order, so equal inputs give equal bits.
+Some tens of rows don't fill a GPU, so each program takes a block of one row's fresh positions, reads all of
+the row's scores for itself (a row of 2,048 is 8 KB, and stays in the cache) and writes what its block adds to
+the row's two measures; their sum over blocks is taken in a fixed order, so equal inputs give equal bits.
 
 Prefixes: p_ pointer, b_ block of values, o_ offsets, i_ index, m_ mask.
 """
@@ -50,17 +51,24 @@ def reuse_overlap_kernel(  # type: ignore[no-untyped-def]
     if HAS_SCORES:
         b_all = tl.load(p_scores + o_row + o_all, mask=m_all, other=float("-inf")).to(tl.float32)
         highest = tl.max(b_all, axis=0)
-        base = tl.where(highest == float("-inf"), 0.0, highest)  # no valid position: exp(-inf - 0) is 0, where -inf - -inf is NaN
+        base = tl.where(
+            highest == float("-inf"), 0.0, highest
+        )  # no valid position: exp(-inf - 0) is 0, where -inf - -inf is NaN
         mass = tl.sum(tl.exp(b_all - base), axis=0)
         b_scores = tl.load(p_scores + o_row + o_f, mask=m_member, other=float("-inf")).to(tl.float32)
         covered = tl.sum(tl.exp(b_scores - base), axis=0)
-        tl.store(p_parts + (rows + i_row) * blocks + i_block, tl.where(mass > 0, covered / tl.where(mass > 0, mass, 1.0), nan))
+        tl.store(
+            p_parts + (rows + i_row) * blocks + i_block,
+            tl.where(mass > 0, covered / tl.where(mass > 0, mass, 1.0), nan),
+        )
 
 
 def reuse_overlap_triton(
     reused: torch.Tensor, fresh: torch.Tensor, fresh_scores: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """See `reuse_overlap`, which checks the arguments. k^2 comparisons a row, none of which leaves the chip."""
+    """See `reuse_overlap`, which checks the arguments. k^2 comparisons a row, none of which leaves the
+    chip.
+    """
     rows, k = reused.shape
     if not rows or not k:
         nothing = torch.full((rows,), torch.nan, device=reused.device)

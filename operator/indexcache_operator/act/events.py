@@ -16,7 +16,13 @@ async def emit(kube: Kube, *, namespace: str, name: str, uid: str, event: Event)
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     body: dict[str, Any] = {
         "metadata": {"generateName": f"{name}.", "namespace": namespace},
-        "involvedObject": {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "namespace": namespace, "name": name, "uid": uid},
+        "involvedObject": {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "namespace": namespace,
+            "name": name,
+            "uid": uid,
+        },
         "type": event.type,
         "reason": event.reason,
         "message": event.message[:MAX_MESSAGE],

@@ -1,6 +1,7 @@
 """Our finalizer on the rollout: no rollout goes while reuse may be on or the user's route is changed.
 
-Kopf's own finalizer is not used: for a resource that is being deleted when the operator starts it would run no daemon and let it go.
+Kopf's own finalizer is not used: for a resource that is being deleted when the operator starts it would run
+no daemon and let it go.
 """
 
 from indexcache_operator import names
@@ -25,4 +26,6 @@ async def let_go(kube: Kube, raw: Object) -> None:
 async def _write(kube: Kube, raw: Object, finalizers: list[str]) -> None:
     metadata = raw["metadata"]
     path = names.rollouts_path(metadata["namespace"], metadata["name"])
-    await kube.patch(path, {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers or None}})
+    await kube.patch(
+        path, {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers or None}}
+    )

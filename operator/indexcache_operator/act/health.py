@@ -1,4 +1,5 @@
-"""The condition OperatorHealthy, written where a turn fails: then no plan speaks of the rollout, whose status may be unreadable.
+"""The condition OperatorHealthy, written where a turn fails: then no plan speaks of the rollout, whose status
+may be unreadable.
 
 A plan that is carried out writes the condition anew (plan/report/conditions.py).
 """
@@ -16,15 +17,24 @@ MOST = 1024
 
 
 async def show(kube: Kube, namespace: str, name: str, message: str) -> None:
-    """Write that turns fail and why, unless it stands there already. Raises KubeError, Conflict among them."""
+    """Write that turns fail and why, unless it stands there already. Raises KubeError, Conflict among
+    them.
+    """
     raw = await kube.get(names.rollouts_path(namespace, name))
     status: Object = raw.get("status") or {}
     found = status.get("conditions")
-    others = [c for c in found if not (isinstance(c, dict) and c.get("type") == TYPE)] if isinstance(found, list) else []
+    others = (
+        [c for c in found if not (isinstance(c, dict) and c.get("type") == TYPE)]
+        if isinstance(found, list)
+        else []
+    )
     shown = failing(message, raw["metadata"].get("generation", 0))
     if found == [*others, shown] or not status.get("phase"):
         return
-    await kube.replace(names.rollouts_path(namespace, name, "status"), {**raw, "status": {**status, "conditions": [*others, shown]}})
+    await kube.replace(
+        names.rollouts_path(namespace, name, "status"),
+        {**raw, "status": {**status, "conditions": [*others, shown]}},
+    )
 
 
 def failing(message: str, generation: int) -> Object:

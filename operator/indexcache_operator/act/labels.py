@@ -7,5 +7,10 @@ from indexcache_operator.model import SetLabels
 
 async def put(kube: Kube, namespace: str, action: SetLabels) -> None:
     """Write both labels. NotFound if the pod has gone; KubeError."""
-    labels = {names.BASELINE_LABEL: "true" if action.baseline else None, names.CANARY_LABEL: "true" if action.canary else None}
-    await kube.patch(names.object_path("api/v1", "pods", namespace, action.pod), {"metadata": {"labels": labels}})
+    labels = {
+        names.BASELINE_LABEL: "true" if action.baseline else None,
+        names.CANARY_LABEL: "true" if action.canary else None,
+    }
+    await kube.patch(
+        names.object_path("api/v1", "pods", namespace, action.pod), {"metadata": {"labels": labels}}
+    )

@@ -1,8 +1,9 @@
 """Doing what a plan says, in its order.
 
-Kills wait for nothing: they go out first, all at once, beside everything else, and are tried again should one fail. The rest is done one
-after another, runs of flags for several engines together. One failure stops one thing: what comes after it is done all the same, unless it
-relies on what failed (RELIED_ON). The next look sees how far it came, and every action is safe to do again.
+Kills wait for nothing: they go out first, all at once, beside everything else, and are tried again should one
+fail. The rest is done one after another, runs of flags for several engines together. One failure stops one
+thing: what comes after it is done all the same, unless it relies on what failed (RELIED_ON). The next look
+sees how far it came, and every action is safe to do again.
 """
 
 import asyncio
@@ -27,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 KILL_TRIES = 3
 RELIED_ON = (model.PersistStatus, model.DeleteWorkload, model.ReleaseWorkload)
-"""Actions without which nothing that follows may be done: an epoch is used, a finalizer goes, only when these were."""
+"""Actions without which nothing that follows may be done: an epoch is used, a finalizer goes, only when these
+were.
+"""
 
 
 class ActionError(Exception):
@@ -44,12 +47,20 @@ class Performer:
     prober: Prober
 
     async def perform(self, sighting: Sighting, plan: Plan[object]) -> None:
-        """All of a plan. Raises what failed: EngineError, KubeError, ActionError, ForeignObject; a group of them if several did."""
+        """All of a plan. Raises what failed: EngineError, KubeError, ActionError, ForeignObject; a group of
+        them if several did.
+        """
         kills = [action for action in plan.actions if isinstance(action, Kill)]
         rest = [action for action in plan.actions if not isinstance(action, Kill)]
         turn = _Turn(self, sighting, plan)
         strands = [*(turn.counted(kill) for kill in kills), turn.rest(rest)]
-        _raise_all([result for result in await asyncio.gather(*strands, return_exceptions=True) if isinstance(result, BaseException)])
+        _raise_all(
+            [
+                result
+                for result in await asyncio.gather(*strands, return_exceptions=True)
+                if isinstance(result, BaseException)
+            ]
+        )
 
 
 class _Turn:
@@ -61,7 +72,9 @@ class _Turn:
         self._plan = plan
         self._raw = sighting.rollout.raw
         self._status = sighting.rollout.status
-        self._owner = Owner(name=sighting.rollout.name, namespace=sighting.rollout.namespace, uid=sighting.rollout.uid)
+        self._owner = Owner(
+            name=sighting.rollout.name, namespace=sighting.rollout.namespace, uid=sighting.rollout.uid
+        )
 
     async def rest(self, actions: Sequence[Action]) -> None:
         """Do all but the kills, in order, and write the status if it is due."""
@@ -70,7 +83,9 @@ class _Turn:
         for together in runs(actions):
             if unlabelled and isinstance(together[0], model.PatchRoute):
                 continue  # the route never names a Service whose pods weren't moved as planned
-            results = await asyncio.gather(*(self.counted(action) for action in together), return_exceptions=True)
+            results = await asyncio.gather(
+                *(self.counted(action) for action in together), return_exceptions=True
+            )
             failed = [result for result in results if isinstance(result, BaseException)]
             failures += failed
             unlabelled |= bool(failed) and isinstance(together[0], model.SetLabels)
@@ -123,12 +138,27 @@ class _Turn:
             self._status = self._plan.status
 
     async def _emit(self, action: model.Event) -> None:
-        """An Event that can't be written is a loss to readers and stops nothing: what follows may be a fallback."""
+        """An Event that can't be written is a loss to readers and stops nothing: what follows may be a
+        fallback.
+        """
         owner = self._owner
         try:
-            await events.emit(self._p.kube, namespace=owner.namespace, name=owner.name, uid=self._sighting.rollout.uid, event=action)
+            await events.emit(
+                self._p.kube,
+                namespace=owner.namespace,
+                name=owner.name,
+                uid=self._sighting.rollout.uid,
+                event=action,
+            )
         except KubeError as error:
-            logger.warning("%s/%s: event %s (%s) not written: %s", owner.namespace, owner.name, action.reason, action.message, error)
+            logger.warning(
+                "%s/%s: event %s (%s) not written: %s",
+                owner.namespace,
+                owner.name,
+                action.reason,
+                action.message,
+                error,
+            )
 
     async def _kill(self, action: Kill) -> None:
         for attempt in range(1, KILL_TRIES + 1):
@@ -137,7 +167,14 @@ class _Turn:
             except EngineError as error:
                 if attempt == KILL_TRIES:
                     raise
-                logger.debug("%s/%s: kill of %s, try %d: %s", self._owner.namespace, self._owner.name, action.pod, attempt, error)
+                logger.debug(
+                    "%s/%s: kill of %s, try %d: %s",
+                    self._owner.namespace,
+                    self._owner.name,
+                    action.pod,
+                    attempt,
+                    error,
+                )
             else:
                 return
 
@@ -145,7 +182,9 @@ class _Turn:
         seen = self._sighting
         if seen.workload is None:
             raise ActionError("nothing to apply: the spec can't be read")
-        await workload.ensure(self._p.kube, seen.workload, self._owner, token=seen.token, kept=seen.token_kept)
+        await workload.ensure(
+            self._p.kube, seen.workload, self._owner, token=seen.token, kept=seen.token_kept
+        )
 
     async def _release(self) -> None:
         await workload.release(self._p.kube, self._owner)
@@ -154,7 +193,9 @@ class _Turn:
         spec, token = self._sighting.rollout.spec, self._sighting.token
         if spec is None or token is None:
             raise ActionError("probes can't be asked: no spec or no token")
-        completions = Completions(session=self._p.session, port=spec.engine.port, token=token, api_key=self._sighting.api_key)
+        completions = Completions(
+            session=self._p.session, port=spec.engine.port, token=token, api_key=self._sighting.api_key
+        )
         self._p.prober.start(
             action,
             engines=self._engines(),
@@ -181,7 +222,11 @@ class _Turn:
 
 def _raise_all(failures: Sequence[BaseException]) -> None:
     """Raise what failed: by itself, or several as one flat group."""
-    flat = [error for failure in failures for error in (failure.exceptions if isinstance(failure, BaseExceptionGroup) else (failure,))]
+    flat = [
+        error
+        for failure in failures
+        for error in (failure.exceptions if isinstance(failure, BaseExceptionGroup) else (failure,))
+    ]
     if len(flat) == 1:
         raise flat[0]
     if flat:

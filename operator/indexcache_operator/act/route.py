@@ -1,5 +1,6 @@
-"""The backends of the user's rule. HTTPRoute's lists are atomic, so no apply can own a weight within one: a JSON patch replaces the rule's
-backends and nothing else, and only if the route is the very one that was looked at and the rule still has its name.
+"""The backends of the user's rule. HTTPRoute's lists are atomic, so no apply can own a weight within one: a
+JSON patch replaces the rule's backends and nothing else, and only if the route is the very one that was
+looked at and the rule still has its name.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Writing the status: everything that must survive a crash, and no more often than that needs.
 
-Every write is checked against the version that was looked at. An unchecked one could erase an intent to fall back that the webhook wrote in
-between, which it has promised to Alertmanager to keep.
+Every write is checked against the version that was looked at. An unchecked one could erase an intent to fall
+back that the webhook wrote in between, which it has promised to Alertmanager to keep.
 """
 
 import time
@@ -18,7 +18,8 @@ QUIET_SECONDS = 10.0
 
 
 def loud(written: Object) -> Object:
-    """Return what of a written status may not wait: all but the numbers of evidence and traffic, and the words that carry them.
+    """Return what of a written status may not wait: all but the numbers of evidence and traffic, and the
+    words that carry them.
 
     The argument is used up.
     """
@@ -52,7 +53,9 @@ class StatusWriter:
         return loud(before) != loud(after) or self._clock() - self._written >= QUIET_SECONDS
 
     async def write(self, kube: Kube, raw: Object, status: Status) -> Object:
-        """Replace the status of the very object that was looked at. Returns the object as stored. Conflict, KubeError."""
+        """Replace the status of the very object that was looked at. Returns the object as stored. Conflict,
+        KubeError.
+        """
         metadata = raw["metadata"]
         path = names.rollouts_path(metadata["namespace"], metadata["name"], "status")
         stored = await kube.replace(path, {**raw, "status": dump(status)})

@@ -1,4 +1,6 @@
-"""The rollout's own objects: applied, deleted, or let go. Idempotent: server-side apply of what is already so writes nothing."""
+"""The rollout's own objects: applied, deleted, or let go. Idempotent: server-side apply of what is already so
+writes nothing.
+"""
 
 import asyncio
 import secrets
@@ -14,10 +16,11 @@ class ForeignObject(Exception):
 
 
 async def ensure(kube: Kube, workload: Workload, owner: Owner, *, token: str | None, kept: bool) -> None:
-    """Secret, Services, Deployment, in this order: a pod that starts finds its token, a ready one its Service.
+    """Secret, Services, Deployment, in this order: a pod that starts finds its token, a ready one its
+    Service.
 
-    The token is made once and never changed. `token`: the one that engines were last told by, `kept`: whether its Secret is there;
-    a Secret that was lost gets the same token again. Raises KubeError, ForeignObject.
+    The token is made once and never changed. `token`: the one that engines were last told by, `kept`: whether
+    its Secret is there; a Secret that was lost gets the same token again. Raises KubeError, ForeignObject.
     """
     for path, body in objects(workload, owner.namespace):
         await _ours(kube, path, body["kind"], owner.name)
@@ -28,7 +31,9 @@ async def ensure(kube: Kube, workload: Workload, owner: Owner, *, token: str | N
 
 
 async def release(kube: Kube, owner: Owner) -> None:
-    """No longer the rollout's, so that its end isn't theirs; else as they are, whatever its spec says by now. KubeError."""
+    """No longer the rollout's, so that its end isn't theirs; else as they are, whatever its spec says by now.
+    KubeError.
+    """
     await asyncio.gather(*(_release_ours(kube, path, owner) for path in paths(owner)))
 
 
@@ -39,8 +44,13 @@ async def delete(kube: Kube, owner: Owner) -> None:
 
 def objects(workload: Workload, namespace: str) -> list[tuple[str, Object]]:
     """Services and Deployment with their paths."""
-    services = [(names.object_path("api/v1", "services", namespace, s["metadata"]["name"]), s) for s in workload.services]
-    deployment = names.object_path("apis/apps/v1", "deployments", namespace, workload.deployment["metadata"]["name"])
+    services = [
+        (names.object_path("api/v1", "services", namespace, s["metadata"]["name"]), s)
+        for s in workload.services
+    ]
+    deployment = names.object_path(
+        "apis/apps/v1", "deployments", namespace, workload.deployment["metadata"]["name"]
+    )
     return [*services, (deployment, workload.deployment)]
 
 
@@ -76,7 +86,8 @@ async def _ours(kube: Kube, path: str, kind: str, rollout: str) -> Object | None
     if given != rollout:
         name = found["metadata"]["name"]
         raise ForeignObject(
-            f"{kind} {name}: found one that carries no label {names.ROLLOUT_LABEL}={rollout}; expected none, or the rollout's own; "
+            f"{kind} {name}: found one that carries no label {names.ROLLOUT_LABEL}={rollout}; expected none, "
+            "or the rollout's own; "
             "rename the rollout, or delete that object"
         )
     return found

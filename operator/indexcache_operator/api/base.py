@@ -1,4 +1,6 @@
-"""How the spec is written down: camelCase outside, snake_case inside, unknown fields refused; and the API's names."""
+"""How the spec is written down: camelCase outside, snake_case inside, unknown fields refused; and the API's
+names.
+"""
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -9,7 +11,9 @@ KIND = "IndexCacheRollout"
 PLURAL = "indexcacherollouts"
 
 MAX_LENGTH = 4096
-"""Characters of a text that says no bound of its own. Kubernetes wants one everywhere: it prices a CEL rule by the longest value."""
+"""Characters of a text that says no bound of its own. Kubernetes wants one everywhere: it prices a CEL rule
+by the longest value.
+"""
 MAX_ITEMS = 1024
 """Items of a list, likewise."""
 
@@ -17,4 +21,10 @@ MAX_ITEMS = 1024
 class ApiModel(BaseModel):
     """Base of the spec and its parts."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )

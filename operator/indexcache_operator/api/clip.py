@@ -1,11 +1,14 @@
-"""Makes a status fit its own schema before it is written, by the bounds that the CRD has: nothing here knows a field by name.
+"""Makes a status fit its own schema before it is written, by the bounds that the CRD has: nothing here knows
+a field by name.
 
-The API server refuses a status of which one text is too long, and then nothing that the status was to carry is ever
-written: no fallback, no epoch. So it is better cut than refused. Texts lose their end, lists their oldest items, numbers
-what no JSON or no int64 holds; and should the whole still be larger than an object may be, long texts lose more.
+The API server refuses a status of which one text is too long, and then nothing that the status was to carry
+is ever written: no fallback, no epoch. So it is better cut than refused. Texts lose their end, lists their
+oldest items, numbers what no JSON or no int64 holds; and should the whole still be larger than an object may
+be, long texts lose more.
 
-Traps: what is read back is what was cut, so nothing may be compared with it that is as long as it likes; names are
-never cut, since they have at most 253 characters; and a user's own objects (a route's backends) are left as they are.
+Traps: what is read back is what was cut, so nothing may be compared with it that is as long as it likes;
+names are never cut, since they have at most 253 characters; and a user's own objects (a route's backends) are
+left as they are.
 """
 
 import json
@@ -19,8 +22,17 @@ Json = Any  # Any: JSON
 
 MAX_BYTES = 1_000_000
 """Of a whole status. An object may have about 1.5 MB, and the spec needs its part."""
-_LADDER = ((sys.maxsize, sys.maxsize), (1024, sys.maxsize), (256, sys.maxsize), (256, 512), (256, 128), (256, 32))
-"""Longest texts and most items, the next if the one before is still too large. No name has more than 253 characters."""
+_LADDER = (
+    (sys.maxsize, sys.maxsize),
+    (1024, sys.maxsize),
+    (256, sys.maxsize),
+    (256, 512),
+    (256, 128),
+    (256, 32),
+)
+"""Longest texts and most items, the next if the one before is still too large. No name has more than 253
+characters.
+"""
 _INT64 = (-(2**63), 2**63 - 1)
 
 
@@ -32,7 +44,9 @@ _ABSENT = _Absent()
 
 
 def fit(value: Json, schema: Schema) -> Json:
-    """Return the value with everything cut that its structural schema doesn't allow, and small enough for an object."""
+    """Return the value with everything cut that its structural schema doesn't allow, and small enough for an
+    object.
+    """
     for longest, most in _LADDER:
         out = _fit(value, schema, longest, most)
         if len(json.dumps(out)) <= MAX_BYTES:

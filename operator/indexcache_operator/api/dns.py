@@ -1,8 +1,9 @@
-"""Says what a name is in Kubernetes (RFC 1123): once, for the spec, its CRD, and every path that is made of a name.
+"""Says what a name is in Kubernetes (RFC 1123): once, for the spec, its CRD, and every path that is made of a
+name.
 
-A name that a user gives becomes a part of an API path, and the HTTP client resolves `..` in a path: a name that
-isn't one could lead out of the rollout's namespace. So names are checked where they come in (spec.py, the CRD),
-where a path is made of them (names.py), and once more where it is requested (kube.py).
+A name that a user gives becomes a part of an API path, and the HTTP client resolves `..` in a path: a name
+that isn't one could lead out of the rollout's namespace. So names are checked where they come in (spec.py,
+the CRD), where a path is made of them (names.py), and once more where it is requested (kube.py).
 """
 
 import re
@@ -47,7 +48,8 @@ def check(text: str, kind: Kind) -> str:
     shown = repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}... of {len(text)} characters"
     dots = "" if kind is LABEL else ", dots"
     raise InvalidName(
-        f"found {shown}; expected {kind.called}: 1 to {kind.longest} small letters, digits{dots} and dashes, a letter "
+        f"found {shown}; expected {kind.called}: 1 to {kind.longest} small letters, digits{dots} and dashes, "
+        "a letter "
         "or digit at both ends; write the object's name alone, without namespace or path"
     )
 
@@ -61,7 +63,9 @@ class _Check:
 
 
 def _schema(kind: Kind) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "minLength": 1, "maxLength": kind.longest, "pattern": kind.pattern})
+    return WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": kind.longest, "pattern": kind.pattern}
+    )
 
 
 Subdomain = Annotated[str, AfterValidator(_Check(SUBDOMAIN)), _schema(SUBDOMAIN)]

@@ -1,8 +1,8 @@
 """The spec of an IndexCacheRollout, as users write it. The CRD in crds/ is generated from these types (see
 scripts/generate/crd.py).
 
-What a schema or CEL can refuse is refused by the API server; what needs the model, the route or the probes is refused by the operator,
-with the field's name (plan/phases/check.py).
+What a schema or CEL can refuse is refused by the API server; what needs the model, the route or the probes is
+refused by the operator, with the field's name (plan/phases/check.py).
 """
 
 from enum import StrEnum
@@ -38,7 +38,9 @@ class Engine(ApiModel):
     """Where the engine serves users."""
     resources: dict[str, Any] = {}
     template: dict[str, Any] = {}
-    """A pod template, merged strategically: volumes, tolerations, node selector, environment. VLLM_PLUGINS set here is extended."""
+    """A pod template, merged strategically: volumes, tolerations, node selector, environment. VLLM_PLUGINS
+    set here is extended.
+    """
 
 
 class IndexCache(ApiModel):
@@ -60,7 +62,8 @@ class IndexCache(ApiModel):
         outside = sorted(i for i in set(protected) if i >= sites)
         if outside:
             raise ValueError(
-                f"found {outside}; expected numbers from 0 to {sites - 1}, as pattern has {sites} letters; remove those beyond"
+                f"found {outside}; expected numbers from 0 to {sites - 1}, as pattern has {sites} letters; "
+                "remove those beyond"
             )
         return protected
 
@@ -91,7 +94,11 @@ class Strategy(ApiModel):
 
     exposure: Exposure = Exposure.IN_PLACE
     shadow: Shadow = Shadow()
-    steps: Annotated[list[Step], Field(min_length=1, max_length=bounds.STEPS)] = [Step(weight=5), Step(weight=25), Step(weight=50)]
+    steps: Annotated[list[Step], Field(min_length=1, max_length=bounds.STEPS)] = [
+        Step(weight=5),
+        Step(weight=25),
+        Step(weight=50),
+    ]
     progress_deadline: Annotated[Duration, Within(bounds.DEADLINE)] = default("2h")
     """A step that is not certified within this falls back."""
 
@@ -100,7 +107,9 @@ class Strategy(ApiModel):
     def _rising(cls, steps: list[Step]) -> list[Step]:
         weights = [step.weight for step in steps]
         if any(b <= a for a, b in pairwise(weights)):
-            raise ValueError(f"found weights {weights}; expected each above the one before it; put them in rising order")
+            raise ValueError(
+                f"found weights {weights}; expected each above the one before it; put them in rising order"
+            )
         return steps
 
 
@@ -110,8 +119,10 @@ class HttpRoute(ApiModel):
     name: Subdomain
     """Its name alone: a route of another namespace can't be named."""
     rule: Subdomain
-    """The name of the rule whose backends are weighted; it must name the Service <rollout>-baseline and give a request 30 s or more
-    (`timeouts.request`; Envoy Gateway gives 15 s where the rule says nothing, and a prefill of 200K tokens takes 21)."""
+    """The name of the rule whose backends are weighted; it must name the Service <rollout>-baseline and give
+    a request 30 s or more (`timeouts.request`; Envoy Gateway gives 15 s where the rule says nothing, and a
+    prefill of 200K tokens takes 21).
+    """
 
 
 class Traffic(ApiModel):
@@ -168,7 +179,9 @@ class Confidence(ApiModel):
     """Bounds on being wrong, over the whole life of a revision."""
 
     false_rollback: Error = 0.01
-    """alpha: the chance that a pattern whose guardrails all hold is ever rolled back by evidence, the engines' own breakers included."""
+    """alpha: the chance that a pattern whose guardrails all hold is ever rolled back by evidence, the
+    engines' own breakers included.
+    """
     bad_promotion: Error = 0.05
     """beta: the chance that a pattern under a threshold ever passes a step."""
 
@@ -198,7 +211,9 @@ class Fallback(ApiModel):
 
     permit: Permit = Permit()
     in_flight: InFlight = InFlight.CONTINUE
-    """Requests that were touched by reuse when it ends: they go on as they are, or are prefilled again at the baseline."""
+    """Requests that were touched by reuse when it ends: they go on as they are, or are prefilled again at the
+    baseline.
+    """
 
 
 class DeletionPolicy(StrEnum):

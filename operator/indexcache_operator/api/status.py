@@ -1,10 +1,11 @@
-"""The status of an IndexCacheRollout: everything that must survive a crash of the operator, and what people read.
+"""The status of an IndexCacheRollout: everything that must survive a crash of the operator, and what people
+read.
 
-What is live (counters, wealth between two writes) is not here: the engines' counters are cumulative, so an operator
-that restarts recomputes what it missed.
+What is live (counters, wealth between two writes) is not here: the engines' counters are cumulative, so an
+operator that restarts recomputes what it missed.
 
-These types are frozen dataclasses, changed by `dataclasses.replace`, so that a misspelt field or a value of another
-type is an error of the type checker. api/stored.py turns them into an object of the API and back.
+These types are frozen dataclasses, changed by `dataclasses.replace`, so that a misspelt field or a value of
+another type is an error of the type checker. api/stored.py turns them into an object of the API and back.
 """
 
 from dataclasses import dataclass, field
@@ -26,11 +27,14 @@ Outcome = Literal["Promoted", "FellBack", "Superseded"]
 class _Stored:
     """Says how a part of the status is written down: fields in camelCase, described by their docstrings.
 
-    A field that this version doesn't know is left out when a status is read; one that is missing has its default.
+    A field that this version doesn't know is left out when a status is read; one that is missing has its
+    default.
     """
 
     __slots__ = ()
-    __pydantic_config__ = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
+    __pydantic_config__ = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+    )
 
 
 class Phase(StrEnum):
@@ -75,7 +79,9 @@ class StepStatus(_Stored):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RouteStatus(_Stored):
-    """The user's route as it was before the first change: where it is, so that it is found again if the spec names another by then."""
+    """The user's route as it was before the first change: where it is, so that it is found again if the spec
+    names another by then.
+    """
 
     name: str
     rule: str
@@ -107,9 +113,13 @@ class PodStatus(_Stored):
     desired: str = "off"
     """Those flags by name: their mode, the kind of permit and a hash."""
     permit: Annotated[Seconds, Field(alias="permitSeconds")] = timedelta()
-    """The longest that reuse may go on there by itself; 0 once the engine was seen at the baseline under `epoch`."""
+    """The longest that reuse may go on there by itself; 0 once the engine was seen at the baseline under
+    `epoch`.
+    """
     confirmed: str = ""
-    """The incarnation whose exposure was confirmed: in mode on, and a probe answered where there are probes."""
+    """The incarnation whose exposure was confirmed: in mode on, and a probe answered where there are
+    probes.
+    """
     reason: str = ""
 
 
@@ -132,7 +142,9 @@ class EvidenceStatus(_Stored):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QualityStatus(_Stored):
-    """Probes answered so far, which no engine remembers: counts by bucket of context length and bucket of value, sparse."""
+    """Probes answered so far, which no engine remembers: counts by bucket of context length and bucket of
+    value, sparse.
+    """
 
     revision: str
     counts: dict[str, dict[str, int]] = field(default_factory=dict)

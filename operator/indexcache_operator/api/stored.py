@@ -1,4 +1,6 @@
-"""Turns a status into an object of the API, and an object of the API into a status. Nothing else does either."""
+"""Turns a status into an object of the API, and an object of the API into a status. Nothing else does
+either.
+"""
 
 from typing import Any
 
@@ -18,7 +20,8 @@ _SCHEMA = structural(Status)
 def read(found: Object) -> Status:
     """Read a status as the API server gives it.
 
-    A field that is missing has its default; one that is unknown, as an older or newer version wrote it, is left out.
+    A field that is missing has its default; one that is unknown, as an older or newer version wrote it, is
+    left out.
 
     Raises:
         pydantic.ValidationError: A field holds what it can't hold.
@@ -27,6 +30,10 @@ def read(found: Object) -> Status:
 
 
 def dump(status: Status) -> Object:
-    """Write a status as it stands in the API: what is absent is not written, what the CRD would refuse is cut (clip.py)."""
-    out: Object = clip.fit(_STATUS.dump_python(status, mode="json", by_alias=True, exclude_none=True), _SCHEMA)
+    """Write a status as it stands in the API: what is absent is not written, what the CRD would refuse is cut
+    (clip.py).
+    """
+    out: Object = clip.fit(
+        _STATUS.dump_python(status, mode="json", by_alias=True, exclude_none=True), _SCHEMA
+    )
     return out

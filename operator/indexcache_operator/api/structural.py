@@ -1,8 +1,9 @@
 """From pydantic's JSON schema to a structural schema, the dialect that a CustomResourceDefinition takes.
 
-Kubernetes wants no `$ref`, no `anyOf` with null, boolean `exclusiveMinimum`, and a bound on every list and string, since it prices each CEL
-rule by the longest value that the schema lets through. Traps: a `$ref` beside siblings (a field's own description, its default) keeps
-them; the API server fills defaults from the top down, so an object's default is `{}` and its fields bring theirs.
+Kubernetes wants no `$ref`, no `anyOf` with null, boolean `exclusiveMinimum`, and a bound on every list and
+string, since it prices each CEL rule by the longest value that the schema lets through. Traps: a `$ref`
+beside siblings (a field's own description, its default) keeps them; the API server fills defaults from the
+top down, so an object's default is `{}` and its fields bring theirs.
 """
 
 from typing import Any
@@ -12,13 +13,28 @@ from pydantic import TypeAdapter
 from indexcache_operator.api.base import MAX_ITEMS, MAX_LENGTH
 from indexcache_operator.api.times import SPAN
 
-_KEPT = ("type", "format", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", SPAN)
+_KEPT = (
+    "type",
+    "format",
+    "description",
+    "enum",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "minimum",
+    "maximum",
+    SPAN,
+)
 
 Schema = dict[str, Any]
 
 
 def structural(model: type[Any]) -> Schema:
-    """The structural schema of a type, by its aliases. TypeError for what Kubernetes' dialect can't express."""
+    """The structural schema of a type, by its aliases. TypeError for what Kubernetes' dialect can't
+    express.
+    """
     whole = TypeAdapter(model).json_schema(by_alias=True, mode="validation")
     return _convert(whole, whole.get("$defs", {}), "")
 
@@ -47,7 +63,10 @@ def _convert(node: Schema, defs: Schema, path: str) -> Schema:
     elif kind == "integer":
         out["format"] = "int64"
     elif kind not in ("number", "boolean"):
-        raise TypeError(f"{path or 'the model'}: type {kind!r} has no place in a structural schema; give the field one plain type")
+        raise TypeError(
+            f"{path or 'the model'}: type {kind!r} has no place in a structural schema; give the field one "
+            "plain type"
+        )
     return out
 
 
@@ -77,7 +96,10 @@ def _default(node: Schema, out: Schema) -> None:
 
 def _object(node: Schema, defs: Schema, path: str, out: Schema) -> None:
     if "properties" in node:
-        out["properties"] = {name: _convert(child, defs, f"{path}.{name}".lstrip(".")) for name, child in node["properties"].items()}
+        out["properties"] = {
+            name: _convert(child, defs, f"{path}.{name}".lstrip("."))
+            for name, child in node["properties"].items()
+        }
         if node.get("required"):
             out["required"] = list(node["required"])
     elif isinstance(node.get("additionalProperties"), dict):

@@ -20,7 +20,12 @@ from pydantic_core import CoreSchema, core_schema
 PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 LONGEST = timedelta(days=36500)
 """A longer duration counts as this one: added to a time it would leave the calendar."""
-_UNITS = {"h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1), "ms": timedelta(milliseconds=1)}
+_UNITS = {
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+}
 
 
 def parse(text: str) -> timedelta:
@@ -30,7 +35,9 @@ def parse(text: str) -> timedelta:
         ValueError: The text is none, as the API server's pattern would say too.
     """
     if re.fullmatch(PATTERN, text) is None:
-        raise ValueError(f"found {text!r}; expected a duration like 90s or 1h30m; write numbers with h, m, s or ms")
+        raise ValueError(
+            f"found {text!r}; expected a duration like 90s or 1h30m; write numbers with h, m, s or ms"
+        )
     parts = re.findall(r"([0-9.]+)(ms|s|m|h)", text)
     seconds = sum(float(number) * _UNITS[unit].total_seconds() for number, unit in parts)
     return timedelta(seconds=min(seconds, LONGEST.total_seconds()))
@@ -38,12 +45,17 @@ def parse(text: str) -> timedelta:
 
 def text(duration: timedelta) -> str:
     """Write a duration of whole milliseconds in the largest unit that divides it: "2h", "90s", "0s"."""
-    unit = next((u for u, length in _UNITS.items() if duration and not duration % length), "s" if not duration else "ms")
+    unit = next(
+        (u for u, length in _UNITS.items() if duration and not duration % length),
+        "s" if not duration else "ms",
+    )
     return f"{duration // _UNITS[unit]}{unit}"
 
 
 def stamp(time: datetime) -> str:
-    """Write a time by RFC 3339, in UTC and milliseconds: steps may be shorter than a rounded second allows."""
+    """Write a time by RFC 3339, in UTC and milliseconds: steps may be shorter than a rounded second
+    allows.
+    """
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -85,14 +97,17 @@ class Within:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         return {**handler(schema), SPAN: {"least": text(self.span.least), "most": text(self.span.most)}}
 
     def _check(self, duration: timedelta) -> timedelta:
         if duration in self.span:
             return duration
         raise ValueError(
-            f"found {text(duration)}; expected a duration from {text(self.span.least)} to {text(self.span.most)}; write one in between"
+            f"found {text(duration)}; expected a duration from {text(self.span.least)} to "
+            f"{text(self.span.most)}; write one in between"
         )
 
 

@@ -1,7 +1,8 @@
-"""Which rollout has which rule of which HTTPRoute: two that split one rule would undo each other's weights for ever.
+"""Which rollout has which rule of which HTTPRoute: two that split one rule would undo each other's weights
+for ever.
 
-Whoever has changed the route has it; before that, the rollout that was made first. Every rollout's events tell this: nothing is
-asked for it.
+Whoever has changed the route has it; before that, the rollout that was made first. Every rollout's events
+tell this: nothing is asked for it.
 """
 
 from dataclasses import dataclass
@@ -45,17 +46,23 @@ class Claims:
         self._claims.pop(uid, None)
 
     def other(self, rollout: Rollout) -> str | None:
-        """Return the name of another rollout that has this one's rule; None where it has it itself, or asks for none."""
+        """Return the name of another rollout that has this one's rule; None where it has it itself, or asks
+        for none.
+        """
         own = _claim(rollout.raw)
         if own is None:
             return None
-        rivals = {uid: claim for uid, claim in self._claims.items() if claim.rule == own.rule} | {rollout.uid: own}
+        rivals = {uid: claim for uid, claim in self._claims.items() if claim.rule == own.rule} | {
+            rollout.uid: own
+        }
         first = min(rivals, key=lambda uid: (not rivals[uid].holds, rivals[uid].created, uid))
         return None if first == rollout.uid else rivals[first].name
 
 
 def _claim(raw: Object) -> Claim | None:
-    """Return what a rollout claims: the rule that it has changed, by its status, else the one that its spec names."""
+    """Return what a rollout claims: the rule that it has changed, by its status, else the one that its spec
+    names.
+    """
     metadata, spec, status = (_map(raw.get(part)) for part in ("metadata", "spec", "status"))
     kept, asked = _map(status.get("route")), _map(_map(spec.get("traffic")).get("httpRoute"))
     route = kept or asked

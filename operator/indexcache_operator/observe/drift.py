@@ -1,8 +1,9 @@
 """Whether the objects in the cluster are those that the spec wants, whoever changed them since.
 
-A hash on the Deployment tells what was last applied; whether somebody has changed it since, only the API server can say, as it alone
-knows how it writes a quantity or a default. So it is asked, by a server-side apply that is not stored: if that would not move the
-Deployment's generation, nothing differs. The answer holds for a generation, so a steady state asks nothing.
+A hash on the Deployment tells what was last applied; whether somebody has changed it since, only the API
+server can say, as it alone knows how it writes a quantity or a default. So it is asked, by a server-side
+apply that is not stored: if that would not move the Deployment's generation, nothing differs. The answer
+holds for a generation, so a steady state asks nothing.
 """
 
 from dataclasses import dataclass
@@ -25,14 +26,22 @@ REFUSED = (400, 422)
 
 
 async def current(
-    kube: Kube, wanted: Workload, deployment: Object | None, services: tuple[Object | None, Object | None], confirmed: Confirmed
+    kube: Kube,
+    wanted: Workload,
+    deployment: Object | None,
+    services: tuple[Object | None, Object | None],
+    confirmed: Confirmed,
 ) -> tuple[bool, str | None]:
     """Return whether nothing is left to apply, and where the API server will not have the Deployment, why.
 
     Raises KubeError where it can't be asked.
     """
     same = deployment is not None and _same(wanted, deployment, services)
-    here = (deployment["metadata"]["uid"], deployment["metadata"]["generation"], wanted.digest) if deployment is not None else None
+    here = (
+        (deployment["metadata"]["uid"], deployment["metadata"]["generation"], wanted.digest)
+        if deployment is not None
+        else None
+    )
     if same and confirmed.at == here:
         return True, None
     if deployment is not None and not _ours(wanted, deployment):
@@ -46,16 +55,23 @@ async def current(
             raise
         return (
             False,
-            f"spec.engine: the API server refuses the Deployment: {error.message}; expected one that it takes; correct it",
+            f"spec.engine: the API server refuses the Deployment: {error.message}; expected one that it "
+            "takes; correct it",
         )
-    if deployment is None or not same or applied["metadata"]["generation"] != deployment["metadata"]["generation"]:
+    if (
+        deployment is None
+        or not same
+        or applied["metadata"]["generation"] != deployment["metadata"]["generation"]
+    ):
         return False, None
     confirmed.at = here
     return True, None
 
 
 def _same(wanted: Workload, deployment: Object, services: tuple[Object | None, Object | None]) -> bool:
-    """Return whether all is there as it was last applied, as far as that can be told without the API server."""
+    """Return whether all is there as it was last applied, as far as that can be told without the API
+    server.
+    """
     if not all(_same_service(w, found) for w, found in zip(wanted.services, services, strict=True)):
         return False
     applied = (deployment["metadata"].get("annotations") or {}).get(names.APPLIED_ANNOTATION)
@@ -64,14 +80,22 @@ def _same(wanted: Workload, deployment: Object, services: tuple[Object | None, O
 
 def _ours(wanted: Workload, deployment: Object) -> bool:
     label = names.ROLLOUT_LABEL
-    return bool((deployment["metadata"].get("labels") or {}).get(label) == wanted.deployment["metadata"]["labels"][label])
+    return bool(
+        (deployment["metadata"].get("labels") or {}).get(label)
+        == wanted.deployment["metadata"]["labels"][label]
+    )
 
 
 def _same_service(wanted: Object, found: Object | None) -> bool:
     if found is None or not _owned(wanted, found):
         return False
-    ports = [{k: p.get(k) for k in ("name", "port", "targetPort", "protocol")} for p in found["spec"].get("ports", [])]
-    return bool(found["spec"].get("selector") == wanted["spec"]["selector"] and ports == wanted["spec"]["ports"])
+    ports = [
+        {k: p.get(k) for k in ("name", "port", "targetPort", "protocol")}
+        for p in found["spec"].get("ports", [])
+    ]
+    return bool(
+        found["spec"].get("selector") == wanted["spec"]["selector"] and ports == wanted["spec"]["ports"]
+    )
 
 
 def _owned(wanted: Object, found: Object) -> bool:

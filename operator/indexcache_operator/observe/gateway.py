@@ -1,7 +1,8 @@
 """The user's HTTPRoute, as far as it concerns a rollout. Pure.
 
-A route's status is no proof of what its data plane does (a gateway cut off from its proxies goes on reporting success):
-`accepted_generation` is one of two conditions for a weight to count as reached, the engines' own request counters are the other.
+A route's status is no proof of what its data plane does (a gateway cut off from its proxies goes on reporting
+success): `accepted_generation` is one of two conditions for a weight to count as reached, the engines' own
+request counters are the other.
 """
 
 from datetime import timedelta
@@ -14,11 +15,14 @@ from indexcache_operator.model import Rollout, Route
 from indexcache_operator.objects import Object
 
 DEFAULT_TIMEOUTS = {"gateway.envoyproxy.io/gatewayclass-controller": timedelta(seconds=15)}
-"""After which a gateway ends a request where the rule says nothing, by its controller. Of others no bound is known."""
+"""After which a gateway ends a request where the rule says nothing, by its controller. Of others no bound is
+known.
+"""
 
 
 def where(rollout: Rollout) -> HttpRoute | None:
-    """Return which rule of which route: the one that was changed, by the status, so that it is found again whatever the spec says since.
+    """Return which rule of which route: the one that was changed, by the status, so that it is found again
+    whatever the spec says since.
 
     None where the spec names none, and where the status holds what is no name of a route.
     """
@@ -34,14 +38,16 @@ def where(rollout: Rollout) -> HttpRoute | None:
 def nowhere(rollout: Rollout) -> Route | None:
     """Return, where `where` finds nothing, why: None if no route is asked for.
 
-    An operator without this check may have written such a name down. No request is made of it: it could lead to somebody else's route.
+    An operator without this check may have written such a name down. No request is made of it: it could lead
+    to somebody else's route.
     """
     if rollout.status.route is None:
         return None
     name, rule = rollout.status.route.name[:64], rollout.status.route.rule[:64]
     return Route(
         found=False,
-        problem=f"status.route: found {name!r}, rule {rule!r}; expected the names of an HTTPRoute in namespace "
+        problem=f"status.route: found {name!r}, rule {rule!r}; expected the names of an HTTPRoute in "
+        "namespace "
         f"{rollout.namespace} and of its rule; restore that route's backends by hand",
     )
 
@@ -51,7 +57,8 @@ def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:
     if raw is None:
         return Route(
             found=False,
-            problem=f"spec.traffic.httpRoute.name: found no HTTPRoute {wanted.name} in namespace {namespace}; expected one; "
+            problem=f"spec.traffic.httpRoute.name: found no HTTPRoute {wanted.name} in namespace "
+            f"{namespace}; expected one; "
             "create it, or name the one there is",
         )
     metadata, rules = raw["metadata"], (raw.get("spec") or {}).get("rules") or []
@@ -61,7 +68,8 @@ def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:
         given = ", ".join(rule["name"] for rule in rules if rule.get("name")) or "none that has a name"
         return Route(
             found=False,
-            problem=f"spec.traffic.httpRoute.rule: found rules {given} in HTTPRoute {wanted.name}; expected one named {wanted.rule}; "
+            problem=f"spec.traffic.httpRoute.rule: found rules {given} in HTTPRoute {wanted.name}; expected "
+            f"one named {wanted.rule}; "
             "name a rule of it so",
             **common,
         )
@@ -77,7 +85,9 @@ def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:
 
 
 def _accepted(parents: list[Object]) -> int | None:
-    """The highest generation that every parent has accepted with all references resolved; None while one has not, or there is none."""
+    """The highest generation that every parent has accepted with all references resolved; None while one has
+    not, or there is none.
+    """
     seen = []
     for parent in parents:
         conditions = {c["type"]: c for c in parent.get("conditions") or []}
@@ -89,7 +99,8 @@ def _accepted(parents: list[Object]) -> int | None:
 
 
 def _timeout(timeouts: Object, parents: list[Object]) -> timedelta | None:
-    """Find after which time a request ends: the shortest of the rule's timeouts, of which zero means none at all.
+    """Find after which time a request ends: the shortest of the rule's timeouts, of which zero means none at
+    all.
 
     Where the rule says nothing, its gateways' known defaults hold.
     """

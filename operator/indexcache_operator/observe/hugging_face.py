@@ -1,9 +1,12 @@
-"""The model's config.json before any pod exists, from the hub that HF_ENDPOINT names; without one nothing is asked and None is the answer.
+"""The model's config.json before any pod exists, from the hub that HF_ENDPOINT names; without one nothing is
+asked and None is the answer.
 
-A pattern that can't fit is then refused before gigabytes are loaded. What can't be fetched is no refusal: the engine itself tells later.
+A pattern that can't fit is then refused before gigabytes are loaded. What can't be fetched is no refusal: the
+engine itself tells later.
 
-Users choose the model's name, and whoever owns the model what the hub answers. So a name that isn't one of a hub's is not asked for; an
-answer is bounded in size and in time, and a redirect is followed only within the hub.
+Users choose the model's name, and whoever owns the model what the hub answers. So a name that isn't one of a
+hub's is not asked for; an answer is bounded in size and in time, and a redirect is followed only within the
+hub.
 """
 
 import asyncio
@@ -59,10 +62,17 @@ class HuggingFace:
         except (HubError, TooLarge, TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             _keep(self._failed, model, time.monotonic() + RETRY_SECONDS)
             found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            logger.warning("config of model %s from %s: %s; the engine is asked instead, once it runs", model, where, found)
+            logger.warning(
+                "config of model %s from %s: %s; the engine is asked instead, once it runs",
+                model,
+                where,
+                found,
+            )
 
     async def _get(self, where: str) -> bytes:
-        """Return what the hub answers, redirects within it followed. Raises HubError, TooLarge, and what aiohttp does."""
+        """Return what the hub answers, redirects within it followed. Raises HubError, TooLarge, and what
+        aiohttp does.
+        """
         here = where
         for _ in range(MAX_REDIRECTS + 1):
             async with self._session.get(here, allow_redirects=False) as answer:
@@ -74,18 +84,23 @@ class HuggingFace:
                 here = urljoin(here, to)
             if _origin(here) != _origin(where):
                 raise HubError(
-                    f"found a redirect to {_origin(here)}; expected to stay at {_origin(where)}; set HF_ENDPOINT to the hub itself"
+                    f"found a redirect to {_origin(here)}; expected to stay at {_origin(where)}; set "
+                    "HF_ENDPOINT to the hub itself"
                 )
         raise HubError(f"found over {MAX_REDIRECTS} redirects; expected the file")
 
 
 def is_name(model: str) -> bool:
-    """Return whether a model's name is one that a hub may have, rather than a path in the engine's image or a volume."""
+    """Return whether a model's name is one that a hub may have, rather than a path in the engine's image or a
+    volume.
+    """
     return _NAME.fullmatch(model) is not None and ".." not in model and "--" not in model
 
 
 def url(endpoint: str, model: str) -> str:
-    """Return where a hub has a model's config. The name's parts are quoted, so that each stays one part of the path."""
+    """Return where a hub has a model's config. The name's parts are quoted, so that each stays one part of
+    the path.
+    """
     parts = "/".join(quote(part, safe="") for part in model.split("/"))
     return f"{endpoint}/{parts}/resolve/main/config.json"
 

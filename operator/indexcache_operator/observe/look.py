@@ -1,8 +1,9 @@
 """One look at everything that a decision about a rollout may rest on. Reads only.
 
-All reads of one look go out together, but that engines can be asked only once their addresses are known. What can't be read because it
-isn't there is part of the answer. What can't be read because the API refuses it is unknown, and named in the observation: the way back
-must not wait for a ConfigMap. Only without the rollout or its pods there is nothing to decide on, and the look is an error.
+All reads of one look go out together, but that engines can be asked only once their addresses are known. What
+can't be read because it isn't there is part of the answer. What can't be read because the API refuses it is
+unknown, and named in the observation: the way back must not wait for a ConfigMap. Only without the rollout or
+its pods there is nothing to decide on, and the look is an error.
 """
 
 import asyncio
@@ -55,7 +56,9 @@ class Observer:
     claims: Claims = field(default_factory=Claims)
     """Which rollout has which rule of which route."""
 
-    async def look(self, namespace: str, name: str, sight: Sight, results: tuple[ProbeResult, ...] = ()) -> Sighting | None:
+    async def look(
+        self, namespace: str, name: str, sight: Sight, results: tuple[ProbeResult, ...] = ()
+    ) -> Sighting | None:
         """Return everything about one rollout; None if it is gone. Raises KubeError, UnreadableStatus."""
         try:
             rollout = read(await self.kube.get(names.rollouts_path(namespace, name)))
@@ -124,11 +127,15 @@ class Observer:
             pods=[pod for pod in found if not pods.ended(pod)],
         )
 
-    async def _object(self, reads: Reads, kind: str, api: str, plural: str, namespace: str, name: str) -> "Object | Unread | None":
+    async def _object(
+        self, reads: Reads, kind: str, api: str, plural: str, namespace: str, name: str
+    ) -> "Object | Unread | None":
         reading = self._get(names.object_path(api, plural, namespace, name))
         return await reads.maybe(f"{kind} {name}", reading, Unread())
 
-    async def _givens(self, rollout: Rollout, sight: Sight, reads: Reads) -> tuple[Route | None, ProbeSet | None, Object | None]:
+    async def _givens(
+        self, rollout: Rollout, sight: Sight, reads: Reads
+    ) -> tuple[Route | None, ProbeSet | None, Object | None]:
         return await asyncio.gather(
             self._route(rollout, sight, reads),
             self._probes(rollout, sight, reads),
@@ -144,14 +151,20 @@ class Observer:
         except TemplateError as error:
             return None, str(error)
 
-    async def _current(self, workload: Workload, objects: "_Objects", sight: Sight, reads: Reads) -> tuple[bool, str | None]:
-        """Return whether the objects are as wanted, and why they can't be where the API server refuses them."""
+    async def _current(
+        self, workload: Workload, objects: "_Objects", sight: Sight, reads: Reads
+    ) -> tuple[bool, str | None]:
+        """Return whether the objects are as wanted, and why they can't be where the API server refuses
+        them.
+        """
         if objects.unknown:
             return True, None  # nothing is known to differ
         if not objects.kept:
             return False, None
         checking = drift.current(self.kube, workload, objects.deployment, objects.services, sight.confirmed)
-        return await reads.maybe(f"Deployment {workload.deployment['metadata']['name']}", checking, (False, None))
+        return await reads.maybe(
+            f"Deployment {workload.deployment['metadata']['name']}", checking, (False, None)
+        )
 
     async def _get(self, path: str) -> Object | None:
         try:
@@ -162,7 +175,8 @@ class Observer:
     async def _route(self, rollout: Rollout, sight: Sight, reads: Reads) -> Route | None:
         """Return the route that the rollout has changed, if it has; else the one that its spec names.
 
-        One that can't be read is as it was last seen, but for its acceptance: nothing waits for less than a read that succeeds.
+        One that can't be read is as it was last seen, but for its acceptance: nothing waits for less than a
+        read that succeeds.
         """
         where = gateway.where(rollout)
         if where is None:
@@ -173,7 +187,9 @@ class Observer:
             return gateway.read(raw, where, rollout.namespace)
 
         last = sight.route[1] if sight.route is not None and sight.route[0] == where else Route(found=True)
-        route = await reads.maybe(f"HTTPRoute {where.name}", reading(), replace(last, accepted_generation=None, unread=True))
+        route = await reads.maybe(
+            f"HTTPRoute {where.name}", reading(), replace(last, accepted_generation=None, unread=True)
+        )
         if not route.unread:
             sight.route = (where, route)
         return route
@@ -183,7 +199,12 @@ class Observer:
         if quality is None:
             return None
         name, now = quality.probes.config_map, time.monotonic()
-        if sight.probes is None or sight.probes[1] != name or now - sight.probes[0] > PROBES_SECONDS or sight.probes[2].problem:
+        if (
+            sight.probes is None
+            or sight.probes[1] != name
+            or now - sight.probes[0] > PROBES_SECONDS
+            or sight.probes[2].problem
+        ):
 
             async def reading() -> ProbeSet:
                 raw = await self._get(names.object_path("api/v1", "configmaps", rollout.namespace, name))
@@ -198,7 +219,13 @@ class Observer:
         return await self.hugging_face.config(rollout.spec.engine.model) if rollout.spec else None
 
     async def _pods(self, objects: "_Objects") -> tuple[EnginePod, ...]:
-        template = (objects.deployment or {}).get("spec", {}).get("template", {}).get("metadata", {}).get("labels", {})
+        template = (
+            (objects.deployment or {})
+            .get("spec", {})
+            .get("template", {})
+            .get("metadata", {})
+            .get("labels", {})
+        )
         engines = Engines(session=self.session, token=objects.token) if objects.token else None
         answers = await asyncio.gather(*(_ask(engines, pods.askable(pod)) for pod in objects.pods))
         found = (

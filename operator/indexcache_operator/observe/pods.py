@@ -35,7 +35,9 @@ def askable(raw: Object) -> str | None:
 
 
 def ended(raw: Object) -> bool:
-    """Return whether a pod has ended for good, evicted for example: its object may stay for days, and no engine is in it."""
+    """Return whether a pod has ended for good, evicted for example: its object may stay for days, and no
+    engine is in it.
+    """
     return (raw.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
@@ -59,5 +61,8 @@ def _container_problem(container: Object) -> str | None:
         ended = f"; last ended with code {last['exitCode']} ({last.get('reason', '')})" if last else ""
         return f"{waiting.get('reason', 'waiting')}: {waiting.get('message', '')}{ended}".rstrip(": ")
     if terminated and terminated.get("exitCode"):
-        return f"ended with code {terminated['exitCode']} ({terminated.get('reason', '')}) {terminated.get('message', '')}".strip()
+        return (
+            f"ended with code {terminated['exitCode']} ({terminated.get('reason', '')}) "
+            f"{terminated.get('message', '')}"
+        ).strip()
     return None

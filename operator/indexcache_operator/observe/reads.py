@@ -13,7 +13,9 @@ class Reads:
         self._failed: list[str] = []
 
     async def maybe(self, what: str, reading: Awaitable[T], otherwise: T) -> T:
-        """Return what a read brings, or `otherwise` if it fails, for whatever reason; `what` is how the failure is named."""
+        """Return what a read brings, or `otherwise` if it fails, for whatever reason; `what` is how the
+        failure is named.
+        """
         try:
             return await reading
         except Exception as error:  # noqa: BLE001 (an object of a kind that nobody thought of must not stop a kill either)

@@ -19,7 +19,8 @@ SHOWN = 80
 class UnreadableStatus(ValueError):
     """A status that this operator can't read, as a newer one wrote it.
 
-    Nothing is done about such a rollout but kills: its engines' permits lapse. `raw` is the object as the API server gave it.
+    Nothing is done about such a rollout but kills: its engines' permits lapse. `raw` is the object as the API
+    server gave it.
     """
 
     def __init__(self, message: str, raw: Object) -> None:
@@ -50,12 +51,15 @@ def read(raw: Object) -> Rollout:
 def _spec(raw: Object) -> tuple[Spec | None, str | None, tuple[str, ...]]:
     """Read a spec. Return it, or why it can't be read; and the fields that this version doesn't know.
 
-    The API server stores no field that the CRD doesn't have, so these are a newer version's: the rest is what is asked.
+    The API server stores no field that the CRD doesn't have, so these are a newer version's: the rest is what
+    is asked.
     """
     try:
         return Spec.model_validate(raw), None, ()
     except ValidationError as error:
-        places = [item["loc"] for item in error.errors(include_url=False) if item["type"] == "extra_forbidden"]
+        places = [
+            item["loc"] for item in error.errors(include_url=False) if item["type"] == "extra_forbidden"
+        ]
         if not places:
             return None, "; ".join(words(error, "spec")), ()
     known = copy.deepcopy(raw)
@@ -81,12 +85,16 @@ def _status(raw: Object) -> Status:
     except ValidationError as error:
         found = "; ".join(words(error, "status"))
         raise UnreadableStatus(
-            f"{found}; expected a status of this operator's version; restore it or run the version that wrote it", raw
+            f"{found}; expected a status of this operator's version; restore it or run the version that "
+            "wrote it",
+            raw,
         ) from None
 
 
 def words(error: ValidationError, root: str) -> list[str]:
-    """Return a validation error in words: of each field its path, what was found, what was expected, and what to do."""
+    """Return a validation error in words: of each field its path, what was found, what was expected, and what
+    to do.
+    """
     out = []
     for item in error.errors(include_url=False, include_context=False):
         out.append(f"{_path(root, item['loc'])}: {_said(item['type'], item['msg'], item['input'])}")

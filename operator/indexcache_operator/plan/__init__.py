@@ -8,7 +8,8 @@ wanted/      what should be: who is exposed, labels and route on the way in and 
 phases/      a file for each decision, their table, and what ends a try from outside its phase
 report/      what people read, and which of their commands can't be obeyed
 
-Rooms import only rooms named above them, and the planner all of them; evidence, traffic and wanted don't know each other.
+Rooms import only rooms named above them, and the planner all of them; evidence, traffic and wanted don't know
+each other.
 """
 
 from indexcache_operator.plan.planner import plan

@@ -1,8 +1,9 @@
-"""From one look to a plan: evidence, then the phase, then what is wanted of pods and route, then the actions that are missing.
+"""From one look to a plan: evidence, then the phase, then what is wanted of pods and route, then the actions
+that are missing.
 
-Pure, and a function of the present only: whatever was done or not done before a crash shows in the observation, so each look asks again for
-all that isn't as it should be. Order of actions: kills, which wait for nothing; the status, if what follows relies on it; labels, route,
-flags.
+Pure, and a function of the present only: whatever was done or not done before a crash shows in the
+observation, so each look asks again for all that isn't as it should be. Order of actions: kills, which wait
+for nothing; the status, if what follows relies on it; labels, route, flags.
 """
 
 from dataclasses import replace
@@ -28,13 +29,18 @@ def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]
     """Return what follows from an observation. `memory` is the last plan's, or None after a start."""
     snapshot, before = Snapshot(observation), observation.status
     status = _pause(snapshot, triggers.stale(before))
-    measured = TABLE[status.phase].measures and observation.spec is not None and snapshot.wanted_revision == status.revision
+    measured = (
+        TABLE[status.phase].measures
+        and observation.spec is not None
+        and snapshot.wanted_revision == status.revision
+    )
     remembered = collect.begin(snapshot, memory)
     situation = _understood(Situation(snapshot=snapshot, status=status, memory=remembered), measured)
     ended = triggers.apply(situation)
     decided = ended if ended is not None else TABLE[status.phase].decide(situation)
     situation = replace(situation, status=decided)
-    # What the new phase decides at once needs no look of its own: a fallback says from the beginning what it waits for.
+    # What the new phase decides at once needs no look of its own: a fallback says from the beginning what it
+    # waits for.
     targets = TABLE[decided.phase].targets(situation)
     kinds = _kinds(situation, targets)
     situation = replace(situation, status=flags.assign(situation, kinds))
@@ -48,7 +54,9 @@ def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]
 
 
 def _understood(situation: Situation, measured: bool) -> Situation:
-    """Return the situation with what is new in this look: what was measured, who was asked what, and where traffic went."""
+    """Return the situation with what is new in this look: what was measured, who was asked what, and where
+    traffic went.
+    """
     if measured:
         situation = replace(situation, memory=collect.observe(situation))
         situation = replace(situation, memory=contexts.observe(situation))
@@ -65,7 +73,9 @@ def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dic
     actions: list[Action] = list(fallback.kills(situation, kinds))
     if _relied_on(status) != _relied_on(before):
         actions.append(PersistStatus())
-    actions += commands.events(before, status)  # before what may fail: a command that does nothing is told in any case
+    actions += commands.events(
+        before, status
+    )  # before what may fail: a command that does nothing is told in any case
     if (
         not snapshot.observation.deleting
         and not snapshot.observation.workload_current
@@ -84,7 +94,9 @@ def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dic
     actions += _events(before, status)
     if snapshot.observation.deleting:
         actions += deletion.actions(situation)
-    return Plan(status=status, actions=tuple(actions), next_look=TABLE[status.phase].look_again, memory=memory)
+    return Plan(
+        status=status, actions=tuple(actions), next_look=TABLE[status.phase].look_again, memory=memory
+    )
 
 
 def _kinds(situation: Situation, targets: Targets) -> dict[str, str]:
@@ -143,11 +155,14 @@ def _pause(snapshot: Snapshot, status: Status) -> Status:
 
 
 def _count(situation: Situation) -> Memory:
-    """Return the memory with users' requests seen in this phase or step: in shadow all, afterwards those under reuse."""
+    """Return the memory with users' requests seen in this phase or step: in shadow all, afterwards those
+    under reuse.
+    """
     snapshot, status, memory = situation.snapshot, situation.status, situation.memory
     shadow = status.phase is Phase.SHADOWING
     now = {
-        (p.name, p.state.incarnation): p.state.requests.admitted_reuse + (p.state.requests.admitted_baseline if shadow else 0)
+        (p.name, p.state.incarnation): p.state.requests.admitted_reuse
+        + (p.state.requests.admitted_baseline if shadow else 0)
         for p in snapshot.observation.pods
         if p.state is not None
     }
@@ -162,8 +177,16 @@ def _events(before: Status, status: Status) -> list[Event]:
     if before.phase is status.phase and before.revision == status.revision:
         return []
     bad = status.phase in (Phase.FALLING_BACK, Phase.FELL_BACK, Phase.FAILED)
-    reason = status.fallback.cause if status.phase is Phase.FALLING_BACK and status.fallback else status.phase.value
+    reason = (
+        status.fallback.cause
+        if status.phase is Phase.FALLING_BACK and status.fallback
+        else status.phase.value
+    )
     quiet = reason in ("Superseded", "RouteChanged", "RouteTaken", "Deleted")
     return [
-        Event(type="Warning" if bad and not quiet else "Normal", reason=reason, message=f"{status.phase.value}: {status.message}"[:1000])
+        Event(
+            type="Warning" if bad and not quiet else "Normal",
+            reason=reason,
+            message=f"{status.phase.value}: {status.message}"[:1000],
+        )
     ]

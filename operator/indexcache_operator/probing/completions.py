@@ -1,16 +1,20 @@
-"""How likely an engine holds a fixed continuation of a prompt: the mean log-probability of its tokens, in nats.
+"""How likely an engine holds a fixed continuation of a prompt: the mean log-probability of its tokens, in
+nats.
 
-Each token of the continuation is a completion of one token after the prompt and the continuation so far, which asks for the
-log-probability of just that token (`logprob_token_ids`). So the engine computes the logits of one position, whatever the prompt's length,
-and the answer is a few hundred bytes. `prompt_logprobs` would make it compute those of the whole prompt.
+Each token of the continuation is a completion of one token after the prompt and the continuation so far,
+which asks for the log-probability of just that token (`logprob_token_ids`). So the engine computes the logits
+of one position, whatever the prompt's length, and the answer is a few hundred bytes. `prompt_logprobs` would
+make it compute those of the whole prompt.
 
 Invariants:
-* Both pods are asked the same token ids. They come from one engine's tokenizer, for prompt and continuation together.
-* No probe reads KV that somebody else computed, for keys made at the baseline before would hide what reuse does to a prefill. The prefix
-  cache is salted for each probe and pod; the tokens of one continuation share the salt, and so the first alone prefills the prompt.
+* Both pods are asked the same token ids. They come from one engine's tokenizer, for prompt and continuation
+  together.
+* No probe reads KV that somebody else computed, for keys made at the baseline before would hide what reuse
+  does to a prefill. The prefix cache is salted for each probe and pod; the tokens of one continuation share
+  the salt, and so the first alone prefills the prompt.
 
-Trap: vLLM returns log-probabilities before any penalty or temperature, but only with the engine's argument `--logprobs-mode` as it is by
-default, `raw_logprobs`.
+Trap: vLLM returns log-probabilities before any penalty or temperature, but only with the engine's argument
+`--logprobs-mode` as it is by default, `raw_logprobs`.
 """
 
 import asyncio
@@ -70,7 +74,9 @@ class Completions:
         """Prompt and continuation as this engine's tokenizer splits the whole. ProbeError, see `split`."""
 
         async def of(text: str) -> tuple[int, ...]:
-            answer = await self._call("POST", ip, "/tokenize", {"model": model, "prompt": text, "add_special_tokens": True})
+            answer = await self._call(
+                "POST", ip, "/tokenize", {"model": model, "prompt": text, "add_special_tokens": True}
+            )
             try:
                 return tuple(int(token) for token in answer["tokens"])
             except (KeyError, TypeError, ValueError):
@@ -80,7 +86,9 @@ class Completions:
         return split(probe, prompt, whole)
 
     async def logprob(self, ip: str, model: str, tokens: Tokens) -> float:
-        """Mean log-probability of the continuation's tokens after the prompt, in nats. One request for each, in turn. ProbeError."""
+        """Mean log-probability of the continuation's tokens after the prompt, in nats. One request for each,
+        in turn. ProbeError.
+        """
         salt = secrets.token_urlsafe(32)  # 256 bits, as vLLM advises
         found = []
         for i, token in enumerate(tokens.continuation):
@@ -129,29 +137,39 @@ class Completions:
 def split(probe: Probe, prompt: tuple[int, ...], whole: tuple[int, ...]) -> Tokens:
     """What the whole's tokens add to the prompt's.
 
-    ProbeError, naming the probe, if the prompt's tokens are no prefix of the whole's, or if the continuation has none or too many.
+    ProbeError, naming the probe, if the prompt's tokens are no prefix of the whole's, or if the continuation
+    has none or too many.
     """
     what = f"probe {probe.prompt[-40:]!r} + {probe.continuation!r}"
     if not prompt or whole[: len(prompt)] != prompt:
         raise ProbeError(
-            f"{what}: the prompt's {len(prompt)} tokens are not the first of the {len(whole)} of both texts together; expected a boundary "
+            f"{what}: the prompt's {len(prompt)} tokens are not the first of the {len(whole)} of both texts "
+            "together; expected a boundary "
             "of tokens between the two; begin the continuation with a blank, or move the boundary"
         )
     continuation = whole[len(prompt) :]
     if not 1 <= len(continuation) <= MAX_CONTINUATION:
-        raise ProbeError(f"{what}: a continuation of {len(continuation)} tokens; expected 1 to {MAX_CONTINUATION}; choose another")
+        raise ProbeError(
+            f"{what}: a continuation of {len(continuation)} tokens; expected 1 to {MAX_CONTINUATION}; choose "
+            "another"
+        )
     return Tokens(prompt=prompt, continuation=continuation)
 
 
 def token_logprob(answer: Object, token: int) -> float:
-    """This token's log-probability in a completion of one token, in nats. ProbeError if it is not there, or is none."""
+    """This token's log-probability in a completion of one token, in nats. ProbeError if it is not there, or
+    is none.
+    """
     try:
         found = float(answer["choices"][0]["logprobs"]["top_logprobs"][0][f"token_id:{token}"])
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ProbeError(f"top_logprobs: not as expected: {error!r}; expected an entry token_id:{token}; needs vLLM 0.32") from None
+        raise ProbeError(
+            f"top_logprobs: not as expected: {error!r}; expected an entry token_id:{token}; needs vLLM 0.32"
+        ) from None
     if not math.isfinite(found) or found > ROUNDING:
         raise ProbeError(
-            f"top_logprobs: found {found} for token {token}; expected a log-probability, finite and not over 0; run the engine with "
+            f"top_logprobs: found {found} for token {token}; expected a log-probability, finite and not over "
+            "0; run the engine with "
             "--logprobs-mode=raw_logprobs, vLLM's default"
         )
     return found

@@ -1,7 +1,9 @@
-"""Paired probes in the background: one run at a time for each rollout, its results handed over at the next look.
+"""Paired probes in the background: one run at a time for each rollout, its results handed over at the next
+look.
 
-A pair counts only if the canary's engine was in mode `on`, in one life and one epoch, before and after it, and the baseline's reused
-nothing: a probe that straddles a flip measures neither side. A pair that fails is reported in the log and left out.
+A pair counts only if the canary's engine was in mode `on`, in one life and one epoch, before and after it,
+and the baseline's reused nothing: a probe that straddles a flip measures neither side. A pair that fails is
+reported in the log and left out.
 """
 
 import asyncio
@@ -27,7 +29,9 @@ class Prober:
         self._task: asyncio.Task[None] | None = None
         self._results: list[ProbeResult] = []
 
-    def start(self, run: RunProbes, *, engines: Engines, completions: Completions, baseline_ip: str, canary_ip: str) -> None:
+    def start(
+        self, run: RunProbes, *, engines: Engines, completions: Completions, baseline_ip: str, canary_ip: str
+    ) -> None:
         """Begin a run, unless one is under way."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(run, engines, completions, baseline_ip, canary_ip))
@@ -48,26 +52,36 @@ class Prober:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: probing ended by a fault: %r", self._who, error, exc_info=error)
 
-    async def _run(self, run: RunProbes, engines: Engines, completions: Completions, baseline_ip: str, canary_ip: str) -> None:
+    async def _run(
+        self, run: RunProbes, engines: Engines, completions: Completions, baseline_ip: str, canary_ip: str
+    ) -> None:
         for probe in run.probes:
             try:
                 result = await ask(run, probe, engines, completions, baseline_ip, canary_ip)
-                self._results.append(result)  # not in one line with the await: `take` puts another list in place meanwhile
+                self._results.append(
+                    result
+                )  # not in one line with the await: `take` puts another list in place meanwhile
                 metrics.PROBES.labels("answered").inc()
                 self._done()
             except (ProbeError, EngineError) as error:
                 metrics.PROBES.labels("failed").inc()
-                logger.warning("%s: probe of %d tokens on %s: %s", self._who, probe.context_tokens, run.canary_pod, error)
+                logger.warning(
+                    "%s: probe of %d tokens on %s: %s", self._who, probe.context_tokens, run.canary_pod, error
+                )
 
 
-async def ask(run: RunProbes, probe: Probe, engines: Engines, completions: Completions, baseline_ip: str, canary_ip: str) -> ProbeResult:
+async def ask(
+    run: RunProbes, probe: Probe, engines: Engines, completions: Completions, baseline_ip: str, canary_ip: str
+) -> ProbeResult:
     """One pair. ProbeError, EngineError."""
     before = await _pair(engines, baseline_ip, canary_ip)
     model = await completions.model(baseline_ip)
     tokens = await completions.tokens(baseline_ip, model, probe)
     try:
         async with asyncio.TaskGroup() as both:  # not `gather`, which lets the other go on after one failed
-            baseline, canary = (both.create_task(completions.logprob(ip, model, tokens)) for ip in (baseline_ip, canary_ip))
+            baseline, canary = (
+                both.create_task(completions.logprob(ip, model, tokens)) for ip in (baseline_ip, canary_ip)
+            )
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
     after = await _pair(engines, baseline_ip, canary_ip)
@@ -92,4 +106,7 @@ def _comparable(before: State, after: State, *, on: bool, pod: str) -> None:
     if (before.incarnation, before.series_number) != (after.incarnation, after.series_number):
         raise ProbeError(f"{pod}: the engine was restarted or given another pattern while it was asked")
     if any((state.mode is Mode.ON) is not on for state in (before, after)):
-        raise ProbeError(f"{pod}: in mode {before.mode} and then {after.mode}; expected {'on' if on else 'no reuse'} throughout")
+        raise ProbeError(
+            f"{pod}: in mode {before.mode} and then {after.mode}; expected {'on' if on else 'no reuse'} "
+            "throughout"
+        )

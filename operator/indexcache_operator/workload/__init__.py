@@ -1,1 +1,3 @@
-"""The objects that a rollout owns, as pure functions of its spec: observe/ compares with them, act/ applies them."""
+"""The objects that a rollout owns, as pure functions of its spec: observe/ compares with them, act/ applies
+them.
+"""

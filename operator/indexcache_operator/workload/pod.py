@@ -1,12 +1,12 @@
 """The engines' pod template: a stock engine image, and our plugin beside it.
 
-An init container copies the plugin into a volume that PYTHONPATH names, so the engine's image stays as its makers built it. What the
-user's template says wins (security context, probes, environment), but for what carries the plugin and the control token: that is grafted
-on last.
+An init container copies the plugin into a volume that PYTHONPATH names, so the engine's image stays as its
+makers built it. What the user's template says wins (security context, probes, environment), but for what
+carries the plugin and the control token: that is grafted on last.
 
-Traps: vLLM loads only the plugins that VLLM_PLUGINS names once it is set, so a list of the user's is extended, and none is left unset
-(setting it would hide every plugin that the user's image brings). VLLM_PLUGINS or PYTHONPATH given through `envFrom` can't be seen here;
-an entry of `env` overrides it.
+Traps: vLLM loads only the plugins that VLLM_PLUGINS names once it is set, so a list of the user's is
+extended, and none is left unset (setting it would hide every plugin that the user's image brings).
+VLLM_PLUGINS or PYTHONPATH given through `envFrom` can't be seen here; an entry of `env` overrides it.
 """
 
 from typing import Any
@@ -24,11 +24,17 @@ USER = 65532
 """Neither root nor anybody: images need no such account."""
 
 KEEP_ALIVE_SECONDS = "4000"
-"""How long an engine keeps an idle connection: longer than gateways do (Envoy an hour), so that it never closes one on which a request is
-just coming. vLLM's own default is 5 s, and a pod on its way from one Service to the other idles for as long."""
+"""How long an engine keeps an idle connection: longer than gateways do (Envoy an hour), so that it never
+closes one on which a request is just coming. vLLM's own default is 5 s, and a pod on its way from one Service
+to the other idles for as long.
+"""
 
 
-_CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+_CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 def pod_template(engine: Engine, *, rollout: str, runtime_image: str, pull_policy: str) -> Object:
@@ -59,9 +65,17 @@ def _base(engine: Engine) -> Object:
         "command": list(engine.command),
         "args": [engine.model, *engine.args, *([] if ported else [f"--port={engine.port}"])],
         "ports": [{"name": "http", "containerPort": engine.port, "protocol": "TCP"}],
-        "env": [{"name": "HOME", "value": "/tmp"}, {"name": "VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "value": KEEP_ALIVE_SECONDS}],
+        "env": [
+            {"name": "HOME", "value": "/tmp"},
+            {"name": "VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "value": KEEP_ALIVE_SECONDS},
+        ],
         "resources": dict(engine.resources),
-        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
+        "readinessProbe": {
+            "httpGet": {"path": "/health", "port": "http"},
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+            "failureThreshold": 3,
+        },
         # New requests stop coming before the engine stops taking them: endpoints travel while it sleeps.
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
         "securityContext": _CONTAINER_SECURITY,
@@ -72,7 +86,12 @@ def _base(engine: Engine) -> Object:
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}},
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             "containers": [container],
             "volumes": [{"name": "tmp", "emptyDir": {}}],
         },
@@ -84,7 +103,8 @@ def _graft(spec: Object, *, rollout: str, runtime_image: str, pull_policy: str) 
     container = next((c for c in spec["containers"] if c["name"] == names.ENGINE_CONTAINER), None)
     if container is None:
         raise TemplateError(
-            f"spec.engine.template.spec.containers: found none named {names.ENGINE_CONTAINER}; expected the engine's own; leave it there"
+            f"spec.engine.template.spec.containers: found none named {names.ENGINE_CONTAINER}; expected the "
+            "engine's own; leave it there"
         )
     plugin = {"name": names.PLUGIN_VOLUME, "mountPath": names.PLUGIN_PATH}
     init = {
@@ -101,20 +121,34 @@ def _graft(spec: Object, *, rollout: str, runtime_image: str, pull_policy: str) 
     ours = {"volumes": [{"name": names.PLUGIN_VOLUME, "emptyDir": {}}, _token_volume(rollout)]}
     spec.update(merge({"volumes": spec.get("volumes", [])}, ours))
     port = {"name": "control", "containerPort": CONTROL_PORT, "protocol": "TCP"}
-    mounts = [{**plugin, "readOnly": True}, {"name": names.TOKEN_VOLUME, "mountPath": names.TOKEN_PATH, "readOnly": True}]
-    container.update(merge({k: container.get(k, []) for k in ("ports", "volumeMounts")}, {"ports": [port], "volumeMounts": mounts}))
+    mounts = [
+        {**plugin, "readOnly": True},
+        {"name": names.TOKEN_VOLUME, "mountPath": names.TOKEN_PATH, "readOnly": True},
+    ]
+    container.update(
+        merge(
+            {k: container.get(k, []) for k in ("ports", "volumeMounts")},
+            {"ports": [port], "volumeMounts": mounts},
+        )
+    )
     container["env"] = _environment(container.get("env", []))
 
 
 def _token_volume(rollout: str) -> Object:
-    source = {"secretName": names.secret(rollout), "items": [{"key": names.TOKEN_KEY, "path": names.TOKEN_KEY}], "defaultMode": 0o444}
+    source = {
+        "secretName": names.secret(rollout),
+        "items": [{"key": names.TOKEN_KEY, "path": names.TOKEN_KEY}],
+        "defaultMode": 0o444,
+    }
     return {"name": names.TOKEN_VOLUME, "secret": source}
 
 
 def _environment(given: list[Object]) -> list[Object]:
     fixed = {TOKEN_FILE_ENV: f"{names.TOKEN_PATH}/{names.TOKEN_KEY}", PORT_ENV: str(CONTROL_PORT)}
     out = [entry for entry in given if entry["name"] not in fixed]
-    out = _joined(out, "PYTHONPATH", lambda old: f"{names.PLUGIN_PATH}:{old}" if old else names.PLUGIN_PATH, always=True)
+    out = _joined(
+        out, "PYTHONPATH", lambda old: f"{names.PLUGIN_PATH}:{old}" if old else names.PLUGIN_PATH, always=True
+    )
     out = _joined(out, "VLLM_PLUGINS", _with_plugin, always=False)
     return [*out, *({"name": name, "value": value} for name, value in fixed.items())]
 
@@ -125,7 +159,9 @@ def _with_plugin(old: str) -> str:
 
 
 def _joined(env: list[Object], name: str, join: Any, *, always: bool) -> list[Object]:
-    """`env` with one variable extended. A value that comes from elsewhere is first given another name, to be named in the extended one."""
+    """`env` with one variable extended. A value that comes from elsewhere is first given another name, to be
+    named in the extended one.
+    """
     out: list[Object] = []
     found = False
     for entry in env:

@@ -1,7 +1,8 @@
 """All that a rollout owns beside its status: Deployment, two Services, Secret. Pure.
 
-The Deployment selects pods by rollout and engine alone; which Service a pod stands behind is a label that nothing but a Service selects on,
-so moving a pod replaces none. New pods are born behind the baseline Service, since an engine starts at the baseline.
+The Deployment selects pods by rollout and engine alone; which Service a pod stands behind is a label that
+nothing but a Service selects on, so moving a pod replaces none. New pods are born behind the baseline
+Service, since an engine starts at the baseline.
 """
 
 from dataclasses import dataclass
@@ -48,7 +49,9 @@ class Workload:
 
 def render(spec: Spec, owner: Owner, runtime: Runtime) -> Workload:
     """Return what this spec wants. Raises TemplateError for an engine template that no pod can be made of."""
-    template = pod_template(spec.engine, rollout=owner.name, runtime_image=runtime.image, pull_policy=runtime.pull_policy)
+    template = pod_template(
+        spec.engine, rollout=owner.name, runtime_image=runtime.image, pull_policy=runtime.pull_policy
+    )
     template_digest = digest(template, DIGITS)
     template["metadata"]["labels"][names.TEMPLATE_LABEL] = template_digest
     deployment = {

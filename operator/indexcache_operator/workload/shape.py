@@ -1,4 +1,6 @@
-"""The shape of a pod template, as far as the operator itself reads and writes in it. The rest the API server judges."""
+"""The shape of a pod template, as far as the operator itself reads and writes in it. The rest the API server
+judges.
+"""
 
 from typing import Any
 
@@ -75,9 +77,13 @@ def check(template: Object) -> None:
         first = error.errors(include_url=False, include_context=False)[0]
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
         if first["type"] == "missing":
-            raise TemplateError(f"spec.engine.template{place}: found nothing; expected it to be there; leave it there") from None
+            raise TemplateError(
+                f"spec.engine.template{place}: found nothing; expected it to be there; leave it there"
+            ) from None
         expected = EXPECTED.get(first["type"], first["msg"])
-        raise TemplateError(f"spec.engine.template{place}: found {_shown(first['input'])}; expected {expected}; correct it") from None
+        raise TemplateError(
+            f"spec.engine.template{place}: found {_shown(first['input'])}; expected {expected}; correct it"
+        ) from None
 
 
 def _shown(value: Any) -> str:

@@ -37,7 +37,11 @@ class BreakerControl:
             return
         self._accepted = s.accepted
         asked = s.accepted.breaker if s.accepted is not None else None
-        question = (s.series_number, s.pattern, asked, s.thresholds) if asked is not None and s.pattern is not None else None
+        question = (
+            (s.series_number, s.pattern, asked, s.thresholds)
+            if asked is not None and s.pattern is not None
+            else None
+        )
         if question == self._question:
             return
         self._question, self._breaker = question, None
@@ -55,7 +59,10 @@ class BreakerControl:
             self._breaker.look(self._measurements.take(CELLS_A_LOOK), self._slot(now))
         if self._switch.mode is Mode.ON and (breach := self._breaker.breach()) is not None:
             why = self._breaker.message(breach, self._sites)
-            what_to_do = "PUT a newer epoch; under the same pattern it trips again until an `off` that is PUT ended this series"
+            what_to_do = (
+                "PUT a newer epoch; under the same pattern it trips again until an `off` that is "
+                "PUT ended this series"
+            )
             self._switch.trip(Reason.BREAKER, f"epoch {self._switch.epoch}: {why}. {what_to_do}")
 
     @property

@@ -63,7 +63,9 @@ class EngineControl:
         self._capabilities = capabilities
         self._versions = (engine_version, runtime_version)
         reasons = capabilities.reasons or (
-            () if capabilities.sites else ("model: no indexers found; reuse needs a model with DeepSeek Sparse Attention",)
+            ()
+            if capabilities.sites
+            else ("model: no indexers found; reuse needs a model with DeepSeek Sparse Attention",)
         )
         self._switch = Switch(new_incarnation(), tuple(s.domain for s in capabilities.sites), reasons)
         self.k = max((s.k for s in capabilities.sites), default=0)
@@ -184,7 +186,9 @@ class EngineControl:
     def _give_up(self, doing: str, error: BaseException | str) -> None:
         found = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         message = (
-            f"internal error while {doing}: {found[:400]}; the engine serves on without reuse, its log has the traceback: please report it"
+            f"internal error while {doing}: {found[:400]}; the engine serves on without reuse, its "
+            "log "
+            "has the traceback: please report it"
         )
         logger.error("indexcache: %s", message, exc_info=error if isinstance(error, BaseException) else None)
         self._gave_up = True
@@ -208,7 +212,15 @@ class EngineControl:
             self._behaviour = BASELINE
             return
         taint = taint_class(s.pattern, flags.min_context_tokens) if s.mode is Mode.ON else None
-        new = Behaviour(s.mode, s.pattern, flags.min_context_tokens, flags.sample_rows, s.series_number, taint, flags.in_flight)
+        new = Behaviour(
+            s.mode,
+            s.pattern,
+            flags.min_context_tokens,
+            flags.sample_rows,
+            s.series_number,
+            taint,
+            flags.in_flight,
+        )
         if new != self._behaviour:
             self._behaviour = new
 

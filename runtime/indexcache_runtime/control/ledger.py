@@ -38,7 +38,9 @@ class Ledger:
     _out: set[str] = field(default_factory=set)
     """Requests in flight that opted out of reuse."""
 
-    def admit(self, request: str, *, prompt_tokens: int, reuse: bool, probe: bool, opted_out: bool = False) -> None:
+    def admit(
+        self, request: str, *, prompt_tokens: int, reuse: bool, probe: bool, opted_out: bool = False
+    ) -> None:
         """Count a request that was scheduled; only its first time counts. `reuse`: in mode on; one that opted
         out is the baseline's even there."""
         if request in self._users or request in self._probing:

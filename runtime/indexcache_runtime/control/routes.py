@@ -80,7 +80,11 @@ def _authorized(inner: ASGIApp, token: str) -> ASGIApp:
         if scope["type"] == "http":
             given = dict(scope["headers"]).get(b"authorization", b"")
             if not hmac.compare_digest(given, expected):
-                refusal = refuse("Unauthorized", "missing or wrong; send `Authorization: Bearer <token>` with this engine's token", "token")
+                refusal = refuse(
+                    "Unauthorized",
+                    "missing or wrong; send `Authorization: Bearer <token>` with this engine's token",
+                    "token",
+                )
                 await _response(refusal.refused)(scope, receive, send)
                 return
         await inner(scope, receive, send)
@@ -106,7 +110,11 @@ def _parse(model: type[M], body: bytes) -> M:
     except ValidationError as e:
         first = e.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        found = "" if first["type"] in ("missing", "json_invalid") else f", found {json.dumps(first['input'], default=str)[:80]}"
+        found = (
+            ""
+            if first["type"] in ("missing", "json_invalid")
+            else f", found {json.dumps(first['input'], default=str)[:80]}"
+        )
         raise refuse("Invalid", f"{where or 'body'}: {first['msg']}{found}", where or "body") from e
 
 
@@ -117,7 +125,9 @@ async def _refused(request: Request, e: Exception) -> Response:
 
 
 async def _unknown(request: Request, e: Exception) -> Response:
-    message = f"{request.method} {request.url.path[:80]}; there are GET /v1/state, PUT /v1/flags and POST /v1/kill"
+    message = (
+        f"{request.method} {request.url.path[:80]}; there are GET /v1/state, PUT /v1/flags and POST /v1/kill"
+    )
     return _response(refuse("NotFound", message, "path").refused)
 
 

@@ -39,7 +39,9 @@ def serve(control: EngineControl, token: str, number: int) -> tuple[Server, int]
     Raises OSError, naming the port, where it is taken: then nothing can switch reuse on, which is the
     baseline.
     """
-    listener = socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET, socket.SOCK_STREAM)
+    listener = socket.socket(
+        socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET, socket.SOCK_STREAM
+    )
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         if listener.family == socket.AF_INET6:
@@ -49,9 +51,13 @@ def serve(control: EngineControl, token: str, number: int) -> tuple[Server, int]
     except OSError as e:
         listener.close()
         raise OSError(e.errno, f"control port {number}: {e.strerror}; set {PORT_ENV} to a free one") from e
-    config = uvicorn.Config(app(control, token), log_level="warning", access_log=False, lifespan="off", date_header=False)
+    config = uvicorn.Config(
+        app(control, token), log_level="warning", access_log=False, lifespan="off", date_header=False
+    )
     server = Server(config)
-    threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="indexcache-control", daemon=True).start()
+    threading.Thread(
+        target=server.run, kwargs={"sockets": [listener]}, name="indexcache-control", daemon=True
+    ).start()
     bound: int = listener.getsockname()[1]
     logger.info("indexcache: control port %d, incarnation %s", bound, control.incarnation)
     return server, bound

@@ -73,7 +73,10 @@ class Switch:
         """Let time have passed: a permit that ended while on trips the engine."""
         if self.mode is Mode.ON and self.permit_until is not None and now >= self.permit_until:
             late = now - self.permit_until
-            self.trip(Reason.PERMIT_LAPSED, f"epoch {self.epoch}: the permit ended {late:.1f} s before it was noticed; PUT a newer epoch")
+            self.trip(
+                Reason.PERMIT_LAPSED,
+                f"epoch {self.epoch}: the permit ended {late:.1f} s before it was noticed; PUT a newer epoch",
+            )
 
     def state(self, now: float) -> State:
         """Return what of an engine's state is the switch's to tell; all else as if the engine had neither
@@ -103,13 +106,21 @@ class Switch:
         self.advance(now)
         if desired.incarnation != self.incarnation:
             raise refuse(
-                "OtherIncarnation", f"{desired.incarnation!r}; this engine is {self.incarnation!r}, GET its state first", "incarnation"
+                "OtherIncarnation",
+                f"{desired.incarnation!r}; this engine is {self.incarnation!r}, GET its state first",
+                "incarnation",
             )
         if desired.epoch < self.epoch:
-            raise refuse("OldEpoch", f"{desired.epoch}; epoch {self.epoch} was accepted, use a newer one", "epoch")
+            raise refuse(
+                "OldEpoch", f"{desired.epoch}; epoch {self.epoch} was accepted, use a newer one", "epoch"
+            )
         if desired.epoch == self.epoch and self.accepted is not None:
             if desired != self.accepted:
-                raise refuse("EpochConflict", f"{desired.epoch} was accepted with other content; use a newer epoch for a change", "epoch")
+                raise refuse(
+                    "EpochConflict",
+                    f"{desired.epoch} was accepted with other content; use a newer epoch for a change",
+                    "epoch",
+                )
             if self.mode is Mode.ON:
                 self._permit(desired, now)
             return  # tripped stays tripped
@@ -140,7 +151,9 @@ class Switch:
 
     def _permit(self, desired: Desired, now: float) -> None:
         on = self.mode is Mode.ON and desired.permit_seconds is not None
-        self.permit_until = now + desired.permit_seconds if on and desired.permit_seconds is not None else None
+        self.permit_until = (
+            now + desired.permit_seconds if on and desired.permit_seconds is not None else None
+        )
 
     def _check(self, desired: Desired) -> None:
         flags = desired.flags
@@ -154,9 +167,17 @@ class Switch:
             field = "flags.protected" if all(r.startswith("protected") for r in reasons) else "flags.pattern"
             raise refuse("DoesNotFit", "; ".join(reasons), field)
         if flags.mode == Mode.ON and desired.permit_seconds is None:
-            raise refuse("Invalid", "missing; mode on runs only while a permit is renewed, give its seconds", "permit_seconds")
+            raise refuse(
+                "Invalid",
+                "missing; mode on runs only while a permit is renewed, give its seconds",
+                "permit_seconds",
+            )
         for name in desired.breaker.guardrails if desired.breaker else ():
             threshold: float | None = getattr(desired.thresholds, name)
             if threshold is None or not 0.0 < threshold < 1.0:
                 found = "missing" if threshold is None else f"{threshold:g}"
-                raise refuse("Invalid", f"{found}; the breaker judges {name}, give it a threshold in (0, 1)", f"thresholds.{name}")
+                raise refuse(
+                    "Invalid",
+                    f"{found}; the breaker judges {name}, give it a threshold in (0, 1)",
+                    f"thresholds.{name}",
+                )

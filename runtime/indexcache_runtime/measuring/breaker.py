@@ -46,7 +46,9 @@ on the engine's thread."""
 class Breaker:
     """Gathers one series' evidence under one question. Mutable, not thread-safe."""
 
-    def __init__(self, asked: contract.Breaker, thresholds: Thresholds, shared: Sequence[int], slot: int = 1) -> None:
+    def __init__(
+        self, asked: contract.Breaker, thresholds: Thresholds, shared: Sequence[int], slot: int = 1
+    ) -> None:
         """Begin without evidence.
 
         `shared`: indexes of the pattern's Shared sites; `slot`: seconds since the series began, 1 if it
@@ -61,7 +63,9 @@ class Breaker:
             self._m0[name] = threshold
         self._shared, self._slot = len(shared), slot
         self._limits: dict[Name, float] = {
-            name: log_limit(tests_alpha(asked.alpha, len(self._judged), len(measured.tests(shared) or JUDGED)))
+            name: log_limit(
+                tests_alpha(asked.alpha, len(self._judged), len(measured.tests(shared) or JUDGED))
+            )
             for name, measured in self._judged.items()
         }
         self._detectors: dict[TestKey, dict[Mode, Detector]] = {}
@@ -93,7 +97,9 @@ class Breaker:
             if best is None or log_e > self._log_e[best]:
                 nearest[test.guardrail] = test
         return tuple(
-            self._shown(nearest[name]) if name in nearest else BreakerTest(guardrail=name, log_limit=self._limits[name])
+            self._shown(nearest[name])
+            if name in nearest
+            else BreakerTest(guardrail=name, log_limit=self._limits[name])
             for name in self._judged
         )
 

@@ -59,7 +59,9 @@ class ReplayBudget:
             self._owed = max(self._owed - seconds * wanted, 0.0)
             return
         self._watched -= 1
-        self._excess += seconds - statistics.fmean(self._usual)  # a median hides a price where most steps are slow
+        self._excess += seconds - statistics.fmean(
+            self._usual
+        )  # a median hides a price where most steps are slow
         if not self._watched:
             self._owed = max(self._excess, 0.0) / MEASURED_SHARE
 

@@ -105,7 +105,9 @@ class Measurements:
         was last shown is copied."""
         self._views += 1
         self._since.clear()
-        changed = {cell: (o.copy(), r.copy()) for cell, (o, r) in self._cells.items() if cell not in self._shown}
+        changed = {
+            cell: (o.copy(), r.copy()) for cell, (o, r) in self._cells.items() if cell not in self._shown
+        }
         return View(self._views, dict(self._shown), changed)
 
     def keep(self, view: "View") -> None:

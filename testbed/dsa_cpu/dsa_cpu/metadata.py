@@ -1,7 +1,9 @@
-"""Which token of a step belongs to which request, at which position, and in which slot of the paged caches it is kept.
+"""Which token of a step belongs to which request, at which position, and in which slot of the paged caches it
+is kept.
 
-One dataclass and one builder serve both kinds of cache that a DSA layer has: the latents of its attention and the keys of its indexer.
-Every token counts as "decode": vLLM's MLA layer then sends whole prefills, chunks, decodes and mixtures of them through one method.
+One dataclass and one builder serve both kinds of cache that a DSA layer has: the latents of its attention and
+the keys of its indexer. Every token counts as "decode": vLLM's MLA layer then sends whole prefills, chunks,
+decodes and mixtures of them through one method.
 """
 
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ class SparseMetadata(AttentionMetadata):  # type: ignore[misc]
     slot_mapping: torch.Tensor
     """(tokens,) where this step's rows are written; -1 is padding."""
     slots: torch.Tensor
-    """(requests, longest context) where each position of each request is kept. Beyond a request's context: 0, to be masked."""
+    """(requests, longest context) where each position of each request is kept. Beyond a request's context: 0,
+    to be masked.
+    """
     request: torch.Tensor
     """(tokens,) the request of each token."""
     position: torch.Tensor
@@ -40,10 +44,14 @@ class SparseMetadata(AttentionMetadata):  # type: ignore[misc]
 class SparseMetadataBuilder(AttentionMetadataBuilder[SparseMetadata]):  # type: ignore[misc]
     """Builds a step's metadata from vLLM's."""
 
-    def __init__(self, kv_cache_spec: Any, layer_names: list[str], vllm_config: Any, device: torch.device) -> None:
+    def __init__(
+        self, kv_cache_spec: Any, layer_names: list[str], vllm_config: Any, device: torch.device
+    ) -> None:
         super().__init__(kv_cache_spec, layer_names, vllm_config, device)
 
-    def build(self, common_prefix_len: int, common_attn_metadata: Any, fast_build: bool = False) -> SparseMetadata:
+    def build(
+        self, common_prefix_len: int, common_attn_metadata: Any, fast_build: bool = False
+    ) -> SparseMetadata:
         """The metadata of one step."""
         c = common_attn_metadata
         starts = c.query_start_loc_cpu[: c.num_reqs + 1].long()

@@ -1,4 +1,6 @@
-"""Paged caches: where the rows of a step, and the positions of a context, are kept. Pure; a slot is block number x block size + offset."""
+"""Paged caches: where the rows of a step, and the positions of a context, are kept. Pure; a slot is block
+number x block size + offset.
+"""
 
 import torch
 
@@ -6,8 +8,8 @@ import torch
 def rows_of(starts: torch.Tensor, seq_lens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Request and position of every row of a step.
 
-    starts: (requests + 1,) int64, first row of each request and the end. seq_lens: (requests,) int64, contexts with this step's tokens:
-    a request's rows are the last of its context. Returns two (rows,) int64.
+    starts: (requests + 1,) int64, first row of each request and the end. seq_lens: (requests,) int64,
+    contexts with this step's tokens: a request's rows are the last of its context. Returns two (rows,) int64.
     """
     lengths = starts.diff()
     request = torch.repeat_interleave(torch.arange(len(seq_lens)), lengths)
@@ -18,7 +20,8 @@ def rows_of(starts: torch.Tensor, seq_lens: torch.Tensor) -> tuple[torch.Tensor,
 def slots_of(block_table: torch.Tensor, seq_lens: torch.Tensor, block_size: int) -> torch.Tensor:
     """The slot of every position of every request, 0 beyond its context.
 
-    block_table: (requests, blocks) integers; seq_lens: (requests,) int64. Returns (requests, longest context) int64.
+    block_table: (requests, blocks) integers; seq_lens: (requests,) int64. Returns (requests, longest context)
+    int64.
     """
     position = torch.arange(int(seq_lens.max()) if len(seq_lens) else 0)
     blocks = block_table[:, position // block_size].long()
@@ -26,11 +29,15 @@ def slots_of(block_table: torch.Tensor, seq_lens: torch.Tensor, block_size: int)
 
 
 def flat(cache: torch.Tensor) -> torch.Tensor:
-    """A paged cache (blocks, block size, width) as (slots, width), without a copy. Raises RuntimeError if its layout forbids that."""
+    """A paged cache (blocks, block size, width) as (slots, width), without a copy. Raises RuntimeError if its
+    layout forbids that.
+    """
     return cache.view(-1, cache.shape[-1])
 
 
 def write(cache: torch.Tensor, slot_mapping: torch.Tensor, rows: torch.Tensor) -> None:
-    """Write rows (tokens, width) into a paged cache (blocks, block size, width) at the slots (tokens,); -1 is padding."""
+    """Write rows (tokens, width) into a paged cache (blocks, block size, width) at the slots (tokens,); -1 is
+    padding.
+    """
     keep = slot_mapping >= 0
     flat(cache)[slot_mapping[keep].long()] = rows[: slot_mapping.shape[0]][keep].to(cache.dtype)

@@ -1,7 +1,9 @@
-"""A small DSA checkpoint with random weights in which the choice of positions matters and is never decided by a tie.
+"""A small DSA checkpoint with random weights in which the choice of positions matters and is never decided by
+a tie.
 
-Weights at the usual 0.02 give flat attention, where a wrong choice would hardly show: the gains here make it show. With few index
-heads, ReLU silences all of them for many positions at once and scores tie; 16 heads leave none.
+Weights at the usual 0.02 give flat attention, where a wrong choice would hardly show: the gains here make it
+show. With few index heads, ReLU silences all of them for many positions at once and scores tie; 16 heads
+leave none.
 """
 
 import json
@@ -49,13 +51,25 @@ KINDS: dict[str, dict[str, Any]] = {
     "DeepseekV32ForCausalLM": {"model_type": "deepseek_v32"},
     "GlmMoeDsaForCausalLM": {"model_type": "glm_moe_dsa", "indexer_rope_interleave": True},
 }
-GAINS = {"q_b_proj": 1.5, "weights_proj": 3.0, "o_proj": 0.5, "down_proj": 0.5, "embed_tokens": 11.0, "lm_head": 3.0}
+GAINS = {
+    "q_b_proj": 1.5,
+    "weights_proj": 3.0,
+    "o_proj": 0.5,
+    "down_proj": 0.5,
+    "embed_tokens": 11.0,
+    "lm_head": 3.0,
+}
 
 
 def shapes(config: dict[str, Any] = CONFIG) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all weights, as Hugging Face has them. All layers are dense."""
     c = config
-    hidden, heads, latent, wide = c["hidden_size"], c["num_attention_heads"], c["q_lora_rank"], c["intermediate_size"]
+    hidden, heads, latent, wide = (
+        c["hidden_size"],
+        c["num_attention_heads"],
+        c["q_lora_rank"],
+        c["intermediate_size"],
+    )
     nope, rope, v, dim = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["index_head_dim"]
     layer = {
         "input_layernorm": (hidden,),
@@ -75,7 +89,10 @@ def shapes(config: dict[str, Any] = CONFIG) -> dict[str, tuple[int, ...]]:
         "mlp.up_proj": (wide, hidden),
         "mlp.down_proj": (hidden, wide),
     }
-    out: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (c["vocab_size"], hidden), "lm_head.weight": (c["vocab_size"], hidden)}
+    out: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (c["vocab_size"], hidden),
+        "lm_head.weight": (c["vocab_size"], hidden),
+    }
     for i in range(c["num_hidden_layers"]):
         out |= {f"model.layers.{i}.{name}.weight": shape for name, shape in layer.items()}
         out[f"model.layers.{i}.self_attn.indexer.k_norm.bias"] = (dim,)
@@ -83,7 +100,9 @@ def shapes(config: dict[str, Any] = CONFIG) -> dict[str, tuple[int, ...]]:
 
 
 def write(folder: Path, architecture: str, seed: int, **changes: Any) -> None:
-    """Writes config.json and model.safetensors, float32, of one of KINDS. `changes`: fields of CONFIG with other values."""
+    """Writes config.json and model.safetensors, float32, of one of KINDS. `changes`: fields of CONFIG with
+    other values.
+    """
     config = CONFIG | changes
     g = torch.Generator().manual_seed(seed)
     weights = {}
@@ -96,4 +115,6 @@ def write(folder: Path, architecture: str, seed: int, **changes: Any) -> None:
         weights[name] = w
     folder.mkdir(parents=True)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(config | KINDS[architecture] | {"architectures": [architecture]}, indent=1))
+    (folder / "config.json").write_text(
+        json.dumps(config | KINDS[architecture] | {"architectures": [architecture]}, indent=1)
+    )

@@ -1,10 +1,12 @@
 """A DSA model in float64, from the formulas: the oracle that engines and plugins are tested against.
 
-The whole prompt at once, no cache, no vLLM, no float32; sets are boolean masks, not indices. Written from the papers (MLA: DeepSeek-V2,
-arXiv 2405.04434, section 2.1; indexer: DeepSeek-V3.2, arXiv 2512.02556, section 2.1), it shares no code with what it judges.
+The whole prompt at once, no cache, no vLLM, no float32; sets are boolean masks, not indices. Written from the
+papers (MLA: DeepSeek-V2, arXiv 2405.04434, section 2.1; indexer: DeepSeek-V3.2, arXiv 2512.02556, section
+2.1), it shares no code with what it judges.
 
-Where two scores at the edge of a chosen set are closer than float32 can tell (`Outcome.margin`), an engine may rightly choose otherwise,
-which changes that row and those that attend to it: `Outcome.sure` says which rows it leaves alone.
+Where two scores at the edge of a chosen set are closer than float32 can tell (`Outcome.margin`), an engine
+may rightly choose otherwise, which changes that row and those that attend to it: `Outcome.sure` says which
+rows it leaves alone.
 """
 
 import json
@@ -23,7 +25,9 @@ MODES = ("off", "shadow", "on")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a forward pass over n tokens gives. Sites are indexers in execution order; here every layer has one."""
+    """What a forward pass over n tokens gives. Sites are indexers in execution order; here every layer has
+    one.
+    """
 
     logits: Tensor
     """(n, vocabulary) float64."""
@@ -36,14 +40,20 @@ class Outcome:
     margin: Tensor
     """(sites, n) float64: k-th score less the next one; infinite where a row has no more than k positions."""
     overlap: Tensor
-    """(sites, n) float64: |reused and fresh| / |fresh|; NaN at Full sites and where a row has no more than k positions."""
+    """(sites, n) float64: |reused and fresh| / |fresh|; NaN at Full sites and where a row has no more than k
+    positions.
+    """
     recall: Tensor
-    """(sites, n) float64: the share of softmax over the fresh set's scores that the reused set covers; NaN like `overlap`."""
+    """(sites, n) float64: the share of softmax over the fresh set's scores that the reused set covers; NaN
+    like `overlap`.
+    """
     reads_own: Tensor
     """(sites, n) bool: whether the row's attention read the site's own choice."""
 
     def sure(self, margin: float = 1e-5) -> Tensor:
-        """(n,) bool: rows that no choice decided by less than `margin` has touched, neither their own nor one they attend to."""
+        """(n,) bool: rows that no choice decided by less than `margin` has touched, neither their own nor one
+        they attend to.
+        """
         doubtful = torch.zeros(self.margin.shape[1], dtype=torch.bool)
         close = torch.zeros_like(doubtful)
         for i in range(len(self.margin)):
@@ -54,7 +64,9 @@ class Outcome:
 
 
 class Reference:
-    """A checkpoint of `DeepseekV32ForCausalLM` or `GlmMoeDsaForCausalLM`, all of its MLPs dense and its rotary embedding plain."""
+    """A checkpoint of `DeepseekV32ForCausalLM` or `GlmMoeDsaForCausalLM`, all of its MLPs dense and its
+    rotary embedding plain.
+    """
 
     def __init__(self, path: str | Path, dtype: torch.dtype = torch.float64) -> None:
         """Loads config.json and model.safetensors. Raises ValueError for a model of another kind."""
@@ -64,9 +76,13 @@ class Reference:
         self.layers = int(self.config["num_hidden_layers"])
         rope = self.config["rope_parameters"]
         if rope.get("rope_type", "default") != "default":
-            raise ValueError(f"rope_parameters.rope_type: {rope['rope_type']}; the reference knows 'default' only")
+            raise ValueError(
+                f"rope_parameters.rope_type: {rope['rope_type']}; the reference knows 'default' only"
+            )
         if self.config["first_k_dense_replace"] < self.layers:
-            raise ValueError("first_k_dense_replace: less than num_hidden_layers; the reference has no mixture of experts")
+            raise ValueError(
+                "first_k_dense_replace: less than num_hidden_layers; the reference has no mixture of experts"
+            )
         self.theta = float(rope["rope_theta"])
         self.eps = float(self.config.get("rms_norm_eps", 1e-6))
 
@@ -82,11 +98,14 @@ class Reference:
     ) -> Outcome:
         """The forward pass over the tokens `ids`.
 
-        pattern: F or S for each site; None: all Full. mode: `off` and `shadow` choose afresh everywhere, `on` lets Shared sites read
-        their leader's choice; overlap and recall compare with that choice in each. reuse_rows: (n,) bool, the rows for which `on`
-        holds, all by default. topk: instead of the config's; 0 attends to everything.
+        pattern: F or S for each site; None: all Full. mode: `off` and `shadow` choose afresh everywhere, `on`
+        lets Shared sites read their leader's choice; overlap and recall compare with that choice in each.
+        reuse_rows: (n,) bool, the rows for which `on` holds, all by default. topk: instead of the config's; 0
+        attends to everything.
         """
-        if pattern is not None and (len(pattern) != self.layers or pattern[0] != "F" or set(pattern) - set("FS")):
+        if pattern is not None and (
+            len(pattern) != self.layers or pattern[0] != "F" or set(pattern) - set("FS")
+        ):
             raise ValueError(f"pattern: {pattern!r}; expected {self.layers} letters F and S, an F first")
         if mode not in MODES:
             raise ValueError(f"mode: {mode!r}; expected one of {', '.join(MODES)}")
@@ -101,15 +120,30 @@ class Reference:
         for i in range(self.layers):
             shared = pattern is not None and pattern[i] == "S"
             x = self.norm(hidden, f"model.layers.{i}.input_layernorm")
-            q_latent = self.norm(self.linear(x, f"model.layers.{i}.self_attn.q_a_proj"), f"model.layers.{i}.self_attn.q_a_layernorm")
+            q_latent = self.norm(
+                self.linear(x, f"model.layers.{i}.self_attn.q_a_proj"),
+                f"model.layers.{i}.self_attn.q_a_layernorm",
+            )
             scores = self.index_scores(i, x, q_latent, cos_sin).masked_fill(~causal, -torch.inf)
-            fresh, margin = choose(scores, k) if k else (causal, torch.full((n,), torch.inf, dtype=self.dtype))
+            fresh, margin = (
+                choose(scores, k) if k else (causal, torch.full((n,), torch.inf, dtype=self.dtype))
+            )
             reads_own = ~reuse if shared and mode == "on" else torch.ones_like(reuse)
             chosen = torch.where(reads_own[:, None], fresh, leader)
-            overlap, recall = compare(leader, fresh, scores) if shared else (torch.full_like(margin, torch.nan),) * 2
+            overlap, recall = (
+                compare(leader, fresh, scores) if shared else (torch.full_like(margin, torch.nan),) * 2
+            )
             few = torch.arange(n) < k
             sites.append(
-                (chosen, fresh, scores, margin, overlap.masked_fill(few, torch.nan), recall.masked_fill(few, torch.nan), reads_own)
+                (
+                    chosen,
+                    fresh,
+                    scores,
+                    margin,
+                    overlap.masked_fill(few, torch.nan),
+                    recall.masked_fill(few, torch.nan),
+                    reads_own,
+                )
             )
             leader = leader if shared else fresh
 
@@ -125,39 +159,66 @@ class Reference:
 
     def norm(self, x: Tensor, name: str) -> Tensor:
         """RMSNorm."""
-        out: Tensor = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weights[name + ".weight"]
+        out: Tensor = (
+            x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weights[name + ".weight"]
+        )
         return out
 
     def angles(self, n: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines (n, rope / 2). The angles themselves are float32, as every implementation has them."""
+        """Cosines and sines (n, rope / 2). The angles themselves are float32, as every implementation has
+        them.
+        """
         dim = self.config["qk_rope_head_dim"]
         inverse = 1.0 / self.theta ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
         angle = torch.arange(n, dtype=torch.float32)[:, None] * inverse
         return angle.cos().to(self.dtype), angle.sin().to(self.dtype)
 
     def index_scores(self, i: int, x: Tensor, q_latent: Tensor, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
-        """(n, n): the sum over index heads of their weight times relu(q . k), with the model's two scales in the weights."""
+        """(n, n): the sum over index heads of their weight times relu(q . k), with the model's two scales in
+        the weights.
+        """
         name = f"model.layers.{i}.self_attn.indexer."
-        heads, dim, rope = self.config["index_n_heads"], self.config["index_head_dim"], self.config["qk_rope_head_dim"]
+        heads, dim, rope = (
+            self.config["index_n_heads"],
+            self.config["index_head_dim"],
+            self.config["qk_rope_head_dim"],
+        )
         rotate = rotate_pairs if self.config.get("indexer_rope_interleave", False) else rotate_halves
         q = self.linear(q_latent, name + "wq_b").view(-1, heads, dim)
         k = F.layer_norm(
-            self.linear(x, name + "wk"), (dim,), self.weights[name + "k_norm.weight"], self.weights[name + "k_norm.bias"], eps=1e-6
+            self.linear(x, name + "wk"),
+            (dim,),
+            self.weights[name + "k_norm.weight"],
+            self.weights[name + "k_norm.bias"],
+            eps=1e-6,
         )
         q = torch.cat([rotate(q[..., :rope], cos_sin), q[..., rope:]], -1)
         k = torch.cat([rotate(k[:, None, :rope], cos_sin)[:, 0], k[:, rope:]], -1)
         weights = self.linear(x, name + "weights_proj") * dim**-0.5 * heads**-0.5
         return torch.einsum("ths,th->ts", F.relu(torch.einsum("thd,sd->ths", q, k)), weights)
 
-    def attention(self, i: int, x: Tensor, q_latent: Tensor, cos_sin: tuple[Tensor, Tensor], chosen: Tensor) -> Tensor:
-        """(n, hidden): MLA, in its form with keys and values of each head written out, over the chosen positions."""
+    def attention(
+        self, i: int, x: Tensor, q_latent: Tensor, cos_sin: tuple[Tensor, Tensor], chosen: Tensor
+    ) -> Tensor:
+        """(n, hidden): MLA, in its form with keys and values of each head written out, over the chosen
+        positions.
+        """
         c, name = self.config, f"model.layers.{i}.self_attn."
-        nope, rope, heads, lora = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["num_attention_heads"], c["kv_lora_rank"]
-        q_nope, q_rope = torch.split(self.linear(q_latent, name + "q_b_proj").view(-1, heads, nope + rope), [nope, rope], -1)
+        nope, rope, heads, lora = (
+            c["qk_nope_head_dim"],
+            c["qk_rope_head_dim"],
+            c["num_attention_heads"],
+            c["kv_lora_rank"],
+        )
+        q_nope, q_rope = torch.split(
+            self.linear(q_latent, name + "q_b_proj").view(-1, heads, nope + rope), [nope, rope], -1
+        )
         latent, k_rope = torch.split(self.linear(x, name + "kv_a_proj_with_mqa"), [lora, rope], -1)
         latent = self.norm(latent, name + "kv_a_layernorm")
         k_nope, v = torch.split(
-            self.linear(latent, name + "kv_b_proj").view(-1, heads, nope + c["v_head_dim"]), [nope, c["v_head_dim"]], -1
+            self.linear(latent, name + "kv_b_proj").view(-1, heads, nope + c["v_head_dim"]),
+            [nope, c["v_head_dim"]],
+            -1,
         )
         q_rope, k_rope = rotate_pairs(q_rope, cos_sin), rotate_pairs(k_rope[:, None], cos_sin)[:, 0]
         logits = torch.einsum("thd,shd->hts", q_nope, k_nope) + torch.einsum("thd,sd->hts", q_rope, k_rope)
@@ -167,7 +228,9 @@ class Reference:
     def mlp(self, i: int, x: Tensor) -> Tensor:
         """SwiGLU."""
         name = f"model.layers.{i}.mlp."
-        return self.linear(F.silu(self.linear(x, name + "gate_proj")) * self.linear(x, name + "up_proj"), name + "down_proj")
+        return self.linear(
+            F.silu(self.linear(x, name + "gate_proj")) * self.linear(x, name + "up_proj"), name + "down_proj"
+        )
 
 
 def rotate_pairs(x: Tensor, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
@@ -185,10 +248,14 @@ def rotate_halves(x: Tensor, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def choose(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best positions of each row as a mask (n, n), ties to the earlier, and the margin (n,) by which they were chosen."""
+    """The k best positions of each row as a mask (n, n), ties to the earlier, and the margin (n,) by which
+    they were chosen.
+    """
     n = scores.shape[1]
     best = scores.sort(dim=-1, descending=True, stable=True)
-    mask = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, best.indices[:, :k], True) & (scores > -torch.inf)
+    mask = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, best.indices[:, :k], True) & (
+        scores > -torch.inf
+    )
     margin = torch.full((scores.shape[0],), torch.inf, dtype=scores.dtype)
     if n > k:
         enough = best.values[:, k] > -torch.inf

@@ -1,7 +1,8 @@
 """What every cluster of ours has: DNS, the gateway, monitoring, volumes and the namespaces they live in.
 
-Idempotent: manifests are applied, Envoy Gateway's release is left alone when its chart is the one installed, and what users of
-the testbed fill in (Alertmanager's receiver) is created when missing and never overwritten; Prometheus' rules are theirs alone.
+Idempotent: manifests are applied, Envoy Gateway's release is left alone when its chart is the one installed,
+and what users of the testbed fill in (Alertmanager's receiver) is created when missing and never overwritten;
+Prometheus' rules are theirs alone.
 """
 
 from __future__ import annotations
@@ -48,7 +49,12 @@ def install(cluster: Cluster, built: Built, pins: Pins, report: Reporter) -> Non
     values = {**images, "DNS_IP": configs.DNS_IP, "VOLUMES": str(layout.volumes)}
 
     def apply(*manifests: str) -> None:
-        cluster.kubectl("apply", "-f", "-", stdin="\n---\n".join(render(layout, manifest, **values) for manifest in manifests))
+        cluster.kubectl(
+            "apply",
+            "-f",
+            "-",
+            stdin="\n---\n".join(render(layout, manifest, **values) for manifest in manifests),
+        )
 
     with report.step("namespaces, volumes, DNS and monitoring"):
         apply("namespaces.yaml")
@@ -58,7 +64,14 @@ def install(cluster: Cluster, built: Built, pins: Pins, report: Reporter) -> Non
         _install_chart(cluster, built.chart)
     with report.step("gateway programmed"):
         apply("gateway.yaml")
-        cluster.kubectl("wait", "--for=condition=Programmed", f"gateway/{GATEWAY}", "-n", GATEWAY_NAMESPACE, "--timeout=120s")
+        cluster.kubectl(
+            "wait",
+            "--for=condition=Programmed",
+            f"gateway/{GATEWAY}",
+            "-n",
+            GATEWAY_NAMESPACE,
+            "--timeout=120s",
+        )
         _available(cluster, ENVOY_NAMESPACE)
     with report.step("DNS and monitoring available"):
         _available(cluster, "kube-system")
@@ -66,7 +79,9 @@ def install(cluster: Cluster, built: Built, pins: Pins, report: Reporter) -> Non
 
 
 def gateway_address(cluster: Cluster) -> str | None:
-    """The gateway's address, which answers on port 80 inside the cluster's network; None before it has one."""
+    """The gateway's address, which answers on port 80 inside the cluster's network; None before it has
+    one.
+    """
     gateway = cluster.get("gateway", GATEWAY, "-n", GATEWAY_NAMESPACE)
     addresses = gateway.get("status", {}).get("addresses", []) if gateway else []
     return addresses[0]["value"] if addresses else None
@@ -94,14 +109,21 @@ def receiver_token(cluster: Cluster) -> str:
 
 def _create_defaults(cluster: Cluster) -> None:
     if cluster.get("configmap", "alertmanager", "-n", "monitoring") is None:
-        cluster.kubectl("apply", "-f", "-", stdin=render(cluster.layout, "alertmanager.yaml", RECEIVER_URL=DEFAULT_RECEIVER))
+        cluster.kubectl(
+            "apply",
+            "-f",
+            "-",
+            stdin=render(cluster.layout, "alertmanager.yaml", RECEIVER_URL=DEFAULT_RECEIVER),
+        )
     if cluster.get("secret", "alertmanager-receiver", "-n", "monitoring") is None:
         _apply_secret(cluster, secrets.token_urlsafe(32))
 
 
 def _apply_secret(cluster: Cluster, token: str) -> None:
     metadata = {"name": "alertmanager-receiver", "namespace": "monitoring"}
-    _apply(cluster, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": token}})
+    _apply(
+        cluster, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": token}}
+    )
 
 
 def _apply(cluster: Cluster, manifest: dict[str, Any]) -> None:
@@ -111,7 +133,20 @@ def _apply(cluster: Cluster, manifest: dict[str, Any]) -> None:
 def _install_chart(cluster: Cluster, chart: Path) -> None:
     """Install the chart, unless its release is there: the directory's name holds the key of the chart."""
     wanted = f"testbed={chart.name}"
-    there = cluster.run(["helm", "list", "-n", ENVOY_NAMESPACE, "-q", "--deployed", "--filter", f"^{RELEASE}$", "--selector", wanted])
+    there = cluster.run(
+        [
+            "helm",
+            "list",
+            "-n",
+            ENVOY_NAMESPACE,
+            "-q",
+            "--deployed",
+            "--filter",
+            f"^{RELEASE}$",
+            "--selector",
+            wanted,
+        ]
+    )
     if RELEASE not in there.split():
         words: list[str | Path] = [
             "helm",
@@ -129,4 +164,6 @@ def _install_chart(cluster: Cluster, chart: Path) -> None:
 
 
 def _available(cluster: Cluster, namespace: str) -> None:
-    cluster.kubectl("wait", "--for=condition=Available", "deployment", "--all", "-n", namespace, "--timeout=120s")
+    cluster.kubectl(
+        "wait", "--for=condition=Available", "deployment", "--all", "-n", namespace, "--timeout=120s"
+    )

@@ -1,7 +1,8 @@
-"""Debian with Python 3.11, made locally: what the project's Dockerfile is built on here, and the stand-in for a stock vLLM image.
+"""Debian with Python 3.11, made locally: what the project's Dockerfile is built on here, and the stand-in for
+a stock vLLM image.
 
-Trap: pods mount the engine's virtual environment at the path where it lies on the host, and its interpreter is a link to
-/usr/bin/python3.11; the image must have exactly that.
+Trap: pods mount the engine's virtual environment at the path where it lies on the host, and its interpreter
+is a link to /usr/bin/python3.11; the image must have exactly that.
 """
 
 from __future__ import annotations
@@ -17,8 +18,18 @@ from .shell import run, with_private_mounts
 PYTHON_BASE = "localhost/testbed/python-base:3.11"
 ENGINE = "localhost/vllm-cpu:0.32.0"
 SUITE = "bookworm"
-PACKAGES = ("python3.11", "python3", "python3-pip", "python3-venv", "ca-certificates", "libgomp1", "libstdc++6", "libnuma1")
-# As in python:3.11-slim: `python` is there, pip installs into the image, and the numeric user of pods has a name.
+PACKAGES = (
+    "python3.11",
+    "python3",
+    "python3-pip",
+    "python3-venv",
+    "ca-certificates",
+    "libgomp1",
+    "libstdc++6",
+    "libnuma1",
+)
+# As in python:3.11-slim: `python` is there, pip installs into the image, and the numeric user of pods has a
+# name.
 HOOKS = (
     'ln -s python3 "$1/usr/bin/python"',
     'rm -f "$1/usr/lib/python3.11/EXTERNALLY-MANAGED"',
@@ -33,7 +44,8 @@ ENGINE_MOUNT = "/opt/vllm"
 """Where engine pods mount the engine's environment, wherever it lies on the node: it can be moved."""
 
 ENGINE_DOCKERFILE = (
-    f"FROM {PYTHON_BASE}\nENV PATH={ENGINE_MOUNT}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+    f"FROM {PYTHON_BASE}\nENV "
+    f"PATH={ENGINE_MOUNT}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
     'ENTRYPOINT ["vllm"]\nCMD []\n'
 )
 """The engine's image: nothing but the base; its environment comes by a volume."""

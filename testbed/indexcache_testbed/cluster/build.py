@@ -39,7 +39,10 @@ class Built:
 def artifacts(layout: Layout, pins: Pins) -> Built:
     """Where everything lies, whether it is built or not."""
     binaries = golang.binaries(layout, pins)
-    archives = [*images.go_archives(layout, pins, binaries).values(), *images.other_archives(layout, pins).values()]
+    archives = [
+        *images.go_archives(layout, pins, binaries).values(),
+        *images.other_archives(layout, pins).values(),
+    ]
     return Built(
         binaries=binaries,
         chart=chart.chart_directory(layout, pins),

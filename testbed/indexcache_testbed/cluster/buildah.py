@@ -1,7 +1,9 @@
-"""buildah with a store of its own, in a mount namespace of its own: what it mounts is never seen outside a call.
+"""buildah with a store of its own, in a mount namespace of its own: what it mounts is never seen outside a
+call.
 
-Traps: `--pull=never` alone is sure not to try a registry for a missing base; RUN sees a clean environment, so where the machine
-trusts a certificate authority of its own, its bundle and pip's configuration are mounted into builds, not baked into images.
+Traps: `--pull=never` alone is sure not to try a registry for a missing base; RUN sees a clean environment, so
+where the machine trusts a certificate authority of its own, its bundle and pip's configuration are mounted
+into builds, not baked into images.
 """
 
 from __future__ import annotations
@@ -44,12 +46,9 @@ def build(
     """Build a Dockerfile on bases that are already in the store, and return the image's id.
 
     Args:
-        image: the name it gets.
-        context: what COPY can reach.
-        dockerfile: default: `context`/Dockerfile.
-        target: the stage to build; default: the last one.
-        arguments: values of ARG.
-        reproducible: files carry one fixed time and no layer is cached, so that the same content has the same digest; else layers are
+        image: the name it gets. context: what COPY can reach. dockerfile: default: `context`/Dockerfile.
+        target: the stage to build; default: the last one. arguments: values of ARG. reproducible: files carry
+        one fixed time and no layer is cached, so that the same content has the same digest; else layers are
             cached, so that a second build runs only what changed.
 
     Raises:
@@ -81,7 +80,9 @@ def build(
 
 
 def export(layout: Layout, image: str, archive: Path) -> None:
-    """Write an image to an OCI archive; uncompressed, as it never leaves the machine and is read more often than written."""
+    """Write an image to an OCI archive; uncompressed, as it never leaves the machine and is read more often
+    than written.
+    """
     unfinished = archive.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
     archive.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
 """The cluster's own certificate authority: one certificate for each component, as a real cluster has.
 
-Nobody is an administrator by being local: the API server knows clients by certificate and decides by RBAC, the kubelet asks the
-API server about its own. Keys are P-256; all is valid for a year and made anew with each cluster.
+Nobody is an administrator by being local: the API server knows clients by certificate and decides by RBAC,
+the kubelet asks the API server about its own. Keys are P-256; all is valid for a year and made anew with each
+cluster.
 """
 
 from __future__ import annotations
@@ -72,12 +73,18 @@ class Authority:
         builder = (
             self._builder(name, key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.KeyUsage(True, False, False, False, False, False, False, False, False), critical=True)
+            .add_extension(
+                x509.KeyUsage(True, False, False, False, False, False, False, False, False), critical=True
+            )
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
         )
         if subject.hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName(_names(subject.hosts)), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName(_names(subject.hosts)), critical=False
+            )
         self._write(file, key, builder.sign(self._key, hashes.SHA256()))
 
     def _builder(self, name: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
@@ -99,7 +106,11 @@ def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     """Write a private key that only its owner can read."""
     path.touch(mode=0o600)
     path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
     )
 
 
@@ -119,7 +130,9 @@ def write_all(directory: Path, *, node: str, apiserver: Sequence[str], kubelet: 
     authority.issue("kubelet-server", Subject(f"system:node:{node}", hosts=tuple(kubelet)))
     key = ec.generate_private_key(ec.SECP256R1())
     write_key(directory / "sa.key", key)
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     (directory / "sa.pub").write_bytes(public)
 
 

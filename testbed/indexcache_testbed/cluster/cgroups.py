@@ -1,6 +1,7 @@
 """The parent of the pods' control groups: the one thing of a cluster that no namespace takes with it.
 
-Version 1 (a hierarchy for each controller) and version 2 (one) are served alike; which one it is, the file system says.
+Version 1 (a hierarchy for each controller) and version 2 (one) are served alike; which one it is, the file
+system says.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ def parents(name: str, root: Path = ROOT) -> list[Path]:
     relative = name.lstrip("/")
     if is_unified(root):
         return [root / relative]
-    return [hierarchy / relative for hierarchy in sorted(root.iterdir()) if hierarchy.is_dir() and not hierarchy.is_symlink()]
+    return [
+        hierarchy / relative
+        for hierarchy in sorted(root.iterdir())
+        if hierarchy.is_dir() and not hierarchy.is_symlink()
+    ]
 
 
 def is_unified(root: Path = ROOT) -> bool:
@@ -37,7 +42,8 @@ def create(name: str, root: Path = ROOT) -> None:
             (root / "cgroup.subtree_control").write_text("+cpu +memory +pids +cpuset +io")
         except OSError as error:
             raise TestbedError(
-                f"{root}/cgroup.subtree_control: {error.strerror}; in a container, start the container with the host's cgroup namespace"
+                f"{root}/cgroup.subtree_control: {error.strerror}; in a container, start the container with "
+                "the host's cgroup namespace"
             ) from error
     for group in parents(name, root):
         group.mkdir(exist_ok=True)
@@ -58,7 +64,8 @@ def remove(name: str, root: Path = ROOT, *, seconds: float = 20) -> None:
         busy = [group for parent in left for group in _remove_below(parent)]
         if busy and time.monotonic() > deadline:
             raise TestbedError(
-                f"{busy[0]}: still in use after {seconds:.0f} s; processes: {(busy[0] / 'cgroup.procs').read_text().split()}"
+                f"{busy[0]}: still in use after {seconds:.0f} s; processes: "
+                f"{(busy[0] / 'cgroup.procs').read_text().split()}"
             )
         if busy:
             time.sleep(0.05)

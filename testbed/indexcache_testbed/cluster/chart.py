@@ -1,4 +1,6 @@
-"""Envoy Gateway's own Helm chart, out of its Go module. Its values.yaml is generated upstream from a template with two variables."""
+"""Envoy Gateway's own Helm chart, out of its Go module. Its values.yaml is generated upstream from a template
+with two variables.
+"""
 
 from __future__ import annotations
 

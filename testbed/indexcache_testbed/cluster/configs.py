@@ -1,10 +1,12 @@
 """Configuration of every component, as text and command lines. Pure: paths and versions in, text out.
 
 Traps, each of which cost somebody an hour:
-* No default route exists, so a process on the node reaches ClusterIPs only through a route to the bridge, and `kubectl logs` only
-  if the API server goes to the node by address.
-* containerd, kubelet and CNI write to fixed places of the host whatever their roots are: `PRIVATE_DIRECTORIES` are covered.
-* kube-proxy may not set conntrack's limits in a network namespace that is not the first: both are set to 0, "leave alone".
+* No default route exists, so a process on the node reaches ClusterIPs only through a route to the bridge, and
+  `kubectl logs` only if the API server goes to the node by address.
+* containerd, kubelet and CNI write to fixed places of the host whatever their roots are:
+  `PRIVATE_DIRECTORIES` are covered.
+* kube-proxy may not set conntrack's limits in a network namespace that is not the first: both are set to 0,
+  "leave alone".
 """
 
 from __future__ import annotations
@@ -71,16 +73,32 @@ state = {text(str(state / "run" / "containerd"))}
 
 
 def cni(layout: Layout) -> str:
-    """The pod network: a bridge on this node. Pods' addresses start at 10.88.1.0; the node has the first of the range."""
+    """The pod network: a bridge on this node. Pods' addresses start at 10.88.1.0; the node has the first of
+    the range.
+    """
     ranges = [[{"subnet": POD_CIDR, "rangeStart": "10.88.1.0", "rangeEnd": "10.88.4.250"}]]
-    ipam = {"type": "host-local", "ranges": ranges, "routes": [{"dst": "0.0.0.0/0"}], "dataDir": str(layout.state / "cni" / "ipam")}
-    bridge = {"type": "bridge", "bridge": BRIDGE, "isGateway": True, "ipMasq": False, "hairpinMode": True, "ipam": ipam}
+    ipam = {
+        "type": "host-local",
+        "ranges": ranges,
+        "routes": [{"dst": "0.0.0.0/0"}],
+        "dataDir": str(layout.state / "cni" / "ipam"),
+    }
+    bridge = {
+        "type": "bridge",
+        "bridge": BRIDGE,
+        "isGateway": True,
+        "ipMasq": False,
+        "hairpinMode": True,
+        "ipam": ipam,
+    }
     plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}, {"type": "loopback"}]
     return json.dumps({"cniVersion": "1.0.0", "name": "testbed", "plugins": plugins}, indent=1)
 
 
 def kubelet(layout: Layout) -> str:
-    """The kubelet's configuration. It asks the API server who may see logs; nothing is evicted or collected on a shared disk."""
+    """The kubelet's configuration. It asks the API server who may see logs; nothing is evicted or collected
+    on a shared disk.
+    """
     config = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -217,7 +235,10 @@ def plan(layout: Layout, binaries: Path) -> dict[str, Any]:
             ["ip", "link", "set", BRIDGE, "up"],
             ["ip", "route", "add", SERVICE_CIDR, "dev", BRIDGE],
         ],
-        "sysctls": {"/proc/sys/net/ipv4/ip_forward": "1", "/proc/sys/net/bridge/bridge-nf-call-iptables": "1"},
+        "sysctls": {
+            "/proc/sys/net/ipv4/ip_forward": "1",
+            "/proc/sys/net/bridge/bridge-nf-call-iptables": "1",
+        },
         "first": first_components(layout, binaries),
         "ready": {
             "url": f"{API_SERVER}/readyz",

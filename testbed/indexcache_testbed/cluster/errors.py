@@ -1,4 +1,6 @@
-"""What goes wrong in the testbed and is the user's to read: one line that says what was found and what to do."""
+"""What goes wrong in the testbed and is the user's to read: one line that says what was found and what to
+do.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ from collections.abc import Sequence
 
 
 class TestbedError(Exception):
-    """A condition that the user can understand and act on. The command line prints its text and no traceback."""
+    """A condition that the user can understand and act on. The command line prints its text and no
+    traceback.
+    """
 
     __test__ = False  # the name begins with Test; it is no test
 

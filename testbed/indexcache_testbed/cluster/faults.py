@@ -1,7 +1,8 @@
 """Faults that tests inject into the network of a cluster.
 
-A gateway cut off from its proxies is the treacherous one: Envoy Gateway goes on to report a new generation of a route as accepted,
-while Envoy, which never hears of it, sends requests where the old one said. Only counting at the backends tells.
+A gateway cut off from its proxies is the treacherous one: Envoy Gateway goes on to report a new generation of
+a route as accepted, while Envoy, which never hears of it, sends requests where the old one said. Only
+counting at the backends tells.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ WITHIN = 30.0
 
 
 def cut_rules(pod_ips: list[str]) -> list[list[str]]:
-    """iptables rules that drop, both ways, what passes between Envoy pods and the xDS port of their control plane."""
+    """iptables rules that drop, both ways, what passes between Envoy pods and the xDS port of their control
+    plane.
+    """
     comment = ["-m", "comment", "--comment", COMMENT]
     drop = [*comment, "-j", "DROP"]
     return [
@@ -32,7 +35,8 @@ def cut_rules(pod_ips: list[str]) -> list[list[str]]:
 
 
 def cut_gateway(cluster: Cluster) -> None:
-    """Cut the gateway's proxies off from its control plane, until `restore_gateway`. Traffic goes on by the last configuration.
+    """Cut the gateway's proxies off from its control plane, until `restore_gateway`. Traffic goes on by the
+    last configuration.
 
     Raises:
         TestbedError: there is no proxy to cut off.
@@ -41,7 +45,9 @@ def cut_gateway(cluster: Cluster) -> None:
     pods = cluster.items("pods", "-n", ENVOY_NAMESPACE, "-l", PROXIES)
     addresses = [pod["status"]["podIP"] for pod in pods if pod["status"].get("podIP")]
     if not addresses:
-        raise TestbedError(f"no proxy with an address found in {ENVOY_NAMESPACE} ({PROXIES}); is the gateway programmed?")
+        raise TestbedError(
+            f"no proxy with an address found in {ENVOY_NAMESPACE} ({PROXIES}); is the gateway programmed?"
+        )
     for rule in cut_rules(addresses):
         cluster.run(["iptables", "-w", "-I", "FORWARD", "1", *rule], timeout=WITHIN)
 

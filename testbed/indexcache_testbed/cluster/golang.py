@@ -1,7 +1,8 @@
 """Kubernetes and friends out of one Go module: finding a Go toolchain, one `go build` for all, its key.
 
-Traps: GOGC=off (the compiler's own collector costs more than memory here) needs GOMEMLIMIT beside it on small machines; the
-version that Kubernetes reports is linked in, and what it reports when it isn't breaks Helm's `kubeVersion`.
+Traps: GOGC=off (the compiler's own collector costs more than memory here) needs GOMEMLIMIT beside it on small
+machines; the version that Kubernetes reports is linked in, and what it reports when it isn't breaks Helm's
+`kubeVersion`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def build_flags(pins: Pins) -> list[str]:
 def go_key(layout: Layout, pins: Pins) -> str:
     """Key of the binaries: the module's sources, its lock, the flags."""
     module = layout.go_module
-    texts = keys.sources([module / "go.mod", module / "go.sum", module / "tools.go", module / "cmd"], root=module)
+    texts = keys.sources(
+        [module / "go.mod", module / "go.sum", module / "tools.go", module / "cmd"], root=module
+    )
     return keys.key(*texts, *build_flags(pins), *UPSTREAM)
 
 
@@ -64,7 +67,8 @@ def binaries(layout: Layout, pins: Pins) -> Path:
 def environment() -> dict[str, str]:
     """Variables for the go command. GOPROXY and the caches stay the user's.
 
-    A toolchain a few fixes older than go.mod asks for fetches the one asked for, as any module (GOTOOLCHAIN=auto).
+    A toolchain a few fixes older than go.mod asks for fetches the one asked for, as any module
+    (GOTOOLCHAIN=auto).
     """
     flags = "-buildvcs=false -trimpath"
     return {"CGO_ENABLED": "0", "GOFLAGS": flags, "GOGC": "off", "GOMEMLIMIT": "3GiB", "GOTOOLCHAIN": "auto"}
@@ -78,7 +82,9 @@ def go_release(text: str) -> tuple[int, int]:
     """
     match = re.search(r"\bgo(\d+)\.(\d+)", text)
     if not match:
-        raise TestbedError(f"go version: {text.strip()!r} found, a line like 'go version go1.26.8 linux/amd64' expected")
+        raise TestbedError(
+            f"go version: {text.strip()!r} found, a line like 'go version go1.26.8 linux/amd64' expected"
+        )
     return int(match[1]), int(match[2])
 
 
@@ -108,7 +114,9 @@ def build(layout: Layout, pins: Pins, go: Path, report: Reporter) -> Path:
     unfinished = out.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    with report.step("Kubernetes, etcd, Envoy Gateway, CoreDNS, Helm and Prometheus", about="about 6 minutes on two cores"):
+    with report.step(
+        "Kubernetes, etcd, Envoy Gateway, CoreDNS, Helm and Prometheus", about="about 6 minutes on two cores"
+    ):
         # Downloads what is needed, and tells how much there is to compile.
         listing: list[str | Path] = [go, "list", "-deps", "-tags", TAGS, "./cmd/...", *UPSTREAM]
         packages = len(run(listing, cwd=layout.go_module, env=environment(), timeout=1800).splitlines())
@@ -120,19 +128,26 @@ def build(layout: Layout, pins: Pins, go: Path, report: Reporter) -> Path:
 
 def module_directory(go: Path, layout: Layout, module: str, version: str) -> Path:
     """Where the go command keeps the unpacked sources of a module; downloads them if need be."""
-    answer = json.loads(run([go, "mod", "download", "-json", f"{module}@{version}"], cwd=layout.go_module, env=environment()))
+    answer = json.loads(
+        run([go, "mod", "download", "-json", f"{module}@{version}"], cwd=layout.go_module, env=environment())
+    )
     return Path(answer["Dir"])
 
 
 def _compile(argv: list[str], cwd: Path, packages: int, report: Reporter) -> None:
     start = told = time.monotonic()
     compiled, last = 0, deque[str](maxlen=40)
-    with subprocess.Popen(argv, cwd=cwd, env={**os.environ, **environment()}, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        argv, cwd=cwd, env={**os.environ, **environment()}, stderr=subprocess.PIPE, text=True
+    ) as process:
         for line in process.stderr or ():
             last.append(line)
             compiled += 1
             if (now := time.monotonic()) - told >= 20:
-                report.note(f"{now - start:.0f} s: {compiled} of {packages} packages compiled, now {line.strip()[:80]}")
+                report.note(
+                    f"{now - start:.0f} s: {compiled} of {packages} packages compiled, now "
+                    f"{line.strip()[:80]}"
+                )
                 told = now
     if process.returncode:
         raise CommandError(argv, process.returncode, "".join(last))

@@ -1,7 +1,8 @@
 """A cluster by name: whether it runs, and how to run a command in its network.
 
-Only the network namespace is entered: a command in it sees the host's files and processes, and reaches the API server, the
-Services and the pods. Entering from within is harmless, so callers need not know where they are.
+Only the network namespace is entered: a command in it sees the host's files and processes, and reaches the
+API server, the Services and the pods. Entering from within is harmless, so callers need not know where they
+are.
 """
 
 from __future__ import annotations
@@ -55,16 +56,19 @@ class Cluster:
         return ["nsenter", "-t", str(init.pid), "-n", *map(str, argv)]
 
     def environment(self) -> dict[str, str]:
-        """Variables for a command in the cluster: where its API server is, and its own kubectl and helm first on the PATH."""
+        """Variables for a command in the cluster: where its API server is, and its own kubectl and helm first
+        on the PATH.
+        """
         recorded = json.loads(self.layout.started_from.read_text())
         path = f"{recorded['binaries']}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
         return {"KUBECONFIG": str(self.layout.kubeconfig), "PATH": path, "TESTBED_NAME": self.layout.name}
 
     def join(self) -> None:
-        """Move the calling thread, and every thread and process that it starts from now on, into the cluster's network.
+        """Move the calling thread, and every thread and process that it starts from now on, into the
+        cluster's network.
 
-        For programs that speak to the cluster themselves (a Kubernetes client, a load): call it first, from the main thread. Sets
-        KUBECONFIG, PATH and TESTBED_NAME too. There is no way back but a new process.
+        For programs that speak to the cluster themselves (a Kubernetes client, a load): call it first, from
+        the main thread. Sets KUBECONFIG, PATH and TESTBED_NAME too. There is no way back but a new process.
 
         Raises:
             TestbedError: the cluster does not run.
@@ -81,7 +85,12 @@ class Cluster:
         os.environ.update(self.environment())
 
     def run(
-        self, argv: Sequence[str | Path], *, stdin: str | None = None, env: Mapping[str, str] | None = None, timeout: float = 600
+        self,
+        argv: Sequence[str | Path],
+        *,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 600,
     ) -> str:
         """Run a command in the cluster's network to its end and return its standard output.
 

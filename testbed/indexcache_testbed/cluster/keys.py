@@ -1,4 +1,6 @@
-"""Cache keys: what was built is named by a hash of all that it was built from, so nothing stale is used and nothing built twice."""
+"""Cache keys: what was built is named by a hash of all that it was built from, so nothing stale is used and
+nothing built twice.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ def key(*parts: str) -> str:
 
 
 def sources(paths: Iterable[Path], *, root: Path) -> list[str]:
-    """Names (relative to `root`) and texts of files, in the order of the names; a directory stands for all files under it."""
-    files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()}
+    """Names (relative to `root`) and texts of files, in the order of the names; a directory stands for all
+    files under it.
+    """
+    files = {
+        file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()
+    }
     named = sorted((file.relative_to(root).as_posix(), file) for file in files)
     return [text for name, file in named for text in (name, file.read_text())]

@@ -1,7 +1,7 @@
 """Where things lie: the checkout that is built from, the cache of what was built, the state of each cluster.
 
-Invariant: everything under a cluster's `state` may be removed once its processes are gone; `containerd`, the imported images,
-outlives a cluster so that the next one need not import them again.
+Invariant: everything under a cluster's `state` may be removed once its processes are gone; `containerd`, the
+imported images, outlives a cluster so that the next one need not import them again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 
 
 def cache_directory() -> Path:
-    """The cache: INDEXCACHE_CACHE, or /var/cache/indexcache for root, or indexcache in XDG_CACHE_HOME or ~/.cache."""
+    """The cache: INDEXCACHE_CACHE, or /var/cache/indexcache for root, or indexcache in XDG_CACHE_HOME or
+    ~/.cache.
+    """
     if given := os.environ.get("INDEXCACHE_CACHE"):
         return Path(given).resolve()
     if os.geteuid() == 0:
@@ -41,7 +43,10 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise TestbedError(f"--name: {self.name!r} found, at most 20 lower-case letters, digits and inner hyphens expected")
+            raise TestbedError(
+                f"--name: {self.name!r} found, at most 20 lower-case letters, digits and inner hyphens "
+                "expected"
+            )
 
     @classmethod
     def of(cls, name: str = DEFAULT_NAME) -> Layout:

@@ -1,8 +1,9 @@
 """Starting and ending a cluster.
 
-All that a cluster makes (veths, bridge, iptables, mounts, shims) belongs to namespaces whose first process is `init`; the launcher,
-`unshare --kill-child`, takes it along when it ends. So `down` kills one process, waits for both, and removes control groups
-and files. The launcher's id is on disk before the first namespace exists: a killed `up` leaves nothing that `down` can't find.
+All that a cluster makes (veths, bridge, iptables, mounts, shims) belongs to namespaces whose first process is
+`init`; the launcher, `unshare --kill-child`, takes it along when it ends. So `down` kills one process, waits
+for both, and removes control groups and files. The launcher's id is on disk before the first namespace
+exists: a killed `up` leaves nothing that `down` can't find.
 
 `up` brings a cluster that runs to what the checkout was built into: it starts it anew if it was configured or
 built otherwise, and engine pods if they mount another environment or other models.
@@ -34,7 +35,17 @@ from .store import import_archives
 READY_SECONDS = 120
 # Writes its own /proc stat line (id and start time) and becomes the launcher.
 RECORD = 'cat /proc/$$/stat > "$0" && exec "$@"'
-UNSHARE = ("unshare", "--net", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
+UNSHARE = (
+    "unshare",
+    "--net",
+    "--pid",
+    "--mount",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+    "--propagation",
+    "private",
+)
 
 
 def up(cluster: Cluster, report: Reporter) -> None:
@@ -73,7 +84,11 @@ def events(cluster: Cluster) -> list[dict[str, Any]]:
     if not cluster.layout.events.exists():
         return []
     # The last line may still be in the writing.
-    return [json.loads(line) for line in cluster.layout.events.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [
+        json.loads(line)
+        for line in cluster.layout.events.read_text().splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
 
 
 def dead_components(cluster: Cluster) -> list[str]:
@@ -141,17 +156,28 @@ def _start(cluster: Cluster, built: Built, report: Reporter) -> None:
     with report.step("namespaces and certificates"):
         _write_state(cluster, built)
         cgroups.create(layout.cgroup)
-        argv = [*UNSHARE, sys.executable, "-m", "indexcache_testbed.cluster.init", str(layout.state / "plan.json")]
+        argv = [
+            *UNSHARE,
+            sys.executable,
+            "-m",
+            "indexcache_testbed.cluster.init",
+            str(layout.state / "plan.json"),
+        ]
         with (layout.logs / "init.log").open("ab") as log:
-            # Forked off: the launcher is nobody's child here, and leaves no zombie behind in a caller that lives on.
+            # Forked off: the launcher is nobody's child here, and leaves no zombie behind in a caller that
+            # lives on.
             detached = ["setsid", "--fork", "sh", "-c", RECORD, str(layout.launcher), *argv]
-            subprocess.run(detached, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd="/", check=True)
+            subprocess.run(
+                detached, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd="/", check=True
+            )
         _until(cluster, "the first process", lambda: cluster.init() is not None)
     with ThreadPoolExecutor(max_workers=1) as beside:
         _until(cluster, "containerd", layout.containerd_socket.exists)
         imported = beside.submit(import_archives, cluster, built.archives)
         with report.step("API server"):
-            _until(cluster, "kube-apiserver", lambda: any(event["event"] == "ready" for event in events(cluster)))
+            _until(
+                cluster, "kube-apiserver", lambda: any(event["event"] == "ready" for event in events(cluster))
+            )
         with report.step("node Ready"):
             _until(cluster, "kubelet", lambda: _node_ready(cluster), every=0.2)
         report.note(f"node Ready {time.monotonic() - begun:.1f} s after the start")
@@ -161,9 +187,16 @@ def _start(cluster: Cluster, built: Built, report: Reporter) -> None:
 
 def _write_state(cluster: Cluster, built: Built) -> None:
     layout = cluster.layout
-    for directory in (layout.logs, layout.state / "run", layout.state / "cni" / "net.d", layout.state / "kubeconfig"):
+    for directory in (
+        layout.logs,
+        layout.state / "run",
+        layout.state / "cni" / "net.d",
+        layout.state / "kubeconfig",
+    ):
         directory.mkdir(parents=True)
-    certs.write_all(layout.pki, node=configs.NODE, apiserver=configs.APISERVER_NAMES, kubelet=configs.KUBELET_NAMES)
+    certs.write_all(
+        layout.pki, node=configs.NODE, apiserver=configs.APISERVER_NAMES, kubelet=configs.KUBELET_NAMES
+    )
     for client in certs.clients(configs.NODE):
         file = layout.state / "kubeconfig" / client
         file.touch(mode=0o600)
@@ -176,7 +209,9 @@ def _write_state(cluster: Cluster, built: Built) -> None:
 
 def _node_ready(cluster: Cluster) -> bool:
     node = cluster.get("node", configs.NODE)
-    return bool(node) and any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
+    return bool(node) and any(
+        c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", [])
+    )
 
 
 def _until(cluster: Cluster, component: str, condition: Callable[[], bool], *, every: float = 0.05) -> None:
@@ -196,7 +231,11 @@ def _until(cluster: Cluster, component: str, condition: Callable[[], bool], *, e
 def log_tail(cluster: Cluster, component: str, lines: int = 15) -> str:
     """The last lines of a component's log."""
     file = cluster.layout.logs / f"{component}.log"
-    return "\n".join(file.read_text(errors="replace").splitlines()[-lines:]) if file.exists() else f"({file} does not exist)"
+    return (
+        "\n".join(file.read_text(errors="replace").splitlines()[-lines:])
+        if file.exists()
+        else f"({file} does not exist)"
+    )
 
 
 def _remove(cluster: Cluster) -> None:

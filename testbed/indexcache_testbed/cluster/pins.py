@@ -1,4 +1,6 @@
-"""Versions, each written down once: go.mod and binaries.txt pin, this module reads them and derives names of images and releases."""
+"""Versions, each written down once: go.mod and binaries.txt pin, this module reads them and derives names of
+images and releases.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,8 @@ class Pins:
             )
         except KeyError as missing:
             raise TestbedError(
-                f"testbed/go/go.mod, testbed/cluster/binaries.txt: no version of {missing.args[0]} found; restore its line"
+                f"testbed/go/go.mod, testbed/cluster/binaries.txt: no version of {missing.args[0]} found; "
+                "restore its line"
             ) from None
 
     @classmethod
@@ -78,8 +81,13 @@ class Pins:
 
 
 def prometheus_release(module_version: str) -> str:
-    """Release of a Prometheus module version: v0.316.0 is v3.16.0 (minor of three digits: major, then two of minor)."""
+    """Release of a Prometheus module version: v0.316.0 is v3.16.0 (minor of three digits: major, then two of
+    minor).
+    """
     match = re.fullmatch(r"v0\.(\d)(\d\d)\.(\d+)", module_version)
     if not match:
-        raise TestbedError(f"testbed/go/go.mod: github.com/prometheus/prometheus {module_version}, a version like v0.316.0 expected")
+        raise TestbedError(
+            f"testbed/go/go.mod: github.com/prometheus/prometheus {module_version}, a version like v0.316.0 "
+            "expected"
+        )
     return f"v{match[1]}.{int(match[2])}.{match[3]}"

@@ -1,4 +1,6 @@
-"""Processes known by id and start time, so that an id that the kernel gave away again is never mistaken, let alone killed."""
+"""Processes known by id and start time, so that an id that the kernel gave away again is never mistaken, let
+alone killed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ REAPED_SECONDS = 5
 
 
 def start_time(stat: str) -> int:
-    """Start time, in clock ticks since boot, of a /proc/PID/stat line. The name, in parentheses, may hold anything."""
+    """Start time, in clock ticks since boot, of a /proc/PID/stat line. The name, in parentheses, may hold
+    anything.
+    """
     return int(stat.rpartition(")")[2].split()[19])
 
 
@@ -39,7 +43,9 @@ class Process:
 
     @classmethod
     def recorded(cls, file: Path) -> Process | None:
-        """The process that wrote its /proc/self/stat line into `file`; None if there is no file, or that process has ended."""
+        """The process that wrote its /proc/self/stat line into `file`; None if there is no file, or that
+        process has ended.
+        """
         try:
             stat = file.read_text()
         except FileNotFoundError:
@@ -70,13 +76,16 @@ class Process:
                 return
 
     def wait(self, seconds: float) -> None:
-        """Wait for its end, and a little for its parent to take note: a zombie holds nothing, but `ps` shows it.
+        """Wait for its end, and a little for its parent to take note: a zombie holds nothing, but `ps` shows
+        it.
 
         Raises:
             TestbedError: it still runs after `seconds`.
         """
         if not _until(lambda: not self.alive(), seconds):
-            raise TestbedError(f"process {self.pid} still runs {seconds:.0f} s after SIGKILL; look at /proc/{self.pid}/stack")
+            raise TestbedError(
+                f"process {self.pid} still runs {seconds:.0f} s after SIGKILL; look at /proc/{self.pid}/stack"
+            )
         # Whether it is reaped is up to its parent, the machine's first process; not to be had is no error.
         _until(lambda: not Path(f"/proc/{self.pid}").exists(), REAPED_SECONDS)
 

@@ -20,7 +20,8 @@ def build_project_image(
     dockerfile: Path | None = None,
     arguments: Mapping[str, str] | None = None,
 ) -> Path:
-    """Build a target of a Dockerfile and return its archive. Layers are cached; an unchanged image is not written again.
+    """Build a target of a Dockerfile and return its archive. Layers are cached; an unchanged image is not
+    written again.
 
     Args:
         layout: where the cache lies.
@@ -47,7 +48,10 @@ def build_project_image(
 def forget(layout: Layout, repository: str, keep: str) -> None:
     """Remove what was built under a repository's other tags. Layers that `keep` is built on stay."""
     folder = layout.artifacts / "project"
-    for old in (*folder.glob(archive_glob(repository, ".tar")), *folder.glob(archive_glob(repository, ".id"))):
+    for old in (
+        *folder.glob(archive_glob(repository, ".tar")),
+        *folder.glob(archive_glob(repository, ".id")),
+    ):
         if old.stem != Path(buildah.archive_name(keep)).stem:
             old.unlink()
     for name in buildah.names(layout):

@@ -1,7 +1,8 @@
-"""What earlier sources were built into goes when nobody can need it any more: a set of binaries alone is 1 GB.
+"""What earlier sources were built into goes when nobody can need it any more: a set of binaries alone is 1
+GB.
 
-Kept is what a cluster that is up was started from, and what any checkout used within KEPT_SECONDS: several share one cache, and one may be
-about to start a cluster from what it has just built.
+Kept is what a cluster that is up was started from, and what any checkout used within KEPT_SECONDS: several
+share one cache, and one may be about to start a cluster from what it has just built.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def _place(layout: Layout, path: Path) -> Path:
 
 def _started_from(layout: Layout) -> list[Path]:
     """Return those artifacts that clusters were started from."""
-    recorded = [json.loads(file.read_text()) for file in (layout.cache / "clusters").glob("*/state/built.json")]
+    recorded = [
+        json.loads(file.read_text()) for file in (layout.cache / "clusters").glob("*/state/built.json")
+    ]
     paths = [Path(path) for one in recorded for path in one.values()]
     return [path for path in paths if path.is_relative_to(layout.artifacts)]

@@ -25,7 +25,9 @@ class Reporter:
 
     @contextmanager
     def step(self, title: str, *, about: str = "") -> Iterator[None]:
-        """Time a step. `about` is the estimate ("about 6 minutes"); with it the step is announced before it begins."""
+        """Time a step. `about` is the estimate ("about 6 minutes"); with it the step is announced before it
+        begins.
+        """
         if about:
             self.note(f"{title}: {about} the first time")
         start = time.monotonic()

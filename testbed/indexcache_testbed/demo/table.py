@@ -27,7 +27,9 @@ def render(outcomes: list[Outcome]) -> Table:
         "requests admitted under reuse": lambda o: _count(o.admitted_under_reuse),
         "... after all were off": lambda o: _count(o.admitted_after),
         "... in flight at that moment": lambda o: _count(o.in_flight),
-        "requests failed": lambda o: str(o.failed) + "".join(f"\n{n} x {what}" for what, n in o.failures.items()),
+        "requests failed": lambda o: (
+            str(o.failed) + "".join(f"\n{n} x {what}" for what, n in o.failures.items())
+        ),
         "notes": lambda o: "\n".join(o.notes),
     }
     for name, cell in rows.items():

@@ -1,4 +1,5 @@
-"""What a person watches while a scenario plays: one picture of rollout, engines and answers, and a line whenever something happens.
+"""What a person watches while a scenario plays: one picture of rollout, engines and answers, and a line
+whenever something happens.
 
 On a terminal the picture is redrawn in place; elsewhere only the lines are printed.
 """
@@ -51,7 +52,11 @@ class View:
         status = self._witness.now.status
         step = status.get("step") or {}
         phase = str(status.get("phase", ""))
-        step_now = f" {status.get('stepSummary', '')}, weight {step['weight']} %" if step and phase == "Canary" else ""
+        step_now = (
+            f" {status.get('stepSummary', '')}, weight {step['weight']} %"
+            if step and phase == "Canary"
+            else ""
+        )
         if phase and (phase, step_now) != self._last:
             self.say(f"{phase}{step_now}: {str(status.get('message', '')).partition('. ')[0]}")
             self._last = phase, step_now
@@ -81,7 +86,12 @@ class View:
     def _engines(self) -> Table:
         table = Table()
         for name in ("engine", "mode", "why", "permit", "epoch", "baseline", "under reuse", "probes"):
-            table.add_column(name, justify="right" if name in ("permit", "epoch", "baseline", "under reuse", "probes") else "left")
+            table.add_column(
+                name,
+                justify="right"
+                if name in ("permit", "epoch", "baseline", "under reuse", "probes")
+                else "left",
+            )
         for pod, state in sorted(self._witness.engines.items()):
             permit = state.permit_remaining_seconds
             table.add_row(
@@ -95,7 +105,9 @@ class View:
                 str(state.requests.probes),
             )
         route = backends(self._witness.routes[-1]) if self._witness.routes else {}
-        table.caption = "route: " + (", ".join(f"{name} {weight}" for name, weight in route.items()) or "not there")
+        table.caption = "route: " + (
+            ", ".join(f"{name} {weight}" for name, weight in route.items()) or "not there"
+        )
         return table
 
     def _answers(self) -> Text:

@@ -21,7 +21,9 @@ POD_HEADER, STATE_HEADER = "x-indexcache-pod", "x-indexcache-state"
 
 @dataclass
 class Load:
-    """Some users at one URL. Use as an async context manager: the users start on entering and end on leaving."""
+    """Some users at one URL. Use as an async context manager: the users start on entering and end on
+    leaving.
+    """
 
     url: str
     """Where /v1/completions lies: the gateway."""
@@ -45,7 +47,9 @@ class Load:
         self._background.begin(*(self._user() for _ in range(self.users)))
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._session is not None
         try:
             await self._background.end()
@@ -62,7 +66,11 @@ class Load:
 
     async def _user(self) -> None:
         while True:
-            self.answers.append(await self.ask(ask(self.pairs, seed=self.seed, index=next(self._numbers), history=self.history)))
+            self.answers.append(
+                await self.ask(
+                    ask(self.pairs, seed=self.seed, index=next(self._numbers), history=self.history)
+                )
+            )
             await asyncio.sleep(self.pause)
 
     async def ask(self, question: Question) -> Answer:
@@ -80,4 +88,6 @@ class Load:
                     error = (await response.text())[:200]
         except (aiohttp.ClientError, TimeoutError) as e:
             status, error = 0, f"{type(e).__name__}: {e}"
-        return Answer(start, time.monotonic() - start, status, right, question.pairs, question.tokens, pod, state, error)
+        return Answer(
+            start, time.monotonic() - start, status, right, question.pairs, question.tokens, pod, state, error
+        )

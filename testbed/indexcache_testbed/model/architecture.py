@@ -1,12 +1,15 @@
-"""DeepSeek-V3.2 in plain torch at a tiny size: latent attention over the k tokens that each layer's indexer chooses, no experts.
+"""DeepSeek-V3.2 in plain torch at a tiny size: latent attention over the k tokens that each layer's indexer
+chooses, no experts.
 
-Names of parameters and arithmetic are those of Hugging Face's `DeepseekV32ForCausalLM`, so the state dict is the checkpoint.
+Names of parameters and arithmetic are those of Hugging Face's `DeepseekV32ForCausalLM`, so the state dict is
+the checkpoint.
 
 Invariants and traps:
-* The main rope rotates pairs (0, 1), (2, 3), ...; the indexer's rotates halves. Swapping them gives a model that trains just as well here
-  and answers nonsense when served.
+* The main rope rotates pairs (0, 1), (2, 3), ...; the indexer's rotates halves. Swapping them gives a model
+  that trains just as well here and answers nonsense when served.
 * The indexer's k_norm is a LayerNorm with eps 1e-6; torch's default is 1e-5.
-* Exact ties of index scores are common with few index heads (each is a ReLU): they go to the earlier position, as in the serving path.
+* Exact ties of index scores are common with few index heads (each is a ReLU): they go to the earlier
+  position, as in the serving path.
 * Attention reads only what is chosen; a Shared layer reads what the nearest Full layer before it chose.
 """
 
@@ -44,7 +47,9 @@ class Shape:
 
 
 class Angles(NamedTuple):
-    """Rope's cosines and sines, each [T, rope / 2], and the causal mask [T, T], True where a query may look."""
+    """Rope's cosines and sines, each [T, rope / 2], and the causal mask [T, T], True where a query may
+    look.
+    """
 
     cos: Tensor
     sin: Tensor
@@ -52,7 +57,9 @@ class Angles(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What attention needs of its tokens: latent query [B, T, q_lora]; queries, keys [B, H, T, nope + rope]; values [B, H, T, value]."""
+    """What attention needs of its tokens: latent query [B, T, q_lora]; queries, keys [B, H, T, nope + rope];
+    values [B, H, T, value].
+    """
 
     latent: Tensor
     q: Tensor
@@ -86,7 +93,9 @@ class RMSNorm(nn.Module):
 
 
 class Indexer(nn.Module):
-    """Scores every earlier token for every query: sum over index heads of weight * ReLU(q . k) (DeepSeek-V3.2, equation 1)."""
+    """Scores every earlier token for every query: sum over index heads of weight * ReLU(q . k)
+    (DeepSeek-V3.2, equation 1).
+    """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -101,7 +110,10 @@ class Indexer(nn.Module):
         s, (batch, length, _) = self.shape, x.shape
         q: Tensor = self.wq_b(latent).view(batch, length, s.index_heads, s.index_head).transpose(1, 2)
         k: Tensor = self.k_norm(self.wk(x))
-        q, k = (torch.cat([rope_halves(t[..., : s.rope], angles.cos, angles.sin), t[..., s.rope :]], -1) for t in (q, k))
+        q, k = (
+            torch.cat([rope_halves(t[..., : s.rope], angles.cos, angles.sin), t[..., s.rope :]], -1)
+            for t in (q, k)
+        )
         weight: Tensor = self.weights_proj(x).transpose(1, 2) * s.index_heads**-0.5 * s.index_head**-0.5
         scores = (F.relu(q @ k[:, None].transpose(2, 3)) * weight[..., None]).sum(1)
         return scores.to(torch.promote_types(x.dtype, torch.float32))
@@ -113,7 +125,10 @@ class Attention(nn.Module):
         self.shape = s = shape
         self.q_a_proj, self.q_a_layernorm = linear(s.hidden, s.q_lora), RMSNorm(s.q_lora)
         self.q_b_proj = linear(s.q_lora, s.heads * (s.nope + s.rope))
-        self.kv_a_proj_with_mqa, self.kv_a_layernorm = linear(s.hidden, s.kv_lora + s.rope), RMSNorm(s.kv_lora)
+        self.kv_a_proj_with_mqa, self.kv_a_layernorm = (
+            linear(s.hidden, s.kv_lora + s.rope),
+            RMSNorm(s.kv_lora),
+        )
         self.kv_b_proj = linear(s.kv_lora, s.heads * (s.nope + s.value))
         self.o_proj = linear(s.heads * s.value, s.hidden)
         self.indexer = Indexer(s)
@@ -125,14 +140,24 @@ class Attention(nn.Module):
         q: Tensor = self.q_b_proj(latent).view(batch, length, s.heads, s.nope + s.rope).transpose(1, 2)
         q = torch.cat([q[..., : s.nope], rope_pairs(q[..., s.nope :], cos, sin)], -1)
         compressed, k_rope = self.kv_a_proj_with_mqa(x).split([s.kv_lora, s.rope], -1)
-        kv: Tensor = self.kv_b_proj(self.kv_a_layernorm(compressed)).view(batch, length, s.heads, s.nope + s.value).transpose(1, 2)
-        k = torch.cat([kv[..., : s.nope], rope_pairs(k_rope, cos, sin)[:, None].expand(-1, s.heads, -1, -1)], -1)
+        kv: Tensor = (
+            self.kv_b_proj(self.kv_a_layernorm(compressed))
+            .view(batch, length, s.heads, s.nope + s.value)
+            .transpose(1, 2)
+        )
+        k = torch.cat(
+            [kv[..., : s.nope], rope_pairs(k_rope, cos, sin)[:, None].expand(-1, s.heads, -1, -1)], -1
+        )
         return Inputs(latent, q, k, kv[..., s.nope :])
 
     def attend(self, inputs: Inputs, chosen: Tensor | None) -> Tensor:
-        """[B, T, hidden]. chosen: True where a query reads a key, broadcastable to [B, H, T, T]; None for all earlier tokens."""
+        """[B, T, hidden]. chosen: True where a query reads a key, broadcastable to [B, H, T, T]; None for all
+        earlier tokens.
+        """
         _, q, k, v = inputs
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=chosen, is_causal=chosen is None, scale=q.shape[-1] ** -0.5)
+        out = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=chosen, is_causal=chosen is None, scale=q.shape[-1] ** -0.5
+        )
         projected: Tensor = self.o_proj(out.transpose(1, 2).flatten(2))
         return projected
 
@@ -140,7 +165,10 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.gate_proj, self.up_proj = linear(shape.hidden, shape.intermediate), linear(shape.hidden, shape.intermediate)
+        self.gate_proj, self.up_proj = (
+            linear(shape.hidden, shape.intermediate),
+            linear(shape.hidden, shape.intermediate),
+        )
         self.down_proj = linear(shape.intermediate, shape.hidden)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,7 +177,9 @@ class MLP(nn.Module):
 
 
 class Step(NamedTuple):
-    """One layer's outcome: x [B, T, hidden]; the set it read; its own choice and masked scores if they were computed. All [B, T, T]."""
+    """One layer's outcome: x [B, T, hidden]; the set it read; its own choice and masked scores if they were
+    computed. All [B, T, T].
+    """
 
     x: Tensor
     used: Tensor
@@ -170,7 +200,9 @@ class Layer(nn.Module):
         return out
 
     def step(self, x: Tensor, reused: Tensor | None, angles: Angles, *, score: bool) -> Step:
-        """Full if `reused` is None, else Shared with that set; `score` has a Shared layer's indexer run as well, for comparison."""
+        """Full if `reused` is None, else Shared with that set; `score` has a Shared layer's indexer run as
+        well, for comparison.
+        """
         attention = self.self_attn
         hidden: Tensor = self.input_layernorm(x)
         inputs = attention.inputs(hidden, angles)
@@ -183,7 +215,9 @@ class Layer(nn.Module):
 
 
 def choose(scores: Tensor, k: int) -> Tensor:
-    """The k best of each row as a mask [B, T, T], exact ties to the earlier position. A row of fewer tokens holds masked ones too."""
+    """The k best of each row as a mask [B, T, T], exact ties to the earlier position. A row of fewer tokens
+    holds masked ones too.
+    """
     best = scores.sort(dim=-1, descending=True, stable=True).indices[..., :k]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(2, best, True)
 
@@ -206,10 +240,12 @@ class Model(nn.Module):
         self._angles: dict[tuple[int, torch.dtype, torch.device], Angles] = {}
         for name, p in self.named_parameters():
             if p.dim() == 2:
-                # Embeddings start at 1 and residual outputs at a fifth of the usual scale: with small embeddings the recall
-                # circuit is never found, whatever the learning rate.
+                # Embeddings start at 1 and residual outputs at a fifth of the usual scale: with small
+                # embeddings the recall circuit is never found, whatever the learning rate.
                 residual = name.endswith(("o_proj.weight", "down_proj.weight"))
-                nn.init.normal_(p, std=1.0 if "embed" in name else p.shape[1] ** -0.5 * (0.2 if residual else 1.0))
+                nn.init.normal_(
+                    p, std=1.0 if "embed" in name else p.shape[1] ** -0.5 * (0.2 if residual else 1.0)
+                )
 
     @property
     def layers(self) -> list[Layer]:
@@ -222,12 +258,18 @@ class Model(nn.Module):
         if key not in self._angles:
             angle = torch.arange(length)[:, None] * (1.0 / THETA ** (torch.arange(0, half, 2) / half))
             causal = torch.ones(length, length, dtype=torch.bool, device=weight.device).tril()
-            self._angles[key] = Angles(angle.cos().to(weight.device, weight.dtype), angle.sin().to(weight.device, weight.dtype), causal)
+            self._angles[key] = Angles(
+                angle.cos().to(weight.device, weight.dtype),
+                angle.sin().to(weight.device, weight.dtype),
+                causal,
+            )
         return self._angles[key]
 
     def embed(self, tokens: Tensor) -> Tensor:
         """[B, T, hidden]. By index_select, which a CUDA graph can hold."""
-        return self.model.embed_tokens.weight.index_select(0, tokens.flatten()).view(*tokens.shape, self.shape.hidden)
+        return self.model.embed_tokens.weight.index_select(0, tokens.flatten()).view(
+            *tokens.shape, self.shape.hidden
+        )
 
     def unembed(self, x: Tensor) -> Tensor:
         """Logits [..., vocabulary]."""

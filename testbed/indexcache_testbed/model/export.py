@@ -1,12 +1,14 @@
-"""Writes the trained model as a Hugging Face checkpoint that vLLM loads as `DeepseekV32ForCausalLM`, and reads it back.
+"""Writes the trained model as a Hugging Face checkpoint that vLLM loads as `DeepseekV32ForCausalLM`, and
+reads it back.
 
     python -m indexcache_testbed.model.export DIR/seed-1/checkpoint.pt testbed/models/tiny_dsa
 
-The parameter names are the checkpoint's already. The tokenizer has one word a token, separated by blanks: s0 ... s511, <bos>, <ask>; it
-adds nothing to a prompt, so a prompt begins with <bos>. Serve with `--tokenizer-mode hf`.
+The parameter names are the checkpoint's already. The tokenizer has one word a token, separated by blanks: s0
+... s511, <bos>, <ask>; it adds nothing to a prompt, so a prompt begins with <bos>. Serve with
+`--tokenizer-mode hf`.
 
-Trap: vLLM takes the number of dense layers from first_k_dense_replace, Hugging Face from mlp_layer_types; the sizes of experts are read
-by both though no layer has any.
+Trap: vLLM takes the number of dense layers from first_k_dense_replace, Hugging Face from mlp_layer_types; the
+sizes of experts are read by both though no layer has any.
 """
 
 import argparse
@@ -80,7 +82,11 @@ def tokenizer() -> dict[str, Any]:
         "pre_tokenizer": {"type": "WhitespaceSplit"},
         "post_processor": None,
         "decoder": None,
-        "model": {"type": "WordLevel", "vocab": {w: i for i, w in enumerate(WORDS)}, "unk_token": WORDS[UNKNOWN]},
+        "model": {
+            "type": "WordLevel",
+            "vocab": {w: i for i, w in enumerate(WORDS)},
+            "unk_token": WORDS[UNKNOWN],
+        },
     }
 
 
@@ -96,7 +102,12 @@ def tokenizer_config() -> dict[str, Any]:
     }
 
 
-def export(state: dict[str, torch.Tensor], folder: Path, shape: Shape | None = None, dtype: torch.dtype = torch.bfloat16) -> None:
+def export(
+    state: dict[str, torch.Tensor],
+    folder: Path,
+    shape: Shape | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+) -> None:
     """Writes config, weights and tokenizer into the folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.to(dtype).contiguous() for k, v in state.items()}
@@ -111,7 +122,9 @@ def export(state: dict[str, torch.Tensor], folder: Path, shape: Shape | None = N
 
 
 def load(folder: Path) -> Model:
-    """The model of a checkpoint, in float32. Raises RuntimeError, naming the parameters, if weights and config disagree."""
+    """The model of a checkpoint, in float32. Raises RuntimeError, naming the parameters, if weights and
+    config disagree.
+    """
     c = json.loads((folder / "config.json").read_text())
     shape = Shape(
         vocabulary=c["vocab_size"],

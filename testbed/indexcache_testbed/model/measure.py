@@ -1,12 +1,15 @@
-"""Measures every pattern on the same questions: answers right, log-probability, and what reuse covers at each Shared site.
+"""Measures every pattern on the same questions: answers right, log-probability, and what reuse covers at each
+Shared site.
 
-All patterns share their prefixes, so walking the tree of prefixes takes 255 layer evaluations for 128 patterns of 8 layers.
+All patterns share their prefixes, so walking the tree of prefixes takes 255 layer evaluations for 128
+patterns of 8 layers.
 
 Definitions, for query rows with more than 2k tokens of context, as the runtime measures them:
 * overlap: |reused & fresh| / |fresh|.
 * recall: the share of softmax(index scores over the fresh set) that the reused set covers.
-`on`: at a Shared site while the pattern's earlier sites reuse as well. `shadow`: all layers Full, a site against the one it would read.
-Answers count for questions past 2k alone: what a short context answers is no evidence.
+`on`: at a Shared site while the pattern's earlier sites reuse as well. `shadow`: all layers Full, a site
+against the one it would read. Answers count for questions past 2k alone: what a short context answers is no
+evidence.
 """
 
 import itertools
@@ -52,7 +55,9 @@ def reuse(reused: Tensor, fresh: Tensor, scores: Tensor, first_row: int) -> tupl
 class _Walk:
     """One batch of sequences through the tree of prefixes; adds batch sums to `measured`."""
 
-    def __init__(self, model: Model, tables: Sequence[Table], patterns: Iterable[str], measured: Measured) -> None:
+    def __init__(
+        self, model: Model, tables: Sequence[Table], patterns: Iterable[str], measured: Measured
+    ) -> None:
         device = model.lm_head.weight.device
         self.model, self.measured, self.weight = model, measured, len(tables)
         self.layers = model.layers
@@ -61,13 +66,17 @@ class _Walk:
         self.angles: Angles = model.angles(self.tokens.shape[1])
         self.first_row = 2 * model.shape.topk  # the row at position 2k has 2k + 1 tokens of context
         history = past_2k(measured.pairs, model.shape.topk)
-        self.asked = torch.arange(2 + 2 * measured.pairs + 3 * history, self.tokens.shape[1], 3, device=device)
+        self.asked = torch.arange(
+            2 + 2 * measured.pairs + 3 * history, self.tokens.shape[1], 3, device=device
+        )
 
     def start(self) -> None:
         self.visit("", self.model.embed(self.tokens), None, [])
 
     def visit(self, done: str, x: Tensor, used: Tensor | None, fulls: list[Tensor]) -> None:
-        """From the layer after the prefix `done` on. fulls: the choices of all layers so far while every one was Full."""
+        """From the layer after the prefix `done` on. fulls: the choices of all layers so far while every one
+        was Full.
+        """
         site = len(done)
         if site == len(self.layers):
             self.judge(done, x)
@@ -85,7 +94,11 @@ class _Walk:
                 self.add(self.measured.on, prefix, reuse(out.used, out.fresh, out.scores, self.first_row))
             elif pure:
                 for leader, choice in enumerate(fulls):
-                    self.add(self.measured.shadow, f"{leader}>{site}", reuse(choice, out.fresh, out.scores, self.first_row))
+                    self.add(
+                        self.measured.shadow,
+                        f"{leader}>{site}",
+                        reuse(choice, out.fresh, out.scores, self.first_row),
+                    )
             self.visit(prefix, out.x, out.used, [*fulls, out.fresh] if pure else fulls)
 
     def judge(self, pattern: str, x: Tensor) -> None:
@@ -100,12 +113,19 @@ class _Walk:
 
 
 @torch.no_grad()
-def measure(model: Model, tables: Sequence[Table], patterns: Iterable[str] | None = None, *, batch: int = 32) -> Measured:
-    """Every pattern (or those given, and all Full) on tables of one size. Raises ValueError where no question comes past 2k tokens."""
+def measure(
+    model: Model, tables: Sequence[Table], patterns: Iterable[str] | None = None, *, batch: int = 32
+) -> Measured:
+    """Every pattern (or those given, and all Full) on tables of one size. Raises ValueError where no question
+    comes past 2k tokens.
+    """
     pairs, asked, layers = len(tables[0].pairs), len(tables[0].asked), model.shape.layers
     history = past_2k(pairs, model.shape.topk)
     if history >= asked:
-        raise ValueError(f"tables: {asked} questions after {pairs} pairs, none past 2k = {2 * model.shape.topk} tokens; take more pairs")
+        raise ValueError(
+            f"tables: {asked} questions after {pairs} pairs, none past 2k = {2 * model.shape.topk} tokens; "
+            "take more pairs"
+        )
     context = (3 + 2 * pairs + 3 * history, 3 * asked + 2 * pairs)
     measured = Measured(pairs, len(tables), len(tables) * (asked - history), context)
     wanted = [*(patterns if patterns is not None else all_patterns(layers)), "F" * layers]

@@ -2,7 +2,8 @@
 
 Three stages, as DeepSeek trains sparse attention (DeepSeek-V3.2, section 2.1):
 * dense: every query attends to all earlier tokens; indexers idle.
-* warm: the same, and each indexer learns the attention averaged over heads by KL divergence, on sampled query rows.
+* warm: the same, and each indexer learns the attention averaged over heads by KL divergence, on sampled query
+  rows.
 * sparse: queries attend to what the indexers choose; the divergence is over the chosen tokens.
 
 Indexers see detached inputs: the divergence trains them alone and the language loss never reaches them.
@@ -34,12 +35,23 @@ def forward(model: Model, tokens: Tensor, stage: Stage, rows: int = 256) -> tupl
         inputs = attention.inputs(hidden, angles)
         chosen: Tensor | None = None
         if stage != "dense":
-            scores: Tensor = attention.indexer(hidden.detach(), inputs.latent.detach(), angles).masked_fill(~angles.causal, -torch.inf)
+            scores: Tensor = attention.indexer(hidden.detach(), inputs.latent.detach(), angles).masked_fill(
+                ~angles.causal, -torch.inf
+            )
             if stage == "sparse":
                 best = scores.topk(model.shape.topk, -1).indices
-                chosen = torch.zeros(batch, length, length, dtype=torch.bool, device=x.device).scatter_(2, best, True) & angles.causal
+                chosen = (
+                    torch.zeros(batch, length, length, dtype=torch.bool, device=x.device).scatter_(
+                        2, best, True
+                    )
+                    & angles.causal
+                )
             drawn = torch.randint(model.shape.topk, length, (rows,), device=x.device)
-            visible = angles.causal.index_select(0, drawn)[None] if chosen is None else chosen.index_select(1, drawn)
+            visible = (
+                angles.causal.index_select(0, drawn)[None]
+                if chosen is None
+                else chosen.index_select(1, drawn)
+            )
             with torch.no_grad():
                 target = attention_share(inputs.q.index_select(2, drawn), inputs.k, visible)
             divergence = divergence + kl(target, scores.index_select(1, drawn), visible)
@@ -48,7 +60,9 @@ def forward(model: Model, tokens: Tensor, stage: Stage, rows: int = 256) -> tupl
 
 
 def attention_share(q: Tensor, k: Tensor, visible: Tensor) -> Tensor:
-    """Attention probabilities averaged over heads, [B, R, T]. q [B, H, R, d], k [B, H, T, d], visible [B or 1, R, T]."""
+    """Attention probabilities averaged over heads, [B, R, T]. q [B, H, R, d], k [B, H, T, d], visible [B or
+    1, R, T].
+    """
     logits = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
     share: Tensor = logits.masked_fill(~visible[:, None], -torch.inf).softmax(-1).mean(1)
     return share
@@ -58,5 +72,7 @@ def kl(target: Tensor, scores: Tensor, visible: Tensor) -> Tensor:
     """Mean over rows of KL(target || softmax of the visible scores). All [B, R, T]."""
     log_q = scores.masked_fill(~visible, -torch.inf).log_softmax(-1)
     # 0 * (log 0 - log 0) is no number; where the target is 0 the summand is 0.
-    divergence: Tensor = (target * (target.clamp_min(1e-9).log() - log_q)).masked_fill(target == 0, 0.0).sum(-1).mean()
+    divergence: Tensor = (
+        (target * (target.clamp_min(1e-9).log() - log_q)).masked_fill(target == 0, 0.0).sum(-1).mean()
+    )
     return divergence

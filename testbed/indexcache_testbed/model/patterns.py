@@ -1,7 +1,9 @@
-"""The table of patterns, patterns.json: how every Full/Shared pattern of the tiny model answers, by context size. No torch.
+"""The table of patterns, patterns.json: how every Full/Shared pattern of the tiny model answers, by context
+size. No torch.
 
-`choose` picks from it the patterns that demo and tests need, and says which figures are missed. Sites are named by index; a pattern has
-one letter a site, F (Full) or S (Shared, reads what the nearest Full site before it chose).
+`choose` picks from it the patterns that demo and tests need, and says which figures are missed. Sites are
+named by index; a pattern has one letter a site, F (Full) or S (Shared, reads what the nearest Full site
+before it chose).
 """
 
 import json
@@ -11,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 ABOUT = (
-    "Measured in plain torch, float32, with the checkpoint's bfloat16 weights, on questions.measured_questions(pairs). Lists run over "
-    "sizes. right: share of answers right; log_prob: mean log-probability of the right answer; on: prefix of a pattern, at its last site; "
-    "shadow: leader>site, all layers Full; overlap and recall of score mass over rows with more than 2k tokens of context."
+    "Measured in plain torch, float32, with the checkpoint's bfloat16 weights, on "
+    "questions.measured_questions(pairs). Lists run over "
+    "sizes. right: share of answers right; log_prob: mean log-probability of the right answer; on: prefix of "
+    "a pattern, at its last site; "
+    "shadow: leader>site, all layers Full; overlap and recall of score mass over rows with more than 2k "
+    "tokens of context."
 )
 
 
@@ -50,12 +55,20 @@ class PatternTable:
     @classmethod
     def load(cls, path: Path) -> "PatternTable":
         raw = json.loads(path.read_text())
-        sizes = [Size(s["pairs"], s["tables"], s["questions"], (s["context"][0], s["context"][1])) for s in raw["sizes"]]
+        sizes = [
+            Size(s["pairs"], s["tables"], s["questions"], (s["context"][0], s["context"][1]))
+            for s in raw["sizes"]
+        ]
         return cls(sizes, raw["topk"], raw["seed"], raw["patterns"], raw["on"], raw["shadow"])
 
     def save(self, path: Path) -> None:
         """One line an entry, so that a diff shows which pattern changed."""
-        head: dict[str, Any] = {"about": ABOUT, "topk": self.topk, "seed": self.seed, "sizes": [asdict(s) for s in self.sizes]}
+        head: dict[str, Any] = {
+            "about": ABOUT,
+            "topk": self.topk,
+            "seed": self.seed,
+            "sizes": [asdict(s) for s in self.sizes],
+        }
         head["chosen"] = asdict(choose(self))
         lines = [f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in head.items()]
         for name, part in (("patterns", self.patterns), ("on", self.on), ("shadow", self.shadow)):
@@ -72,7 +85,9 @@ class PatternTable:
         for i, size in enumerate(self.sizes):
             if size.pairs == pairs:
                 return i
-        raise KeyError(f"pairs: {pairs} not measured; measured are {', '.join(str(s.pairs) for s in self.sizes)}")
+        raise KeyError(
+            f"pairs: {pairs} not measured; measured are {', '.join(str(s.pairs) for s in self.sizes)}"
+        )
 
     def right(self, pattern: str, pairs: int) -> float:
         """Share of answers right."""
@@ -84,7 +99,9 @@ class PatternTable:
 
     def reuse_on(self, pattern: str, pairs: int) -> dict[int, Reuse]:
         """By Shared site, while the pattern is on."""
-        return self._reuse(self.on, [(i, pattern[: i + 1]) for i, letter in enumerate(pattern) if letter == "S"], pairs)
+        return self._reuse(
+            self.on, [(i, pattern[: i + 1]) for i, letter in enumerate(pattern) if letter == "S"], pairs
+        )
 
     def reuse_shadow(self, pattern: str, pairs: int) -> dict[int, Reuse]:
         """By Shared site, with all layers Full: what shadow mode sees before anybody is exposed."""
@@ -95,7 +112,9 @@ class PatternTable:
         """The least recall in shadow over the Shared sites, 1 if there is none."""
         return min((r.recall for r in self.reuse_shadow(pattern, pairs).values()), default=1.0)
 
-    def _reuse(self, part: dict[str, dict[str, list[float]]], keys: list[tuple[int, str]], pairs: int) -> dict[int, Reuse]:
+    def _reuse(
+        self, part: dict[str, dict[str, list[float]]], keys: list[tuple[int, str]], pairs: int
+    ) -> dict[int, Reuse]:
         c = self.column(pairs)
         return {site: Reuse(part[key]["overlap"][c], part[key]["recall"][c]) for site, key in keys}
 
@@ -108,16 +127,18 @@ class Chosen:
     harmful: str
     drift: str
     recall: dict[str, float]
-    """Lowest recall in shadow over Shared sites: good (worst size), drift on the smallest tables, drift and harmful on the largest."""
+    """Lowest recall in shadow over Shared sites: good (worst size), drift on the smallest tables, drift and
+    harmful on the largest.
+    """
     missed: list[str]
 
 
 def choose(table: PatternTable) -> Chosen:
-    """Good: at least half Shared, 97 % right at every size. Harmful: at most 30 % at the long sizes (the upper two). Drift: 98 % on the
-    smallest tables and at most 50 % on the largest. All Full: 99 % everywhere.
+    """Good: at least half Shared, 97 % right at every size. Harmful: at most 30 % at the long sizes (the
+    upper two). Drift: 98 % on the smallest tables and at most 50 % on the largest. All Full: 99 % everywhere.
 
-    Among those, guardrails decide: good and drift-while-short with the highest recall, harmful with the lowest, so that one threshold of
-    recall lets the first two into a canary and stops the third in shadow.
+    Among those, guardrails decide: good and drift-while-short with the highest recall, harmful with the
+    lowest, so that one threshold of recall lets the first two into a canary and stops the third in shadow.
     """
     sizes = [s.pairs for s in table.sizes]
     short, long = sizes[0], sizes[-2:]
@@ -129,15 +150,28 @@ def choose(table: PatternTable) -> Chosen:
         return min(table.lowest_recall(pattern, s) for s in over)
 
     def best(fits: Callable[[str], bool], key: Callable[[str], float]) -> str:
-        return max((p for p in table.patterns if fits(p)), key=lambda p: (key(p), worst(p, sizes), p), default="")
+        return max(
+            (p for p in table.patterns if fits(p)), key=lambda p: (key(p), worst(p, sizes), p), default=""
+        )
 
     full = "F" * table.sites
     good = best(lambda p: 2 * p.count("S") >= len(p) and worst(p, sizes) >= 0.97, lambda p: recall(p, sizes))
     harmful = best(lambda p: max(table.right(p, s) for s in long) <= 0.30, lambda p: -recall(p, long))
-    drift = best(lambda p: table.right(p, short) >= 0.98 and table.right(p, sizes[-1]) <= 0.50, lambda p: recall(p, [short]))
+    drift = best(
+        lambda p: table.right(p, short) >= 0.98 and table.right(p, sizes[-1]) <= 0.50,
+        lambda p: recall(p, [short]),
+    )
 
-    missed = [f"all Full: {table.right(full, s):.4f} right at {s} pairs, expected 0.99" for s in sizes if table.right(full, s) < 0.99]
-    missed += [f"{name}: no pattern has the figures" for name, p in (("good", good), ("harmful", harmful), ("drift", drift)) if not p]
+    missed = [
+        f"all Full: {table.right(full, s):.4f} right at {s} pairs, expected 0.99"
+        for s in sizes
+        if table.right(full, s) < 0.99
+    ]
+    missed += [
+        f"{name}: no pattern has the figures"
+        for name, p in (("good", good), ("harmful", harmful), ("drift", drift))
+        if not p
+    ]
     seen = {"good": recall(good, sizes)} if good else {}
     if drift:
         seen |= {"drift_short": recall(drift, [short]), "drift_long": recall(drift, sizes[-1:])}

@@ -1,10 +1,10 @@
 """`python -m indexcache_testbed.model.probes`: examples/demo-probes.yaml, probes for the tiny model.
 
-Their contexts are as long as the demo's traffic and have its shape, from small tables with a history just past 2k tokens to large ones at
-8k; no table of theirs is the traffic's or the measurement's.
+Their contexts are as long as the demo's traffic and have its shape, from small tables with a history just
+past 2k tokens to large ones at 8k; no table of theirs is the traffic's or the measurement's.
 
-Trap: probes of another shape than the traffic's judge another thing. A table of 64 pairs makes as long a context as one of 16 with 32
-questions answered before, but a pattern can lose the first and keep the second.
+Trap: probes of another shape than the traffic's judge another thing. A table of 64 pairs makes as long a
+context as one of 16 with 32 questions answered before, but a pattern can lose the first and keep the second.
 """
 
 import json
@@ -29,8 +29,15 @@ data:
 
 def render() -> str:
     """The ConfigMap."""
-    probes = [ask(pairs, seed=SEED, index=i, history=history).probe() for (pairs, history), count in SHAPES.items() for i in range(count)]
-    lines = [json.dumps({"prompt": p.prompt, "continuation": p.continuation, "contextTokens": p.tokens}) for p in probes]
+    probes = [
+        ask(pairs, seed=SEED, index=i, history=history).probe()
+        for (pairs, history), count in SHAPES.items()
+        for i in range(count)
+    ]
+    lines = [
+        json.dumps({"prompt": p.prompt, "continuation": p.continuation, "contextTokens": p.tokens})
+        for p in probes
+    ]
     return HEADER + "".join(f"    {line}\n" for line in lines)
 
 

@@ -1,17 +1,20 @@
-"""Tables of key-value pairs and questions about them: the task that the tiny model has learned, and the traffic of testbed and demo.
+"""Tables of key-value pairs and questions about them: the task that the tiny model has learned, and the
+traffic of testbed and demo.
 
-A sequence is BOS, `pairs` shuffled "key value" pairs, then questions "ASK key value". Keys are distinct symbols and the values a
-permutation of them, so every symbol stands in the table twice and only its neighbour tells which occurrence is meant.
+A sequence is BOS, `pairs` shuffled "key value" pairs, then questions "ASK key value". Keys are distinct
+symbols and the values a permutation of them, so every symbol stands in the table twice and only its neighbour
+tells which occurrence is meant.
 
 Invariants:
-* A table is a function of (pairs, seed, index), the same on every machine and Python: only `random.Random.random` is drawn, the one method
-  whose sequence the standard library promises to keep.
-* The question with history h is the prefix of the table's sequence that ends at its question h. So what `measure` reads from one pass over
-  a whole sequence and what a server answers to single prompts are the very same questions.
+* A table is a function of (pairs, seed, index), the same on every machine and Python: only
+  `random.Random.random` is drawn, the one method whose sequence the standard library promises to keep.
+* The question with history h is the prefix of the table's sequence that ends at its question h. So what
+  `measure` reads from one pass over a whole sequence and what a server answers to single prompts are the very
+  same questions.
 * No torch here: the load generator imports this module.
 
-Trap: a prompt of at most k tokens can't fail under any pattern, and between k and 2k tokens little is left out; `past_2k` says from which
-history on a question says something.
+Trap: a prompt of at most k tokens can't fail under any pattern, and between k and 2k tokens little is left
+out; `past_2k` says from which history on a question says something.
 """
 
 import random
@@ -21,7 +24,12 @@ from dataclasses import dataclass
 SYMBOLS = 512
 BOS, ASK, UNKNOWN, EOS = SYMBOLS, SYMBOLS + 1, SYMBOLS + 6, SYMBOLS + 7
 VOCABULARY = SYMBOLS + 8
-WORDS = (*(f"s{i}" for i in range(SYMBOLS)), "<bos>", "<ask>", *(f"<{i}>" for i in range(ASK + 1, VOCABULARY)))
+WORDS = (
+    *(f"s{i}" for i in range(SYMBOLS)),
+    "<bos>",
+    "<ask>",
+    *(f"<{i}>" for i in range(ASK + 1, VOCABULARY)),
+)
 """The tokenizer's words by token id; a prompt is words separated by blanks."""
 
 TOPK = 64
@@ -31,7 +39,9 @@ SIZES = (16, 64, 128, 256, 432)
 QUESTIONS = 48
 """Questions after a table, in training and measuring."""
 MEASURED_SEED = 1_000
-"""The seed of the questions behind patterns.json. Load takes other seeds unless it repeats the measurement."""
+"""The seed of the questions behind patterns.json. Load takes other seeds unless it repeats the
+measurement.
+"""
 MEASURED_QUESTIONS = 3_072
 """Questions a cell of patterns.json rests on, all of them past 2k tokens."""
 
@@ -107,9 +117,14 @@ class Table:
         return out
 
     def question(self, history: int) -> Question:
-        """The question asked after `history` others with their answers. Raises ValueError if the table has no such question."""
+        """The question asked after `history` others with their answers. Raises ValueError if the table has no
+        such question.
+        """
         if not 0 <= history < len(self.asked):
-            raise ValueError(f"history: {history}, the table has {len(self.asked)} questions; give 0 to {len(self.asked) - 1}")
+            raise ValueError(
+                f"history: {history}, the table has {len(self.asked)} questions; give 0 to "
+                f"{len(self.asked) - 1}"
+            )
         end = context(len(self.pairs), history)
         return Question(tuple(self.ids()[:end]), self.pairs[self.asked[history]][1], len(self.pairs), history)
 
@@ -125,7 +140,9 @@ def past_2k(pairs: int, topk: int = TOPK) -> int:
 
 
 def table(pairs: int, *, seed: int, index: int, questions: int = QUESTIONS, symbols: int = SYMBOLS) -> Table:
-    """The table of that number in the endless series of a seed. Raises ValueError if there are fewer symbols than pairs."""
+    """The table of that number in the endless series of a seed. Raises ValueError if there are fewer symbols
+    than pairs.
+    """
     if not 1 <= pairs <= symbols:
         raise ValueError(f"pairs: {pairs}; expected 1 to {symbols}, a symbol is the key of at most one pair")
     rng = random.Random(f"{seed}/{pairs}/{index}")
@@ -138,7 +155,8 @@ def table(pairs: int, *, seed: int, index: int, questions: int = QUESTIONS, symb
 def ask(pairs: int, *, seed: int, index: int, history: int | None = None) -> Question:
     """Question number `index` of a seed, each after a table of its own: what the load generator sends.
 
-    Without a history the shortest one is taken that brings the context past 2k tokens, and if even the longest does not, that one.
+    Without a history the shortest one is taken that brings the context past 2k tokens, and if even the
+    longest does not, that one.
     """
     if history is None:
         history = min(past_2k(pairs), QUESTIONS - 1)
@@ -149,12 +167,17 @@ def measured_tables(pairs: int, count: int = MEASURED_QUESTIONS) -> list[Table]:
     """The tables behind a column of patterns.json: enough for `count` questions past 2k."""
     each = QUESTIONS - past_2k(pairs)
     if each < 1:
-        raise ValueError(f"pairs: {pairs}; no question after so small a table comes past 2k = {2 * TOPK} tokens, take more pairs")
+        raise ValueError(
+            f"pairs: {pairs}; no question after so small a table comes past 2k = {2 * TOPK} tokens, take "
+            "more pairs"
+        )
     return [table(pairs, seed=MEASURED_SEED, index=i) for i in range(-(-count // each))]
 
 
 def measured_questions(pairs: int) -> Iterator[Question]:
-    """The very questions behind a column of patterns.json, the first question of every table before the second of any."""
+    """The very questions behind a column of patterns.json, the first question of every table before the
+    second of any.
+    """
     tables = measured_tables(pairs)
     for history in range(past_2k(pairs), QUESTIONS):
         for t in tables:

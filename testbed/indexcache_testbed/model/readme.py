@@ -27,11 +27,17 @@ def render(folder: Path) -> str:
     chosen, training = choose(table), _training(folder / "tiny_dsa/training.jsonl")
     full = "F" * table.sites
     rows = [(full, "all Full"), (chosen.good, "good"), (chosen.drift, "drift"), (chosen.harmful, "harmful")]
-    rows += [("FS" * (table.sites // 2), "uniform, every second"), ("FSSS" * (table.sites // 4), "uniform, every fourth")]
+    rows += [
+        ("FS" * (table.sites // 2), "uniform, every second"),
+        ("FSSS" * (table.sites // 4), "uniform, every fourth"),
+    ]
     parts = [
-        INTRO.format(topk=table.topk, good=f"`{chosen.good}`", harmful=f"`{chosen.harmful}`", drift=f"`{chosen.drift}`"),
+        INTRO.format(
+            topk=table.topk, good=f"`{chosen.good}`", harmful=f"`{chosen.harmful}`", drift=f"`{chosen.drift}`"
+        ),
         f"## Answers right, by size of the table\n\n{_answers(table, rows)}",
-        f"## One layer Shared\n\nWhat predicts harm, at {table.sizes[-1].pairs} pairs, measured with all layers Full.\n\n{_single(table)}",
+        f"## One layer Shared\n\nWhat predicts harm, at {table.sizes[-1].pairs} pairs, measured with all "
+        f"layers Full.\n\n{_single(table)}",
         f"## How it was trained\n\n{training}",
         _thresholds(chosen),
     ]
@@ -75,8 +81,10 @@ def _thresholds(chosen: Chosen) -> str:
     r = chosen.recall
     return (
         "## Where a threshold of recall may lie\n\n"
-        f"Lowest recall over the Shared indexers, in shadow: good pattern {r['good']:.2f} at its worst size; drift pattern "
-        f"{r['drift_short']:.2f} on short tables and {r['drift_long']:.2f} on the longest; harmful pattern {r['harmful']:.2f}."
+        f"Lowest recall over the Shared indexers, in shadow: good pattern {r['good']:.2f} at its worst size; "
+        "drift pattern "
+        f"{r['drift_short']:.2f} on short tables and {r['drift_long']:.2f} on the longest; harmful pattern "
+        f"{r['harmful']:.2f}."
     )
 
 

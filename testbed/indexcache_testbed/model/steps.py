@@ -1,7 +1,9 @@
-"""One training step at one table size, captured as a CUDA graph on a GPU: at these sizes a step is bound by its 1,500 kernel launches.
+"""One training step at one table size, captured as a CUDA graph on a GPU: at these sizes a step is bound by
+its 1,500 kernel launches.
 
-Traps of the capture, each met once: autocast must not cache its casts; AdamW must be fused and capturable, its rate a tensor; gradients
-must be None when the capture begins, so that they live in the graph's own memory; the optimizer's state must exist before it.
+Traps of the capture, each met once: autocast must not cache its casts; AdamW must be fused and capturable,
+its rate a tensor; gradients must be None when the capture begins, so that they live in the graph's own
+memory; the optimizer's state must exist before it.
 """
 
 import torch
@@ -13,10 +15,14 @@ from .objective import Stage, forward
 from .questions import ASK, BOS, QUESTIONS, SYMBOLS
 
 
-def draw(batch: int, pairs: int, device: torch.device, questions: int = QUESTIONS, symbols: int = SYMBOLS) -> tuple[Tensor, Tensor]:
-    """Random sequences of the task and the answers: tokens [B, 1 + 2 pairs + 3 questions], answers [B, questions].
+def draw(
+    batch: int, pairs: int, device: torch.device, questions: int = QUESTIONS, symbols: int = SYMBOLS
+) -> tuple[Tensor, Tensor]:
+    """Random sequences of the task and the answers: tokens [B, 1 + 2 pairs + 3 questions], answers [B,
+    questions].
 
-    The distribution is that of `questions.table`; drawn on the device, as a training step has no time for Python.
+    The distribution is that of `questions.table`; drawn on the device, as a training step has no time for
+    Python.
     """
 
     def permutations(n: int) -> Tensor:
@@ -37,7 +43,12 @@ class Optimizer:
         self.params, self.graphs = params, graphs
         self._rate = torch.tensor(rate, device=params[0].device)
         self.adam = torch.optim.AdamW(
-            params, lr=self._rate if graphs else rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True, capturable=graphs
+            params,
+            lr=self._rate if graphs else rate,
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
+            fused=True,
+            capturable=graphs,
         )
 
     def set_rate(self, rate: float) -> None:
@@ -56,7 +67,9 @@ class Optimizer:
 
 
 class TrainingStep:
-    """Calling it trains on one fresh batch; `loss` and `divergence` are then the batch's, as tensors on the device."""
+    """Calling it trains on one fresh batch; `loss` and `divergence` are then the batch's, as tensors on the
+    device.
+    """
 
     def __init__(
         self,
@@ -70,7 +83,12 @@ class TrainingStep:
         questions: int = QUESTIONS,
         symbols: int = SYMBOLS,
     ) -> None:
-        self.model, self.stage, self.optimizer, self.divergence_weight = model, stage, optimizer, divergence_weight
+        self.model, self.stage, self.optimizer, self.divergence_weight = (
+            model,
+            stage,
+            optimizer,
+            divergence_weight,
+        )
         self.size = (batch, pairs, model.lm_head.weight.device, questions, symbols)
         self.tokens, self.answers = draw(*self.size)
         self.loss = self.divergence = torch.zeros(())

@@ -1,15 +1,20 @@
-"""Trains the tiny model in three stages and measures every pattern on the result; made for one GPU and about four minutes a seed.
+"""Trains the tiny model in three stages and measures every pattern on the result; made for one GPU and about
+four minutes a seed.
 
-    PYTHONPATH=testbed python -m indexcache_testbed.model.train --out DIR --seed 1 2 3 --budget 230 --limit 570
+    PYTHONPATH=testbed python -m indexcache_testbed.model.train --out DIR --seed 1 2 3 --budget 230 --limit
+    570
 
-Writes DIR/training.jsonl (one event a line, all seeds) and for each seed that learned DIR/seed-N/{checkpoint.pt,patterns.json}; stops at
-the first seed whose table of patterns has all the figures wanted. Exit status 1 if none has. `export` makes a checkpoint of checkpoint.pt.
+Writes DIR/training.jsonl (one event a line, all seeds) and for each seed that learned
+DIR/seed-N/{checkpoint.pt,patterns.json}; stops at the first seed whose table of patterns has all the figures
+wanted. Exit status 1 if none has. `export` makes a checkpoint of checkpoint.pt.
 
 Stages end by the clock, so a seed fixes initialization and data, not the last bit of the result.
 
 Traps:
-* The jump, at which the model finds out how to recall, comes after some 1,100 steps at 8 pairs; a seed without it is given up.
-* Filtering a long run's output through grep without --line-buffered loses all of it when the time limit strikes.
+* The jump, at which the model finds out how to recall, comes after some 1,100 steps at 8 pairs; a seed
+  without it is given up.
+* Filtering a long run's output through grep without --line-buffered loses all of it when the time limit
+  strikes.
 """
 
 import argparse
@@ -118,15 +123,21 @@ class Trainer:
             if count % 200 == 0:
                 self.report("dense", count, pairs, step)
             if count % 20 == 0:
-                running = 0.6 * running + 0.4 * step.loss.item()  # reading also keeps the host from running ahead of the clock
+                running = (
+                    0.6 * running + 0.4 * step.loss.item()
+                )  # reading also keeps the host from running ahead of the clock
                 if running < r.grow_below and pairs == r.sizes[-1]:
                     full = full or self.log.elapsed()
                 elif running < r.grow_below:
                     pairs, running, step = min(r.sizes[-1], int(pairs * 1.5)), 2.0, None
             count += 1
 
-    def rest(self, stage: Stage, params: list[nn.Parameter], rate: float, limit: float, divergence: float) -> None:
-        """The warm stage at full size, or the sparse one, every other batch at a size drawn from the smaller ones."""
+    def rest(
+        self, stage: Stage, params: list[nn.Parameter], rate: float, limit: float, divergence: float
+    ) -> None:
+        """The warm stage at full size, or the sparse one, every other batch at a size drawn from the smaller
+        ones.
+        """
         r = self.recipe
         optimizer = Optimizer(params, rate, graphs=self.graphs)
         steps: dict[int, TrainingStep] = {}
@@ -149,10 +160,16 @@ class Trainer:
             count += 1
         self.report(stage, count, r.sizes[-1], steps[r.sizes[-1]], "stage ends")
 
-    def step(self, stage: Stage, optimizer: Optimizer, batch: int, pairs: int, divergence: float) -> TrainingStep:
-        return TrainingStep(self.model, stage, optimizer, batch=batch, pairs=pairs, divergence_weight=divergence)
+    def step(
+        self, stage: Stage, optimizer: Optimizer, batch: int, pairs: int, divergence: float
+    ) -> TrainingStep:
+        return TrainingStep(
+            self.model, stage, optimizer, batch=batch, pairs=pairs, divergence_weight=divergence
+        )
 
-    def report(self, stage: Stage, count: int, pairs: int, step: TrainingStep | None, event: str = "step") -> None:
+    def report(
+        self, stage: Stage, count: int, pairs: int, step: TrainingStep | None, event: str = "step"
+    ) -> None:
         loss, kl = (round(step.loss.item(), 4), round(step.divergence.item(), 4)) if step else (None, None)
         self.log(event, stage=stage, step=count, pairs=pairs, loss=loss, divergence=kl)
 
@@ -163,7 +180,13 @@ class Trainer:
             return False
         rest = r.budget - r.measuring - self.log.elapsed()
         self.rest("warm", self.indexers, r.warm_rate, min(r.warm_at_most, rest / 3), 1.0)
-        self.rest("sparse", self.body + self.indexers, r.sparse_rate, min(r.sparse_at_most, rest * 2 / 3), r.sparse_divergence)
+        self.rest(
+            "sparse",
+            self.body + self.indexers,
+            r.sparse_rate,
+            min(r.sparse_at_most, rest * 2 / 3),
+            r.sparse_divergence,
+        )
         return True
 
 
@@ -181,11 +204,18 @@ def tabulate(model: Model, seed: int, say: Callable[..., None]) -> PatternTable:
             for key, values in source.items():
                 for name, value in zip(names, values, strict=True):
                     target.setdefault(key, {}).setdefault(name, []).append(round(value, 4))
-        say("measured", pairs=pairs, questions=m.questions, right={k: round(v[0], 4) for k, v in m.patterns.items() if k.count("S") < 2})
+        say(
+            "measured",
+            pairs=pairs,
+            questions=m.questions,
+            right={k: round(v[0], 4) for k, v in m.patterns.items() if k.count("S") < 2},
+        )
     return table
 
 
-def train_seed(seed: int, recipe: Recipe, out: Path, device: torch.device, log: Log, *, graphs: bool) -> list[str]:
+def train_seed(
+    seed: int, recipe: Recipe, out: Path, device: torch.device, log: Log, *, graphs: bool
+) -> list[str]:
     """Trains, saves and measures one seed; the figures it misses."""
     log.begin(seed)
     torch.manual_seed(seed)
@@ -214,10 +244,19 @@ def train_seed(seed: int, recipe: Recipe, out: Path, device: torch.device, log: 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, nargs="+", default=[1], help="tried in turn until one has all the figures")
+    parser.add_argument(
+        "--seed", type=int, nargs="+", default=[1], help="tried in turn until one has all the figures"
+    )
     parser.add_argument("--budget", type=float, default=Recipe.budget, help="seconds for a seed")
-    parser.add_argument("--limit", type=float, default=math.inf, help="seconds in all; no seed is begun that would outlast them")
-    parser.add_argument("--no-graphs", action="store_true", help="plain steps instead of CUDA graphs, several times slower")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=math.inf,
+        help="seconds in all; no seed is begun that would outlast them",
+    )
+    parser.add_argument(
+        "--no-graphs", action="store_true", help="plain steps instead of CUDA graphs, several times slower"
+    )
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -229,7 +268,14 @@ def main() -> int:
         if tried > 1 and time.monotonic() - started + args.budget > args.limit:
             log("no time for another seed", tried=tried - 1)
             break
-        missed = train_seed(seed, Recipe(args.budget), args.out, device, log, graphs=device.type == "cuda" and not args.no_graphs)
+        missed = train_seed(
+            seed,
+            Recipe(args.budget),
+            args.out,
+            device,
+            log,
+            graphs=device.type == "cuda" and not args.no_graphs,
+        )
         if device.type == "cuda":
             torch.cuda.empty_cache()
         if not missed:

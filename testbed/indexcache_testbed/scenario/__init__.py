@@ -1,1 +1,3 @@
-"""The scenarios of demo and end-to-end tests: one telling of each, which the demo prints and the tests judge."""
+"""The scenarios of demo and end-to-end tests: one telling of each, which the demo prints and the tests
+judge.
+"""

@@ -8,9 +8,14 @@ class CommandError(RuntimeError):
 
 
 async def run(*command: str, stdin: str = "", within: float = 120) -> str:
-    """Run a command; its output. One that takes longer, or whose caller is cancelled, is killed. CommandError with what it said."""
+    """Run a command; its output. One that takes longer, or whose caller is cancelled, is killed. CommandError
+    with what it said.
+    """
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     try:
         # Not wait_for: before Python 3.12 it loses a cancellation that comes as the command ends.

@@ -1,4 +1,6 @@
-"""When the engines' counters first held the evidence, worked out again from the witness's record, apart from the operator."""
+"""When the engines' counters first held the evidence, worked out again from the witness's record, apart from
+the operator.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ from indexcache_testbed.scenario.watch import Answers
 
 @dataclass(frozen=True)
 class Measured:
-    """Means over what engines measured, all judged contexts and Shared indexers together; None without any."""
+    """Means over what engines measured, all judged contexts and Shared indexers together; None without
+    any.
+    """
 
     overlap: float | None
     recall: float | None
@@ -46,13 +50,17 @@ def total(histograms: Iterable[Histogram]) -> Histogram:
     return out
 
 
-def first_breach(looks: Sequence[Answers], *, revision: str, began: float, minimum: float, alpha: float) -> float | None:
-    """Return the moment of the first look at which one Shared indexer's recall, in one bucket of context length, is proven too low.
+def first_breach(
+    looks: Sequence[Answers], *, revision: str, began: float, minimum: float, alpha: float
+) -> float | None:
+    """Return the moment of the first look at which one Shared indexer's recall, in one bucket of context
+    length, is proven too low.
 
-    The test is the one that the operator states (indexcache_core.evidence), fed with this record alone, the counters of all engines of
-    the revision together: a detector for each stream, whose slots are the seconds since `began`, in seconds of time.monotonic(). So the
-    moment is the one from which an operator that sees everything at once would know. `minimum`: the threshold; `alpha`: one test's part
-    of the chance of a false rollback, as the rollout's status states it.
+    The test is the one that the operator states (indexcache_core.evidence), fed with this record alone, the
+    counters of all engines of the revision together: a detector for each stream, whose slots are the seconds
+    since `began`, in seconds of time.monotonic(). So the moment is the one from which an operator that sees
+    everything at once would know. `minimum`: the threshold; `alpha`: one test's part of the chance of a false
+    rollback, as the rollout's status states it.
     """
     detectors: dict[tuple[int, int], dict[Mode, Detector]] = {}
     before: dict[tuple[str, str, int, int, int, Mode], Histogram] = {}
@@ -77,19 +85,30 @@ def first_breach(looks: Sequence[Answers], *, revision: str, began: float, minim
     return None
 
 
-def first_under(looks: Sequence[Answers], mode: Mode, *, minimum: float, window: float, samples: int) -> float | None:
-    """The moment of the first look at which the alert rule's figure lies under its threshold, by the engines' counters themselves.
+def first_under(
+    looks: Sequence[Answers], mode: Mode, *, minimum: float, window: float, samples: int
+) -> float | None:
+    """The moment of the first look at which the alert rule's figure lies under its threshold, by the engines'
+    counters themselves.
 
-    The figure is one Shared indexer's mean recall over the last `window` seconds, all engines and judged contexts together, if so many
-    samples are in it: what Prometheus works out from the same counters, once it has scraped them.
+    The figure is one Shared indexer's mean recall over the last `window` seconds, all engines and judged
+    contexts together, if so many samples are in it: what Prometheus works out from the same counters, once it
+    has scraped them.
     """
     for end, look in enumerate(looks):
         start = next(i for i, earlier in enumerate(looks) if look.at - earlier.at <= window)
         added: dict[int, Histogram] = {}
         for pod, state in look.states.items():
             before = looks[start].states.get(pod) if start < end else None
-            known = before and (before.incarnation, before.series_number) == (state.incarnation, state.series_number)
-            earlier = {(s.site, s.context): s.recall for s in judged(before.series, mode)} if known and before else {}
+            known = before and (before.incarnation, before.series_number) == (
+                state.incarnation,
+                state.series_number,
+            )
+            earlier = (
+                {(s.site, s.context): s.recall for s in judged(before.series, mode)}
+                if known and before
+                else {}
+            )
             for s in judged(state.series, mode):
                 new = s.recall.since(earlier.get((s.site, s.context), Histogram()))
                 added[s.site] = added.get(s.site, Histogram()).plus(new or Histogram())
@@ -99,7 +118,9 @@ def first_under(looks: Sequence[Answers], mode: Mode, *, minimum: float, window:
 
 
 def last_renewal(looks: Sequence[Answers], permit: float) -> float | None:
-    """When a permit of so many seconds was last renewed on any engine: its end, as the engines tell it, less its length."""
+    """When a permit of so many seconds was last renewed on any engine: its end, as the engines tell it, less
+    its length.
+    """
     ends = [
         look.at + state.permit_remaining_seconds
         for look in looks

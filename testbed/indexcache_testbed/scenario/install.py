@@ -1,6 +1,8 @@
-"""What a user's cluster would have: the operator from its chart, alert rules, probes, and a route to the engines.
+"""What a user's cluster would have: the operator from its chart, alert rules, probes, and a route to the
+engines.
 
-Runs inside the testbed's network; the images are in the cluster already. Everything is applied, so doing it again changes nothing.
+Runs inside the testbed's network; the images are in the cluster already. Everything is applied, so doing it
+again changes nothing.
 """
 
 import asyncio
@@ -21,22 +23,41 @@ NAMESPACE, ROLLOUT, ROUTE, MODEL = "serving", "tiny", "tiny", "tiny"
 OPERATOR_NAMESPACE, OPERATOR = "indexcache-system", "indexcache-operator"
 CHART, EXAMPLES = product.ROOT / "charts/indexcache-operator", product.ROOT / "examples"
 ALERT_WINDOW, ALERT_SAMPLES = 3, 10
-"""Seconds over which Prometheus averages, and the samples that it wants in them; it scrapes and evaluates each second here."""
+"""Seconds over which Prometheus averages, and the samples that it wants in them; it scrapes and evaluates
+each second here.
+"""
 
 
 async def operator() -> None:
-    """The operator and its alert rules, from the chart. Prometheus reads rules when it starts: it is started anew if they changed."""
+    """The operator and its alert rules, from the chart. Prometheus reads rules when it starts: it is started
+    anew if they changed.
+    """
     before = await kubectl.find("configmap", "indexcache-rules", "monitoring")
-    token = base64.b64decode((await kubectl.get("secret", "alertmanager-receiver", "monitoring"))["data"]["token"]).decode()
+    token = base64.b64decode(
+        (await kubectl.get("secret", "alertmanager-receiver", "monitoring"))["data"]["token"]
+    ).decode()
     values: dict[str, Any] = {
         "image": _image("operator"),
         "runtime": _image("runtime"),
         "webhook": {"token": token},
         "networkPolicy": {"engineNamespaces": [NAMESPACE]},
-        "alerts": {"window": f"{ALERT_WINDOW}s", "minSamples": ALERT_SAMPLES, "configMap": {"namespace": "monitoring"}},
+        "alerts": {
+            "window": f"{ALERT_WINDOW}s",
+            "minSamples": ALERT_SAMPLES,
+            "configMap": {"namespace": "monitoring"},
+        },
     }
     await command.run(
-        *("helm", "upgrade", "--install", OPERATOR, str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace"),
+        *(
+            "helm",
+            "upgrade",
+            "--install",
+            OPERATOR,
+            str(CHART),
+            "--namespace",
+            OPERATOR_NAMESPACE,
+            "--create-namespace",
+        ),
         *("--values", "-", "--wait", "--timeout", "120s"),
         stdin=json.dumps(values),
         within=180,
@@ -48,16 +69,23 @@ async def operator() -> None:
 
 
 def _image(target: str) -> dict[str, str]:
-    return {"repository": product.repository(target), "tag": product.loaded(Layout.of())[target], "pullPolicy": "Never"}
+    return {
+        "repository": product.repository(target),
+        "tag": product.loaded(Layout.of())[target],
+        "pullPolicy": "Never",
+    }
 
 
 async def fresh() -> None:
     """Without the rollout of an earlier run; its policy retains the engines, so they need not start again.
 
-    CommandError, with the rollout's own message, if it does not end: an engine that is gone for good holds it until its permit lapses.
+    CommandError, with the rollout's own message, if it does not end: an engine that is gone for good holds it
+    until its permit lapses.
     """
     try:
-        await kubectl.kubectl("-n", NAMESPACE, "delete", "icr", ROLLOUT, "--ignore-not-found", "--timeout=60s")
+        await kubectl.kubectl(
+            "-n", NAMESPACE, "delete", "icr", ROLLOUT, "--ignore-not-found", "--timeout=60s"
+        )
     except command.CommandError as error:
         left = await kubectl.find("icr", ROLLOUT, NAMESPACE)
         said = (left or {}).get("status", {}).get("message", "nothing")
@@ -66,7 +94,9 @@ async def fresh() -> None:
 
 async def companions() -> None:
     """What the rollout's user brings: a route and probes."""
-    await kubectl.kubectl("apply", "-f", str(EXAMPLES / "demo-route.yaml"), "-f", str(EXAMPLES / "demo-probes.yaml"))
+    await kubectl.kubectl(
+        "apply", "-f", str(EXAMPLES / "demo-route.yaml"), "-f", str(EXAMPLES / "demo-probes.yaml")
+    )
 
 
 async def gateway() -> str:
@@ -76,10 +106,20 @@ async def gateway() -> str:
 
 
 async def engines_answer(url: str, within: float, say: Callable[[str], None]) -> None:
-    """Wait until all engines are as wanted and an answer comes through the gateway. Raises TimeoutError with what came last."""
+    """Wait until all engines are as wanted and an answer comes through the gateway. Raises TimeoutError with
+    what came last.
+    """
     start, last = time.monotonic(), ""
     await kubectl.kubectl("-n", NAMESPACE, "wait", "--for=create", f"deployment/{ROLLOUT}", "--timeout=60s")
-    await kubectl.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{ROLLOUT}", f"--timeout={within:.0f}s", within=within + 5)
+    await kubectl.kubectl(
+        "-n",
+        NAMESPACE,
+        "rollout",
+        "status",
+        f"deployment/{ROLLOUT}",
+        f"--timeout={within:.0f}s",
+        within=within + 5,
+    )
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         while time.monotonic() - start < within:
             try:

@@ -32,5 +32,7 @@ async def find(kind: str, name: str, namespace: str) -> dict[str, Any] | None:
 
 async def items(kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
     """Objects by label."""
-    found: list[dict[str, Any]] = json.loads(await kubectl("-n", namespace, "get", kind, "-l", selector, "-o", "json"))["items"]
+    found: list[dict[str, Any]] = json.loads(
+        await kubectl("-n", namespace, "get", kind, "-l", selector, "-o", "json")
+    )["items"]
     return found

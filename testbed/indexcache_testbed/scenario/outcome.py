@@ -40,7 +40,9 @@ class Outcome:
 
 
 def phase_times(seen: list[tuple[float, str]], end: float) -> list[tuple[str, float]]:
-    """Time in each phase, from the moments at which the rollout was seen in it (merged while it stays the same)."""
+    """Time in each phase, from the moments at which the rollout was seen in it (merged while it stays the
+    same).
+    """
     out: list[tuple[str, float]] = []
     for (at, phase), (until, _) in zip(seen, [*seen[1:], (end, "")], strict=True):
         if out and out[-1][0] == phase:

@@ -1,7 +1,8 @@
 """The five scenarios. Each plays on the stage as it finds it and leaves the engines at work for the next.
 
-Traffic never stops while they play: users ask, and every answer is checked. Short tables have 16 pairs and come with 47 questions already
-answered (176 tokens), medium ones 128 pairs (259 tokens), long ones 256 (515 tokens); the model's k is 64.
+Traffic never stops while they play: users ask, and every answer is checked. Short tables have 16 pairs and
+come with 47 questions already answered (176 tokens), medium ones 128 pairs (259 tokens), long ones 256 (515
+tokens); the model's k is 64.
 """
 
 import time
@@ -47,20 +48,27 @@ async def harmful(stage: Stage) -> Outcome:
     await stage.witness.until_phase("Shadowing", "FallingBack", "FellBack", within=60)
     shadowed = time.monotonic() + SETTLED
     await stage.witness.until_phase("FellBack", within=120)
-    outcome = stage.outcome("b", "harmful pattern, stopped in shadow", _pattern(rollout), Mode.SHADOW, since=shadowed)
+    outcome = stage.outcome(
+        "b", "harmful pattern, stopped in shadow", _pattern(rollout), Mode.SHADOW, since=shadowed
+    )
     outcome.admitted_after = outcome.admitted_under_reuse
     outcome.trigger = "evidence in shadow"
     return outcome
 
 
 async def drift(stage: Stage) -> Outcome:
-    """A pattern that is harmless on short tables and ruinous on long ones: the users' tables grow while it is exposed."""
+    """A pattern that is harmless on short tables and ruinous on long ones: the users' tables grow while it is
+    exposed.
+    """
     stage.begin()
     stage.load.about(*SHORT)
     rollout = await stage.apply("demo-drift")
     last = rollout["spec"]["strategy"]["steps"][-1]["weight"]
     await stage.until_exposed(last, within=180)
-    stage.say(f"{last} % of the traffic on the canary; now the users' tables grow from {SHORT[0]} to {LONG[0]} pairs")
+    stage.say(
+        f"{last} % of the traffic on the canary; now the users' tables grow from {SHORT[0]} to {LONG[0]} "
+        "pairs"
+    )
     stage.load.about(*LONG)
     grown = time.monotonic()
     await stage.witness.until_phase("FellBack", within=120)
@@ -82,7 +90,9 @@ async def drift(stage: Stage) -> Outcome:
 
 
 async def operator_lost(stage: Stage) -> Outcome:
-    """The operator is taken away in mid-canary: the engines return to the baseline by themselves when their permit lapses."""
+    """The operator is taken away in mid-canary: the engines return to the baseline by themselves when their
+    permit lapses.
+    """
     stage.begin()
     stage.load.about(*MEDIUM)
     rollout = await stage.apply("demo-good", _hold_steps)
@@ -90,7 +100,9 @@ async def operator_lost(stage: Stage) -> Outcome:
     step = stage.witness.now.status["step"]["index"]
     stage.say("the operator is scaled to 0, without grace")
     await scale_operator(0)
-    await stage.witness.until("all engines at the baseline", lambda w: bool(w.engines) and not reusing(w.looks[-1]), within=30)
+    await stage.witness.until(
+        "all engines at the baseline", lambda w: bool(w.engines) and not reusing(w.looks[-1]), within=30
+    )
     lapsed = [pod for pod, s in stage.witness.engines.items() if s.reason is Reason.PERMIT_LAPSED]
     outcome = stage.outcome("d", "operator lost in mid-canary", _pattern(rollout), Mode.ON)
     outcome.trigger = "the permit's last renewal"
@@ -108,20 +120,30 @@ async def operator_lost(stage: Stage) -> Outcome:
 
 
 async def alert(stage: Stage) -> Outcome:
-    """All the operator's guardrails only observe; Prometheus sees recall fall, Alertmanager calls, the operator rolls back."""
+    """All the operator's guardrails only observe; Prometheus sees recall fall, Alertmanager calls, the
+    operator rolls back.
+    """
     stage.begin()
     stage.load.about(*LONG)
     rollout = await stage.apply("demo-alert")
     await stage.witness.until_phase("Canary", within=180)
-    exposed = await stage.witness.until("an engine reusing", lambda w: bool(w.looks and reusing(w.looks[-1])), within=60)
+    exposed = await stage.witness.until(
+        "an engine reusing", lambda w: bool(w.looks and reusing(w.looks[-1])), within=60
+    )
     await stage.witness.until_phase("FellBack", within=120)
-    outcome = stage.outcome("e", "alert from Prometheus, guardrails only observing", _pattern(rollout), Mode.ON)
+    outcome = stage.outcome(
+        "e", "alert from Prometheus, guardrails only observing", _pattern(rollout), Mode.ON
+    )
     outcome.trigger = "an indexer's mean recall over the alert's window is under its threshold"
     minimum = rollout["spec"]["guardrails"]["recall"]["perIndexerMin"]
-    under = first_under(stage.looks(), Mode.ON, minimum=minimum, window=install.ALERT_WINDOW, samples=install.ALERT_SAMPLES)
+    under = first_under(
+        stage.looks(), Mode.ON, minimum=minimum, window=install.ALERT_WINDOW, samples=install.ALERT_SAMPLES
+    )
     _times(stage, outcome, under if under is not None else exposed)
     if under is None:
-        outcome.notes.append("the recomputed recall was never under the threshold: times are from the first exposure")
+        outcome.notes.append(
+            "the recomputed recall was never under the threshold: times are from the first exposure"
+        )
     return outcome
 
 
@@ -130,11 +152,20 @@ ALL: tuple[Scenario, ...] = (good, harmful, drift, operator_lost, alert)
 
 async def scale_operator(replicas: int) -> None:
     """Scale the operator; to 0 without grace, as if its node had died."""
-    await kubectl.kubectl("-n", install.OPERATOR_NAMESPACE, "scale", "deployment", install.OPERATOR, f"--replicas={replicas}")
+    await kubectl.kubectl(
+        "-n", install.OPERATOR_NAMESPACE, "scale", "deployment", install.OPERATOR, f"--replicas={replicas}"
+    )
     if not replicas:
         selector = ("-l", "app.kubernetes.io/name=indexcache-operator")
         await kubectl.kubectl(
-            "-n", install.OPERATOR_NAMESPACE, "delete", "pod", *selector, "--grace-period=0", "--force", "--ignore-not-found"
+            "-n",
+            install.OPERATOR_NAMESPACE,
+            "delete",
+            "pod",
+            *selector,
+            "--grace-period=0",
+            "--force",
+            "--ignore-not-found",
         )
 
 
@@ -146,7 +177,9 @@ def _times(stage: Stage, outcome: Outcome, trigger: float) -> None:
     outcome.breach_to_zero = zero - trigger if zero else None
     outcome.admitted_after = stage.admitted_between(off, time.monotonic()) if off else None
     last_on = [look for look in stage.looks() if reusing(look)]
-    outcome.in_flight = sum(s.requests.running_reuse for s in last_on[-1].states.values()) if last_on else None
+    outcome.in_flight = (
+        sum(s.requests.running_reuse for s in last_on[-1].states.values()) if last_on else None
+    )
 
 
 def _pattern(rollout: dict[str, Any]) -> str:

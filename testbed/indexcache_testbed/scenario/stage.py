@@ -36,7 +36,9 @@ class Stage:
         """A new scenario begins here."""
         self.started, self.first_look = time.monotonic(), len(self.witness.looks)
 
-    async def apply(self, example: str, change: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    async def apply(
+        self, example: str, change: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
         """kubectl apply one of examples/, changed if wanted; what was applied, once the API server has it."""
         rollout: dict[str, Any] = yaml.safe_load((self.examples / f"{example}.yaml").read_text())
         if change:
@@ -50,7 +52,9 @@ class Stage:
 
     @staticmethod
     def _has(witness: Witness, stored: dict[str, Any]) -> bool:
-        """Whether the witness sees this object in this generation or a later one: until then it speaks of what was before."""
+        """Whether the witness sees this object in this generation or a later one: until then it speaks of
+        what was before.
+        """
         seen = witness.now.object.get("metadata", {})
         return bool(seen.get("uid") == stored["uid"] and seen["generation"] >= stored["generation"])
 
@@ -64,7 +68,7 @@ class Stage:
 
         return await self.witness.until(f"weight {weight} reached", reached, within)
 
-    # -----------------------------------------------------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------------------------------
     # Moments and counts, from the witness's record.
 
     def looks(self) -> list[Answers]:
@@ -82,12 +86,16 @@ class Stage:
         return after[last_on + 1].at if last_on + 1 < len(after) else None
 
     def zero_since(self, moment: float, canary: str) -> float | None:
-        """From when on, at or after the moment, the route has no canary backend and the gateway has accepted that."""
+        """From when on, at or after the moment, the route has no canary backend and the gateway has accepted
+        that.
+        """
         earlier = [s for s in self.witness.routes if s.at < moment]
         for seen in [*earlier[-1:], *(s for s in self.witness.routes if s.at >= moment)]:
             parents = seen.status.get("parents") or []
             generation = seen.object.get("metadata", {}).get("generation")
-            current = parents and all(c.get("observedGeneration") == generation for p in parents for c in p.get("conditions", []))
+            current = parents and all(
+                c.get("observedGeneration") == generation for p in parents for c in p.get("conditions", [])
+            )
             if canary not in backends(seen) and current:
                 return max(seen.at, moment)
         return None
@@ -95,21 +103,27 @@ class Stage:
     def admitted_between(self, start: float, end: float) -> int:
         """Requests admitted under reuse between two moments, by each engine's own counter.
 
-        It begins with the first look from `start` on. An engine that did not answer then begins with what it last said before; one that
-        never did is new, and so is all that it admitted.
+        It begins with the first look from `start` on. An engine that did not answer then begins with what it
+        last said before; one that never did is new, and so is all that it admitted.
         """
         looks = [look for look in self.witness.looks if look.at <= end]
         begun, last = dict[Life, int](), dict[Life, int]()
         for before, look in zip([None, *looks], looks, strict=False):
-            counts = {(pod, state.incarnation): state.requests.admitted_reuse for pod, state in look.states.items()}
+            counts = {
+                (pod, state.incarnation): state.requests.admitted_reuse for pod, state in look.states.items()
+            }
             if before is None or before.at < start:
                 begun |= counts
             if look.at >= start:
                 last |= counts
         return sum(count - begun.get(life, 0) for life, count in last.items())
 
-    def outcome(self, letter: str, title: str, pattern: str, mode: Mode, *, since: float | None = None) -> Outcome:
-        """The figures that every scenario has; answers and admissions from this moment on, by default the scenario's beginning."""
+    def outcome(
+        self, letter: str, title: str, pattern: str, mode: Mode, *, since: float | None = None
+    ) -> Outcome:
+        """The figures that every scenario has; answers and admissions from this moment on, by default the
+        scenario's beginning.
+        """
         now, begun = time.monotonic(), self.started if since is None else since
         answers = self.load.since(begun)
         status = self.witness.now.status

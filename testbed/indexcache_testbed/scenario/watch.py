@@ -1,7 +1,8 @@
-"""An independent witness: what the engines themselves said, and what the rollout's status said, moment by moment.
+"""An independent witness: what the engines themselves said, and what the rollout's status said, moment by
+moment.
 
-It asks each engine over its control port, as the operator does, but on its own: what the operator did is judged by this record, never by
-the operator's own account.
+It asks each engine over its control port, as the operator does, but on its own: what the operator did is
+judged by this record, never by the operator's own account.
 """
 
 import asyncio
@@ -31,7 +32,9 @@ class Answers:
 
 @dataclass(frozen=True)
 class Seen:
-    """An object as the API server had it from one moment on; empty before it was made and after it was deleted."""
+    """An object as the API server had it from one moment on; empty before it was made and after it was
+    deleted.
+    """
 
     at: float
     object: dict[str, Any]
@@ -75,7 +78,9 @@ class Witness:
         )
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._session is not None
         try:
             await self._background.end()
@@ -93,7 +98,9 @@ class Witness:
         return self.seen[-1] if self.seen else Seen(time.monotonic(), {})
 
     async def until(self, what: str, holds: Callable[["Witness"], bool], within: float) -> float:
-        """Wait for a condition; the moment at which it was seen. Raises TimeoutError saying what did not come, and what was there."""
+        """Wait for a condition; the moment at which it was seen. Raises TimeoutError saying what did not
+        come, and what was there.
+        """
         self._background.check()
         try:
             async with self.changed:
@@ -105,16 +112,25 @@ class Witness:
 
     async def until_phase(self, *phases: str, within: float) -> float:
         """Wait for the rollout to be in one of these phases, for the spec as it is now."""
-        return await self.until(f"phase {' or '.join(phases)}", lambda w: w.now.phase in phases and w.current(), within)
+        return await self.until(
+            f"phase {' or '.join(phases)}", lambda w: w.now.phase in phases and w.current(), within
+        )
 
     def current(self) -> bool:
         """Whether the status speaks of the present spec."""
-        return bool(self.now.status.get("observedGeneration") == self.now.object.get("metadata", {}).get("generation"))
+        return bool(
+            self.now.status.get("observedGeneration") == self.now.object.get("metadata", {}).get("generation")
+        )
 
     def describe(self) -> str:
         """The present, in a line."""
-        modes = ", ".join(f"{pod.rsplit('-', 1)[-1]} {s.mode} ({s.reason})" for pod, s in sorted(self.engines.items()))
-        return f"phase {self.now.phase or 'none'}: {self.now.status.get('message', '')}; engines: {modes or 'none answers'}"
+        modes = ", ".join(
+            f"{pod.rsplit('-', 1)[-1]} {s.mode} ({s.reason})" for pod, s in sorted(self.engines.items())
+        )
+        return (
+            f"phase {self.now.phase or 'none'}: {self.now.status.get('message', '')}; engines: "
+            f"{modes or 'none answers'}"
+        )
 
     async def _notify(self) -> None:
         async with self.changed:
@@ -124,7 +140,18 @@ class Witness:
         """Every version of an object that the API server tells of."""
         while True:
             process = await asyncio.create_subprocess_exec(
-                *("kubectl", "-n", self.namespace, "get", kind, name, "--watch", "--output-watch-events", "-o", "json"),
+                *(
+                    "kubectl",
+                    "-n",
+                    self.namespace,
+                    "get",
+                    kind,
+                    name,
+                    "--watch",
+                    "--output-watch-events",
+                    "-o",
+                    "json",
+                ),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 limit=2**24,
@@ -145,16 +172,23 @@ class Witness:
         """Which engines there are, and the token to ask them with."""
         while True:
             found = await kubectl.items("pods", self.namespace, f"indexcache.dev/rollout={self.rollout}")
-            self._pods = {p["metadata"]["name"]: p["status"]["podIP"] for p in found if p["status"].get("podIP")}
+            self._pods = {
+                p["metadata"]["name"]: p["status"]["podIP"] for p in found if p["status"].get("podIP")
+            }
             secret = await kubectl.find("secret", f"{self.rollout}-control", self.namespace)
             self._token = secret["data"]["token"] if secret else ""
             await asyncio.sleep(1.0)
 
     async def _follow_engines(self) -> None:
         while True:
-            start, pods = time.monotonic(), self._pods  # which may be another dictionary by the time that all have answered
+            start, pods = (
+                time.monotonic(),
+                self._pods,
+            )  # which may be another dictionary by the time that all have answered
             answers = await asyncio.gather(*(self.ask(ip) for ip in pods.values()))
-            self.looks.append(Answers(time.monotonic(), {p: s for p, s in zip(pods, answers, strict=True) if s}))
+            self.looks.append(
+                Answers(time.monotonic(), {p: s for p, s in zip(pods, answers, strict=True) if s})
+            )
             await self._notify()
             await asyncio.sleep(max(0.0, start + self.interval - time.monotonic()))
 

@@ -65,12 +65,24 @@ def test_spellings(args: list[str], expected: list[tuple[str, str | None]]) -> N
         (["--port=81", "--port=82"], ["--port"], Option("--port", "82")),
         (["--port=81", "--port", "82", "--seed=1"], ["--port"], Option("--port", "82")),
         # The last of all spellings.
-        (["-pp=2", "--pipeline-parallel-size=1"], ["--pipeline-parallel-size", "-pp"], Option("--pipeline-parallel-size", "1")),
+        (
+            ["-pp=2", "--pipeline-parallel-size=1"],
+            ["--pipeline-parallel-size", "-pp"],
+            Option("--pipeline-parallel-size", "1"),
+        ),
         (["--pipeline-parallel-size=1", "-pp=2"], ["--pipeline-parallel-size", "-pp"], Option("-pp", "2")),
         # A field sets the option, and one of another option does not.
-        (["--speculative-config.method=mtp"], ["--speculative-config"], Option("--speculative-config.method", "mtp")),
+        (
+            ["--speculative-config.method=mtp"],
+            ["--speculative-config"],
+            Option("--speculative-config.method", "mtp"),
+        ),
         (["--speculative-config-file=x"], ["--speculative-config"], None),
-        (['--attention-config={"backend": "X"}'], ["--attention-config.backend"], Option("--attention-config.backend", "X")),
+        (
+            ['--attention-config={"backend": "X"}'],
+            ["--attention-config.backend"],
+            Option("--attention-config.backend", "X"),
+        ),
         (["--enable-dbo", "--no-enable-dbo"], ["--enable-dbo"], None),
         (["--no-enable-dbo", "--enable-dbo"], ["--enable-dbo"], Option("--enable-dbo", None)),
         (["--seed=1"], ["--port"], None),

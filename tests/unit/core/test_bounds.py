@@ -1,4 +1,6 @@
-"""The bounds of what users may set: whatever is inside can be decided and sent, whatever is outside can't or needn't be."""
+"""The bounds of what users may set: whatever is inside can be decided and sent, whatever is outside can't or
+needn't be.
+"""
 
 import math
 from datetime import timedelta
@@ -26,7 +28,9 @@ def many(value: float, n: int) -> Any:
 INSIDE = st.floats(bounds.THRESHOLD.least, bounds.THRESHOLD.most, exclude_min=True, exclude_max=True)
 
 
-@given(INSIDE.filter(lambda m: 0.021 < m < 0.979), st.sampled_from([bounds.ERROR.least, 0.05, bounds.ERROR.most]))
+@given(
+    INSIDE.filter(lambda m: 0.021 < m < 0.979), st.sampled_from([bounds.ERROR.least, 0.05, bounds.ERROR.most])
+)
 def test_inside_the_bounds_every_threshold_can_be_certified_and_breached(m: float, error: float) -> None:
     assert certificate.certified(many(1.0, 10**7), m, error)
     assert detector.fresh().after(many(0.0, 10**7), m, 2).log_e >= log_limit(error)
@@ -68,10 +72,16 @@ def test_every_part_of_an_error_is_a_chance_and_one_that_the_contract_takes(
     st.lists(st.integers(bounds.SITES.least, bounds.SITES.most), max_size=MAX_SITES),
     st.timedeltas(bounds.PERMIT.least, bounds.PERMIT.most),
 )
-def test_the_contract_takes_all_that_is_inside(m: float, rows: int, tokens: int, protected: list[int], permit: timedelta) -> None:
-    flags = Flags(mode=Mode.ON, pattern="FS", protected=tuple(protected), min_context_tokens=tokens, sample_rows=rows)
+def test_the_contract_takes_all_that_is_inside(
+    m: float, rows: int, tokens: int, protected: list[int], permit: timedelta
+) -> None:
+    flags = Flags(
+        mode=Mode.ON, pattern="FS", protected=tuple(protected), min_context_tokens=tokens, sample_rows=rows
+    )
     thresholds = Thresholds(overlap=m, recall=m, recall_per_indexer=m)
-    sent = Desired(incarnation="i", epoch=1, flags=flags, permit_seconds=permit.total_seconds(), thresholds=thresholds)
+    sent = Desired(
+        incarnation="i", epoch=1, flags=flags, permit_seconds=permit.total_seconds(), thresholds=thresholds
+    )
     assert Desired.model_validate_json(sent.model_dump_json()) == sent
 
 
@@ -101,7 +111,9 @@ def test_the_contract_takes_nothing_beyond(wrong: dict[str, Any]) -> None:
         (bounds.Numbers(0.1, 0.9, open=True), [0.11, 0.5, 0.89], [0.1, 0.9, math.nan, math.inf]),
     ],
 )
-def test_a_range_of_numbers_and_its_field_agree(range_: bounds.Numbers, inside: list[float], outside: list[float]) -> None:
+def test_a_range_of_numbers_and_its_field_agree(
+    range_: bounds.Numbers, inside: list[float], outside: list[float]
+) -> None:
     adapter: TypeAdapter[float] = TypeAdapter(Annotated[float, range_.field()])
     for value in inside:
         assert value in range_
@@ -123,4 +135,9 @@ def test_a_range_of_whole_numbers_and_one_of_durations_hold_their_ends() -> None
                 adapter.validate_python(value)
     tick = timedelta(milliseconds=1)
     span = bounds.PERMIT
-    assert [d in span for d in (span.least - tick, span.least, span.most, span.most + tick)] == [False, True, True, False]
+    assert [d in span for d in (span.least - tick, span.least, span.most, span.most + tick)] == [
+        False,
+        True,
+        True,
+        False,
+    ]

@@ -6,7 +6,11 @@ import pytest
 from indexcache_core import compat
 from indexcache_core.refusals import REFUSALS
 
-V32: dict[str, Any] = {"architectures": ["DeepseekV32ForCausalLM"], "num_hidden_layers": 61, "index_topk": 2048}
+V32: dict[str, Any] = {
+    "architectures": ["DeepseekV32ForCausalLM"],
+    "num_hidden_layers": 61,
+    "index_topk": 2048,
+}
 
 
 @pytest.mark.parametrize("name", sorted(compat.ARCHITECTURES))
@@ -37,13 +41,20 @@ def test_a_model_is_refused_by_the_field_that_is_wrong(change: dict[str, Any], w
 
 
 def test_sharing_that_shares_nothing_is_no_sharing() -> None:
-    assert compat.model_reasons(V32 | {"index_topk_freq": 1, "index_topk_pattern": "FFF", "indexer_types": ["full"] * 61}) == []
+    assert (
+        compat.model_reasons(
+            V32 | {"index_topk_freq": 1, "index_topk_pattern": "FFF", "indexer_types": ["full"] * 61}
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("pattern", ["FFSS", "ffs", "FXF"])
 def test_a_native_pattern_is_refused_unless_all_of_it_is_full(pattern: str) -> None:
     (reason,) = compat.native_sharing_reasons({"index_topk_pattern": pattern})
-    assert reason.startswith(f"model: index_topk_pattern: found {pattern}; expected F alone or unset, because ")
+    assert reason.startswith(
+        f"model: index_topk_pattern: found {pattern}; expected F alone or unset, because "
+    )
 
 
 def test_types_of_indexers_that_are_not_full_are_named() -> None:
@@ -58,7 +69,10 @@ def test_types_of_indexers_that_are_not_full_are_named() -> None:
         (["--pipeline_parallel_size", "2"], "--pipeline-parallel-size: found 2"),
         (["-pp=1", "--pipeline-parallel-size=2"], "--pipeline-parallel-size: found 2"),
         (["-dp", "4"], "-dp: found 4"),
-        (["--attention-backend", "FLASHINFER_MLA_SPARSE"], "--attention-backend: found FLASHINFER_MLA_SPARSE"),
+        (
+            ["--attention-backend", "FLASHINFER_MLA_SPARSE"],
+            "--attention-backend: found FLASHINFER_MLA_SPARSE",
+        ),
         (["--attention-config.backend", "X"], "--attention-config.backend: found X"),
         (["-ac", '{"backend": "X"}'], "-ac.backend: found X"),
         (["--api-server-count=2"], "--api-server-count: found 2"),
@@ -70,7 +84,10 @@ def test_types_of_indexers_that_are_not_full_are_named() -> None:
         (["-pcp", "2"], "-pcp: found 2"),
         (["--nnodes=2"], "--nnodes: found 2"),
         (["-n2"], "-n: found 2"),
-        (["--distributed-executor-backend=ray"], "--distributed-executor-backend: found ray; expected uni or mp"),
+        (
+            ["--distributed-executor-backend=ray"],
+            "--distributed-executor-backend: found ray; expected uni or mp",
+        ),
         (["--kv-offloading-size", "8"], "--kv-offloading-size: found 8"),
         (["--ec-transfer-config={}"], "--ec-transfer-config: found {}"),
         (["--enable-sleep-mode"], "--enable-sleep-mode: found set"),
@@ -97,7 +114,11 @@ def test_each_setting_of_the_table_is_refused_by_each_of_its_spellings() -> None
         for setting in refusal.settings:
             for name in (setting.name, *setting.short):
                 expected = [setting.reason(refusal.why, "bad", name)] if setting.is_argument else []
-                assert compat.argument_reasons([name, "bad"]) == compat.argument_reasons([f"{name}=bad"]) == expected
+                assert (
+                    compat.argument_reasons([name, "bad"])
+                    == compat.argument_reasons([f"{name}=bad"])
+                    == expected
+                )
                 assert all(compat.argument_reasons([name, value]) == [] for value in setting.allowed)
 
 

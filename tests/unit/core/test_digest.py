@@ -16,7 +16,9 @@ def test_a_name_has_the_length_that_was_asked_for(length: int) -> None:
 
 
 def test_the_order_of_keys_is_no_part_of_the_name_and_that_of_items_is() -> None:
-    assert digest.digest({"a": 1, "b": {"c": 2, "d": 3}}, 16) == digest.digest({"b": {"d": 3, "c": 2}, "a": 1}, 16)
+    assert digest.digest({"a": 1, "b": {"c": 2, "d": 3}}, 16) == digest.digest(
+        {"b": {"d": 3, "c": 2}, "a": 1}, 16
+    )
     assert digest.digest([1, 2], 16) != digest.digest([2, 1], 16)
     assert digest.digest({"a": 1}, 16) != digest.digest({"a": "1"}, 16)
 

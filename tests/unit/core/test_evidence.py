@@ -16,9 +16,13 @@ shares = st.sampled_from([1.0, 0.5, 1 / 30])
 
 
 @given(values, values, thresholds, shares)
-def test_wealth_depends_on_the_histogram_alone(a: list[float], b: list[float], m: float, share: float) -> None:
+def test_wealth_depends_on_the_histogram_alone(
+    a: list[float], b: list[float], m: float, share: float
+) -> None:
     whole = betting.log_wealth(of(a).plus(of(b)).counts, m, share)
-    parts = zip(betting.log_wealth(of(a).counts, m, share), betting.log_wealth(of(b).counts, m, share), strict=True)
+    parts = zip(
+        betting.log_wealth(of(a).counts, m, share), betting.log_wealth(of(b).counts, m, share), strict=True
+    )
     assert whole == pytest.approx(tuple(x + y for x, y in parts), abs=1e-9)
 
 
@@ -31,7 +35,10 @@ def test_buckets_only_lower_the_wealth(xs: list[float], m: float) -> None:
 @given(some, thresholds)
 def test_the_bet_against_a_pattern_uses_upper_bounds(xs: list[float], m0: float) -> None:
     wealth = betting.log_wealth(betting.mirrored(of(xs).counts), 1 - m0)
-    slow = [sum(n * math.log1p(c / (1 - m0) * (m0 - upper(i))) for i, n in enumerate(of(xs).counts) if n) for c in betting.FRACTIONS]
+    slow = [
+        sum(n * math.log1p(c / (1 - m0) * (m0 - upper(i))) for i, n in enumerate(of(xs).counts) if n)
+        for c in betting.FRACTIONS
+    ]
     assert wealth == pytest.approx(slow, abs=1e-9)
 
 
@@ -45,7 +52,11 @@ def test_a_share_is_at_most_a_bet_on_the_mean_over_sites(xs: list[float], m: flo
 
 def test_the_purse_is_never_overspent() -> None:
     assert math.exp(detector.log_purse(1, 10**9)) <= 1.0
-    spent = math.exp(detector.log_purse(1, 1)) + math.exp(detector.log_purse(2, 7)) + math.exp(detector.log_purse(8, 1000))
+    spent = (
+        math.exp(detector.log_purse(1, 1))
+        + math.exp(detector.log_purse(2, 7))
+        + math.exp(detector.log_purse(8, 1000))
+    )
     assert spent == pytest.approx(math.exp(detector.log_purse(1, 1000)))
     assert detector.log_purse(5, 4) == -math.inf
 
@@ -72,7 +83,9 @@ def test_a_look_without_data_opens_no_bet() -> None:
 
 @given(some, thresholds, st.sampled_from([0.01, 0.05]), shares)
 @settings(max_examples=50)
-def test_the_lower_bound_inverts_the_certificate(xs: list[float], m: float, beta: float, share: float) -> None:
+def test_the_lower_bound_inverts_the_certificate(
+    xs: list[float], m: float, beta: float, share: float
+) -> None:
     bound = certificate.lower_bound(of(xs), beta, share)
     assert bound is not None
     if m < bound - 1e-3:
@@ -98,7 +111,9 @@ def test_a_threshold_outside_the_open_interval_is_refused(m: float) -> None:
         betting.log_factors(m)
 
 
-def judged(xs: list[float], *, log_e: float = 0.0, threshold: float | None = 0.5, acts: bool = True) -> Verdict:
+def judged(
+    xs: list[float], *, log_e: float = 0.0, threshold: float | None = 0.5, acts: bool = True
+) -> Verdict:
     return verdict.judge(of(xs), threshold, log_e=log_e, alpha=0.01, beta=0.05, acts=acts).verdict
 
 

@@ -1,4 +1,6 @@
-"""The stated error bounds, by simulation at the edge of each null, and the power that the bounds leave. Seeded: no run differs."""
+"""The stated error bounds, by simulation at the edge of each null, and the power that the bounds leave.
+Seeded: no run differs.
+"""
 
 import math
 
@@ -14,7 +16,9 @@ TOLERANCE = {0.01: 0.015, 0.05: 0.033}
 
 def histogram(values: np.ndarray) -> Histogram:
     index = np.minimum((values * BUCKETS).astype(int), BUCKETS - 1)
-    return Histogram(counts=tuple(int(n) for n in np.bincount(index, minlength=BUCKETS)), sum=float(values.sum()))
+    return Histogram(
+        counts=tuple(int(n) for n in np.bincount(index, minlength=BUCKETS)), sum=float(values.sum())
+    )
 
 
 @pytest.mark.parametrize(("m0", "alpha"), [(0.9, 0.01), (0.36, 0.01), (0.6, 0.05)])
@@ -49,12 +53,16 @@ def test_a_bad_pattern_is_certified_no_more_often_than_beta(m: float, beta: floa
 
 
 def test_sites_that_agree_within_a_request_are_not_counted_as_independent() -> None:
-    """Thirty sites that all say the same of one request: taken as 30 observations the bound breaks, with a share of 1/30 it holds."""
+    """Thirty sites that all say the same of one request: taken as 30 observations the bound breaks, with a
+    share of 1/30 it holds.
+    """
     rng = np.random.default_rng(6)
     sites, m0, alpha = 30, 0.6, 0.05
     breaches = {1.0: 0, 1.0 / sites: 0}
     for _ in range(RUNS):
-        looks = [np.repeat(np.where(rng.random(4) < (m0 - 0.02) / 0.98, 0.999, 0.0), sites) for _ in range(25)]
+        looks = [
+            np.repeat(np.where(rng.random(4) < (m0 - 0.02) / 0.98, 0.999, 0.0), sites) for _ in range(25)
+        ]
         for share in breaches:
             d = detector.fresh()
             for look, values in enumerate(looks, 1):
@@ -106,7 +114,9 @@ def test_the_estimate_of_what_is_still_needed_is_about_right() -> None:
     values = rng.beta(6, 4, 20_000)
     have = 20
     estimate = certificate.still_needed(histogram(values[:have]), 0.5, 0.05)
-    really = next(n for n in range(have, 20_000) if certificate.certified(histogram(values[:n]), 0.5, 0.05)) - have
+    really = (
+        next(n for n in range(have, 20_000) if certificate.certified(histogram(values[:n]), 0.5, 0.05)) - have
+    )
     assert estimate is not None
     assert really / 4 <= estimate <= really * 4
 

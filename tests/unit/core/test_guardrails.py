@@ -27,7 +27,12 @@ def test_both_streams_are_bet_on() -> None:
     [
         ("overlap", "overlap", [TestKey("overlap", None, c) for c in JUDGED], 0.5),
         ("recall", "recall", [TestKey("recall", None, c) for c in JUDGED], 0.5),
-        ("recall_per_indexer", "recall", [TestKey("recall_per_indexer", s, c) for s in (1, 3) for c in JUDGED], 1.0),
+        (
+            "recall_per_indexer",
+            "recall",
+            [TestKey("recall_per_indexer", s, c) for s in (1, 3) for c in JUDGED],
+            1.0,
+        ),
     ],
 )
 def test_the_tests_of_each(name: Name, measure: str, expected: list[TestKey], share: float) -> None:
@@ -73,11 +78,20 @@ def test_what_has_no_tests_or_does_not_act_can_be_split_over() -> None:
         (
             TestKey("recall_per_indexer", 3, 2),
             {"mean": 0.1, "layer": 13, "observations": 60.4},
-            "recall of indexer 3 (layer 13) at contexts of 129-256 tokens is 0.100 in the mean over 60 observations, "
+            "recall of indexer 3 (layer 13) at contexts of 129-256 tokens is 0.100 in the mean over 60 "
+            "observations, "
             "at least 0.3 expected (guardrail recall_per_indexer)",
         ),
-        (TestKey("overlap", None, None), {"mean": 0.1}, "overlap of the Shared indexers is 0.100 in the mean, at least 0.3 expected"),
-        (TestKey("recall", None, 2), {"k": None}, "recall of the Shared indexers is under the threshold, at least 0.3 expected"),
+        (
+            TestKey("overlap", None, None),
+            {"mean": 0.1},
+            "overlap of the Shared indexers is 0.100 in the mean, at least 0.3 expected",
+        ),
+        (
+            TestKey("recall", None, 2),
+            {"k": None},
+            "recall of the Shared indexers is under the threshold, at least 0.3 expected",
+        ),
     ],
 )
 def test_a_breach_in_words(test: TestKey, known: dict[str, float], expected: str) -> None:

@@ -27,7 +27,9 @@ def test_each_is_refused_somewhere_for_a_reason(refusal: Refusal) -> None:
     assert refusal.why
     assert set(refusal.platforms) <= set(PLATFORMS)
     assert set(refusal.notes) <= set(PLATFORMS)
-    assert refusal.platforms == PLATFORMS or all(p in refusal.notes for p in PLATFORMS)  # the page says what is so elsewhere
+    assert refusal.platforms == PLATFORMS or all(
+        p in refusal.notes for p in PLATFORMS
+    )  # the page says what is so elsewhere
 
 
 @pytest.mark.parametrize(
@@ -39,9 +41,21 @@ def test_each_is_refused_somewhere_for_a_reason(refusal: Refusal) -> None:
             "",
             "--ubatch-size: found 2; expected 0 or 1, because it harms; remove it",
         ),
-        (Setting(name="--enable-dbo"), None, "", "--enable-dbo: found set; expected unset, because it harms; remove it"),
-        (Setting(name="--nnodes", allowed=("1",)), "2", "-n", "-n: found 2; expected 1, because it harms; remove it"),
+        (
+            Setting(name="--enable-dbo"),
+            None,
+            "",
+            "--enable-dbo: found set; expected unset, because it harms; remove it",
+        ),
+        (
+            Setting(name="--nnodes", allowed=("1",)),
+            "2",
+            "-n",
+            "-n: found 2; expected 1, because it harms; remove it",
+        ),
     ],
 )
-def test_a_reason_says_what_was_found_and_expected_and_what_to_do(setting: Setting, value: str | None, spelled: str, expected: str) -> None:
+def test_a_reason_says_what_was_found_and_expected_and_what_to_do(
+    setting: Setting, value: str | None, spelled: str, expected: str
+) -> None:
     assert setting.reason("it harms", value, spelled) == expected

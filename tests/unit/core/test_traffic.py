@@ -16,7 +16,9 @@ def test_without_requests_nothing_is_known() -> None:
 
 
 def test_a_gateway_that_did_not_move_is_not_believed() -> None:
-    """Half the requests still reach the canary, whatever the status says (the gateway cut off from its proxies)."""
+    """Half the requests still reach the canary, whatever the status says (the gateway cut off from its
+    proxies).
+    """
     assert traffic.judge(50, 100, old=0.5, new=0.0) is Reached.NO
     assert traffic.judge(5, 100, old=0.05, new=0.5) is Reached.NO
     assert traffic.judge(1, 1, old=0.5, new=0.0) is Reached.NO
@@ -53,7 +55,9 @@ def test_the_old_share_is_rarely_taken_for_the_new(old: float, new: float) -> No
 @pytest.mark.simulation
 @pytest.mark.parametrize(("old", "new"), [(0.05, 0.25), (0.25, 0.5), (0.5, 0.1), (0.05, 0.0)])
 def test_the_old_share_is_rarely_taken_for_the_new_however_often_one_looks(old: float, new: float) -> None:
-    """A look after each request, and a new count after each NO, as the operator does it: wrong in at most DELTA of all runs."""
+    """A look after each request, and a new count after each NO, as the operator does it: wrong in at most
+    DELTA of all runs.
+    """
     rng = random.Random(14)
     wrong = 0
     for _ in range(30):
@@ -73,7 +77,10 @@ def test_the_old_share_is_rarely_taken_for_the_new_however_often_one_looks(old: 
 def test_the_new_share_is_seen_with_enough_requests(old: float, new: float) -> None:
     rng = random.Random(13)
     n = 2 * traffic.requests_needed(old, new) + 20
-    seen = sum(traffic.judge(sum(rng.random() < new for _ in range(n)), n, old=old, new=new) is Reached.YES for _ in range(200))
+    seen = sum(
+        traffic.judge(sum(rng.random() < new for _ in range(n)), n, old=old, new=new) is Reached.YES
+        for _ in range(200)
+    )
     assert seen >= 190
 
 
@@ -82,7 +89,11 @@ def test_the_new_share_is_seen_with_enough_requests(old: float, new: float) -> N
 def test_tails_are_probabilities_and_complement(k: int, n: int, p: float) -> None:
     below, above = traffic.at_most(k, n, p), traffic.at_least(k + 1, n, p)
     assert 0.0 <= below <= 1.0
-    assert below + above == pytest.approx(1.0, abs=1e-6) if n <= traffic.EXACT_UP_TO else below + above >= 1.0 - 1e-9
+    assert (
+        below + above == pytest.approx(1.0, abs=1e-6)
+        if n <= traffic.EXACT_UP_TO
+        else below + above >= 1.0 - 1e-9
+    )
 
 
 # -------------------------------------------------------------------------------------- by figures
@@ -107,7 +118,10 @@ def test_the_lower_tail(k: int, n: int, p: float, expected: float) -> None:
     assert traffic.at_most(k, n, p) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("k", "n", "p", "expected"), [(2, 2, 0.5, 0.25), (0, 2, 0.5, 1.0), (1, 3, 0.25, 37 / 64), (3, 2, 0.5, 0.0)])
+@pytest.mark.parametrize(
+    ("k", "n", "p", "expected"),
+    [(2, 2, 0.5, 0.25), (0, 2, 0.5, 1.0), (1, 3, 0.25, 37 / 64), (3, 2, 0.5, 0.0)],
+)
 def test_the_upper_tail(k: int, n: int, p: float, expected: float) -> None:
     assert traffic.at_least(k, n, p) == pytest.approx(expected)
 
@@ -125,7 +139,10 @@ def test_beyond_so_many_requests_the_tail_is_chernoffs_bound() -> None:
     assert traffic.at_most(999, m, 0.5) < 1.0
 
 
-@pytest.mark.parametrize(("canary", "expected"), [(50, True), (34, True), (33, False), (66, True), (67, False), (0, False), (100, False)])
+@pytest.mark.parametrize(
+    ("canary", "expected"),
+    [(50, True), (34, True), (33, False), (66, True), (67, False), (0, False), (100, False)],
+)
 def test_a_share_is_consistent_within_its_tails(canary: int, expected: bool) -> None:
     assert traffic.consistent(canary, 100, 0.5) is expected
 
@@ -144,7 +161,9 @@ def test_what_all_counts_spend_is_delta() -> None:
 
 
 def test_the_likelihood_ratio() -> None:
-    assert traffic.likelihood_ratio(2, 5, old=0.25, new=0.5) == pytest.approx(2 * math.log(2) + 3 * math.log(2 / 3))
+    assert traffic.likelihood_ratio(2, 5, old=0.25, new=0.5) == pytest.approx(
+        2 * math.log(2) + 3 * math.log(2 / 3)
+    )
 
 
 JUDGED: list[tuple[int, int, float, float, Reached]] = [
@@ -184,7 +203,9 @@ def test_the_old_share_is_refuted_at_the_edge_nearest_to_it() -> None:
         edge = new - 0.1 if new > old else new + 0.1
         n = first(old, new)
         assert traffic.likelihood_ratio(round(n * new), n, old=old, new=edge) >= -math.log(traffic.DELTA)
-        assert traffic.likelihood_ratio(round((n - 1) * new), n - 1, old=old, new=edge) < -math.log(traffic.DELTA)
+        assert traffic.likelihood_ratio(round((n - 1) * new), n - 1, old=old, new=edge) < -math.log(
+            traffic.DELTA
+        )
 
 
 def test_less_may_be_wrong_with_more_requests_and_a_smaller_change_has_less_slack() -> None:
@@ -219,6 +240,10 @@ def test_how_many_requests_are_needed(old: float, new: float, expected: int) -> 
 
 def test_how_many_requests_tell_two_shares_apart() -> None:
     z, spread = math.sqrt(-2 * math.log(1e-3)), math.sqrt(0.25 * 0.75) + 0.5
-    assert traffic.requests_needed(0.25, 0.5) == traffic.requests_needed(0.5, 0.25) == math.ceil((z * spread / 0.25) ** 2)
+    assert (
+        traffic.requests_needed(0.25, 0.5)
+        == traffic.requests_needed(0.5, 0.25)
+        == math.ceil((z * spread / 0.25) ** 2)
+    )
     assert traffic.requests_needed(0.25, 0.5, 0.1) < traffic.requests_needed(0.25, 0.5)
     assert traffic.requests_needed(0.01, 0.99, 0.9) == 1

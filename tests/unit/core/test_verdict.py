@@ -61,7 +61,9 @@ def test_the_figures_of_a_judgement() -> None:
     ("histogram", "changes", "expected"),
     [(GOOD, {}, 0), (SOME, {"acts": False}, 0), (SOME, {"threshold": None}, 0), (Histogram(), {}, None)],
 )
-def test_what_wants_nothing_needs_nothing(histogram: Histogram, changes: dict[str, Any], expected: int | None) -> None:
+def test_what_wants_nothing_needs_nothing(
+    histogram: Histogram, changes: dict[str, Any], expected: int | None
+) -> None:
     assert judged(histogram, **changes).needed == expected
 
 

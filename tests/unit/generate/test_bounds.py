@@ -1,4 +1,6 @@
-"""The CRD and the models allow the same, field by field: at each bound and right beside it both say yes, or both say no."""
+"""The CRD and the models allow the same, field by field: at each bound and right beside it both say yes, or
+both say no.
+"""
 
 import copy
 from typing import Any
@@ -14,7 +16,9 @@ from tests.unit.operator.mutated import WHOLE, Path
 from tests.unit.structural import Schema, just_around, leaves, problems
 
 # The file that is applied, not what would be generated now.
-CRD: Schema = yaml.safe_load(CRD_FILE.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+CRD: Schema = yaml.safe_load(CRD_FILE.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
+    "properties"
+]
 BOUNDED = [(path, node) for path, node in leaves(CRD["spec"]) if just_around(node)]
 
 
@@ -67,7 +71,9 @@ def test_every_field_that_could_be_bounded_is() -> None:
     free = [
         path
         for path, node in leaves(CRD["spec"])
-        if node["type"] in ("number", "integer", "string", "array") and "enum" not in node and (path, node) not in BOUNDED
+        if node["type"] in ("number", "integer", "string", "array")
+        and "enum" not in node
+        and (path, node) not in BOUNDED
     ]
     assert free == []
 

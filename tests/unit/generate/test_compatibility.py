@@ -15,15 +15,21 @@ SUITE = "tests/conformance/suite.py"
 
 
 def test_it_names_tests_that_exist() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE) + [(SUITE, name) for name in re.findall(r"`(test_\w+)`", PAGE)]
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE) + [
+        (SUITE, name) for name in re.findall(r"`(test_\w+)`", PAGE)
+    ]
     assert len(named) > 20
     for path, name in named:
         source = (ROOT / path).read_text()
-        assert not name or re.search(rf"^ *(?:async )?(?:def|class) {name}\b", source, re.MULTILINE), f"{path}::{name}"
+        assert not name or re.search(rf"^ *(?:async )?(?:def|class) {name}\b", source, re.MULTILINE), (
+            f"{path}::{name}"
+        )
 
 
 def test_the_whole_suite_is_on_it() -> None:
-    assert set(re.findall(r"def (test_\w+)", (ROOT / SUITE).read_text())) <= set(re.findall(r"`(test_\w+)`", PAGE))
+    assert set(re.findall(r"def (test_\w+)", (ROOT / SUITE).read_text())) <= set(
+        re.findall(r"`(test_\w+)`", PAGE)
+    )
 
 
 def test_the_page_is_current() -> None:
@@ -51,7 +57,9 @@ def test_a_row_says_where_and_from_which_version(monkeypatch: pytest.MonkeyPatch
     assert expected in compatibility.table().splitlines()
 
 
-def test_a_page_without_a_place_for_the_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_without_a_place_for_the_table_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = tmp_path / "page.md"
     page.write_text("## Refused\n")
     monkeypatch.setattr(compatibility, "PAGE", page)

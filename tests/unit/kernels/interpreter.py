@@ -1,4 +1,6 @@
-"""Kernels in Triton's interpreter, which is chosen when Triton is imported, for the whole process: so each test file has one of its own."""
+"""Kernels in Triton's interpreter, which is chosen when Triton is imported, for the whole process: so each
+test file has one of its own.
+"""
 
 import os
 import subprocess
@@ -10,7 +12,9 @@ import torch
 
 
 def interpreted(script: str, out: Path) -> Any:
-    """What a script saves to the path that is its argument. It prints the type of its kernel, which shows that it is interpreted."""
+    """What a script saves to the path that is its argument. It prints the type of its kernel, which shows
+    that it is interpreted.
+    """
     done = subprocess.run(
         [sys.executable, "-c", script, str(out)],
         env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},

@@ -1,4 +1,6 @@
-"""index_keys: the torch form against plain arithmetic, and the Triton kernel, in Triton's interpreter, against the torch form."""
+"""index_keys: the torch form against plain arithmetic, and the Triton kernel, in Triton's interpreter,
+against the torch form.
+"""
 
 import math
 from collections.abc import Callable
@@ -30,7 +32,9 @@ torch.save({name: [x.cache for x in c.indexers] for name, c in all.items()}, sys
 @pytest.fixture(scope="module")
 def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[torch.Tensor]]:
     """What the kernel makes of the cases' caches."""
-    found: dict[str, list[torch.Tensor]] = interpreted(SCRIPT, tmp_path_factory.mktemp("interpreted") / "caches.pt")
+    found: dict[str, list[torch.Tensor]] = interpreted(
+        SCRIPT, tmp_path_factory.mktemp("interpreted") / "caches.pt"
+    )
     return found
 
 
@@ -44,12 +48,17 @@ def filled(c: Case) -> Case:
 @pytest.mark.parametrize("name", CASES)
 def test_the_kernel_writes_what_the_reference_does(name: str, caches: dict[str, list[torch.Tensor]]) -> None:
     expected = filled(CASES[name])
-    own = [indexer._replace(cache=cache) for indexer, cache in zip(CASES[name].indexers, caches[name], strict=True)]
+    own = [
+        indexer._replace(cache=cache)
+        for indexer, cache in zip(CASES[name].indexers, caches[name], strict=True)
+    ]
     found = CASES[name]._replace(indexers=own)
     for got, wanted in zip(written(found), written(expected), strict=True):
         off = (got - wanted).abs()
         assert (off <= 0.13 * wanted.abs() + 0.02).float().mean() > 0.95 or not got.numel()  # one step of fp8
-        assert (off <= 0.55 * wanted.abs() + 0.02).all()  # the interpreter loses the carry of a mantissa that rounds up to a power of two
+        assert (
+            off <= 0.55 * wanted.abs() + 0.02
+        ).all()  # the interpreter loses the carry of a mantissa that rounds up to a power of two
     assert untouched(found, CASES[name])
 
 
@@ -70,10 +79,16 @@ def test_the_reference_by_hand() -> None:
     c.slots[0][:] = torch.tensor([70, 3])
     (indexer,), (x,) = c.indexers, c.hidden
     for token, got in enumerate(written(filled(c))[0].tolist()):
-        key = [sum(a * b for a, b in zip(x[token].tolist(), row, strict=True)) for row in indexer.weight[:16].tolist()]
+        key = [
+            sum(a * b for a, b in zip(x[token].tolist(), row, strict=True))
+            for row in indexer.weight[:16].tolist()
+        ]
         mean = sum(key) / 16
         spread = math.sqrt(sum((v - mean) ** 2 for v in key) / 16 + 1e-6)
-        key = [(v - mean) / spread * w + b for v, w, b in zip(key, indexer.norm_weight.tolist(), indexer.norm_bias.tolist(), strict=True)]
+        key = [
+            (v - mean) / spread * w + b
+            for v, w, b in zip(key, indexer.norm_weight.tolist(), indexer.norm_bias.tolist(), strict=True)
+        ]
         angles = c.rope.table[c.positions[token]].tolist()
         for i in range(4):
             (cos, sin), (a, b) = (angles[i], angles[4 + i]), (key[i], key[4 + i])

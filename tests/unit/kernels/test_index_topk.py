@@ -1,4 +1,6 @@
-"""index_topk: the torch form against plain arithmetic, and the Triton kernel, in Triton's interpreter, against the torch form."""
+"""index_topk: the torch form against plain arithmetic, and the Triton kernel, in Triton's interpreter,
+against the torch form.
+"""
 
 import math
 
@@ -26,7 +28,9 @@ torch.save({name: index_topk_triton(*c) for name, c in cases().items()}, sys.arg
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """What the kernel chooses in the cases."""
-    chosen: dict[str, torch.Tensor] = interpreted(SCRIPT, tmp_path_factory.mktemp("interpreted") / "chosen.pt")
+    chosen: dict[str, torch.Tensor] = interpreted(
+        SCRIPT, tmp_path_factory.mktemp("interpreted") / "chosen.pt"
+    )
     return chosen
 
 
@@ -69,7 +73,10 @@ def test_errors_are_seen() -> None:
         (lambda c: c._replace(q=c.q[0]), "q: 2 dimensions"),
         (lambda c: c._replace(q=c.q[:, :20]), "q: 20 heads; expected a power of two from 16 to 128"),
         (lambda c: c._replace(q=c.q.repeat(1, 1, 2)), "q: 256 dim"),
-        (lambda c: c._replace(q=c.q.transpose(0, 1).contiguous().transpose(0, 1)), "q: strides .*; expected it contiguous"),
+        (
+            lambda c: c._replace(q=c.q.transpose(0, 1).contiguous().transpose(0, 1)),
+            "q: strides .*; expected it contiguous",
+        ),
         (lambda c: c._replace(k=c.k.view(torch.uint8)), "k: .* torch.uint8; expected"),
         (lambda c: c._replace(k=c.k[:, :64]), "k: .300, 64."),
         (lambda c: c._replace(k=c.k[None]), "k: 3 dimensions"),

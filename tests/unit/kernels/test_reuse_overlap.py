@@ -19,10 +19,16 @@ def by_sets(c: Case) -> tuple[list[float], list[float]]:
         overlaps.append(len(reused & set(fresh)) / len(fresh) if fresh else math.nan)
         if c.fresh_scores is None:
             continue
-        score = {p: s for p, s in zip(c.fresh[i].tolist(), c.fresh_scores[i].double().tolist(), strict=True) if p >= 0}
+        score = {
+            p: s
+            for p, s in zip(c.fresh[i].tolist(), c.fresh_scores[i].double().tolist(), strict=True)
+            if p >= 0
+        }
         top = max(score.values(), default=0.0)
         weight = {p: math.exp(s - top) for p, s in score.items()}
-        recalls.append(sum(weight[p] for p in fresh if p in reused) / sum(weight.values()) if fresh else math.nan)
+        recalls.append(
+            sum(weight[p] for p in fresh if p in reused) / sum(weight.values()) if fresh else math.nan
+        )
     return overlaps, recalls
 
 
@@ -77,12 +83,19 @@ def test_sets_of_no_members_at_all() -> None:
         ({"fresh_scores": torch.zeros(3, 32)}, "fresh_scores: \\(3, 32\\)"),
         ({"fresh": torch.zeros(4, 32)}, "fresh: torch.float32"),
         ({"fresh_scores": torch.zeros(4, 32, dtype=torch.int32)}, "fresh_scores: torch.int32"),
-        ({"fresh": torch.zeros(4, 32, dtype=torch.int32, device="meta")}, "fresh: \\(4, 32\\) on meta; expected .* on cpu, like reused"),
+        (
+            {"fresh": torch.zeros(4, 32, dtype=torch.int32, device="meta")},
+            "fresh: \\(4, 32\\) on meta; expected .* on cpu, like reused",
+        ),
         ({"reused": torch.zeros(4, 32, dtype=torch.int16)}, "reused: torch.int16; expected int32 or int64"),
     ],
 )
 def test_refuses_what_it_does_not_take(change: dict[str, torch.Tensor], named: str) -> None:
     c = case(4, 32)
-    arguments: dict[str, Any] = {"reused": c.reused, "fresh": c.fresh, "fresh_scores": c.fresh_scores} | change
+    arguments: dict[str, Any] = {
+        "reused": c.reused,
+        "fresh": c.fresh,
+        "fresh_scores": c.fresh_scores,
+    } | change
     with pytest.raises(ValueError, match=named):
         reuse_overlap(**arguments)

@@ -21,12 +21,16 @@ torch.save({name: reuse_overlap_triton(c.reused, c.fresh, c.fresh_scores) for na
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[torch.Tensor, torch.Tensor | None]]:
-    found: dict[str, tuple[torch.Tensor, torch.Tensor | None]] = interpreted(SCRIPT, tmp_path_factory.mktemp("interpreted") / "results.pt")
+    found: dict[str, tuple[torch.Tensor, torch.Tensor | None]] = interpreted(
+        SCRIPT, tmp_path_factory.mktemp("interpreted") / "results.pt"
+    )
     return found
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_matches_the_reference(name: str, results: dict[str, tuple[torch.Tensor, torch.Tensor | None]]) -> None:
+def test_matches_the_reference(
+    name: str, results: dict[str, tuple[torch.Tensor, torch.Tensor | None]]
+) -> None:
     c = CASES[name]
     got, expected = results[name], reuse_overlap_naive(c.reused, c.fresh, c.fresh_scores)
     for g, e in zip(got, expected, strict=True):

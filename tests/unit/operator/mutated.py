@@ -1,4 +1,5 @@
-"""Specs as nobody would write them, made from the CRD's schema: a whole spec with a few of its fields changed.
+"""Specs as nobody would write them, made from the CRD's schema: a whole spec with a few of its fields
+changed.
 
 The same seed makes the same specs. `make specs SEED=7 COUNT=20000` tries others than `make unit` does.
 """
@@ -46,8 +47,43 @@ WHOLE: dict[str, Any] = {
 }
 """Every field of the schema, so that each can be changed."""
 
-_NUMBERS = [0, -1, 1, 5e-324, 1e-300, 1e-17, 0.01, 0.02, 0.5, 0.979, 0.98, 0.9999, 1.0, 1e300, 2**31, 2**63, 2**80, 1000]
-_TEXTS = ["", " ", "a", "-", "../x", "a\n", "é", "\0", "F", "S", "FS" * 256, "FSSS", "F" * 512, "x" * 600, "x" * 5000]
+_NUMBERS = [
+    0,
+    -1,
+    1,
+    5e-324,
+    1e-300,
+    1e-17,
+    0.01,
+    0.02,
+    0.5,
+    0.979,
+    0.98,
+    0.9999,
+    1.0,
+    1e300,
+    2**31,
+    2**63,
+    2**80,
+    1000,
+]
+_TEXTS = [
+    "",
+    " ",
+    "a",
+    "-",
+    "../x",
+    "a\n",
+    "é",
+    "\0",
+    "F",
+    "S",
+    "FS" * 256,
+    "FSSS",
+    "F" * 512,
+    "x" * 600,
+    "x" * 5000,
+]
 _DURATIONS = [
     "0s",
     "1ms",
@@ -125,7 +161,9 @@ def _change(chance: random.Random, spec: dict[str, Any], path: Path, node: Schem
     last: Any = path[-1]
     if isinstance(parent, dict) and chance.random() < 0.1:
         parent.pop(last, None)
-    elif isinstance(parent, dict) or (isinstance(parent, list) and isinstance(last, int) and len(parent) > last):
+    elif isinstance(parent, dict) or (
+        isinstance(parent, list) and isinstance(last, int) and len(parent) > last
+    ):
         parent[last] = _value(chance, node, parent[last] if isinstance(parent, list) else parent.get(last))
 
 
@@ -146,7 +184,9 @@ def _value(chance: random.Random, node: Schema, was: Any) -> Any:
         return _object(chance, node, was)
     if "enum" in node:
         return chance.choice([*node["enum"], "Other", ""])
-    return chance.choice(_DURATIONS if "duration" in str(node.get("x-kubernetes-validations")) else [*_TEXTS, *_ARGUMENTS])
+    return chance.choice(
+        _DURATIONS if "duration" in str(node.get("x-kubernetes-validations")) else [*_TEXTS, *_ARGUMENTS]
+    )
 
 
 def _list(chance: random.Random, node: Schema, was: Any) -> Any:
@@ -162,13 +202,22 @@ def _list(chance: random.Random, node: Schema, was: Any) -> Any:
 def _object(chance: random.Random, node: Schema, was: Any) -> Any:
     if node.get("x-kubernetes-preserve-unknown-fields"):
         return _anything(chance, 0)
-    return {**(was if isinstance(was, dict) else {}), chance.choice(["other", "Min", "$ref"]): chance.choice(_TYPES)}
+    return {
+        **(was if isinstance(was, dict) else {}),
+        chance.choice(["other", "Min", "$ref"]): chance.choice(_TYPES),
+    }
 
 
 def _anything(chance: random.Random, depth: int) -> Any:
-    """Make what may stand where the schema says nothing: here a pod template's parts, in places that are not theirs."""
+    """Make what may stand where the schema says nothing: here a pod template's parts, in places that are not
+    theirs.
+    """
     if depth > 5 or chance.random() < 0.15:
-        return copy.deepcopy(chance.choice([*_TYPES, "engine", "indexcache-runtime", "a", "INDEXCACHE_TOKEN_FILE", "PYTHONPATH"]))
+        return copy.deepcopy(
+            chance.choice(
+                [*_TYPES, "engine", "indexcache-runtime", "a", "INDEXCACHE_TOKEN_FILE", "PYTHONPATH"]
+            )
+        )
     if chance.random() < 0.4 and depth:
         return [_anything(chance, depth + 1) for _ in range(chance.randrange(3))]
     return {chance.choice(_PARTS): _anything(chance, depth + 1) for _ in range(chance.randrange(1, 4))}

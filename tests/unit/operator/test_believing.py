@@ -51,7 +51,9 @@ def test_the_plan_says_why_an_engine_was_left_out() -> None:
 
     plan_believing(planner, SEEN, None)
     found = {p.name: p for p in asked[-1].pods}
-    assert found["b"] == replace(pod("b"), state=None, error="its state can't be judged: OverflowError: ['b']")
+    assert found["b"] == replace(
+        pod("b"), state=None, error="its state can't be judged: OverflowError: ['b']"
+    )
     assert found["a"] == pod("a", engine())
 
 

@@ -43,11 +43,21 @@ async def test_what_is_sent_arrives_and_any_status_is_an_answer() -> None:
 
     async def handler(request: web.Request) -> web.Response:
         headers = request.headers
-        seen.append((request.method, request.path, await request.text(), headers.get("Content-Type"), headers.get("X-A")))
+        seen.append(
+            (
+                request.method,
+                request.path,
+                await request.text(),
+                headers.get("Content-Type"),
+                headers.get("X-A"),
+            )
+        )
         return web.Response(status=409, text="no")
 
     async with server(handler) as (session, port):
-        assert await answer(session, call(port, method="POST", body='{"a": 1}', headers={"X-A": "b"})) == Answer(status=409, body=b"no")
+        assert await answer(
+            session, call(port, method="POST", body='{"a": 1}', headers={"X-A": "b"})
+        ) == Answer(status=409, body=b"no")
         await answer(session, call(port))
     assert seen == [("POST", "/x", '{"a": 1}', "application/json", "b"), ("GET", "/x", "", None, None)]
 
@@ -70,7 +80,9 @@ async def test_no_more_is_read_than_the_bound() -> None:
             await response.write(b"x" * CHUNK)
 
     async with server(handler) as (session, port):
-        with pytest.raises(CallError, match=rf"GET 127\.0\.0\.1:{port}/x: an answer of over {3 * CHUNK} bytes"):
+        with pytest.raises(
+            CallError, match=rf"GET 127\.0\.0\.1:{port}/x: an answer of over {3 * CHUNK} bytes"
+        ):
             await answer(session, call(port))
 
 
@@ -94,7 +106,8 @@ async def test_nobody_there_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "url"), [("10.0.0.1", "http://10.0.0.1:80/x"), ("fd00::1", "http://[fd00::1]:80/x"), ("pod", "http://pod:80/x")]
+    ("host", "url"),
+    [("10.0.0.1", "http://10.0.0.1:80/x"), ("fd00::1", "http://[fd00::1]:80/x"), ("pod", "http://pod:80/x")],
 )
 def test_an_address_of_version_6_stands_in_brackets(host: str, url: str) -> None:
     assert call(80, host=host).url == url

@@ -11,7 +11,9 @@ from indexcache_operator.plan import plan
 def waiting() -> RolloutLoop:
     """A loop that looks at nothing."""
     nothing: Any = None
-    return RolloutLoop(kube=nothing, session=nothing, observer=nothing, planner=plan, namespace="ns", name="r", uid="u")
+    return RolloutLoop(
+        kube=nothing, session=nothing, observer=nothing, planner=plan, namespace="ns", name="r", uid="u"
+    )
 
 
 async def test_an_end_that_comes_together_with_a_wake_is_an_end() -> None:

@@ -1,4 +1,6 @@
-"""Every spec, however odd, is refused by the name of a field, or planned; and what engines are told is valid to them."""
+"""Every spec, however odd, is refused by the name of a field, or planned; and what engines are told is valid
+to them.
+"""
 
 import os
 from collections.abc import Iterator
@@ -47,7 +49,11 @@ def pruned(schema: Schema, value: Any) -> Any:
     if isinstance(value, dict) and "properties" in schema:
         known = schema["properties"]
         return {name: pruned(known[name], child) for name, child in value.items() if name in known}
-    return [pruned(schema["items"], item) for item in value] if isinstance(value, list) and "items" in schema else value
+    return (
+        [pruned(schema["items"], item) for item in value]
+        if isinstance(value, list) and "items" in schema
+        else value
+    )
 
 
 def let_through(spec: Any, about: str) -> None:
@@ -86,16 +92,23 @@ def engines(spec: Spec, phase: Phase, recall: float) -> Iterator[EnginePod]:
     flags = Flags(mode=Mode.SHADOW, pattern=cache.pattern, protected=tuple(cache.protected))
     sites = [Site(index=i, layer=i, domain="d", k=K) for i in range(len(cache.pattern))]
     shared = shared_sites(effective_pattern(spec))[:2]
+    none = (0,) * (len(CONTEXT_ENDS_IN_K) - 2)
     for i, letter in enumerate("abc"):
         mode = Mode.ON if exposed and i == 0 else Mode.SHADOW
         series = [
-            Series(site=site, context=JUDGED[0], mode=measured, overlap=of([recall] * 60), recall=of([recall] * 60))
+            Series(
+                site=site,
+                context=JUDGED[0],
+                mode=measured,
+                overlap=of([recall] * 60),
+                recall=of([recall] * 60),
+            )
             for site in shared
             for measured in (Mode.SHADOW, Mode.ON)
         ]
         state = engine(
             mode, sites=sites, series=series, desired=flags, epoch=1, identity={"revision": name},
-            requests=Requests(admitted_baseline=500, admitted_reuse=50, contexts=(0, 0, 500) + (0,) * (len(CONTEXT_ENDS_IN_K) - 2)),
+            requests=Requests(admitted_baseline=500, admitted_reuse=50, contexts=(0, 0, 500, *none)),
         )  # fmt: skip
         yield pod(letter, state, canary_label=mode is Mode.ON)
 
@@ -108,7 +121,12 @@ def seen(spec: Spec, phase: Phase, recall: float) -> Observation:
         kept["canaryPods"] = ["a"]
     kept |= {"phaseStartedAt": at(-10).isoformat(), "revisionStartedAt": at(-100).isoformat()}
     result = ProbeResult(
-        revision=revision.revision(spec), context_tokens=100, baseline_logprob=-1.0, canary_logprob=-1.5, canary_pod="a", incarnation="life"
+        revision=revision.revision(spec),
+        context_tokens=100,
+        baseline_logprob=-1.0,
+        canary_logprob=-1.5,
+        canary_pod="a",
+        incarnation="life",
     )
     return observation(
         *engines(spec, phase, recall),
@@ -121,7 +139,9 @@ def seen(spec: Spec, phase: Phase, recall: float) -> Observation:
 
 
 def told(spec: Spec, looks: Observation) -> None:
-    """Plan twice from a look, as a loop does, and check what engines would be told and what would be written."""
+    """Plan twice from a look, as a loop does, and check what engines would be told and what would be
+    written.
+    """
     made = plan(looks)
     made = plan(replace(looks, status=made.status), made.memory)
     for action in made.actions:
@@ -160,7 +180,10 @@ def test_a_mutated_spec_is_refused_by_the_name_of_a_field_or_planned() -> None:
         except ValidationError as error:
             found = read(rollout(given))
             said = found.spec_problem
-            paths = ["spec" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in item["loc"]) for item in error.errors()]
+            paths = [
+                "spec" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in item["loc"])
+                for item in error.errors()
+            ]
             others = [("indexCache", "protected")] if ("indexCache", "pattern") in mutant.changed else []
             wanted = [*mutant.changed, *others]
             assert all(any(related(path, change) for change in wanted) for path in paths), f"{about}: {said}"

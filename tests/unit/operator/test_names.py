@@ -1,4 +1,6 @@
-"""No text of a user's leads a request out of the rollout's namespace, whatever it holds and wherever it was stored."""
+"""No text of a user's leads a request out of the rollout's namespace, whatever it holds and wherever it was
+stored.
+"""
 
 import re
 from typing import Any
@@ -28,11 +30,42 @@ NAMESPACE, NAME = "serving", "chat"
 OWN = re.compile(rf"/(api|apis/[a-z0-9.]+)/v[a-z0-9]+/namespaces/{NAMESPACE}/[a-z]+(/[^/]+(/[a-z]+)?)?")
 HOSTILE = st.lists(
     st.sampled_from(
-        ["..", ".", "/", "//", "%2e%2e", "%2f", "\\", "?", "#", "\n", "\0", "a", "victim", "httproutes", "é", "A", "-", "\ud800"]
+        [
+            "..",
+            ".",
+            "/",
+            "//",
+            "%2e%2e",
+            "%2f",
+            "\\",
+            "?",
+            "#",
+            "\n",
+            "\0",
+            "a",
+            "victim",
+            "httproutes",
+            "é",
+            "A",
+            "-",
+            "\ud800",
+        ]
     )
 ).map("".join)
 TEXT = st.text() | HOSTILE | st.from_regex(SUBDOMAIN.pattern, fullmatch=True)
-ESCAPES = ["../../victim/httproutes/chat", "../../kube-system/secrets/x", "..", ".", "", "a/b", "a\n", "%2e%2e", "a?b", "a#b", "x/scale"]
+ESCAPES = [
+    "../../victim/httproutes/chat",
+    "../../kube-system/secrets/x",
+    "..",
+    ".",
+    "",
+    "a/b",
+    "a\n",
+    "%2e%2e",
+    "a?b",
+    "a#b",
+    "x/scale",
+]
 
 
 class Transport:
@@ -67,7 +100,12 @@ def rollout(spec: dict[str, Any], status: dict[str, Any] | None = None) -> dict[
 async def look(transport: Transport) -> Sighting:
     """One look at the rollout as it is stored."""
     async with aiohttp.ClientSession() as session:
-        observer = Observer(kube=Api(transport), session=session, runtime=Runtime(image="r"), hugging_face=HuggingFace(session, None))
+        observer = Observer(
+            kube=Api(transport),
+            session=session,
+            runtime=Runtime(image="r"),
+            hugging_face=HuggingFace(session, None),
+        )
         found = await observer.look(NAMESPACE, NAME, Sight())
     assert found is not None
     return found
@@ -75,14 +113,23 @@ async def look(transport: Transport) -> Sighting:
 
 def asking(route: str = "r", rule: str = "g", probes: str = "p") -> dict[str, Any]:
     """A spec with these names."""
-    return {"traffic": {"httpRoute": {"name": route, "rule": rule}}, "guardrails": {"quality": {"probes": {"configMap": probes}}}}
+    return {
+        "traffic": {"httpRoute": {"name": route, "rule": rule}},
+        "guardrails": {"quality": {"probes": {"configMap": probes}}},
+    }
 
 
 @given(TEXT, TEXT, TEXT, st.booleans())
 @example(*ESCAPES[:2], "g", False)
 @example(*ESCAPES[:2], "g", True)
-async def test_whatever_is_stored_a_look_stays_in_the_namespace(route: str, probes: str, rule: str, changed: bool) -> None:
-    kept = {"route": {"name": route, "rule": rule, "originalBackends": []}, "phase": "Canary", "revision": "r"} if changed else {}
+async def test_whatever_is_stored_a_look_stays_in_the_namespace(
+    route: str, probes: str, rule: str, changed: bool
+) -> None:
+    kept = (
+        {"route": {"name": route, "rule": rule, "originalBackends": []}, "phase": "Canary", "revision": "r"}
+        if changed
+        else {}
+    )
     transport = Transport(rollout(asking(route, rule, probes), kept))
     sighting = await look(transport)
     plan(sighting.observation)
@@ -98,7 +145,9 @@ async def test_whatever_is_stored_a_look_stays_in_the_namespace(route: str, prob
         ("probes", "spec.guardrails.quality.probes.configMap"),
     ],
 )
-async def test_a_stored_name_that_is_none_is_a_problem_of_the_spec_by_field(given: str, field: str, wrong: str) -> None:
+async def test_a_stored_name_that_is_none_is_a_problem_of_the_spec_by_field(
+    given: str, field: str, wrong: str
+) -> None:
     sighting = await look(Transport(rollout(asking(**{given: wrong}))))
     made = plan(sighting.observation)
     assert made.status.phase is Phase.FAILED
@@ -108,7 +157,9 @@ async def test_a_stored_name_that_is_none_is_a_problem_of_the_spec_by_field(give
 
 
 @pytest.mark.parametrize("wrong", ESCAPES)
-async def test_a_route_that_was_changed_under_a_name_that_is_none_ends_the_try_and_is_named(wrong: str) -> None:
+async def test_a_route_that_was_changed_under_a_name_that_is_none_ends_the_try_and_is_named(
+    wrong: str,
+) -> None:
     kept = {"phase": "Canary", "revision": "r", "route": {"name": wrong, "rule": "g", "originalBackends": []}}
     sighting = await look(Transport(rollout(asking(route=wrong), kept)))
     assert sighting.route is None
@@ -142,12 +193,18 @@ async def test_an_alert_can_name_no_other_path(namespace: str, name: str) -> Non
     receiver = Receiver(kube=Api(transport), wake=lambda uid: None)
     found = {"namespace": namespace, "rollout": name, "uid": "u", "revision": "r"}
     assert await receiver.firing(found, {}) in (Outcome.UNKNOWN, Outcome.UNBOUND)
-    assert all(path.count("/") == 7 and path.startswith("/apis/indexcache.dev/v1alpha1/namespaces/") for path in transport.paths)
+    assert all(
+        path.count("/") == 7 and path.startswith("/apis/indexcache.dev/v1alpha1/namespaces/")
+        for path in transport.paths
+    )
 
 
 @given(TEXT)
 def test_spec_path_and_definition_agree_on_what_a_name_is(text: str) -> None:
-    valid = re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", text) is not None and len(text) <= 253
+    valid = (
+        re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", text) is not None
+        and len(text) <= 253
+    )
     for use in (
         lambda: check(text, SUBDOMAIN),
         lambda: names.object_path("api/v1", "pods", "n", text),
@@ -163,11 +220,14 @@ def test_spec_path_and_definition_agree_on_what_a_name_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "fits"), [("a" * 63, True), ("a" * 64, False), ("a.b", False), ("", False), ("a\n", False), ("-a", False)]
+    ("text", "fits"),
+    [("a" * 63, True), ("a" * 64, False), ("a.b", False), ("", False), ("a\n", False), ("-a", False)],
 )
 def test_a_namespace_is_a_label(text: str, fits: bool) -> None:
     if fits:
-        assert names.rollouts_path(text) == f"/apis/indexcache.dev/v1alpha1/namespaces/{text}/indexcacherollouts"
+        assert (
+            names.rollouts_path(text) == f"/apis/indexcache.dev/v1alpha1/namespaces/{text}/indexcacherollouts"
+        )
     else:
         with pytest.raises(InvalidName, match="expected a DNS label"):
             names.rollouts_path(text)
@@ -183,7 +243,16 @@ def test_paths_of_all_kinds_in_use() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/", "/version", "/api/v1/../v1/secrets", "/api/v1//secrets", "/api/v1/namespaces/n/pods/a/b/c", "/api/v1/pods\n"]
+    "path",
+    [
+        "",
+        "/",
+        "/version",
+        "/api/v1/../v1/secrets",
+        "/api/v1//secrets",
+        "/api/v1/namespaces/n/pods/a/b/c",
+        "/api/v1/pods\n",
+    ],
 )
 async def test_the_client_requests_nothing_that_is_no_path_of_objects(path: str) -> None:
     transport = Transport()

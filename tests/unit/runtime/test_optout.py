@@ -1,4 +1,6 @@
-"""Opting out: what counts as asking, what is refused, and what the server's middleware makes of the header."""
+"""Opting out: what counts as asking, what is refused, and what the server's middleware makes of the
+header.
+"""
 
 import asyncio
 import json
@@ -65,7 +67,11 @@ class Server:
         async def receive() -> Any:
             return {}
 
-        scope = {"type": kind, "path": path, "headers": [(n.encode(), v.encode()) for n, v in headers.items()]}
+        scope = {
+            "type": kind,
+            "path": path,
+            "headers": [(n.encode(), v.encode()) for n, v in headers.items()],
+        }
         asyncio.run(OptOut(app)(scope, receive, send))
         return self
 
@@ -96,7 +102,10 @@ def test_who_sends_no_header_is_left_alone() -> None:
     assert Server().ask({}, kind="lifespan").got == {}
 
 
-@pytest.mark.parametrize(("value", "path", "said"), [("maybe", CHAT, "'maybe'; expected"), ("off", "/v1/responses", "/v1/responses; put")])
+@pytest.mark.parametrize(
+    ("value", "path", "said"),
+    [("maybe", CHAT, "'maybe'; expected"), ("off", "/v1/responses", "/v1/responses; put")],
+)
 def test_what_the_header_cannot_say_is_refused(value: str, path: str, said: str) -> None:
     server = Server().ask({"x-indexcache": value}, path)
     error = json.loads(server.body)["error"]

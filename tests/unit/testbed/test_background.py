@@ -38,7 +38,10 @@ async def test_one_that_does_not_end_is_named() -> None:
     background.begin(stubborn(), forever())
     tasks = list(background._tasks)
     await asyncio.wait(tasks, timeout=0)  # they begin
-    with pytest.raises(TimeoutError, match=r"the witness: cancelled, but not ended in 0 s: .*stubborn at .*test_background.py:\d+$"):
+    with pytest.raises(
+        TimeoutError,
+        match=r"the witness: cancelled, but not ended in 0 s: .*stubborn at .*test_background.py:\d+$",
+    ):
         await background.end(within=0.05)
     released.set()
     await asyncio.wait(tasks)

@@ -49,7 +49,10 @@ def test_the_release_is_linked_in(pins: Pins) -> None:
     assert "version.gitMinor=37" in flags
 
 
-@pytest.mark.parametrize(("text", "release"), [("go version go1.26.8 linux/amd64", (1, 26)), ("go version go1.27rc1 linux/amd64", (1, 27))])
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [("go version go1.26.8 linux/amd64", (1, 26)), ("go version go1.27rc1 linux/amd64", (1, 27))],
+)
 def test_go_tells_its_release(text: str, release: tuple[int, int]) -> None:
     assert golang.go_release(text) == release
 
@@ -69,7 +72,10 @@ def test_other_binaries_make_other_images_but_not_another_envoy(layout: Layout, 
     old = images.go_archives(layout, pins, Path("go-1"))
     new = images.go_archives(layout, pins, Path("go-2"))
     assert not set(old.values()) & set(new.values())
-    assert images.other_archives(layout, pins)["envoy"] != images.other_archives(layout, replace(pins, envoy="v1.40.0"))["envoy"]
+    assert (
+        images.other_archives(layout, pins)["envoy"]
+        != images.other_archives(layout, replace(pins, envoy="v1.40.0"))["envoy"]
+    )
 
 
 def test_a_recipe_gives_the_user_its_writable_directories(pins: Pins) -> None:
@@ -88,7 +94,10 @@ def test_the_engine_finds_vllm_where_its_volume_is_mounted() -> None:
 
 def test_the_charts_values_name_the_image_that_is_there() -> None:
     template = "image: ${GatewayImage}\npullPolicy: ${GatewayImagePullPolicy}\n"
-    assert chart.fill_values(template, "example.org/gateway:v1") == "image: example.org/gateway:v1\npullPolicy: Never\n"
+    assert (
+        chart.fill_values(template, "example.org/gateway:v1")
+        == "image: example.org/gateway:v1\npullPolicy: Never\n"
+    )
 
 
 def test_models_are_copied_once_and_named_by_what_is_in_them(tmp_path: Path) -> None:
@@ -125,13 +134,23 @@ def test_a_name_that_is_no_name_is_refused(tmp_path: Path, name: str) -> None:
 def test_clusters_of_two_names_share_nothing_but_the_cache(tmp_path: Path) -> None:
     one, other = Layout(cache=tmp_path, name="one"), Layout(cache=tmp_path, name="other")
     assert one.artifacts == other.artifacts
-    assert not {one.home, one.state, one.cgroup, one.containerd_socket} & {other.home, other.state, other.cgroup, other.containerd_socket}
+    assert not {one.home, one.state, one.cgroup, one.containerd_socket} & {
+        other.home,
+        other.state,
+        other.cgroup,
+        other.containerd_socket,
+    }
     assert one.checkout == CHECKOUT
 
 
 def test_the_demos_rollouts_want_the_same_engine() -> None:
     """Another image, argument or template would start the engines again between two scenarios."""
     texts = [path.read_text() for path in sorted((CHECKOUT / "examples").glob("demo-*.yaml"))]
-    engines = [body["spec"]["engine"] for text in texts for body in yaml.safe_load_all(text) if body["kind"] == "IndexCacheRollout"]
+    engines = [
+        body["spec"]["engine"]
+        for text in texts
+        for body in yaml.safe_load_all(text)
+        if body["kind"] == "IndexCacheRollout"
+    ]
     assert len(engines) == 4
     assert all(engine == engines[0] for engine in engines)

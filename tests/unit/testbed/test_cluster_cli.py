@@ -22,7 +22,10 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["run", "--name", "other", "--", "pytest", "--name", "x"], "the cluster other does not run"),
         (["logs", "kubelet"], "kubelet: no such log"),
         (["status", "--name", "No Name"], "--name: 'No Name' found"),
-        (["image", "localhost/a:1", ".", "--build-arg", "BASE"], "--build-arg: 'BASE' found, NAME=VALUE expected"),
+        (
+            ["image", "localhost/a:1", ".", "--build-arg", "BASE"],
+            "--build-arg: 'BASE' found, NAME=VALUE expected",
+        ),
         (["product"], "the cluster indexcache does not run; start it with `testbed up`"),
         (["receiver", "--token", "secret"], "the cluster indexcache does not run"),
     ],

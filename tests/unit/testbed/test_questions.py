@@ -10,11 +10,16 @@ from indexcache_testbed.model import questions as q
 
 def test_a_table_is_the_same_on_every_machine_and_python() -> None:
     ids = q.table(16, seed=q.MEASURED_SEED, index=3).ids()
-    assert hashlib.sha256(repr(ids).encode()).hexdigest() == "182f56821fe944c0e84a39e742345d616ae76539e6859d74a90346f75a0716bd"
+    assert (
+        hashlib.sha256(repr(ids).encode()).hexdigest()
+        == "182f56821fe944c0e84a39e742345d616ae76539e6859d74a90346f75a0716bd"
+    )
 
 
 def test_other_seeds_sizes_and_indexes_give_other_tables() -> None:
-    tables = [q.table(pairs, seed=seed, index=index) for pairs in (16, 17) for seed in (1, 2) for index in (0, 1)]
+    tables = [
+        q.table(pairs, seed=seed, index=index) for pairs in (16, 17) for seed in (1, 2) for index in (0, 1)
+    ]
     assert len({t.pairs for t in tables}) == len(tables)
 
 
@@ -94,5 +99,8 @@ def test_impossible_tables_and_questions_are_refused_by_name() -> None:
 
 
 def test_importing_questions_and_patterns_loads_no_torch() -> None:
-    code = "import sys; from indexcache_testbed.model import questions, patterns; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from indexcache_testbed.model import questions, patterns; sys.exit('torch' in "
+        "sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -17,9 +17,18 @@ def seen(count: int, value: float = 0.5) -> Histogram:
     return Histogram(counts=tuple(counts), sum=value * count)
 
 
-def look(at: float, count: int, *, revision: str = "r", mode: Mode = Mode.ON, value: float = 0.5, context: int = 2) -> Answers:
+def look(
+    at: float, count: int, *, revision: str = "r", mode: Mode = Mode.ON, value: float = 0.5, context: int = 2
+) -> Answers:
     series = Series(site=1, context=context, mode=mode, overlap=seen(count, value), recall=seen(count, value))
-    return Answers(at, {"pod": State(supported=True, incarnation="i", identity=Identity(revision=revision), series=(series,))})
+    return Answers(
+        at,
+        {
+            "pod": State(
+                supported=True, incarnation="i", identity=Identity(revision=revision), series=(series,)
+            )
+        },
+    )
 
 
 def breach(looks: list[Answers], began: float = 100.0) -> float | None:

@@ -10,8 +10,13 @@ from indexcache_testbed.scenario.watch import Answers, Witness
 
 
 def look(at: float, **counts: int) -> Answers:
-    """A look at engines by name, each with the requests that it admitted under reuse; `b2` is a second life of pod b."""
-    states = {name[0]: State(supported=True, incarnation=name, requests=Requests(admitted_reuse=n)) for name, n in counts.items()}
+    """A look at engines by name, each with the requests that it admitted under reuse; `b2` is a second life
+    of pod b.
+    """
+    states = {
+        name[0]: State(supported=True, incarnation=name, requests=Requests(admitted_reuse=n))
+        for name, n in counts.items()
+    }
     return Answers(at, states)
 
 

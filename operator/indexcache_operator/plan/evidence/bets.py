@@ -13,7 +13,9 @@ from indexcache_operator.plan.facts.memory import Memory
 
 
 def place(spec: Spec, memory: Memory, new: Batches, slot: int) -> Memory:
-    """Return the memory with each detector's bet on the new observations; without detectors they take up what was there."""
+    """Return the memory with each detector's bet on the new observations; without detectors they take up what
+    was there.
+    """
     resuming = not memory.detectors
     detectors = dict(memory.detectors)
     for guardrail in guardrails(spec):

@@ -1,4 +1,6 @@
-"""One try's evidence, look after look: what engines counted since the last, what is bet on it, and what probes answered."""
+"""One try's evidence, look after look: what engines counted since the last, what is bet on it, and what
+probes answered.
+"""
 
 from dataclasses import replace
 
@@ -12,7 +14,8 @@ from indexcache_operator.plan.facts.snapshot import Snapshot
 def begin(snapshot: Snapshot, memory: Memory | None) -> Memory:
     """Return the memory of this try, or an empty one."""
     status = snapshot.observation.status
-    key = f"{status.revision}@{status.revision_started_at}/{question(snapshot.observation.spec) if snapshot.observation.spec else ''}"
+    spec = snapshot.observation.spec
+    key = f"{status.revision}@{status.revision_started_at}/{question(spec) if spec else ''}"
     return memory if memory is not None and memory.key == key else Memory(key=key)
 
 

@@ -1,6 +1,7 @@
 """What engines counted since the last look, by what asks for it.
 
-Only what engines measured for this try counts (I6): the state must speak of this revision and of this pattern.
+Only what engines measured for this try counts (I6): the state must speak of this revision and of this
+pattern.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ Totals = dict[TotalKey, Histogram]
 
 
 def take_up(situation: Situation) -> tuple[Memory, "Batches"]:
-    """Return the memory with what engines counted since the last look, and the new observations by themselves."""
+    """Return the memory with what engines counted since the last look, and the new observations by
+    themselves.
+    """
     snapshot, memory, new = situation.snapshot, situation.memory, Batches()
     present = {p.name for p in snapshot.observation.pods}
     seen = {key: histogram for key, histogram in memory.seen.items() if key.pod in present}
@@ -55,7 +58,18 @@ def _series(pod: EnginePod, spec: Spec, revision: str) -> Iterator[tuple[SeriesK
     for s in pod.state.series:
         for measure, histogram in zip(measures, (s.overlap, s.recall), strict=True):
             if histogram.count:
-                yield SeriesKey(pod.name, pod.state.incarnation, pod.state.series_number, measure, s.site, s.context, s.mode), histogram
+                yield (
+                    SeriesKey(
+                        pod.name,
+                        pod.state.incarnation,
+                        pod.state.series_number,
+                        measure,
+                        s.site,
+                        s.context,
+                        s.mode,
+                    ),
+                    histogram,
+                )
 
 
 class Batches:

@@ -1,6 +1,7 @@
 """What each guardrail says now.
 
-Certificates in Shadowing rest on what was measured in shadow, afterwards on what was measured under reuse; detectors bet on both.
+Certificates in Shadowing rest on what was measured in shadow, afterwards on what was measured under reuse;
+detectors bet on both.
 """
 
 from indexcache_core.contexts import JUDGED
@@ -26,25 +27,35 @@ def judge(situation: Situation) -> Evidence:
     stream: Stream = Mode.SHADOW if unexposed else Mode.ON
     shares = contexts.shares(memory, JUDGED)
     answers = tuple(
-        _quality(guardrail, memory, spec) if guardrail.measure is None else _measured(guardrail, memory, spec, stream, shares)
+        _quality(guardrail, memory, spec)
+        if guardrail.measure is None
+        else _measured(guardrail, memory, spec, stream, shares)
         for guardrail in guardrails(spec)
     )
     return Evidence(answers=answers, shares=shares)
 
 
-def _measured(guardrail: Guardrail, memory: Memory, spec: Spec, stream: Stream, shares: dict[int, float]) -> Answer:
+def _measured(
+    guardrail: Guardrail, memory: Memory, spec: Spec, stream: Stream, shares: dict[int, float]
+) -> Answer:
     log_e = {test: detector.log_e(_detectors(memory, test)) for test in guardrail.tests}
     wanted = _wanted(guardrail, shares)
     judgements = _certificates(guardrail, spec, wanted, _grouped(guardrail, memory, stream), log_e)
     judgements |= _hidden_breaches(guardrail, spec, judgements, log_e)
-    deciding = [judgement.verdict for key, judgement in judgements.items() if key in wanted or judgement.verdict is Verdict.BREACHED]
+    deciding = [
+        judgement.verdict
+        for key, judgement in judgements.items()
+        if key in wanted or judgement.verdict is Verdict.BREACHED
+    ]
     nothing = Verdict.NO_DATA if guardrail.acts else Verdict.OBSERVING
     said = verdict.worst(deciding) if deciding else nothing
     return Answer(guardrail=guardrail, verdict=said, judgements=judgements)
 
 
 def _grouped(guardrail: Guardrail, memory: Memory, stream: Stream) -> dict[TestKey, Histogram]:
-    """Sum up all that was measured in a stream by the groups in which it is certified: an indexer, or a bucket of contexts."""
+    """Sum up all that was measured in a stream by the groups in which it is certified: an indexer, or a
+    bucket of contexts.
+    """
     grouped: dict[TestKey, Histogram] = {}
     for total, histogram in memory.totals.items():
         if total.measure != guardrail.measure or total.mode is not stream or total.context not in JUDGED:
@@ -56,7 +67,9 @@ def _grouped(guardrail: Guardrail, memory: Memory, stream: Stream) -> dict[TestK
 
 
 def _wanted(guardrail: Guardrail, shares: dict[int, float]) -> set[TestKey]:
-    """Return the certificates that are asked for: of each indexer, or of each bucket that carries enough of the traffic."""
+    """Return the certificates that are asked for: of each indexer, or of each bucket that carries enough of
+    the traffic.
+    """
     if guardrail.by_site:
         return {TestKey(guardrail.name, test.site, None) for test in guardrail.tests}
     carrying = (context for context in JUDGED if shares.get(context, 0.0) >= CARRIES)
@@ -70,10 +83,14 @@ def _certificates(
     grouped: dict[TestKey, Histogram],
     log_e: dict[TestKey, float],
 ) -> dict[TestKey, Judgement]:
-    """Return a judgement of each group that is asked for or was measured, with the worst bet of the tests under it."""
+    """Return a judgement of each group that is asked for or was measured, with the worst bet of the tests
+    under it.
+    """
     out = {}
     for key in sorted(wanted | {key for key, histogram in grouped.items() if histogram.count}, key=str):
-        under = (e for test, e in log_e.items() if test.site == key.site and key.context in (None, test.context))
+        under = (
+            e for test, e in log_e.items() if test.site == key.site and key.context in (None, test.context)
+        )
         out[key] = _judgement(guardrail, spec, grouped.get(key, Histogram()), max(under, default=0.0))
     return out
 
@@ -81,7 +98,9 @@ def _certificates(
 def _hidden_breaches(
     guardrail: Guardrail, spec: Spec, shown: dict[TestKey, Judgement], log_e: dict[TestKey, float]
 ) -> dict[TestKey, Judgement]:
-    """Return the breaches that no judgement shows: one counts wherever it is, in a bucket that carries little, in the other stream."""
+    """Return the breaches that no judgement shows: one counts wherever it is, in a bucket that carries
+    little, in the other stream.
+    """
     out: dict[TestKey, Judgement] = {}
     for test, e in log_e.items():
         if not guardrail.acts or not verdict.breached(e, guardrail.alpha):
@@ -115,7 +134,11 @@ def decisive(memory: Memory, guardrail: Guardrail, test: TestKey) -> tuple[TestK
     found = max(under, key=lambda t: detector.log_e(_detectors(memory, t)), default=test)
     histogram = Histogram()
     for total, h in memory.totals.items():
-        if total.measure == guardrail.measure and total.context == found.context and found.site in (None, total.site):
+        if (
+            total.measure == guardrail.measure
+            and total.context == found.context
+            and found.site in (None, total.site)
+        ):
             histogram = histogram.plus(h)
     return found, histogram.mean
 

@@ -12,13 +12,20 @@ from indexcache_operator.plan.facts.situation import Situation
 
 
 def observe(situation: Situation, slot: int) -> Memory:
-    """Return the memory with the probes answered since the last look; the first look reads what the status holds."""
+    """Return the memory with the probes answered since the last look; the first look reads what the status
+    holds.
+    """
     snapshot, memory = situation.snapshot, situation.memory
     guardrail = snapshot.spec.guardrails.quality
     if guardrail is None:
         return memory
     status, tolerance = situation.status, guardrail.max_logprob_drop
-    total, d, counts, drop_sum = memory.quality, memory.quality_detector, memory.quality_counts, memory.drop_sum
+    total, d, counts, drop_sum = (
+        memory.quality,
+        memory.quality_detector,
+        memory.quality_counts,
+        memory.drop_sum,
+    )
     if total is None or d is None:
         total, counts, drop_sum = _stored(status)
         d = detector.resumed(total, quality.THRESHOLD, slot)
@@ -30,7 +37,11 @@ def observe(situation: Situation, slot: int) -> Memory:
         answered.add((result.canary_pod, result.incarnation))
         drop = result.baseline_logprob - result.canary_logprob
         values.append(quality.value(drop, tolerance))
-        drop_sum += min(max(drop, -quality.CLIP * tolerance), quality.CLIP * tolerance) if drop == drop else quality.CLIP * tolerance
+        drop_sum += (
+            min(max(drop, -quality.CLIP * tolerance), quality.CLIP * tolerance)
+            if drop == drop
+            else quality.CLIP * tolerance
+        )
         context = str(context_bucket(result.context_tokens, k)) if k else "0"
         row = dict(counts.get(context, {}))
         row[str(bucket(values[-1]))] = row.get(str(bucket(values[-1])), 0) + 1
@@ -53,7 +64,9 @@ def stored(revision: str, memory: Memory) -> QualityStatus | None:
     """Return what to put into the status; None without probes."""
     if memory.quality is None:
         return None
-    return QualityStatus(revision=revision, counts=memory.quality_counts, drop_sum=memory.drop_sum, pairs=memory.quality.count)
+    return QualityStatus(
+        revision=revision, counts=memory.quality_counts, drop_sum=memory.drop_sum, pairs=memory.quality.count
+    )
 
 
 def _stored(status: Status) -> tuple[Histogram, dict[str, dict[str, int]], float]:
@@ -62,4 +75,8 @@ def _stored(status: Status) -> tuple[Histogram, dict[str, dict[str, int]], float
         return Histogram(), {}, 0.0
     counts = [sum(row.get(str(i), 0) for row in kept.counts.values()) for i in range(BUCKETS)]
     # The mean of values is exact by the drops; bounds rest on the counts.
-    return Histogram(counts=tuple(counts), sum=sum(n * (i + 0.5) / BUCKETS for i, n in enumerate(counts))), kept.counts, kept.drop_sum
+    return (
+        Histogram(counts=tuple(counts), sum=sum(n * (i + 0.5) / BUCKETS for i, n in enumerate(counts))),
+        kept.counts,
+        kept.drop_sum,
+    )

@@ -1,7 +1,7 @@
 """Which probes are asked next: contexts as the traffic's are, new pods of the canary first.
 
-By the deficit rule: of the buckets of context length that have probes, the next is the one that lags most behind its share of the traffic.
-Probes go on after the certificate, more seldom: what was good may drift.
+By the deficit rule: of the buckets of context length that have probes, the next is the one that lags most
+behind its share of the traffic. Probes go on after the certificate, more seldom: what was good may drift.
 """
 
 from dataclasses import replace
@@ -26,17 +26,28 @@ EVERY, EVERY_WHEN_CERTIFIED = timedelta(seconds=1), timedelta(seconds=20)
 def choose(situation: Situation) -> RunProbes | None:
     """Return the probes to ask now; None if there is nothing to ask or nobody to compare with."""
     snapshot, status = situation.snapshot, situation.status
-    if status.phase not in (Phase.CANARY, Phase.PROMOTED) or snapshot.observation.spec is None or snapshot.spec.guardrails.quality is None:
+    if (
+        status.phase not in (Phase.CANARY, Phase.PROMOTED)
+        or snapshot.observation.spec is None
+        or snapshot.spec.guardrails.quality is None
+    ):
         return None
     if snapshot.observation.probes is None or not snapshot.observation.probes.probes:
         return None
-    canaries = [p for p in snapshot.ready if p.state and p.state.mode is Mode.ON and p.state.identity.revision == status.revision]
+    canaries = [
+        p
+        for p in snapshot.ready
+        if p.state and p.state.mode is Mode.ON and p.state.identity.revision == status.revision
+    ]
     baselines = [p for p in snapshot.ready if p.state and p.state.mode in (Mode.OFF, Mode.SHADOW)]
     k = snapshot.k
     if not canaries or not baselines or not k:
         return None
     new = [p for p in canaries if not _answered(situation, p)]
-    certified = next((a.verdict.value == "Certified" for a in situation.evidence.answers if a.guardrail.name == "quality"), False)
+    certified = next(
+        (a.verdict.value == "Certified" for a in situation.evidence.answers if a.guardrail.name == "quality"),
+        False,
+    )
     every = EVERY_WHEN_CERTIFIED if certified and not new else EVERY
     if situation.memory.probed_at and snapshot.since(situation.memory.probed_at) < every:
         return None
@@ -44,7 +55,9 @@ def choose(situation: Situation) -> RunProbes | None:
     canary = new[0] if new else canaries[pairs // A_LOOK % len(canaries)]
     baseline = baselines[pairs // A_LOOK % len(baselines)]
     probes = tuple(_next(situation, k))
-    return RunProbes(revision=status.revision, baseline_pod=baseline.name, canary_pod=canary.name, probes=probes)
+    return RunProbes(
+        revision=status.revision, baseline_pod=baseline.name, canary_pod=canary.name, probes=probes
+    )
 
 
 def asked(memory: Memory, now: datetime) -> Memory:
@@ -55,7 +68,10 @@ def asked(memory: Memory, now: datetime) -> Memory:
 def _answered(situation: Situation, pod: EnginePod) -> bool:
     assert pod.state is not None
     life = (pod.name, pod.state.incarnation)
-    return life in situation.memory.answered or pod_status(situation.status, pod.name).confirmed == pod.state.incarnation
+    return (
+        life in situation.memory.answered
+        or pod_status(situation.status, pod.name).confirmed == pod.state.incarnation
+    )
 
 
 def _next(situation: Situation, k: int) -> list[Probe]:

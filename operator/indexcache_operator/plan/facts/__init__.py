@@ -1,1 +1,3 @@
-"""What decisions rest on: a snapshot of what was observed, the status so far, what is remembered, and what is asked."""
+"""What decisions rest on: a snapshot of what was observed, the status so far, what is remembered, and what is
+asked.
+"""

@@ -1,11 +1,12 @@
 """Which tests a spec asks for, and each one's part of alpha.
 
-The guardrails, their tests and the split are core's (indexcache_core/evidence/guardrails.py); this is how a spec sets them. A
-guardrail with a threshold that isn't `observeOnly` *acts*: it takes part in alpha and can roll back.
+The guardrails, their tests and the split are core's (indexcache_core/evidence/guardrails.py); this is how a
+spec sets them. A guardrail with a threshold that isn't `observeOnly` *acts*: it takes part in alpha and can
+roll back.
 
-Certificates aren't split: see indexcache_core/evidence/certificate.py. They are asked for in fewer, larger groups: `overlap` and
-`recall` for each judged bucket that carries at least CARRIES of the judged traffic (of requests by prompt length),
-`recall_per_indexer` for each indexer over all judged buckets together.
+Certificates aren't split: see indexcache_core/evidence/certificate.py. They are asked for in fewer, larger
+groups: `overlap` and `recall` for each judged bucket that carries at least CARRIES of the judged traffic (of
+requests by prompt length), `recall_per_indexer` for each indexer over all judged buckets together.
 """
 
 from dataclasses import dataclass, replace
@@ -63,7 +64,9 @@ def guardrails(spec: Spec) -> tuple[Guardrail, ...]:
     asked = _asked(spec)
     acting = sum(guardrail.acts for guardrail in asked)
     alpha = operators_alpha(spec.confidence.false_rollback, engines_judge=bool(_judged_by_engines(spec)))
-    return tuple(replace(guardrail, alpha=tests_alpha(alpha, acting, len(guardrail.tests))) for guardrail in asked)
+    return tuple(
+        replace(guardrail, alpha=tests_alpha(alpha, acting, len(guardrail.tests))) for guardrail in asked
+    )
 
 
 def _asked(spec: Spec) -> list[Guardrail]:
@@ -89,7 +92,9 @@ def _asked(spec: Spec) -> list[Guardrail]:
     if g.quality is not None:
         tests = (TestKey("quality"),)
         acts = not g.quality.observe_only
-        asked.append(Guardrail(name="quality", measure=None, threshold=quality.THRESHOLD, acts=acts, tests=tests))
+        asked.append(
+            Guardrail(name="quality", measure=None, threshold=quality.THRESHOLD, acts=acts, tests=tests)
+        )
     return asked
 
 
@@ -101,16 +106,27 @@ def breaker(spec: Spec) -> Breaker | None:
     judged = _judged_by_engines(spec)
     if not judged:
         return None
-    return Breaker(alpha=engines_alpha(spec.confidence.false_rollback, spec.engine.replicas), guardrails=judged)
+    return Breaker(
+        alpha=engines_alpha(spec.confidence.false_rollback, spec.engine.replicas), guardrails=judged
+    )
 
 
 def _judged_by_engines(spec: Spec) -> tuple[GuardrailName, ...]:
     if not shared_sites(effective_pattern(spec)):
         return ()
-    return tuple(MEASURED[guardrail.name].name for guardrail in _asked(spec) if guardrail.acts and guardrail.name in MEASURED)
+    return tuple(
+        MEASURED[guardrail.name].name
+        for guardrail in _asked(spec)
+        if guardrail.acts and guardrail.name in MEASURED
+    )
 
 
 def question(spec: Spec) -> str:
-    """Return a name for what is asked of the evidence. If it changes, what was counted against the old question is void."""
-    asked = {"guardrails": spec.guardrails.model_dump(mode="json"), "confidence": spec.confidence.model_dump(mode="json")}
+    """Return a name for what is asked of the evidence. If it changes, what was counted against the old
+    question is void.
+    """
+    asked = {
+        "guardrails": spec.guardrails.model_dump(mode="json"),
+        "confidence": spec.confidence.model_dump(mode="json"),
+    }
     return digest(asked, 10)

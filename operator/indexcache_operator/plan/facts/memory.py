@@ -1,4 +1,6 @@
-"""What the planner remembers between two looks of one process. Losing it loses sensitivity for a moment, never correctness."""
+"""What the planner remembers between two looks of one process. Losing it loses sensitivity for a moment,
+never correctness.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -51,7 +53,9 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """One revision's try, under one set of guardrails: `key` names them, and another key starts from nothing."""
+    """One revision's try, under one set of guardrails: `key` names them, and another key starts from
+    nothing.
+    """
 
     key: str
     seen: dict[SeriesKey, Histogram] = field(default_factory=dict)
@@ -71,7 +75,9 @@ class Memory:
     contradicted_at: datetime | None = None
     """When the status last said what traffic was seen against the weight."""
     draining: dict[Life, Mark] = field(default_factory=dict)
-    """Those behind neither Service on their way to the canary's, with the counters since their last request."""
+    """Those behind neither Service on their way to the canary's, with the counters since their last
+    request.
+    """
     drained: frozenset[Life] = frozenset()
     """Those that get no requests there any more."""
     permits: dict[Life, datetime] = field(default_factory=dict)

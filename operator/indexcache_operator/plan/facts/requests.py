@@ -1,7 +1,7 @@
 """Users' requests since a mark, by the engines' own counters: what tells where traffic goes.
 
-Counters are as old as their engines. An engine that did not answer when the mark was made, or started since, counts from what it shows
-first: its past says nothing of the traffic since the mark.
+Counters are as old as their engines. An engine that did not answer when the mark was made, or started since,
+counts from what it shows first: its past says nothing of the traffic since the mark.
 """
 
 from dataclasses import replace
@@ -16,7 +16,9 @@ def begin(snapshot: Snapshot, setting: str, number: int = 1) -> Mark:
 
 
 def since(snapshot: Snapshot, mark: Mark) -> tuple[dict[Life, int], Mark]:
-    """Return the requests admitted since the mark by every engine that answers, and the mark with those that it did not know."""
+    """Return the requests admitted since the mark by every engine that answers, and the mark with those that
+    it did not know.
+    """
     now = _admitted(snapshot)
     mark = replace(mark, admitted={**now, **mark.admitted})
     return {life: max(n - mark.admitted[life], 0) for life, n in now.items()}, mark

@@ -1,4 +1,6 @@
-"""What is being tried, by name: a hash of what an engine computes with, not of how many engines there are or who judges them."""
+"""What is being tried, by name: a hash of what an engine computes with, not of how many engines there are or
+who judges them.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -14,15 +16,18 @@ KILL = f"{GROUP}/kill"
 EVERYTHING = "true"
 """Value of KILL: whatever revision runs, and none is tried while it stands."""
 RETRY = f"{GROUP}/retry"
-"""Annotation: try a rejected revision again. Each value works once: "<revision>", later "<revision>/2" and so on."""
+"""Annotation: try a rejected revision again. Each value works once: "<revision>", later "<revision>/2" and so
+on.
+"""
 
 
 def revision(spec: Spec, *known: str) -> str:
     """Return the name of what a spec asks for: ten hex digits over engine (without replicas) and indexCache.
 
-    What is written in two ways has one name (`8` and `"8"` of a resource, `--a=b` and `--a b`), and a field at its default has none, so
-    that a new field with a default changes no name. `known`: names in the status, of what is tried and of what was rejected; one of them
-    stays what this is called if a released version called it so.
+    What is written in two ways has one name (`8` and `"8"` of a resource, `--a=b` and `--a b`), and a field
+    at its default has none, so that a new field with a default changes no name. `known`: names in the status,
+    of what is tried and of what was rejected; one of them stays what this is called if a released version
+    called it so.
     """
     names = [name(spec) for name in NAMINGS]
     return next((name for name in known if name in names), names[0])
@@ -35,7 +40,9 @@ def _name(spec: Spec) -> str:
             engine[field] = arguments.canonical(engine[field])
     if "resources" in engine:
         engine["resources"] = _quantities(engine["resources"])
-    return digest({"engine": engine, "indexCache": spec.index_cache.model_dump(mode="json", exclude_defaults=True)}, 10)
+    return digest(
+        {"engine": engine, "indexCache": spec.index_cache.model_dump(mode="json", exclude_defaults=True)}, 10
+    )
 
 
 def _quantities(value: object) -> object:
@@ -43,15 +50,21 @@ def _quantities(value: object) -> object:
         return {key: _quantities(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_quantities(part) for part in value]
-    return f"{value:g}" if isinstance(value, float) else value if isinstance(value, bool | None) else str(value)
+    return (
+        f"{value:g}" if isinstance(value, float) else value if isinstance(value, bool | None) else str(value)
+    )
 
 
 NAMINGS: tuple[Callable[[Spec], str], ...] = (_name,)
-"""How released versions named revisions, the present one first. A name that stands in a status is recognised by all of them."""
+"""How released versions named revisions, the present one first. A name that stands in a status is recognised
+by all of them.
+"""
 
 
 def killed(annotations: Mapping[str, str], name: str) -> bool:
-    """Return whether somebody wants this revision off now. Blanks and capitals don't keep an emergency from being one."""
+    """Return whether somebody wants this revision off now. Blanks and capitals don't keep an emergency from
+    being one.
+    """
     value = annotations.get(KILL, "").strip()
     return bool(name) and (value == name or value.lower() == EVERYTHING)
 
@@ -68,7 +81,9 @@ def retry_allowed(annotations: Mapping[str, str], rejected: Rejected) -> bool:
 
 
 def next_retry(rejected: Rejected | None, name: str) -> str:
-    """Return the value of the retry annotation that tries a revision again: its name, or a number that wasn't used yet."""
+    """Return the value of the retry annotation that tries a revision again: its name, or a number that wasn't
+    used yet.
+    """
     if rejected is None or not rejected.retried:
         return name
     number = rejected.retried.partition("/")[2]

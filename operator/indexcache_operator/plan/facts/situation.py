@@ -1,4 +1,6 @@
-"""What decisions rest on: a look, the status so far, what is remembered, and what the counters were found to say."""
+"""What decisions rest on: a look, the status so far, what is remembered, and what the counters were found to
+say.
+"""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -66,7 +68,9 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """What a decision rests on. A decision that goes on from its own status passes a copy with that status."""
+    """What a decision rests on. A decision that goes on from its own status passes a copy with that
+    status.
+    """
 
     snapshot: Snapshot
     status: Status

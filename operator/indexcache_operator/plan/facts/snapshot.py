@@ -35,7 +35,9 @@ class Snapshot:
 
     @property
     def spec(self) -> Spec:
-        """Return the spec. ValueError where none could be read: callers that may run without one ask `o.spec`."""
+        """Return the spec. ValueError where none could be read: callers that may run without one ask
+        `o.spec`.
+        """
         if self.observation.spec is None:
             raise ValueError(f"no spec: {self.observation.spec_problem}")
         return self.observation.spec
@@ -46,7 +48,9 @@ class Snapshot:
         if self.observation.spec is None:
             return ""
         status = self.observation.status
-        return revision(self.observation.spec, status.revision, *(rejected.revision for rejected in status.rejected))
+        return revision(
+            self.observation.spec, status.revision, *(rejected.revision for rejected in status.rejected)
+        )
 
     @property
     def pods(self) -> tuple[EnginePod, ...]:
@@ -70,7 +74,9 @@ class Snapshot:
 
     @property
     def k(self) -> int | None:
-        """Return how many tokens the model's indexers choose, as the engines say; None if none has said it."""
+        """Return how many tokens the model's indexers choose, as the engines say; None if none has said
+        it.
+        """
         return next((p.state.sites[0].k for p in self.observation.pods if p.state and p.state.sites), None)
 
     @property
@@ -78,7 +84,9 @@ class Snapshot:
         """Return why no step begins and no deadline runs; empty where nothing holds it up."""
         if self.observation.unknown_fields:
             fields = ", ".join(self.observation.unknown_fields)
-            return f"this operator's version doesn't know {fields}; upgrade it, or remove what it doesn't know"
+            return (
+                f"this operator's version doesn't know {fields}; upgrade it, or remove what it doesn't know"
+            )
         return "spec.paused" if self.observation.spec is not None and self.observation.spec.paused else ""
 
     @property
@@ -87,12 +95,15 @@ class Snapshot:
         return self.observation.spec is not None and self.observation.spec.traffic.http_route is not None
 
     def since(self, time: datetime | None) -> timedelta:
-        """Return how long ago a time was; nothing if it never was or lies ahead, as the clocks of two operators differ."""
+        """Return how long ago a time was; nothing if it never was or lies ahead, as the clocks of two
+        operators differ.
+        """
         return max(self.now - time, timedelta()) if time is not None else timedelta()
 
 
 def may_be_on(pod: EnginePod, kept: PodStatus, since: timedelta) -> bool:
-    """Return whether reuse may run on a pod: its engine says so, or can't be asked and its permit may not have lapsed.
+    """Return whether reuse may run on a pod: its engine says so, or can't be asked and its permit may not
+    have lapsed.
 
     `since`: how long ago it was last renewed, at least.
     """
@@ -107,14 +118,23 @@ def pod_status(status: Status, name: str) -> PodStatus:
 
 
 def route_has_canary(snapshot: Snapshot) -> bool:
-    """Return whether the user's rule names the canary's Service now; one that was never read may, once a weight was given."""
+    """Return whether the user's rule names the canary's Service now; one that was never read may, once a
+    weight was given.
+    """
     seen = snapshot.observation
     if seen.route is not None and seen.route.unread and not seen.route.resource_version:
         return seen.status.route is not None
-    return seen.route is not None and weights.names(seen.route.backends, snapshot.canary_service, seen.namespace)
+    return seen.route is not None and weights.names(
+        seen.route.backends, snapshot.canary_service, seen.namespace
+    )
 
 
 def route_accepted(snapshot: Snapshot) -> bool:
     """Return whether every gateway reports the route's present generation as accepted."""
     route = snapshot.observation.route
-    return route is not None and route.found and route.accepted_generation is not None and route.accepted_generation >= route.generation
+    return (
+        route is not None
+        and route.found
+        and route.accepted_generation is not None
+        and route.accepted_generation >= route.generation
+    )

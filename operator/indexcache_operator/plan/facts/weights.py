@@ -1,10 +1,12 @@
 """Weights of a route's backends: pure arithmetic on the rule's list, foreign backends in proportion.
 
-Weights of a rule are relative to their sum. The backend of the baseline had weight W (1 if unset); for a share of w percent it gets
-(100 - w) W and the canary's w W, and every foreign backend 100 times what it had: all ratios between others stay as they were. A share
-of 0 is the original list itself, without the canary's backend: with weight 0 some gateways still send to it.
+Weights of a rule are relative to their sum. The backend of the baseline had weight W (1 if unset); for a
+share of w percent it gets (100 - w) W and the canary's w W, and every foreign backend 100 times what it had:
+all ratios between others stay as they were. A share of 0 is the original list itself, without the canary's
+backend: with weight 0 some gateways still send to it.
 
-A backend may name a namespace. One in another namespace than the route's is foreign, whatever its name: a Service of somebody else's.
+A backend may name a namespace. One in another namespace than the route's is foreign, whatever its name: a
+Service of somebody else's.
 """
 
 import math
@@ -25,11 +27,13 @@ def names(backends: Sequence[Backend], service: str, namespace: str) -> bool:
     return baseline_index(backends, service, namespace) is not None
 
 
-def weighted(original: Sequence[Backend], baseline: str, canary: str, percent: int, namespace: str) -> tuple[Backend, ...]:
+def weighted(
+    original: Sequence[Backend], baseline: str, canary: str, percent: int, namespace: str
+) -> tuple[Backend, ...]:
     """Return the list that sends `percent` of the baseline's share to the canary.
 
-    The canary's backend is a copy of the baseline's, filters included, right after it. At 100 the baseline's is left out, never at
-    weight 0. ValueError if the original doesn't name the baseline.
+    The canary's backend is a copy of the baseline's, filters included, right after it. At 100 the baseline's
+    is left out, never at weight 0. ValueError if the original doesn't name the baseline.
     """
     if percent <= 0:
         return tuple(original)
@@ -51,9 +55,16 @@ def weighted(original: Sequence[Backend], baseline: str, canary: str, percent: i
     return tuple(out)
 
 
-def too_heavy(original: Sequence[Backend], baseline: str, canary: str, percents: Sequence[int], namespace: str) -> bool:
+def too_heavy(
+    original: Sequence[Backend], baseline: str, canary: str, percents: Sequence[int], namespace: str
+) -> bool:
     """Return whether some step's weights can't be written down."""
-    return any(b["weight"] > MAX_WEIGHT for p in percents for b in weighted(original, baseline, canary, p, namespace) if "weight" in b)
+    return any(
+        b["weight"] > MAX_WEIGHT
+        for p in percents
+        for b in weighted(original, baseline, canary, p, namespace)
+        if "weight" in b
+    )
 
 
 def _is_service(backend: Backend, service: str, namespace: str) -> bool:

@@ -1,7 +1,7 @@
 """Canary: exposure in steps.
 
-A step ends when the engines' counters show its weight, every acting guardrail is certified under reuse, and its minDuration has passed; a
-clock alone never ends it but by falling back.
+A step ends when the engines' counters show its weight, every acting guardrail is certified under reuse, and
+its minDuration has passed; a clock alone never ends it but by falling back.
 """
 
 from dataclasses import replace
@@ -17,7 +17,9 @@ from indexcache_operator.plan.wanted.exposure import Targets
 
 
 def decide(situation: Situation) -> Status:
-    """Lead from Canary to Canary (this step or the next), Promoting or FallingBack. A breach was looked for before."""
+    """Lead from Canary to Canary (this step or the next), Promoting or FallingBack. A breach was looked for
+    before.
+    """
     snapshot, spec, step = situation.snapshot, situation.snapshot.spec, situation.status.step
     if step is None or step.index >= len(spec.strategy.steps):
         return fall_back(situation, "Superseded", "spec.strategy.steps no longer has the step under way")
@@ -33,9 +35,13 @@ def decide(situation: Situation) -> Status:
         return _next(exposed, step)
     if snapshot.since(step.started_at) >= spec.strategy.progress_deadline:
         unseen = step.reached_at is None
-        missing = "the weight was never seen in the engines' counters" if unseen else "guardrails not certified"
+        missing = (
+            "the weight was never seen in the engines' counters" if unseen else "guardrails not certified"
+        )
         within = times.text(spec.strategy.progress_deadline)
-        return fall_back(exposed, "ProgressDeadlineExceeded", f"step {step.index + 1}: {missing} within {within}")
+        return fall_back(
+            exposed, "ProgressDeadlineExceeded", f"step {step.index + 1}: {missing} within {within}"
+        )
     return exposed.status
 
 
@@ -74,7 +80,9 @@ def _next(situation: Situation, step: StepStatus) -> Status:
     if step.index + 1 == len(steps):
         promoting = enter(situation, Phase.PROMOTING, "All steps certified; turning reuse on everywhere")
         return replace(promoting, step=None)
-    following = StepStatus(index=step.index + 1, weight=steps[step.index + 1].weight, started_at=situation.snapshot.now)
+    following = StepStatus(
+        index=step.index + 1, weight=steps[step.index + 1].weight, started_at=situation.snapshot.now
+    )
     return replace(situation.status, step=following, requests_seen=0)
 
 
@@ -84,7 +92,11 @@ def _message(situation: Situation, step: StepStatus, count: int) -> str:
     if snapshot.paused:
         return f"{where}: paused by {snapshot.paused}"
     if status.traffic.desired < step.weight:
-        busy = [p.name for p in snapshot.pods if p.name in status.canary_pods and not exposure.may_reuse(situation, p)]
+        busy = [
+            p.name
+            for p in snapshot.pods
+            if p.name in status.canary_pods and not exposure.may_reuse(situation, p)
+        ]
         waiting = "waiting until all confirm reuse"
         if busy:
             waiting = f"waiting until no user's request comes to {', '.join(busy)} any more"
@@ -96,9 +108,13 @@ def _message(situation: Situation, step: StepStatus, count: int) -> str:
 
 
 def targets(situation: Situation) -> Targets:
-    """Want the canary's pods under reuse, the others in shadow, and the route as far as the confirmed pods justify."""
+    """Want the canary's pods under reuse, the others in shadow, and the route as far as the confirmed pods
+    justify.
+    """
     snapshot, status = situation.snapshot, situation.status
-    reusing = {p.name for p in snapshot.pods if p.name in status.canary_pods and exposure.may_reuse(situation, p)}
+    reusing = {
+        p.name for p in snapshot.pods if p.name in status.canary_pods and exposure.may_reuse(situation, p)
+    }
     return Targets(
         kinds={p.name: flags.CANARY if p.name in reusing else flags.SHADOW for p in snapshot.pods},
         labels=exposure.entering_labels(situation),

@@ -1,7 +1,8 @@
 """Pending, Checking, Failed: is what the spec asks for possible, and is everything there?
 
-Reasons are looked for anew in each look, so Failed ends by itself when the last one is gone. Nothing is deployed for a spec that can't work
-whatever the cluster does; what the user may still be about to apply (route, probes) is waited for before it counts as missing.
+Reasons are looked for anew in each look, so Failed ends by itself when the last one is gone. Nothing is
+deployed for a spec that can't work whatever the cluster does; what the user may still be about to apply
+(route, probes) is waited for before it counts as missing.
 """
 
 from dataclasses import replace
@@ -27,11 +28,15 @@ SHORTEST_TIMEOUT = timedelta(seconds=30)
 
 
 def adopt(situation: Situation) -> Status:
-    """Return the status with the spec's revision as the one that is tried, from the baseline and from no evidence."""
+    """Return the status with the spec's revision as the one that is tried, from the baseline and from no
+    evidence.
+    """
     snapshot, status = situation.snapshot, situation.status
     name = snapshot.wanted_revision
     annotations = snapshot.observation.annotations
-    rejected = (r for r in status.rejected if r.revision != name or not revision.retry_allowed(annotations, r))
+    rejected = (
+        r for r in status.rejected if r.revision != name or not revision.retry_allowed(annotations, r)
+    )
     return replace(
         enter(situation, Phase.CHECKING, "Checking the spec, the engines and the route"),
         revision=name,
@@ -68,7 +73,9 @@ def decide(situation: Situation) -> Status:
     waiting = missing or waiting_for(situation)
     if waiting:
         return replace(status, message="Waiting: " + "; ".join(waiting))
-    return enter(situation, Phase.SHADOWING, "Measuring on live traffic that is served all Full; nobody is exposed")
+    return enter(
+        situation, Phase.SHADOWING, "Measuring on live traffic that is served all Full; nobody is exposed"
+    )
 
 
 def _failed(situation: Situation, reasons: list[str]) -> Status:
@@ -92,10 +99,13 @@ def impossible(situation: Situation) -> list[str]:
     if revision.killed(snapshot.observation.annotations, status.revision):
         return [f"annotation {revision.KILL} stops revision {status.revision}; remove it to try this one"]
     given = (("command", spec.engine.command), ("args", spec.engine.args))
-    reasons = [f"spec.engine.{field}: {reason}" for field, args in given for reason in compat.argument_reasons(args)]
+    reasons = [
+        f"spec.engine.{field}: {reason}" for field, args in given for reason in compat.argument_reasons(args)
+    ]
     if snapshot.routed and spec.engine.replicas < 2:
         reasons.append(
-            "spec.engine.replicas: 1, expected at least 2 with spec.traffic.httpRoute: one pod stays at the baseline while one is exposed"
+            "spec.engine.replicas: 1, expected at least 2 with spec.traffic.httpRoute: one pod stays at the "
+            "baseline while one is exposed"
         )
     if snapshot.observation.model_config is not None:
         reasons += compat.model_reasons(snapshot.observation.model_config)
@@ -106,7 +116,9 @@ def impossible(situation: Situation) -> list[str]:
         if pod.state is None or not pod.current:
             continue
         if not pod.state.supported:
-            reasons += [f"spec.engine: pod {pod.name}: {reason}" for reason in pod.state.reasons or ("not supported",)]
+            reasons += [
+                f"spec.engine: pod {pod.name}: {reason}" for reason in pod.state.reasons or ("not supported",)
+            ]
         elif pod.state.sites:
             reasons += _misfits(snapshot, [site.domain for site in pod.state.sites])
     return list(dict.fromkeys(reasons)) + _short_probes(snapshot)
@@ -114,18 +126,23 @@ def impossible(situation: Situation) -> list[str]:
 
 def _misfits(snapshot: Snapshot, domains: list[str]) -> list[str]:
     cache = snapshot.spec.index_cache
-    return [f"spec.indexCache.{reason}" for reason in pattern.misfits(cache.pattern, cache.protected, domains)]
+    return [
+        f"spec.indexCache.{reason}" for reason in pattern.misfits(cache.pattern, cache.protected, domains)
+    ]
 
 
 def _short_probes(snapshot: Snapshot) -> list[str]:
     k = snapshot.k
     short = (
-        [p.context_tokens for p in snapshot.observation.probes.probes if p.context_tokens <= k] if snapshot.observation.probes and k else []
+        [p.context_tokens for p in snapshot.observation.probes.probes if p.context_tokens <= k]
+        if snapshot.observation.probes and k
+        else []
     )
     if not short:
         return []
     return [
-        f"spec.guardrails.quality.probes: {len(short)} probes of {min(short)} to {max(short)} tokens; with no more than k = {k} tokens "
+        f"spec.guardrails.quality.probes: {len(short)} probes of {min(short)} to {max(short)} tokens; with "
+        f"no more than k = {k} tokens "
         "every pattern answers alike, use contexts as long as the traffic's"
     ]
 
@@ -142,11 +159,18 @@ def _missing_probes(snapshot: Snapshot) -> list[str]:
     problem = "not read yet" if found is None else found.problem
     if not problem and (found is None or found.probes):
         return []
-    return [f"spec.guardrails.quality.probes: {problem or 'no probes'}; expected key probes.jsonl with at least one probe"]
+    return [
+        f"spec.guardrails.quality.probes: {problem or 'no probes'}; expected key probes.jsonl with at least "
+        "one probe"
+    ]
 
 
 def _missing_route(snapshot: Snapshot) -> list[str]:
-    where, route, holder = snapshot.spec.traffic.http_route, snapshot.observation.route, snapshot.observation.route_holder
+    where, route, holder = (
+        snapshot.spec.traffic.http_route,
+        snapshot.observation.route,
+        snapshot.observation.route_holder,
+    )
     if where is None:
         return []
     field, rule = "spec.traffic.httpRoute", f"rule {where.rule} of {where.name}"
@@ -155,7 +179,11 @@ def _missing_route(snapshot: Snapshot) -> list[str]:
         expected = "expected a rule that no other rollout has; name another, or delete that rollout"
         reasons.append(f"{field}: {rule} is rollout {holder}'s; {expected}")
     if route is None or not route.found:
-        said = route.problem if route is not None and route.problem else f"{where.name} or its rule {where.rule} not found"
+        said = (
+            route.problem
+            if route is not None and route.problem
+            else f"{where.name} or its rule {where.rule} not found"
+        )
         reasons.append(f"{field}: {said}")
     elif not route.unread and (unfit := _unfit(snapshot, route, rule)):
         reasons.append(f"{field}: {unfit}")
@@ -164,9 +192,15 @@ def _missing_route(snapshot: Snapshot) -> list[str]:
 
 def _unfit(snapshot: Snapshot, route: Route, rule: str) -> str | None:
     """Return why a rule that was found can't carry a canary; None if it can."""
-    namespace, percents = snapshot.observation.namespace, [step.weight for step in snapshot.spec.strategy.steps]
+    namespace, percents = (
+        snapshot.observation.namespace,
+        [step.weight for step in snapshot.spec.strategy.steps],
+    )
     if not weights.names(route.backends, snapshot.baseline_service, namespace):
-        return f"{rule} names no Service {snapshot.baseline_service} of namespace {namespace}; make it its backend"
+        return (
+            f"{rule} names no Service {snapshot.baseline_service} of namespace {namespace}; make it its "
+            "backend"
+        )
     if route.request_timeout is not None and route.request_timeout < SHORTEST_TIMEOUT:
         found, least = route.request_timeout.total_seconds(), SHORTEST_TIMEOUT.total_seconds()
         return (
@@ -175,7 +209,9 @@ def _unfit(snapshot: Snapshot, route: Route, rule: str) -> str | None:
         )
     if route.problem:
         return route.problem
-    if weights.too_heavy(route.backends, snapshot.baseline_service, snapshot.canary_service, percents, namespace):
+    if weights.too_heavy(
+        route.backends, snapshot.baseline_service, snapshot.canary_service, percents, namespace
+    ):
         return f"weights of {rule} times 100 exceed {weights.MAX_WEIGHT}; use smaller ones"
     return None
 
@@ -192,12 +228,29 @@ def waiting_for(situation: Situation) -> list[str]:
     old = [p for p in snapshot.pods if not p.current]
     ready = [p for p in current if p.ready and p.state is not None]
     if len(ready) < spec.engine.replicas or old:
-        out.append(f"{len(ready)} of {spec.engine.replicas} engines ready" + (f", {len(old)} of an older template" if old else ""))
+        out.append(
+            f"{len(ready)} of {spec.engine.replicas} engines ready"
+            + (f", {len(old)} of an older template" if old else "")
+        )
     out += [f"pod {p.name}: {p.problem}" for p in current if p.problem]
-    out += [f"pod {p.name}: control doesn't answer: {p.error}" for p in current if p.ready and p.state is None and p.error]
-    out += [f"pod {p.name} isn't at the baseline yet" for p in current if p.state is not None and p.state.mode is Mode.ON]
-    out += [f"pod {p.name} isn't behind {snapshot.baseline_service} yet" for p in ready if not p.baseline_label]
-    out += [f"pod {p.name} wasn't told yet to be at the baseline" for p in ready if not flags.settled(situation, p)]
+    out += [
+        f"pod {p.name}: control doesn't answer: {p.error}"
+        for p in current
+        if p.ready and p.state is None and p.error
+    ]
+    out += [
+        f"pod {p.name} isn't at the baseline yet"
+        for p in current
+        if p.state is not None and p.state.mode is Mode.ON
+    ]
+    out += [
+        f"pod {p.name} isn't behind {snapshot.baseline_service} yet" for p in ready if not p.baseline_label
+    ]
+    out += [
+        f"pod {p.name} wasn't told yet to be at the baseline"
+        for p in ready
+        if not flags.settled(situation, p)
+    ]
     if snapshot.routed and snapshot.observation.route is not None and snapshot.observation.route.found:
         accepted = snapshot.observation.route.accepted_generation
         if accepted is None or accepted < snapshot.observation.route.generation:

@@ -1,7 +1,9 @@
-"""Deletion: reuse off on all pods, then the route as it was, then our objects gone or released, then the finalizer.
+"""Deletion: reuse off on all pods, then the route as it was, then our objects gone or released, then the
+finalizer.
 
-It can't wait for ever: an engine that stays silent counts as off once its permit has lapsed (with policy Delete after PATIENCE, as its pod
-goes anyway), and a route that no gateway accepts is left as written after PATIENCE.
+It can't wait for ever: an engine that stays silent counts as off once its permit has lapsed (with policy
+Delete after PATIENCE, as its pod goes anyway), and a route that no gateway accepts is left as written after
+PATIENCE.
 """
 
 from datetime import timedelta
@@ -27,7 +29,11 @@ def actions(situation: Situation) -> list[Action]:
     waited = snapshot.since(status.fallback.since if status.fallback else status.phase_started_at)
     impatient = waited >= PATIENCE
     silent = {p.name for p in snapshot.pods if p.state is None}
-    waiting = [w for w in at_baseline(situation) if not (impatient and not retained(situation) and w.split(" ")[0] in silent)]
+    waiting = [
+        w
+        for w in at_baseline(situation)
+        if not (impatient and not retained(situation) and w.split(" ")[0] in silent)
+    ]
     if waiting:
         return []
     if not (restored(situation) and canary_released(snapshot)) and not impatient:

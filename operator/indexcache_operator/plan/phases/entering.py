@@ -21,11 +21,19 @@ NOT_THE_PATTERNS_FAULT = frozenset({"Superseded", "RouteChanged", "RouteTaken", 
 
 def enter(situation: Situation, phase: Phase, message: str) -> Status:
     """Return the status at the beginning of a phase."""
-    return replace(situation.status, phase=phase, phase_started_at=situation.snapshot.now, requests_seen=0, message=message)
+    return replace(
+        situation.status,
+        phase=phase,
+        phase_started_at=situation.snapshot.now,
+        requests_seen=0,
+        message=message,
+    )
 
 
 def fall_back(situation: Situation, cause: str, message: str) -> Status:
-    """Return the status with the intent to fall back. An intent that is there already stays: the first cause counts."""
+    """Return the status with the intent to fall back. An intent that is there already stays: the first cause
+    counts.
+    """
     snapshot, status = situation.snapshot, situation.status
     intent = status.fallback
     if intent is None or intent.revision != status.revision:
@@ -38,20 +46,30 @@ def fall_back(situation: Situation, cause: str, message: str) -> Status:
 
 
 def weighted(traffic: TrafficStatus, percent: int) -> TrafficStatus:
-    """Return the traffic with another weight wanted. What the counters must refute is the nearest of what it may have been."""
+    """Return the traffic with another weight wanted. What the counters must refute is the nearest of what it
+    may have been.
+    """
     if traffic.desired == percent:
         return traffic
-    possible = {traffic.desired} if traffic.verified_generation is not None else {traffic.desired, traffic.previous}
-    return TrafficStatus(desired=percent, previous=min(possible - {percent}, key=lambda before: abs(before - percent)))
+    possible = (
+        {traffic.desired} if traffic.verified_generation is not None else {traffic.desired, traffic.previous}
+    )
+    return TrafficStatus(
+        desired=percent, previous=min(possible - {percent}, key=lambda before: abs(before - percent))
+    )
 
 
 def remember(situation: Situation, outcome: Outcome, reason: str) -> tuple[HistoryEntry, ...]:
     """Return the history with how this try ended."""
     snapshot, status = situation.snapshot, situation.status
     pattern = (
-        snapshot.observation.spec.index_cache.pattern if snapshot.observation.spec and snapshot.wanted_revision == status.revision else ""
+        snapshot.observation.spec.index_cache.pattern
+        if snapshot.observation.spec and snapshot.wanted_revision == status.revision
+        else ""
     )
-    entry = HistoryEntry(revision=status.revision, pattern=pattern, outcome=outcome, reason=reason, at=snapshot.now)
+    entry = HistoryEntry(
+        revision=status.revision, pattern=pattern, outcome=outcome, reason=reason, at=snapshot.now
+    )
     return (*status.history, entry)[-HISTORY:]
 
 

@@ -1,11 +1,14 @@
-"""FallingBack and FellBack: three things at once, none of which waits for another but to keep a Service from being empty.
+"""FallingBack and FellBack: three things at once, none of which waits for another but to keep a Service from
+being empty.
 
-    kill           every pod on which reuse is or may be on, again in each look until its engine says otherwise
-    flags off      a newer epoch for all, persisted before it is used, so that nothing late can turn reuse on again
-    labels, route  withdrawal.py
+    kill           every pod on which reuse is or may be on, again in each look until its engine says
+                   otherwise
+    flags off      a newer epoch for all, persisted before it is used, so that nothing late can turn reuse on
+                   again labels, route  withdrawal.py
 
-Pods are never replaced on the way back. An engine that can't be asked is killed again and again; if it stays silent, its permit has lapsed
-after the time that the status holds for it, and it counts as being at the baseline.
+Pods are never replaced on the way back. An engine that can't be asked is killed again and again; if it stays
+silent, its permit has lapsed after the time that the status holds for it, and it counts as being at the
+baseline.
 """
 
 from dataclasses import replace
@@ -23,7 +26,12 @@ from indexcache_operator.plan.phases import check
 from indexcache_operator.plan.phases.entering import NOT_THE_PATTERNS_FAULT, enter, reject, remember
 from indexcache_operator.plan.wanted import flags
 from indexcache_operator.plan.wanted.exposure import Targets
-from indexcache_operator.plan.wanted.withdrawal import canary_released, restored, returning_backends, returning_labels
+from indexcache_operator.plan.wanted.withdrawal import (
+    canary_released,
+    restored,
+    returning_backends,
+    returning_labels,
+)
 
 
 def kills(situation: Situation, kinds: dict[str, str]) -> list[Kill]:
@@ -31,17 +39,24 @@ def kills(situation: Situation, kinds: dict[str, str]) -> list[Kill]:
     snapshot, status = situation.snapshot, situation.status
     intent = status.fallback
     # Read again by triggers.py, should the operator crash before the intent is in the status.
-    why = f"{intent.cause}: revision {intent.revision}: {intent.message}"[:KILL_REASON] if intent else "reuse isn't wanted here"
+    why = (
+        f"{intent.cause}: revision {intent.revision}: {intent.message}"[:KILL_REASON]
+        if intent
+        else "reuse isn't wanted here"
+    )
     since = snapshot.since(intent.since) if intent else timedelta()
     return [
         Kill(pod=p.name, reason=why)
         for p in snapshot.observation.pods
-        if kinds.get(p.name, OFF) not in (flags.CANARY, flags.PROMOTED) and may_be_on(p, pod_status(status, p.name), since)
+        if kinds.get(p.name, OFF) not in (flags.CANARY, flags.PROMOTED)
+        and may_be_on(p, pod_status(status, p.name), since)
     ]
 
 
 def at_baseline(situation: Situation) -> list[str]:
-    """Return the pods that aren't at the baseline yet: their engines say otherwise, or are silent within their permit."""
+    """Return the pods that aren't at the baseline yet: their engines say otherwise, or are silent within
+    their permit.
+    """
     snapshot, status = situation.snapshot, situation.status
     since = status.fallback.since if status.fallback else status.phase_started_at
     out = []
@@ -51,7 +66,9 @@ def at_baseline(situation: Situation) -> list[str]:
             if not (flags.kind_of(kept) == OFF and flags.settled(situation, pod)):
                 out.append(pod.name)
         elif may_be_on(pod, kept, snapshot.since(since)):
-            out.append(f"{pod.name} (unreachable; its permit of {kept.permit.total_seconds():g} s is lapsing)")
+            out.append(
+                f"{pod.name} (unreachable; its permit of {kept.permit.total_seconds():g} s is lapsing)"
+            )
     return out
 
 
@@ -63,9 +80,15 @@ def decide(situation: Situation) -> Status:
     if waiting:
         return replace(status, message=f"{cause}. Not yet at the baseline: {', '.join(waiting)}")
     if not restored(situation):
-        return replace(status, message=f"{cause}. All engines are at the baseline; waiting for the route to be accepted")
+        return replace(
+            status, message=f"{cause}. All engines are at the baseline; waiting for the route to be accepted"
+        )
     if not canary_released(snapshot):
-        seen = "the engines' counters still show traffic on the canary" if situation.seen.reached is Reached.NO else "draining the canary"
+        seen = (
+            "the engines' counters still show traffic on the canary"
+            if situation.seen.reached is Reached.NO
+            else "draining the canary"
+        )
         return replace(status, message=f"{cause}. All engines are at the baseline; {seen}")
     return finish(situation)
 
@@ -76,17 +99,25 @@ def finish(situation: Situation) -> Status:
     traffic = TrafficStatus(verified_generation=status.traffic.verified_generation)
     back = replace(status, canary_pods=(), route=None, step=None, traffic=traffic)
     if intent is None or intent.cause in NOT_THE_PATTERNS_FAULT:
-        back = replace(back, history=remember(situation, "Superseded", intent.cause if intent else "Superseded"))
+        back = replace(
+            back, history=remember(situation, "Superseded", intent.cause if intent else "Superseded")
+        )
         if snapshot.observation.spec:
             return check.adopt(replace(situation, status=back))
-        return replace(enter(replace(situation, status=back), Phase.FAILED, f"spec: {snapshot.observation.spec_problem}"), fallback=None)
+        return replace(
+            enter(
+                replace(situation, status=back), Phase.FAILED, f"spec: {snapshot.observation.spec_problem}"
+            ),
+            fallback=None,
+        )
     back = replace(
         back,
         history=remember(situation, "FellBack", intent.cause),
         rejected=reject(situation, intent),
     )
     message = (
-        f"{intent.cause}: {intent.message}. All users are served by the baseline; revision {status.revision} isn't tried again without "
+        f"{intent.cause}: {intent.message}. All users are served by the baseline; revision {status.revision} "
+        "isn't tried again without "
         f"annotation {revision.RETRY}"
     )
     return enter(replace(situation, status=back), Phase.FELL_BACK, message)
@@ -98,7 +129,9 @@ def rest(situation: Situation) -> Status:
     if snapshot.observation.spec is None:
         return status
     rejected = revision.rejection(status, status.revision)
-    if snapshot.wanted_revision != status.revision or (rejected and revision.retry_allowed(snapshot.observation.annotations, rejected)):
+    if snapshot.wanted_revision != status.revision or (
+        rejected and revision.retry_allowed(snapshot.observation.annotations, rejected)
+    ):
         return check.adopt(situation)
     return status
 

@@ -1,4 +1,6 @@
-"""Promoting and Promoted: reuse on every pod, all behind the baseline's Service, the route as the user had it; the tests go on."""
+"""Promoting and Promoted: reuse on every pod, all behind the baseline's Service, the route as the user had
+it; the tests go on.
+"""
 
 from dataclasses import replace
 
@@ -15,13 +17,21 @@ from indexcache_operator.plan.wanted.withdrawal import canary_released, restored
 def decide(situation: Situation) -> Status:
     """Lead from Promoting to Promoting or Promoted."""
     snapshot, status = situation.snapshot, situation.status
-    off = [p.name for p in snapshot.ready if p.state is None or p.state.mode is not Mode.ON or not flags.settled(situation, p)]
+    off = [
+        p.name
+        for p in snapshot.ready
+        if p.state is None or p.state.mode is not Mode.ON or not flags.settled(situation, p)
+    ]
     alive = any(p.canary_label for p in snapshot.ready if p.name in status.canary_pods)
     if (not off or not alive) and status.traffic.desired:
         status = replace(status, traffic=weighted(status.traffic, 0))
         situation = replace(situation, status=status)
     if off or not snapshot.ready or not restored(situation) or not canary_released(snapshot):
-        message = f"Turning reuse on: {len(snapshot.ready) - len(off)} of {len(snapshot.ready)} engines" if off else "Restoring the route"
+        message = (
+            f"Turning reuse on: {len(snapshot.ready) - len(off)} of {len(snapshot.ready)} engines"
+            if off
+            else "Restoring the route"
+        )
         return replace(status, message=message)
     history = remember(situation, "Promoted", "Certified")
     promoted = enter(situation, Phase.PROMOTED, "Reuse runs on every pod; watched on")
@@ -34,7 +44,9 @@ def watch(situation: Situation) -> Status:
 
 
 def promoting_targets(situation: Situation) -> Targets:
-    """Want reuse everywhere first; when all confirm, everybody behind the baseline's Service; then the route, then the canary's label."""
+    """Want reuse everywhere first; when all confirm, everybody behind the baseline's Service; then the route,
+    then the canary's label.
+    """
     snapshot, status = situation.snapshot, situation.status
     kinds = {p.name: flags.CANARY for p in snapshot.pods}
     if status.traffic.desired:  # not all confirmed yet

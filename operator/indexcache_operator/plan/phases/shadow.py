@@ -25,15 +25,23 @@ def decide(situation: Situation) -> Status:
     if not situation.snapshot.paused and snapshot.since(status.phase_started_at) >= shadow.timeout:
         within = times.text(shadow.timeout)
         if not situation.memory.data_at:
-            return fall_back(situation, "NoEvidence", f"nothing was measured in shadow within {within}; nobody was exposed")
-        what = "guardrails not certified" if not certified else f"{situation.memory.requests_seen} of {shadow.min_requests} requests seen"
+            return fall_back(
+                situation, "NoEvidence", f"nothing was measured in shadow within {within}; nobody was exposed"
+            )
+        what = (
+            "guardrails not certified"
+            if not certified
+            else f"{situation.memory.requests_seen} of {shadow.min_requests} requests seen"
+        )
         return fall_back(situation, "ShadowTimeout", f"{what} within {within}; nobody was exposed")
     return status
 
 
 def first_step(situation: Situation) -> StepStatus:
     """Return the canary's first step."""
-    return StepStatus(index=0, weight=situation.snapshot.spec.strategy.steps[0].weight, started_at=situation.snapshot.now)
+    return StepStatus(
+        index=0, weight=situation.snapshot.spec.strategy.steps[0].weight, started_at=situation.snapshot.now
+    )
 
 
 def targets(situation: Situation) -> Targets:

@@ -1,4 +1,5 @@
-"""The table of phases: what each decides by, what it wants of pods and route, where it may lead, and how soon to look again.
+"""The table of phases: what each decides by, what it wants of pods and route, where it may lead, and how soon
+to look again.
 
 Beside these, whatever calls for a fallback (triggers.py) leads from every phase to FallingBack.
 """
@@ -29,12 +30,20 @@ P = Phase
 SECOND = timedelta(seconds=1)
 TABLE: dict[Phase, Row] = {
     P.PENDING: Row(
-        decide=check.decide, targets=check.targets, leads_to=frozenset({P.CHECKING, P.FAILED, P.SHADOWING}), look_again=timedelta(seconds=1)
+        decide=check.decide,
+        targets=check.targets,
+        leads_to=frozenset({P.CHECKING, P.FAILED, P.SHADOWING}),
+        look_again=timedelta(seconds=1),
     ),
     P.CHECKING: Row(
-        decide=check.decide, targets=check.targets, leads_to=frozenset({P.SHADOWING, P.FAILED}), look_again=timedelta(seconds=2)
+        decide=check.decide,
+        targets=check.targets,
+        leads_to=frozenset({P.SHADOWING, P.FAILED}),
+        look_again=timedelta(seconds=2),
     ),
-    P.FAILED: Row(decide=check.decide, targets=check.targets, leads_to=frozenset({P.CHECKING}), look_again=5 * SECOND),
+    P.FAILED: Row(
+        decide=check.decide, targets=check.targets, leads_to=frozenset({P.CHECKING}), look_again=5 * SECOND
+    ),
     P.SHADOWING: Row(
         decide=shadow.decide,
         targets=shadow.targets,
@@ -70,6 +79,9 @@ TABLE: dict[Phase, Row] = {
         look_again=SECOND / 4,
     ),
     P.FELL_BACK: Row(
-        decide=fallback.rest, targets=check.targets, leads_to=frozenset({P.CHECKING, P.FAILED}), look_again=timedelta(seconds=5)
+        decide=fallback.rest,
+        targets=check.targets,
+        leads_to=frozenset({P.CHECKING, P.FAILED}),
+        look_again=timedelta(seconds=5),
     ),
 }

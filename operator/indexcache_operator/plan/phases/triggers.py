@@ -1,4 +1,6 @@
-"""What ends a try from outside its own phase, in order of rank: a deletion, a stop by anybody, a change of what is asked, a breach."""
+"""What ends a try from outside its own phase, in order of rank: a deletion, a stop by anybody, a change of
+what is asked, a breach.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -45,7 +47,9 @@ def apply(situation: Situation) -> Status | None:
 
 
 def stale(status: Status) -> Status:
-    """Return the status without an intent that speaks of another revision: an old alert must not end a new try."""
+    """Return the status without an intent that speaks of another revision: an old alert must not end a new
+    try.
+    """
     intent = status.fallback
     if intent is not None and status.revision and intent.revision != status.revision:
         return replace(status, fallback=None)
@@ -53,7 +57,9 @@ def stale(status: Status) -> Status:
 
 
 def _deleted(situation: Situation) -> Cause | None:
-    return Cause("Deleted", "the rollout is being deleted") if situation.snapshot.observation.deleting else None
+    return (
+        Cause("Deleted", "the rollout is being deleted") if situation.snapshot.observation.deleting else None
+    )
 
 
 def _intended(situation: Situation) -> Cause | None:
@@ -95,14 +101,17 @@ def _route_taken(situation: Situation) -> Cause | None:
     if holder is None or situation.status.route is None:
         return None
     kept = situation.status.route
-    return Cause("RouteTaken", f"rule {kept.rule} of HTTPRoute {kept.name} is rollout {holder}'s, which had it first")
+    return Cause(
+        "RouteTaken", f"rule {kept.rule} of HTTPRoute {kept.name} is rollout {holder}'s, which had it first"
+    )
 
 
 def _engine_stopped(situation: Situation) -> Cause | None:
-    """Look for an engine that was stopped by somebody else, by its own breaker, or by a failure of the runtime in it.
+    """Look for an engine that was stopped by somebody else, by its own breaker, or by a failure of the
+    runtime in it.
 
-    A lapsed permit is no cause: the operator was away. After a failure of the runtime an engine takes no flags but `off`, whatever
-    their epoch.
+    A lapsed permit is no cause: the operator was away. After a failure of the runtime an engine takes no
+    flags but `off`, whatever their epoch.
     """
     for pod in situation.snapshot.observation.pods:
         kept = pod_status(situation.status, pod.name)
@@ -129,7 +138,9 @@ def _breached(situation: Situation) -> Cause | None:
 
 
 def _killed_for(revision_: str, pod: str, said: str) -> Cause:
-    """Return why an engine was killed. If the operator crashed between its kill and writing down the intent, the engine holds the cause."""
+    """Return why an engine was killed. If the operator crashed between its kill and writing down the intent,
+    the engine holds the cause.
+    """
     cause, _, rest = said.partition(f": revision {revision_}: ")
     if rest and cause.isalpha():
         return Cause(cause, rest)

@@ -34,7 +34,9 @@ def reason(situation: Situation) -> str:
     if status.step is not None and status.step.reached_at is None:
         return f"weight {status.step.weight} not seen yet"
     for answer in situation.evidence.acting:
-        if answer.verdict is Verdict.NO_DATA and not (status.phase is Phase.SHADOWING and answer.guardrail.name == "quality"):
+        if answer.verdict is Verdict.NO_DATA and not (
+            status.phase is Phase.SHADOWING and answer.guardrail.name == "quality"
+        ):
             return f"no data on {IN_RESOURCE[answer.guardrail.name]}"
     wanted = figures.needed(situation)
     if wanted is None:

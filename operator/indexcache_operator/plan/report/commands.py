@@ -1,8 +1,9 @@
 """Annotations by which people give a rollout commands, and which of them can't be obeyed.
 
-A command that does nothing must not be silent: whoever typed a kill with a mistake in it believes that reuse is off. So
-everything under our prefix that no decision takes up is told, as the condition CommandsObeyed and as an Event. What a
-command does is decided where it takes effect (triggers.py, check.py, fallback.py) by revision.py.
+A command that does nothing must not be silent: whoever typed a kill with a mistake in it believes that reuse
+is off. So everything under our prefix that no decision takes up is told, as the condition CommandsObeyed and
+as an Event. What a command does is decided where it takes effect (triggers.py, check.py, fallback.py) by
+revision.py.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,9 @@ def ignored(situation: Situation) -> tuple[str, str] | None:
 
 
 def _present(situation: Situation) -> tuple[str, ...]:
-    """Return the revisions that a command may name: the one that is tried, and the one that the spec asks for."""
+    """Return the revisions that a command may name: the one that is tried, and the one that the spec asks
+    for.
+    """
     return tuple(dict.fromkeys(filter(None, (situation.status.revision, situation.snapshot.wanted_revision))))
 
 
@@ -41,7 +44,10 @@ def _kill(situation: Situation) -> Iterator[tuple[str, str]]:
         return
     wanted = f'"{EVERYTHING}"' + "".join(f", or revision {name}" for name in present)
     found = _shown(annotations[KILL])
-    yield "KillIgnored", f"annotation {KILL}: found {found}, which stops nothing; expected {wanted}; correct it, or remove it"
+    yield (
+        "KillIgnored",
+        f"annotation {KILL}: found {found}, which stops nothing; expected {wanted}; correct it, or remove it",
+    )
 
 
 def _retry(situation: Situation) -> Iterator[tuple[str, str]]:
@@ -51,15 +57,22 @@ def _retry(situation: Situation) -> Iterator[tuple[str, str]]:
     named = value.split("/")[0]
     rejected = rejection(situation.status, named)
     if named not in present:
-        wanted = " or ".join(next_retry(rejection(situation.status, name), name) for name in present) or "a revision that was rejected"
+        wanted = (
+            " or ".join(next_retry(rejection(situation.status, name), name) for name in present)
+            or "a revision that was rejected"
+        )
         why = "which names no revision that is rejected and asked for"
-        yield "RetryIgnored", f"annotation {RETRY}: found {_shown(value)}, {why}; expected {wanted}; correct it, or remove it"
+        yield (
+            "RetryIgnored",
+            f"annotation {RETRY}: found {_shown(value)}, {why}; expected {wanted}; correct it, or remove it",
+        )
     elif rejected is not None and value == rejected.retried:
         wanted = next_retry(rejected, named)
         why = "which was used up by an earlier try"
         yield (
             "RetryUsedUp",
-            f"annotation {RETRY}: found {_shown(value)}, {why}; expected {wanted}; write that to try once more, or remove it",
+            f"annotation {RETRY}: found {_shown(value)}, {why}; expected {wanted}; write that to try once "
+            "more, or remove it",
         )
 
 
@@ -69,7 +82,11 @@ def _unknown(situation: Situation) -> Iterator[tuple[str, str]]:
         ours = prefix == GROUP or (GROUP.split(".")[0] in prefix and command.lower() in ("kill", "retry"))
         if ours and name not in (KILL, RETRY):
             shown = name if len(name) <= SHOWN else f"{name[:SHOWN]}..."
-            yield "UnknownCommand", f"annotation {shown}: found no such command; expected {KILL} or {RETRY}; correct it, or remove it"
+            yield (
+                "UnknownCommand",
+                f"annotation {shown}: found no such command; expected {KILL} or {RETRY}; correct it, or "
+                "remove it",
+            )
 
 
 def _shown(value: str) -> str:

@@ -1,7 +1,7 @@
 """Conditions, as Kubernetes' conventions and kstatus read them.
 
-Ready when a try has come to a good end, Reconciling while it runs, Stalled when only a change by somebody leads on. The time of a condition
-changes only with its status.
+Ready when a try has come to a good end, Reconciling while it runs, Stalled when only a change by somebody
+leads on. The time of a condition changes only with its status.
 """
 
 from datetime import timedelta
@@ -24,7 +24,17 @@ def conditions(situation: Situation) -> tuple[Condition, ...]:
     """Return all conditions, in a fixed order."""
     old = {kept.type: kept for kept in situation.status.conditions}
     out = []
-    for condition in (_ready, _reconciling, _stalled, _paused, _baseline, _traffic, _fresh, _healthy, _commands):
+    for condition in (
+        _ready,
+        _reconciling,
+        _stalled,
+        _paused,
+        _baseline,
+        _traffic,
+        _fresh,
+        _healthy,
+        _commands,
+    ):
         type_, status, reason, message = condition(situation)
         before = old.get(type_)
         since = before.last_transition_time if before and before.status == status else None
@@ -52,12 +62,22 @@ def _why(situation: Situation) -> str:
 
 
 def _ready(situation: Situation) -> Row:
-    return ("Ready", "True" if situation.status.phase is Phase.PROMOTED else "False", _why(situation), situation.status.message)
+    return (
+        "Ready",
+        "True" if situation.status.phase is Phase.PROMOTED else "False",
+        _why(situation),
+        situation.status.message,
+    )
 
 
 def _reconciling(situation: Situation) -> Row:
     running = not _stopped(situation) and situation.status.phase is not Phase.PROMOTED
-    return ("Reconciling", "True" if running else "False", situation.status.phase.value, situation.status.message if running else "")
+    return (
+        "Reconciling",
+        "True" if running else "False",
+        situation.status.phase.value,
+        situation.status.message if running else "",
+    )
 
 
 def _stalled(situation: Situation) -> Row:
@@ -70,27 +90,49 @@ def _paused(situation: Situation) -> Row:
     paused = situation.snapshot.paused
     if situation.snapshot.observation.unknown_fields:
         return ("Paused", "True", "UnknownFields", f"no step begins: {paused}")
-    return ("Paused", "True", "Requested", "spec.paused: no step begins") if paused else ("Paused", "False", "NotRequested", "")
+    return (
+        ("Paused", "True", "Requested", "spec.paused: no step begins")
+        if paused
+        else ("Paused", "False", "NotRequested", "")
+    )
 
 
 def _baseline(situation: Situation) -> Row:
     on = [p.name for p in situation.snapshot.observation.pods if p.state and p.state.mode is Mode.ON]
     if on:
         return ("BaselineActive", "False", "ReuseOn", f"reuse runs on {', '.join(on)}")
-    since = situation.snapshot.since(situation.status.fallback.since) if situation.status.fallback else timedelta()
+    since = (
+        situation.snapshot.since(situation.status.fallback.since)
+        if situation.status.fallback
+        else timedelta()
+    )
     unknown = [
-        p.name for p in situation.snapshot.observation.pods if p.state is None and may_be_on(p, pod_status(situation.status, p.name), since)
+        p.name
+        for p in situation.snapshot.observation.pods
+        if p.state is None and may_be_on(p, pod_status(situation.status, p.name), since)
     ]
     if unknown:
-        return ("BaselineActive", "Unknown", "Unreachable", f"{', '.join(unknown)} can't be asked; reuse there ends with its permit")
+        return (
+            "BaselineActive",
+            "Unknown",
+            "Unreachable",
+            f"{', '.join(unknown)} can't be asked; reuse there ends with its permit",
+        )
     return ("BaselineActive", "True", "ReuseOff", "no engine runs reuse")
 
 
 def _healthy(situation: Situation) -> Row:
-    """Tell whether the operator sees all that it decides on; turns that fail altogether write this condition themselves."""
+    """Tell whether the operator sees all that it decides on; turns that fail altogether write this condition
+    themselves.
+    """
     unread = situation.snapshot.observation.unread
     if unread:
-        return ("OperatorHealthy", "False", "ReadsFailed", f"can't be read, and counts as unknown: {'; '.join(unread)}")
+        return (
+            "OperatorHealthy",
+            "False",
+            "ReadsFailed",
+            f"can't be read, and counts as unknown: {'; '.join(unread)}",
+        )
     return ("OperatorHealthy", "True", "LooksSucceed", "")
 
 
@@ -100,9 +142,21 @@ def _traffic(situation: Situation) -> Row:
         return ("TrafficVerified", "Unknown", "NoCanary", "no traffic was given to a canary")
     if traffic.verified_generation is not None:
         return ("TrafficVerified", "True", "SeenByEngines", f"the engines' counters show {traffic.desired} %")
-    if situation.seen.reached is Reached.NO or (traffic.observed is not None and traffic.observed != traffic.desired):
-        return ("TrafficVerified", "False", "NotAsRouted", f"{traffic.desired} % wanted, the engines' counters show otherwise")
-    return ("TrafficVerified", "Unknown", "TooFewRequests", f"the engines' counters don't tell {traffic.desired} % yet")
+    if situation.seen.reached is Reached.NO or (
+        traffic.observed is not None and traffic.observed != traffic.desired
+    ):
+        return (
+            "TrafficVerified",
+            "False",
+            "NotAsRouted",
+            f"{traffic.desired} % wanted, the engines' counters show otherwise",
+        )
+    return (
+        "TrafficVerified",
+        "Unknown",
+        "TooFewRequests",
+        f"the engines' counters don't tell {traffic.desired} % yet",
+    )
 
 
 def _fresh(situation: Situation) -> Row:

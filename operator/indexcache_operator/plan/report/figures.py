@@ -47,12 +47,19 @@ def _row(situation: Situation, answer: Answer, key: TestKey, j: Judgement) -> Ev
 
 def needed(situation: Situation) -> int | None:
     """Return how many observations the slowest certificate still wants; None if one can't be estimated."""
-    wanted = [j.needed for a in situation.evidence.acting for j in a.judgements.values() if j.verdict is not Verdict.CERTIFIED]
+    wanted = [
+        j.needed
+        for a in situation.evidence.acting
+        for j in a.judgements.values()
+        if j.verdict is not Verdict.CERTIFIED
+    ]
     known = [n for n in wanted if n is not None]
     return None if len(known) < len(wanted) else max(known, default=0)
 
 
 def recall(situation: Situation) -> str:
     answer = next((a for a in situation.evidence.answers if a.guardrail.name == "recall"), None)
-    bounds = [j.lower_bound for j in answer.judgements.values() if j.lower_bound is not None] if answer else []
+    bounds = (
+        [j.lower_bound for j in answer.judgements.values() if j.lower_bound is not None] if answer else []
+    )
     return f"{min(bounds):.2f}" if bounds else ""

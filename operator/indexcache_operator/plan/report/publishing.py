@@ -29,7 +29,9 @@ def publish(situation: Situation, before: Status, measured: bool) -> tuple[Statu
     if not (moved or _due(situation)):
         return _as_before(situation, before), situation.memory
     status = _worded(replace(situation, status=_with_figures(situation, moved)))
-    remembered = replace(situation.memory, published_at=situation.snapshot.now, published=_verdicts(situation))
+    remembered = replace(
+        situation.memory, published_at=situation.snapshot.now, published=_verdicts(situation)
+    )
     return status, remembered
 
 
@@ -43,7 +45,9 @@ def _verdicts(situation: Situation) -> tuple[tuple[str, str], ...]:
 
 
 def _due(situation: Situation) -> bool:
-    """Return whether figures are written again: after a while, and where a verdict turned, but in Promoted after a while alone."""
+    """Return whether figures are written again: after a while, and where a verdict turned, but in Promoted
+    after a while alone.
+    """
     promoted, memory = situation.status.phase is Phase.PROMOTED, situation.memory
     every = EVERY_WHEN_PROMOTED if promoted else EVERY
     if memory.published_at is None or situation.snapshot.since(memory.published_at) >= every:
@@ -74,7 +78,9 @@ def _as_before(situation: Situation, before: Status) -> Status:
 
 
 def _with_figures(situation: Situation, moved: bool) -> Status:
-    """Return the status with the figures of this look; a phase or step that begins counts its requests from nothing."""
+    """Return the status with the figures of this look; a phase or step that begins counts its requests from
+    nothing.
+    """
     status, memory = situation.status, situation.memory
     step = status.step
     if step is not None:

@@ -15,11 +15,16 @@ CONTRADICTED = timedelta(seconds=10)
 def traffic(situation: Situation) -> tuple[TrafficStatus, Memory]:
     """Return the traffic with what the counters show; the verified generation stays once it was seen.
 
-    What contradicts the weight is written when it begins, and then after each CONTRADICTED: it comes with every few requests.
+    What contradicts the weight is written when it begins, and then after each CONTRADICTED: it comes with
+    every few requests.
     """
     status, route, memory = situation.status, situation.snapshot.observation.route, situation.memory
     now = status.traffic
-    if status.route is None or route is None or now.desired != situation.snapshot.observation.status.traffic.desired:
+    if (
+        status.route is None
+        or route is None
+        or now.desired != situation.snapshot.observation.status.traffic.desired
+    ):
         return now, memory
     if situation.seen.reached is Reached.YES and now.verified_generation != route.generation:
         return replace(now, observed=now.desired, verified_generation=route.generation), memory

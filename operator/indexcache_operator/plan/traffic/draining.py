@@ -1,16 +1,18 @@
 """When a pod that left the baseline's Service gets no requests any more, by its own counter.
 
-A label is taken off at once; proxies learn of it a moment later, and a gateway that is cut off from them never tells. What counts is
-silence, which is three things together:
-* None of so many requests came to the pod as would have brought one with certainty, but for a chance of DELTA, had it still had half of an
-  even share. Half, as gateways don't draw lots: they spare who is slow. Counting begins anew with each request that comes, and the n-th
-  beginning may spend DELTA / n (n + 1): so DELTA bounds the chance of ever being wrong, however long a gateway stays cut off. With no
-  traffic nothing is ever known.
-* Nothing runs on it. A counter moves when the engine schedules a request, and a long prefill holds up all that come after it, unseen.
+A label is taken off at once; proxies learn of it a moment later, and a gateway that is cut off from them
+never tells. What counts is silence, which is three things together:
+* None of so many requests came to the pod as would have brought one with certainty, but for a chance of
+  DELTA, had it still had half of an even share. Half, as gateways don't draw lots: they spare who is slow.
+  Counting begins anew with each request that comes, and the n-th beginning may spend DELTA / n (n + 1): so
+  DELTA bounds the chance of ever being wrong, however long a gateway stays cut off. With no traffic nothing
+  is ever known.
+* Nothing runs on it. A counter moves when the engine schedules a request, and a long prefill holds up all
+  that come after it, unseen.
 * SETTLE has passed: a request may still be on its way to the engine's scheduler.
 
-A request that comes to a drained pod while it is behind no Service shows that it isn't. After a restart of the operator a pod of which the
-status wants reuse is known to have been drained: nothing else leads there.
+A request that comes to a drained pod while it is behind no Service shows that it isn't. After a restart of
+the operator a pod of which the status wants reuse is known to have been drained: nothing else leads there.
 """
 
 from dataclasses import replace
@@ -29,7 +31,9 @@ SETTLE = timedelta(seconds=2)
 
 
 def observe(situation: Situation) -> Memory:
-    """Return the memory with the pods of the canary that are drained; those that are behind the baseline's Service again are forgotten."""
+    """Return the memory with the pods of the canary that are drained; those that are behind the baseline's
+    Service again are forgotten.
+    """
     snapshot, status, memory = situation.snapshot, situation.status, situation.memory
     draining: dict[Life, Mark] = {}
     drained: set[Life] = set()
@@ -53,7 +57,9 @@ def observe(situation: Situation) -> Memory:
 
 
 def _count(snapshot: Snapshot, life: Life, mark: Mark | None) -> tuple[Mark, int, bool]:
-    """Return the mark of a pod's last request, the requests that others got since, and whether one came to it just now."""
+    """Return the mark of a pod's last request, the requests that others got since, and whether one came to it
+    just now.
+    """
     if mark is None:
         return requests.begin(snapshot, "draining"), 0, False
     new, mark = requests.since(snapshot, mark)
@@ -63,7 +69,9 @@ def _count(snapshot: Snapshot, life: Life, mark: Mark | None) -> tuple[Mark, int
 
 
 def _drained(snapshot: Snapshot, pod: EnginePod, mark: Mark, others: int) -> bool:
-    idle = pod.state is not None and pod.state.requests.running_baseline + pod.state.requests.running_reuse == 0
+    idle = (
+        pod.state is not None and pod.state.requests.running_baseline + pod.state.requests.running_reuse == 0
+    )
     behind = any(p.baseline_label for p in snapshot.ready)
     enough = at_most(0, others, HALF_EVEN / max(len(snapshot.ready), 1)) <= spent(mark.number)
     return idle and behind and enough and snapshot.since(mark.since) >= SETTLE

@@ -1,8 +1,9 @@
 """Desired flags of each engine, and the epochs that fence them.
 
-An epoch belongs to one content: engines refuse the same epoch with other content, and let nothing but a newer epoch lead out of
-`tripped`. So a pod keeps the epoch at which its own content last changed, persisted before it is used; a pod that restarted is given the
-same again. New epochs are newer than any that the status or any engine knows, also after the status was restored from a backup.
+An epoch belongs to one content: engines refuse the same epoch with other content, and let nothing but a newer
+epoch lead out of `tripped`. So a pod keeps the epoch at which its own content last changed, persisted before
+it is used; a pod that restarted is given the same again. New epochs are newer than any that the status or any
+engine knows, also after the status was restored from a backup.
 """
 
 import hashlib
@@ -30,7 +31,10 @@ def content(situation: Situation, kind: str) -> Desired:
     snapshot, status = situation.snapshot, situation.status
     revision = "" if kind == OFF else status.revision
     who = Identity(
-        namespace=snapshot.observation.namespace, rollout=snapshot.observation.name, uid=snapshot.observation.uid, revision=revision
+        namespace=snapshot.observation.namespace,
+        rollout=snapshot.observation.name,
+        uid=snapshot.observation.uid,
+        revision=revision,
     )
     if kind == OFF:
         return Desired(incarnation="", epoch=1, flags=Flags(), identity=who)
@@ -79,10 +83,17 @@ def assign(situation: Situation, kinds: dict[str, str]) -> Status:
         kind = kinds.get(pod.name, OFF)
         wanted = name(content(situation, kind), kind)
         epoch = old.epoch
-        if wanted != old.desired or (pod.state is not None and _overtaken(pod.state, content(situation, kind), epoch)):
+        if wanted != old.desired or (
+            pod.state is not None and _overtaken(pod.state, content(situation, kind), epoch)
+        ):
             epoch, used = new, True
         lasts = permit(snapshot.spec, kind) if kind in (CANARY, PROMOTED) else old.permit
-        if kind not in (CANARY, PROMOTED) and pod.state is not None and pod.state.mode is not Mode.ON and pod.state.epoch >= epoch:
+        if (
+            kind not in (CANARY, PROMOTED)
+            and pod.state is not None
+            and pod.state.mode is not Mode.ON
+            and pod.state.epoch >= epoch
+        ):
             lasts = timedelta()
         # What a try confirmed ends with it: in the next the same engine has to fall silent and answer anew.
         kept = old.confirmed if kind in (CANARY, PROMOTED) else ""
@@ -115,7 +126,11 @@ def settled(situation: Situation, pod: EnginePod) -> bool:
     """Return whether a pod's engine does what it was last wanted to do, under that epoch or a newer one."""
     kept = pod_status(situation.status, pod.name)
     kind = kind_of(kept)
-    return pod.state is not None and pod.state.epoch >= kept.epoch and fulfils(pod.state, content(situation, kind))
+    return (
+        pod.state is not None
+        and pod.state.epoch >= kept.epoch
+        and fulfils(pod.state, content(situation, kind))
+    )
 
 
 def kind_of(pod: PodStatus) -> str:
@@ -124,7 +139,9 @@ def kind_of(pod: PodStatus) -> str:
 
 
 def puts(situation: Situation) -> Iterable[PutFlags]:
-    """Return what engines must be told: what they don't do yet, and renewals that are due. Nothing for an engine that can't be asked."""
+    """Return what engines must be told: what they don't do yet, and renewals that are due. Nothing for an
+    engine that can't be asked.
+    """
     for pod in situation.snapshot.observation.pods:
         if pod.state is None:
             continue
@@ -133,9 +150,13 @@ def puts(situation: Situation) -> Iterable[PutFlags]:
         wanted = content(situation, kind)
         done = pod.state.epoch >= kept.epoch and fulfils(pod.state, wanted)
         remaining = pod.state.permit_remaining_seconds
-        due = wanted.permit_seconds is not None and (remaining is None or remaining < RENEW_BELOW * wanted.permit_seconds)
+        due = wanted.permit_seconds is not None and (
+            remaining is None or remaining < RENEW_BELOW * wanted.permit_seconds
+        )
         if not done or due:
-            yield PutFlags(pod=pod.name, desired=_addressed(wanted, pod.state.incarnation, max(kept.epoch, 1)))
+            yield PutFlags(
+                pod=pod.name, desired=_addressed(wanted, pod.state.incarnation, max(kept.epoch, 1))
+            )
 
 
 def _addressed(content: Desired, incarnation: str, epoch: int) -> Desired:

@@ -25,7 +25,9 @@ def load_unlisted() -> None:
 
     load = getattr(plugins, "load_endpoint_plugins", None)
     if load is None:
-        logger.warning("indexcache: this vLLM has no endpoint plugins, so its server will show no metrics of reuse")
+        logger.warning(
+            "indexcache: this vLLM has no endpoint plugins, so its server will show no metrics of reuse"
+        )
         return
 
     @functools.wraps(load)
@@ -33,7 +35,10 @@ def load_unlisted() -> None:
         found: list[Any] = load(*args, **kwargs)
         if envs.VLLM_PLUGINS is not None:
             return found
-        from indexcache_runtime.vllm.api_server.metrics import NAME, endpoint  # not before: the other processes have no use for it
+        from indexcache_runtime.vllm.api_server.metrics import (
+            NAME,
+            endpoint,
+        )  # not before: the other processes have no use for it
 
         if all(plugin.name != NAME for plugin in found):
             log_as_vllm_does()  # again: when plugins were registered, the server's logging was not set up yet

@@ -24,27 +24,60 @@ def families(state: State | None, age_seconds: float | None) -> Iterator[Metric]
     if state is None or age_seconds is None:
         return
     who = [getattr(state.identity, name) for name in IDENTITY]
-    yield _gauge("indexcache_state_age_seconds", "Age of what these metrics say of the engine", who, age_seconds)
+    yield _gauge(
+        "indexcache_state_age_seconds", "Age of what these metrics say of the engine", who, age_seconds
+    )
     yield _labelled(
         "indexcache_info",
         "What the engine is",
         ("engine", "engine_version", "runtime_version", "architecture", "incarnation"),
         who,
-        {(state.engine, state.engine_version, state.runtime_version, state.architecture, state.incarnation): 1.0},
+        {
+            (
+                state.engine,
+                state.engine_version,
+                state.runtime_version,
+                state.architecture,
+                state.incarnation,
+            ): 1.0
+        },
     )
-    yield _gauge("indexcache_supported", "Whether reuse can be switched in this engine", who, float(state.supported))
-    yield _labelled("indexcache_mode", "1 for the engine's mode", ("mode",), who, {(m.value,): float(m is state.mode) for m in Mode})
+    yield _gauge(
+        "indexcache_supported", "Whether reuse can be switched in this engine", who, float(state.supported)
+    )
+    yield _labelled(
+        "indexcache_mode",
+        "1 for the engine's mode",
+        ("mode",),
+        who,
+        {(m.value,): float(m is state.mode) for m in Mode},
+    )
     yield _gauge("indexcache_epoch", "Epoch last accepted", who, state.epoch)
-    yield _gauge("indexcache_series_number", "Number of the series that is measured", who, state.series_number)
+    yield _gauge(
+        "indexcache_series_number", "Number of the series that is measured", who, state.series_number
+    )
     if state.permit_remaining_seconds is not None:
-        yield _gauge("indexcache_permit_remaining_seconds", "How long reuse goes on unless renewed", who, state.permit_remaining_seconds)
+        yield _gauge(
+            "indexcache_permit_remaining_seconds",
+            "How long reuse goes on unless renewed",
+            who,
+            state.permit_remaining_seconds,
+        )
     yield _gauge("indexcache_step_age_seconds", "Age of the step now running", who, state.step_seconds)
     yield from _traffic(state, who)
     yield from _measurements(state, who)
     yield from _breaker(state, who)
     yield from _device(state, who)
-    thresholds: dict[str, float] = {name: value for name, value in state.thresholds.model_dump().items() if value is not None}
-    yield _labelled("indexcache_guardrail_min", "Threshold of a guardrail", ("guardrail",), who, {(k,): v for k, v in thresholds.items()})
+    thresholds: dict[str, float] = {
+        name: value for name, value in state.thresholds.model_dump().items() if value is not None
+    }
+    yield _labelled(
+        "indexcache_guardrail_min",
+        "Threshold of a guardrail",
+        ("guardrail",),
+        who,
+        {(k,): v for k, v in thresholds.items()},
+    )
 
 
 def _traffic(state: State, who: list[str]) -> Iterator[Metric]:
@@ -58,11 +91,18 @@ def _traffic(state: State, who: list[str]) -> Iterator[Metric]:
         "opted_out": r.opted_out,
     }
     yield _counter("indexcache_requests", "Users' requests (and probes, apart)", "kind", who, requests)
-    running: dict[tuple[str, ...], float] = {("baseline",): float(r.running_baseline), ("reuse",): float(r.running_reuse)}
+    running: dict[tuple[str, ...], float] = {
+        ("baseline",): float(r.running_baseline),
+        ("reuse",): float(r.running_reuse),
+    }
     yield _labelled("indexcache_requests_running", "Users' requests in flight", ("kind",), who, running)
     yield _counter("indexcache_steps", "Engine steps", "kind", who, s.model_dump())
     yield _counter(
-        "indexcache_cache_hit_tokens", "Tokens from the prefix cache", "computed", who, {"baseline": c.baseline_hits, "reuse": c.reuse_hits}
+        "indexcache_cache_hit_tokens",
+        "Tokens from the prefix cache",
+        "computed",
+        who,
+        {"baseline": c.baseline_hits, "reuse": c.reuse_hits},
     )
     yield _counter(
         "indexcache_recomputed_requests",
@@ -72,14 +112,22 @@ def _traffic(state: State, who: list[str]) -> Iterator[Metric]:
         {"": c.recomputed_requests},
     )
     yield _counter(
-        "indexcache_resalted_requests", "Requests in flight whose blocks changed names at a flip", "", who, {"": c.resalted_requests}
+        "indexcache_resalted_requests",
+        "Requests in flight whose blocks changed names at a flip",
+        "",
+        who,
+        {"": c.resalted_requests},
     )
 
 
 def _measurements(state: State, who: list[str]) -> Iterator[Metric]:
     labels = [*IDENTITY, "site", "layer", "context", "judged", "mode"]
-    overlap = SummaryMetricFamily("indexcache_overlap", "Share of the fresh set that the reused set holds", labels=labels)
-    recall = SummaryMetricFamily("indexcache_recall", "Share of the fresh set's score mass that the reused set covers", labels=labels)
+    overlap = SummaryMetricFamily(
+        "indexcache_overlap", "Share of the fresh set that the reused set holds", labels=labels
+    )
+    recall = SummaryMetricFamily(
+        "indexcache_recall", "Share of the fresh set's score mass that the reused set covers", labels=labels
+    )
     for series in state.series:
         site = state.sites[series.site]
         context, judged = context_label(series.context, site.k), str(series.context >= JUDGED_FROM).lower()
@@ -92,11 +140,22 @@ def _measurements(state: State, who: list[str]) -> Iterator[Metric]:
 
 def _breaker(state: State, who: list[str]) -> Iterator[Metric]:
     tripped = float(state.mode is Mode.TRIPPED and state.reason is Reason.BREAKER)
-    yield _gauge("indexcache_breaker_tripped", "Whether the engine's own breaker ended reuse, and nobody led out of it", who, tripped)
+    yield _gauge(
+        "indexcache_breaker_tripped",
+        "Whether the engine's own breaker ended reuse, and nobody led out of it",
+        who,
+        tripped,
+    )
     evidence: dict[tuple[str, ...], float] = {(t.guardrail,): t.log_e for t in state.breaker}
     limits: dict[tuple[str, ...], float] = {(t.guardrail,): t.log_limit for t in state.breaker}
     about = "of the guardrail's test that is nearest to tripping the breaker, in nats"
-    yield _labelled("indexcache_breaker_log_evidence", f"Evidence against the pattern {about}", ("guardrail",), who, evidence)
+    yield _labelled(
+        "indexcache_breaker_log_evidence",
+        f"Evidence against the pattern {about}",
+        ("guardrail",),
+        who,
+        evidence,
+    )
     yield _labelled("indexcache_breaker_log_limit", f"Limit {about}", ("guardrail",), who, limits)
 
 
@@ -105,13 +164,21 @@ def _device(state: State, who: list[str]) -> Iterator[Metric]:
         CounterMetricFamily(name, text, labels=[*IDENTITY, "layers", *more])
         for name, text, more in (
             ("indexcache_timed_prefill_steps", "Prefill steps whose time was taken", ()),
-            ("indexcache_timed_prefill_seconds", "Where the time of these steps went on the device", ("part",)),
+            (
+                "indexcache_timed_prefill_seconds",
+                "Where the time of these steps went on the device",
+                ("part",),
+            ),
         )
     ]
     for layers, t in (("all-full", state.prefill_full), ("reuse", state.prefill_reuse)):
         if t.steps:
             steps.add_metric([*who, layers], t.steps)
-            for part, value in (("indexer", t.indexer_seconds), ("attention", t.attention_seconds), ("rest", t.rest_seconds)):
+            for part, value in (
+                ("indexer", t.indexer_seconds),
+                ("attention", t.attention_seconds),
+                ("rest", t.rest_seconds),
+            ):
                 seconds.add_metric([*who, layers, part], value)
     yield steps
     yield seconds
@@ -128,7 +195,9 @@ def _gauge(name: str, text: str, who: list[str], value: float) -> Metric:
     return family
 
 
-def _labelled(name: str, text: str, labels: tuple[str, ...], who: list[str], values: dict[tuple[str, ...], float]) -> Metric:
+def _labelled(
+    name: str, text: str, labels: tuple[str, ...], who: list[str], values: dict[tuple[str, ...], float]
+) -> Metric:
     family = GaugeMetricFamily(name, text, labels=[*IDENTITY, *labels])
     for key, value in values.items():
         family.add_metric([*who, *key], value)

@@ -32,7 +32,11 @@ class Headers:
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (POD, self._pod), (STATE, self._mode().encode())]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (POD, self._pod),
+                    (STATE, self._mode().encode()),
+                ]
             await send(message)
 
         await self._app(scope, receive, sent)

@@ -76,7 +76,9 @@ class Poller(threading.Thread):
             except (OSError, http.client.HTTPException, ValidationError) as e:
                 self._connection = None
                 if not failing:  # once, not twice a second: the age of the metrics tells the rest
-                    logger.warning("indexcache: the control port %d on loopback doesn't answer: %s", self._port, e)
+                    logger.warning(
+                        "indexcache: the control port %d on loopback doesn't answer: %s", self._port, e
+                    )
                 failing = True
 
     def stop(self) -> None:

@@ -32,7 +32,11 @@ def check_requests() -> None:
 
     verify = getattr(SamplingParams, "verify", None)
     if verify is None:
-        logger.warning("indexcache: this vLLM has no SamplingParams.verify; any value of vllm_xargs.%s opts a request out", optout.KEY)
+        logger.warning(
+            "indexcache: this vLLM has no SamplingParams.verify; any value of vllm_xargs.%s opts a request "
+            "out",
+            optout.KEY,
+        )
         return
 
     @functools.wraps(verify)
@@ -59,7 +63,10 @@ class OptOut:
             return
         wrong = optout.header_problem(value.decode("latin-1"))
         if wrong is None and not scope["path"].endswith(NAMED_BY_HEADER):
-            wrong = f'{optout.HEADER}: not known to {scope["path"][:80]}; put {{"{optout.KEY}": "{optout.OFF}"}} into vllm_xargs instead'
+            wrong = (
+                f"{optout.HEADER}: not known to {scope['path'][:80]}; put "
+                f'{{"{optout.KEY}": "{optout.OFF}"}} into vllm_xargs instead'
+            )
         if wrong is not None:
             await _refuse(send, wrong)
             return
@@ -72,6 +79,10 @@ class OptOut:
 async def _refuse(send: Send, message: str) -> None:
     error = {"message": message, "type": "BadRequestError", "param": optout.HEADER, "code": 400}
     body = json.dumps({"error": error}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
     await send({"type": "http.response.start", "status": 400, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -109,7 +109,11 @@ class Blocks:
         if behaviour == self.current:
             return 0
         self.current = behaviour
-        return sum(self._rename(request, behaviour) for request in self._scheduler.requests.values() if request.num_computed_tokens)
+        return sum(
+            self._rename(request, behaviour)
+            for request in self._scheduler.requests.values()
+            if request.num_computed_tokens
+        )
 
     def lookup(self, request: Any, *limit: Any) -> tuple[Any, int, int]:
         """Stand in for KVCacheManager.get_computed_blocks: return what of a request is cached, and from where
@@ -117,7 +121,9 @@ class Blocks:
 
         limit: what newer releases of vLLM ask with, passed on."""
         taint: Taint | None = getattr(request, ATTRIBUTE, None)
-        if taint is not None:  # admitted before and not allocated, or preempted: nothing of it is computed any more
+        if (
+            taint is not None
+        ):  # admitted before and not allocated, or preempted: nothing of it is computed any more
             request.block_hashes = taint.base
             delattr(request, ATTRIBUTE)
         found = self._lookup(request, *limit)
@@ -154,7 +160,12 @@ class Blocks:
         kept: tuple[str, bytes, list[bytes]] | None = getattr(request, CLASSED, None)
         # Names are chained: if the last one is as it was, so are all before it.
         known = len(kept[2]) if kept else 0
-        same = kept is not None and kept[0] == name and known <= len(base) and (known == 0 or base[known - 1] == kept[1])
+        same = (
+            kept is not None
+            and kept[0] == name
+            and known <= len(base)
+            and (known == 0 or base[known - 1] == kept[1])
+        )
         classed = kept[2] if kept is not None and same else []
         classed = classed + [salted(name, block) for block in base[len(classed) :]]
         setattr(request, CLASSED, (name, base[-1] if base else b"", classed))

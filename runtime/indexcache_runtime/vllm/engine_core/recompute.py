@@ -25,7 +25,9 @@ def recompute(scheduler: Any, requests: Collection[str]) -> set[str]:
     if not chosen:
         return names
     now = time.monotonic()
-    for request in reversed(chosen):  # each goes before the one preempted last, so they stand in the order in which they ran
+    for request in reversed(
+        chosen
+    ):  # each goes before the one preempted last, so they stand in the order in which they ran
         scheduler.running.remove(request)
         scheduler._preempt_request(request, now)
     scheduler.prev_step_scheduled_req_ids.difference_update(names)

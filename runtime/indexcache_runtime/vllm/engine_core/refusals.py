@@ -17,7 +17,9 @@ from indexcache_core.supported import PLATFORMS, VERSIONS, named, series_of
 def of_version(version: str, platform: str) -> list[str]:
     """Return reasons against a vLLM version on a platform ("cpu", "cuda", ...)."""
     if platform not in VERSIONS:
-        return [f"platform: found {platform}; expected {' or '.join(PLATFORMS)}; use an engine for one of these"]
+        return [
+            f"platform: found {platform}; expected {' or '.join(PLATFORMS)}; use an engine for one of these"
+        ]
     if series_of(version) in VERSIONS[platform]:
         return []
     expected = " or ".join(f"{named(series)}.*" for series in VERSIONS[platform])
@@ -30,8 +32,13 @@ def of_config(config: Any, environment: Mapping[str, str] = os.environ) -> list[
     reasons = []
     if not hasattr(model, "index_topk"):
         named_models = ", ".join(config.model_config.architectures)
-        reasons.append(f"model: {named_models} has no index_topk; reuse needs DeepSeek Sparse Attention, use a model that has it")
-    reasons += compat.native_sharing_reasons({field: getattr(model, field, None) for field in compat.NATIVE_SHARING})
+        reasons.append(
+            f"model: {named_models} has no index_topk; reuse needs DeepSeek Sparse Attention, use a model "
+            "that has it"
+        )
+    reasons += compat.native_sharing_reasons(
+        {field: getattr(model, field, None) for field in compat.NATIVE_SHARING}
+    )
     for refusal in REFUSALS:
         for setting in refusal.settings:
             value = _value(setting, config, environment)

@@ -36,7 +36,9 @@ and the seconds that it took to choose rows. Absent where there is nothing to sa
 class StepPlanner:
     """Plans one engine core's steps, and counts them."""
 
-    def __init__(self, control: EngineControl, scheduler: Any, blocks: Blocks, token: str, *, seed: int | None = None) -> None:
+    def __init__(
+        self, control: EngineControl, scheduler: Any, blocks: Blocks, token: str, *, seed: int | None = None
+    ) -> None:
         self._control, self._scheduler, self._blocks, self._token = control, scheduler, blocks, token
         self._schedule, self._update = scheduler.schedule, scheduler.update_from_output
         self._record_hits = scheduler.kv_cache_manager.record_prefix_cache_stats
@@ -185,7 +187,9 @@ class StepPlanner:
             return True
         if not behaviour.min_context_tokens:
             return False
-        ends = (self._scheduler.requests[r].num_computed_tokens for r in output.num_scheduled_tokens)  # advanced by this step already
+        ends = (
+            self._scheduler.requests[r].num_computed_tokens for r in output.num_scheduled_tokens
+        )  # advanced by this step already
         return max(ends, default=0) < behaviour.min_context_tokens
 
     def _count(self, ledger: Ledger, output: Any, behaviour: Behaviour, *, all_full: bool) -> None:
@@ -209,7 +213,12 @@ class StepPlanner:
         tokens = output.total_num_scheduled_tokens
         timed, replayed = self._timed_prefills.includes(tokens), tokens <= self._control.replayed_tokens
         rows: tuple[Row, ...] = ()
-        if reusable and behaviour.sample_rows and not timed and self._budget.allows(tokens, len(output.num_scheduled_tokens)):
+        if (
+            reusable
+            and behaviour.sample_rows
+            and not timed
+            and self._budget.allows(tokens, len(output.num_scheduled_tokens))
+        ):
             most = min(behaviour.sample_rows, REPLAYED_ROWS) if replayed else behaviour.sample_rows
             began = time.perf_counter()
             rows = choose(self._users(output), self._control.k, most, self._rng)

@@ -53,17 +53,25 @@ def adopt(core: Any, token: str, *, seed: int | None = None) -> EngineControl:
         capabilities = _capabilities(core, vllm.__version__)
     except Exception as e:
         logger.exception("indexcache: can't take charge of this engine; it serves as vLLM made it")
-        reason = f"start: {type(e).__name__}: {str(e)[:400]}; the engine's log has the traceback: please report it"
+        reason = (
+            f"start: {type(e).__name__}: {str(e)[:400]}; the engine's log has the traceback: please report it"
+        )
         capabilities = Capabilities(", ".join(core.vllm_config.model_config.architectures), reasons=(reason,))
-    control = EngineControl(capabilities, engine_version=vllm.__version__, runtime_version=version("indexcache-runtime"))
+    control = EngineControl(
+        capabilities, engine_version=vllm.__version__, runtime_version=version("indexcache-runtime")
+    )
     if capabilities.reasons:
         logger.warning("indexcache: reuse is not supported here: %s", "; ".join(capabilities.reasons))
         return control
     scheduler = core.scheduler
-    blocks = Blocks(scheduler, scheduler.hash_block_size, opted_out, lambda doing, error: planner.fail(doing, error))
+    blocks = Blocks(
+        scheduler, scheduler.hash_block_size, opted_out, lambda doing, error: planner.fail(doing, error)
+    )
     planner = StepPlanner(control, scheduler, blocks, token, seed=seed)
     planner.install(core)
-    logger.info("indexcache: %d indexers, k=%d, incarnation %s", len(control.sites), control.k, control.incarnation)
+    logger.info(
+        "indexcache: %d indexers, k=%d, incarnation %s", len(control.sites), control.k, control.incarnation
+    )
     return control
 
 

@@ -33,7 +33,9 @@ def attach(wrapper: Any) -> dict[str, Any]:
     architecture = next((a for a in here if set(a.model_classes) & {type(model).__name__, *declared}), None)
     if architecture is None:
         known = ", ".join(sorted({name for a in here for name in a.model_classes}))
-        reason = f"model: {', '.join(declared)} is not supported on {current_platform.device_type}; {known} are"
+        reason = (
+            f"model: {', '.join(declared)} is not supported on {current_platform.device_type}; {known} are"
+        )
         return asdict(Capabilities(", ".join(declared), reasons=(reason,)))
     try:
         adapter: Adapter = architecture.build(model, runner)
@@ -41,10 +43,16 @@ def attach(wrapper: Any) -> dict[str, Any]:
         return asdict(Capabilities(", ".join(declared), reasons=(str(e),)))
     except Exception as e:
         logger.exception("indexcache: can't take charge of this model; it is served as it is")
-        reason = f"{architecture.name}: {type(e).__name__}: {e}; the engine's log has its traceback; please report it"
+        reason = (
+            f"{architecture.name}: {type(e).__name__}: {e}; the engine's log has its traceback; please "
+            "report it"
+        )
         return asdict(Capabilities(", ".join(declared), reasons=(reason,)))
     PlanRunner(wrapper, adapter).install()
     capabilities = Capabilities(
-        ", ".join(declared), graphed_tokens=adapter.graphed_tokens, replayed_tokens=adapter.replayed_tokens, timed=adapter.timed
+        ", ".join(declared),
+        graphed_tokens=adapter.graphed_tokens,
+        replayed_tokens=adapter.replayed_tokens,
+        timed=adapter.timed,
     )
     return {**asdict(capabilities), "sites": [site.model_dump() for site in adapter.sites]}

@@ -40,7 +40,11 @@ class GenericSite:
         if mode is SiteMode.FULL and not keep and compare_with is None:
             self.op.__dict__.pop("select", None)
         elif mode is SiteMode.FULL:
-            self.op.select = self._full_kept if keep else lambda q, weights, m: self._full_compared(q, weights, m, compare_with)
+            self.op.select = (
+                self._full_kept
+                if keep
+                else lambda q, weights, m: self._full_compared(q, weights, m, compare_with)
+            )
         else:
             self.op.select = self._shared if mode is SiteMode.SHARED else self._to_scratch
 
@@ -149,7 +153,9 @@ class GenericAdapter:
             elif plan.mode is Mode.ON:
                 site.set(SiteMode.FULL_TO_SCRATCH if plan.rows else SiteMode.SHARED)
             else:
-                site.set(SiteMode.FULL, keep=letter == FULL, compare_with=leader if letter == SHARED else None)
+                site.set(
+                    SiteMode.FULL, keep=letter == FULL, compare_with=leader if letter == SHARED else None
+                )
         self._set = wanted
 
     def ran(self) -> None:
@@ -179,14 +185,20 @@ def build(model: Any, runner: Any) -> GenericAdapter:
             continue
         if missing := [attribute for attribute in SEAM if not hasattr(op, attribute)]:
             raise Unfit(
-                f"layer {numbers[1]}: {type(op).__name__} has no {', '.join(missing)}; only indexer ops with this seam are supported"
+                f"layer {numbers[1]}: {type(op).__name__} has no {', '.join(missing)}; only indexer ops with "
+                "this seam are supported"
             )
         found.append((int(numbers[1]), op))
     if not found:
         raise Unfit(f"model: {type(model).__name__} has no indexers; reuse needs DeepSeek Sparse Attention")
     if len({op.topk_indices_buffer.data_ptr() for _, op in found}) != 1:
-        raise Unfit("model: its layers don't share one buffer of chosen positions, as sites must for one to read another's choice")
+        raise Unfit(
+            "model: its layers don't share one buffer of chosen positions, as sites must for one to read "
+            "another's choice"
+        )
     return GenericAdapter(found, lambda: runner.input_batch.req_ids)
 
 
-ARCHITECTURE = Architecture("deepseek_v32_generic", "cpu", ("DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM"), build)
+ARCHITECTURE = Architecture(
+    "deepseek_v32_generic", "cpu", ("DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM"), build
+)

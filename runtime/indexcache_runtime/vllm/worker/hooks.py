@@ -8,7 +8,9 @@ from typing import Any
 class Hook:
     """Wraps a module's function while anybody uses it."""
 
-    def __init__(self, module: str, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    def __init__(
+        self, module: str, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+    ) -> None:
         self._module, self._name, self._wrap = module, name, wrap
         self._users: set[int] = set()
         self.original: Callable[..., Any] | None = None

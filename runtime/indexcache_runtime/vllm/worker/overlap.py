@@ -18,7 +18,9 @@ def fresh_sets(scores: torch.Tensor, k: int) -> torch.Tensor:
     return out
 
 
-def compare(reused: torch.Tensor, fresh: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def compare(
+    reused: torch.Tensor, fresh: torch.Tensor, scores: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return overlap and recall of each row, both (rows,) float32 in [0, 1]: see
     indexcache_kernels.reuse_overlap.
 

@@ -57,7 +57,9 @@ class PlanRunner:
         failed, self._untold = self._untold, None
         if hasattr(output, "get_output"):
             if pending is not None or failed is not None or self._lock is not None:
-                output.get_output = functools.partial(_awaited, output.get_output, pending, failed, self._lock)
+                output.get_output = functools.partial(
+                    _awaited, output.get_output, pending, failed, self._lock
+                )
         else:
             _carry(output, pending, failed)
         return output
@@ -75,7 +77,12 @@ class PlanRunner:
             return None
 
 
-def _awaited(get_output: Callable[[], Any], pending: Pending | None, failed: str | None, lock: AbstractContextManager[Any] | None) -> Any:
+def _awaited(
+    get_output: Callable[[], Any],
+    pending: Pending | None,
+    failed: str | None,
+    lock: AbstractContextManager[Any] | None,
+) -> Any:
     """Stand in for an asynchronous output's get_output: with what was measured, and under a lock where there
     is one."""
     with lock or contextlib.nullcontext():

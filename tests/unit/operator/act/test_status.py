@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.act.status import QUIET_SECONDS, StatusWriter
-from indexcache_operator.api.status import EvidenceStatus, FallbackStatus, Phase, PodStatus, Status, StepStatus
+from indexcache_operator.api.status import (
+    EvidenceStatus,
+    FallbackStatus,
+    Phase,
+    PodStatus,
+    Status,
+    StepStatus,
+)
 from indexcache_operator.kube import KubeError
 
 from scripts.generate.crd import root_schema
@@ -89,7 +96,9 @@ async def test_a_steady_state_writes_nothing() -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-async def test_no_status_is_refused_by_its_own_crd_so_that_what_comes_after_it_is_done(change: dict[str, Any]) -> None:
+async def test_no_status_is_refused_by_its_own_crd_so_that_what_comes_after_it_is_done(
+    change: dict[str, Any],
+) -> None:
     writer = StatusWriter()
     raw = {"metadata": {"name": "r", "namespace": "n", "resourceVersion": "1"}}
     stored = await writer.write(Api(), raw, replace(STATUS, **change))  # type: ignore[arg-type]

@@ -33,22 +33,30 @@ from scripts.generate.crd import CRD_FILE
 from tests.unit.operator.plan.build import observation, pod, status
 from tests.unit.structural import Schema, problems
 
-CRD: Schema = yaml.safe_load(CRD_FILE.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+CRD: Schema = yaml.safe_load(CRD_FILE.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
+    "properties"
+]["status"]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LONG, MANY = "é" * 5000, 1100
 
 
 def written(held: Status) -> dict[str, Any]:
-    """What is written of a status, through JSON as strict as the API's, after checking it against the CRD that is applied."""
+    """What is written of a status, through JSON as strict as the API's, after checking it against the CRD
+    that is applied.
+    """
     out: dict[str, Any] = json.loads(json.dumps(stored.dump(held), allow_nan=False))
     assert problems(CRD, out) == []
     assert len(json.dumps(out)) <= clip.MAX_BYTES
     return out
 
 
-TEXTS = st.text(max_size=20) | st.builds(lambda text, n: text * n, st.text(min_size=1, max_size=4), st.integers(1000, 3000))
+TEXTS = st.text(max_size=20) | st.builds(
+    lambda text, n: text * n, st.text(min_size=1, max_size=4), st.integers(1000, 3000)
+)
 TIMES = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
-BACKENDS = st.dictionaries(st.text(max_size=5), st.recursive(st.none() | st.floats() | st.text(max_size=9), st.lists, max_leaves=4))
+BACKENDS = st.dictionaries(
+    st.text(max_size=5), st.recursive(st.none() | st.floats() | st.text(max_size=9), st.lists, max_leaves=4)
+)
 
 
 def lists(items: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -99,10 +107,15 @@ STATUSES = everything(
         )
     ),
     quality=st.none()
-    | everything(QualityStatus, counts=st.dictionaries(st.text(max_size=3), st.dictionaries(st.text(max_size=3), st.integers()))),
+    | everything(
+        QualityStatus,
+        counts=st.dictionaries(st.text(max_size=3), st.dictionaries(st.text(max_size=3), st.integers())),
+    ),
     fallback=st.none() | everything(FallbackStatus, since=TIMES),
     rejected=lists(everything(Rejected, at=TIMES)),
-    history=lists(everything(HistoryEntry, outcome=st.sampled_from(["Promoted", "FellBack", "Superseded"]), at=TIMES)),
+    history=lists(
+        everything(HistoryEntry, outcome=st.sampled_from(["Promoted", "FellBack", "Superseded"]), at=TIMES)
+    ),
     conditions=lists(everything(Condition, status=st.sampled_from(["True", "False", "Unknown"]))),
 )
 
@@ -111,7 +124,15 @@ STATUSES = everything(
 @given(STATUSES)
 @example(Status(message=LONG))
 @example(Status(epoch=2**70, requests_seen=-(2**70)))
-@example(Status(evidence=(EvidenceStatus(guardrail="g", verdict=Verdict.HOLDING, alpha=math.nan, mean=math.nan, e_value=math.inf),)))
+@example(
+    Status(
+        evidence=(
+            EvidenceStatus(
+                guardrail="g", verdict=Verdict.HOLDING, alpha=math.nan, mean=math.nan, e_value=math.inf
+            ),
+        )
+    )
+)
 @example(Status(quality=QualityStatus(revision="r", drop_sum=math.nan)))
 @example(Status(pods=tuple(PodStatus(name=f"p{i}", reason=LONG) for i in range(MANY))))
 @example(Status(rejected=(Rejected(revision="r", reason="c", message=LONG, at=NOW),) * MANY))
@@ -135,7 +156,14 @@ def test_a_list_keeps_its_newest() -> None:
 
 
 def test_a_number_that_json_lacks_is_left_out_or_nought_where_one_is_required() -> None:
-    row = EvidenceStatus(guardrail="g", verdict=Verdict.HOLDING, alpha=math.nan, mean=math.nan, threshold=-math.inf, e_value=math.inf)
+    row = EvidenceStatus(
+        guardrail="g",
+        verdict=Verdict.HOLDING,
+        alpha=math.nan,
+        mean=math.nan,
+        threshold=-math.inf,
+        e_value=math.inf,
+    )
     (out,) = written(Status(evidence=(row,)))["evidence"]
     assert "mean" not in out
     assert out["alpha"] == 0.0
@@ -145,26 +173,45 @@ def test_a_number_that_json_lacks_is_left_out_or_nought_where_one_is_required() 
 def test_a_users_backends_are_written_whole() -> None:
     backends = ({"name": "n" * 9000, "weight": 5, "filters": [{"x": [1.5, "y" * 9000]}]},)
     assert (
-        tuple(written(Status(route=RouteStatus(name="r", rule="g", original_backends=backends)))["route"]["originalBackends"]) == backends
+        tuple(
+            written(Status(route=RouteStatus(name="r", rule="g", original_backends=backends)))["route"][
+                "originalBackends"
+            ]
+        )
+        == backends
     )
 
 
 @pytest.mark.parametrize("words", ["short", "not scheduled: 0/999 nodes are available: " + "x" * 3000])
 def test_a_thousand_pods_fit_and_none_loses_its_name_or_its_epoch(words: str) -> None:
     pods = tuple(
-        PodStatus(name=f"{'n' * 60}-{i:04}", state="unreachable", epoch=7, desired="on-canary-0123abcd", confirmed="0" * 16, reason=words)
+        PodStatus(
+            name=f"{'n' * 60}-{i:04}",
+            state="unreachable",
+            epoch=7,
+            desired="on-canary-0123abcd",
+            confirmed="0" * 16,
+            reason=words,
+        )
         for i in range(1000)
     )
     held = Status(pods=pods, canary_pods=tuple(p.name for p in pods), message="; ".join(words for _ in pods))
     out = written(held)
-    assert [(p["name"], p["epoch"], p["desired"]) for p in out["pods"]] == [(p.name, 7, p.desired) for p in pods]
+    assert [(p["name"], p["epoch"], p["desired"]) for p in out["pods"]] == [
+        (p.name, 7, p.desired) for p in pods
+    ]
     assert out["canaryPods"] == [p.name for p in pods]
 
 
 @pytest.mark.parametrize("number", [16, 1000])
 def test_the_plan_for_pods_that_nothing_can_place_is_written(number: int) -> None:
-    words = "not scheduled: 0/64 nodes are available: " + "; ".join(f"{i} node(s) had untolerated taint" for i in range(20))
-    pods = [pod(f"chat-{i}", None, ready=False, problem=words, error="the pod does not run yet") for i in range(number)]
+    words = "not scheduled: 0/64 nodes are available: " + "; ".join(
+        f"{i} node(s) had untolerated taint" for i in range(20)
+    )
+    pods = [
+        pod(f"chat-{i}", None, ready=False, problem=words, error="the pod does not run yet")
+        for i in range(number)
+    ]
     seen = observation(*pods, status=status(Phase.CHECKING))
     held = plan(seen).status
     assert len(held.message) > 4096

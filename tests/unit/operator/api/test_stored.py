@@ -20,7 +20,9 @@ PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
 }
 
-TIMES = st.integers(0, 10**14).map(lambda ms: times.stamp(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)))
+TIMES = st.integers(0, 10**14).map(
+    lambda ms: times.stamp(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms))
+)
 
 
 def held(schema: Schema) -> st.SearchStrategy[Any]:
@@ -69,12 +71,17 @@ def test_every_field_has_its_place_in_the_crd() -> None:
 
 
 @pytest.mark.parametrize("found", [{}, {"phase": "Pending"}, {"ofAnOlderVersion": 1, "traffic": {"too": {}}}])
-def test_what_an_older_status_lacks_has_its_default_and_what_it_had_is_left_out(found: dict[str, Any]) -> None:
+def test_what_an_older_status_lacks_has_its_default_and_what_it_had_is_left_out(
+    found: dict[str, Any],
+) -> None:
     assert stored.read(found) == Status()
 
 
 def test_a_part_that_lacks_a_field_has_the_default_of_that_field() -> None:
-    found = {"pods": [{"name": "a", "gone": 1}], "step": {"index": 1, "weight": 5, "startedAt": "2026-01-01T00:00:00.000Z"}}
+    found = {
+        "pods": [{"name": "a", "gone": 1}],
+        "step": {"index": 1, "weight": 5, "startedAt": "2026-01-01T00:00:00.000Z"},
+    }
     step = StepStatus(index=1, weight=5, started_at=datetime(2026, 1, 1, tzinfo=UTC))
     assert stored.read(found) == Status(pods=(PodStatus(name="a"),), step=step)
 
@@ -92,7 +99,10 @@ def test_what_is_absent_is_not_written() -> None:
         ({"phase": "Dreaming"}, ("phase",)),
         ({"epoch": "many"}, ("epoch",)),
         ({"pods": [{}]}, ("pods", 0, "name")),
-        ({"evidence": [{"guardrail": "recall", "verdict": "Perhaps", "alpha": 1}]}, ("evidence", 0, "verdict")),
+        (
+            {"evidence": [{"guardrail": "recall", "verdict": "Perhaps", "alpha": 1}]},
+            ("evidence", 0, "verdict"),
+        ),
     ],
 )
 def test_what_a_field_can_not_hold_is_named(found: dict[str, Any], field: tuple[str | int, ...]) -> None:

@@ -13,7 +13,15 @@ from pydantic import ValidationError
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90.0), ("2m", 120.0), ("1h30m", 5400.0), ("250ms", 0.25), ("1.5h", 5400.0), ("0s", 0.0), ("1m1m", 120.0)],
+    [
+        ("90s", 90.0),
+        ("2m", 120.0),
+        ("1h30m", 5400.0),
+        ("250ms", 0.25),
+        ("1.5h", 5400.0),
+        ("0s", 0.0),
+        ("1m1m", 120.0),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert times.parse(text) == timedelta(seconds=seconds)
@@ -44,7 +52,9 @@ def test_durations_survive_writing_down(milliseconds: int) -> None:
 
 @pytest.mark.parametrize("value", [60, "PT1M", None, "1 minute"])
 def test_a_field_takes_a_duration_in_this_form_alone(value: object) -> None:
-    assert Permit.model_validate({"canary": "90s"}) == Permit(canary=timedelta(seconds=90), promoted=timedelta(hours=12))
+    assert Permit.model_validate({"canary": "90s"}) == Permit(
+        canary=timedelta(seconds=90), promoted=timedelta(hours=12)
+    )
     with pytest.raises(ValidationError, match="expected a duration"):
         Permit.model_validate({"canary": value})
 
@@ -60,6 +70,8 @@ def test_a_time_that_never_was_is_absent_however_an_older_version_wrote_it() -> 
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
-    assert stored.read({"pausedAt": "2026-01-02T03:04:05.678Z"}).paused_at == datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
+    assert stored.read({"pausedAt": "2026-01-02T03:04:05.678Z"}).paused_at == datetime(
+        2026, 1, 2, 3, 4, 5, 678000, UTC
+    )
     with pytest.raises(ValidationError, match="pausedAt"):
         stored.read({"pausedAt": "2026-01-02T03:04:05"})

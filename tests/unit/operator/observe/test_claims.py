@@ -22,7 +22,12 @@ def rollout(
 ) -> dict[str, Any]:
     spec = SPEC | ({"traffic": {"httpRoute": {"name": route, "rule": rule}}} if route else {})
     kept: dict[str, Any] = {"route": {"name": route, "rule": rule, "originalBackends": []}} if holds else {}
-    metadata = {"name": name, "namespace": namespace, "uid": f"uid-{name}", "creationTimestamp": f"2026-01-01T00:{minute:02}:00Z"}
+    metadata = {
+        "name": name,
+        "namespace": namespace,
+        "uid": f"uid-{name}",
+        "creationTimestamp": f"2026-01-01T00:{minute:02}:00Z",
+    }
     return {"metadata": metadata, "spec": spec, "status": kept}
 
 
@@ -46,7 +51,9 @@ def test_of_two_that_changed_it_the_first_made_has_it() -> None:
     assert others(rollout("a", 2, holds=True), rollout("b", 1, holds=True)) == {"a": "b", "b": None}
 
 
-@pytest.mark.parametrize("changes", [{"route": "other"}, {"rule": "other"}, {"namespace": "other"}, {"route": None}])
+@pytest.mark.parametrize(
+    "changes", [{"route": "other"}, {"rule": "other"}, {"namespace": "other"}, {"route": None}]
+)
 def test_other_rules_are_others(changes: dict[str, Any]) -> None:
     assert others(rollout("a", 1), rollout("b", 2, **changes)) == {"a": None, "b": None}
 
@@ -70,9 +77,17 @@ def test_exactly_one_has_it_in_whatever_order_they_are_seen(order: list[int], ho
     assert {other for name, other in found.items() if name != owner} == {owner}
 
 
-JSON: Any = st.recursive(st.none() | st.integers() | st.text(max_size=3), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+JSON: Any = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
 
 
-@given(st.dictionaries(st.sampled_from(["spec", "status"]), JSON | st.dictionaries(st.sampled_from(["traffic", "route"]), JSON)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["spec", "status"]),
+        JSON | st.dictionaries(st.sampled_from(["traffic", "route"]), JSON),
+    )
+)
 def test_whatever_a_rollout_holds_it_is_taken_up(odd: dict[str, Any]) -> None:
     Claims().note({"metadata": {"name": "a", "namespace": "ns", "uid": "u"}, **odd})

@@ -29,7 +29,9 @@ def parent(accepted: str = "True", resolved: str = "True", seen: int = 4) -> dic
 
 
 def test_finds_the_rule_by_its_name() -> None:
-    found = gateway.read(route({"name": "x"}, {"name": "generate", "backendRefs": [{"name": "a", "weight": 3}]}), WANTED, "n")
+    found = gateway.read(
+        route({"name": "x"}, {"name": "generate", "backendRefs": [{"name": "a", "weight": 3}]}), WANTED, "n"
+    )
     assert (found.found, found.rule_index, found.backends) == (True, 1, ({"name": "a", "weight": 3},))
     assert (found.generation, found.resource_version) == (4, "77")
 
@@ -39,7 +41,11 @@ def test_finds_the_rule_by_its_name() -> None:
     [
         (None, "spec.traffic.httpRoute.name", ["no HTTPRoute chat", "namespace n", "create"]),
         (route({"name": "x"}, {}), "spec.traffic.httpRoute.rule", ["found rules x", "named generate"]),
-        (route({"name": "generate"}, {"name": "generate"}), "spec.traffic.httpRoute.rule", ["generate, generate"]),
+        (
+            route({"name": "generate"}, {"name": "generate"}),
+            "spec.traffic.httpRoute.rule",
+            ["generate, generate"],
+        ),
     ],
 )
 def test_says_what_is_missing(raw: dict[str, Any] | None, field: str, words: list[str]) -> None:
@@ -62,17 +68,27 @@ def test_says_what_is_missing(raw: dict[str, Any] | None, field: str, words: lis
         ([{"conditions": []}], None),
     ],
 )
-def test_a_generation_counts_when_every_parent_took_it(parents: list[dict[str, Any]], generation: int | None) -> None:
+def test_a_generation_counts_when_every_parent_took_it(
+    parents: list[dict[str, Any]], generation: int | None
+) -> None:
     assert gateway.read(route(parents=parents), WANTED, "n").accepted_generation == generation
 
 
-@pytest.mark.parametrize(("text", "seconds"), [(None, None), ("15s", 15.0), ("1m30s", 90.0), ("500ms", 0.5), ("2h", 7200.0), ("0s", None)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, None), ("15s", 15.0), ("1m30s", 90.0), ("500ms", 0.5), ("2h", 7200.0), ("0s", None)],
+)
 def test_reads_the_request_timeout(text: str | None, seconds: float | None) -> None:
-    rule: dict[str, Any] = {"name": "generate"} if text is None else {"name": "generate", "timeouts": {"request": text}}
+    rule: dict[str, Any] = (
+        {"name": "generate"} if text is None else {"name": "generate", "timeouts": {"request": text}}
+    )
     assert gateway.read(route(rule), WANTED, "n").request_timeout == within(seconds)
 
 
-ENVOY, OTHER = ({"controllerName": name} for name in ("gateway.envoyproxy.io/gatewayclass-controller", "example.com/gateway"))
+ENVOY, OTHER = (
+    {"controllerName": name}
+    for name in ("gateway.envoyproxy.io/gatewayclass-controller", "example.com/gateway")
+)
 
 
 @pytest.mark.parametrize(

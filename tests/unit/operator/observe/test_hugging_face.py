@@ -24,8 +24,13 @@ def calls() -> list[str]:
 async def server(calls: list[str]) -> TestServer:
     async def handler(request: web.Request) -> web.Response:
         calls.append(request.path)
-        answers = {"/org/m/resolve/main/config.json": '{"model_type": "deepseek_v32"}', "/org/list/resolve/main/config.json": "[]"}
-        return web.Response(text=answers[request.path]) if request.path in answers else web.Response(status=404)
+        answers = {
+            "/org/m/resolve/main/config.json": '{"model_type": "deepseek_v32"}',
+            "/org/list/resolve/main/config.json": "[]",
+        }
+        return (
+            web.Response(text=answers[request.path]) if request.path in answers else web.Response(status=404)
+        )
 
     app = web.Application()
     app.router.add_get("/{path:.*}", handler)
@@ -41,7 +46,9 @@ async def test_a_config_is_read_once(server: TestServer, calls: list[str]) -> No
 
 
 @pytest.mark.parametrize("model", ["org/none", "org/list"])
-async def test_what_cannot_be_read_is_no_answer_and_not_asked_at_once_again(server: TestServer, calls: list[str], model: str) -> None:
+async def test_what_cannot_be_read_is_no_answer_and_not_asked_at_once_again(
+    server: TestServer, calls: list[str], model: str
+) -> None:
     async with server, aiohttp.ClientSession() as session:
         hub = HuggingFace(session, str(server.make_url("/")))
         assert await hub.config(model) is None
@@ -51,7 +58,21 @@ async def test_what_cannot_be_read_is_no_answer_and_not_asked_at_once_again(serv
 
 @pytest.mark.parametrize(
     "model",
-    ["/models/tiny", "a/b/c", "../x", "x/..", "a..b/c", "org/m?x", "org/m#x", "org%2fm/x", "org/m\n", "é/m", "-a/b", "a/" + "b" * 97, ""],
+    [
+        "/models/tiny",
+        "a/b/c",
+        "../x",
+        "x/..",
+        "a..b/c",
+        "org/m?x",
+        "org/m#x",
+        "org%2fm/x",
+        "org/m\n",
+        "é/m",
+        "-a/b",
+        "a/" + "b" * 97,
+        "",
+    ],
 )
 async def test_a_path_is_no_hub_name(server: TestServer, calls: list[str], model: str) -> None:
     async with server, aiohttp.ClientSession() as session:
@@ -92,7 +113,9 @@ async def test_a_redirect_within_the_hub_is_followed() -> None:
     assert await asked(handler) == {"a": 1}
 
 
-@pytest.mark.parametrize("location", ["http://127.0.0.1:1/x", "//example.invalid/x", "file:///etc/passwd", "http://[", ""])
+@pytest.mark.parametrize(
+    "location", ["http://127.0.0.1:1/x", "//example.invalid/x", "file:///etc/passwd", "http://[", ""]
+)
 async def test_a_redirect_elsewhere_is_not_followed(location: str, caplog: pytest.LogCaptureFixture) -> None:
     async def handler(request: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": location})
@@ -124,7 +147,9 @@ async def deep(request: web.Request) -> web.StreamResponse:
     return web.Response(text="[" * 100_000)
 
 
-@pytest.mark.parametrize(("handler", "named"), [(never, "TimeoutError"), (endless, "TooLarge"), (deep, "HubError")])
+@pytest.mark.parametrize(
+    ("handler", "named"), [(never, "TimeoutError"), (endless, "TooLarge"), (deep, "HubError")]
+)
 async def test_an_answer_is_bounded_in_time_size_and_depth_and_its_error_is_named(
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     named: str,

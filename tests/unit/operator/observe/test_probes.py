@@ -10,7 +10,11 @@ LINE = {"prompt": "p", "continuation": "c", "contextTokens": 300}
 
 
 def config_map(*lines: Any) -> dict[str, Any]:
-    return {"data": {"probes.jsonl": "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)}}
+    return {
+        "data": {
+            "probes.jsonl": "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+        }
+    }
 
 
 def test_reads_lines() -> None:
@@ -30,7 +34,10 @@ def test_reads_lines() -> None:
         (config_map({**LINE, "prompt": ""}), ["line 1", "prompt"]),
         (config_map({**LINE, "continuaton": "x"}), ["line 1", "continuaton"]),
         (config_map({**LINE, "contextTokens": 0}), ["line 1", "contextTokens"]),
-        (config_map(LINE, {**LINE, "continuation": " a b c d e f g h i"}), ["line 2", "9 words", "at most 8 tokens"]),
+        (
+            config_map(LINE, {**LINE, "continuation": " a b c d e f g h i"}),
+            ["line 2", "9 words", "at most 8 tokens"],
+        ),
     ],
 )
 def test_refuses_the_whole_file_and_says_where(raw: dict[str, Any] | None, words: list[str]) -> None:

@@ -20,7 +20,15 @@ def test_a_token_is_read_without_what_surrounds_it(value: bytes) -> None:
 
 @pytest.mark.parametrize(
     "found",
-    [None, {}, {"data": None}, {"data": {}}, {"data": {"token": ""}}, {"data": {"token": "%"}}, {"data": {"token": 7}}],
+    [
+        None,
+        {},
+        {"data": None},
+        {"data": {}},
+        {"data": {"token": ""}},
+        {"data": {"token": "%"}},
+        {"data": {"token": 7}},
+    ],
 )
 def test_no_token_is_none(found: Any) -> None:
     assert token.read(found) is None

@@ -1,6 +1,8 @@
-"""The operator crashes before every single action of a rollout, and wherever hypothesis likes: what may never happen never does.
+"""The operator crashes before every single action of a rollout, and wherever hypothesis likes: what may never
+happen never does.
 
-A crash loses the memory and all that the plan hadn't done yet. After it a new operator sees nothing but what is there.
+A crash loses the memory and all that the plan hadn't done yet. After it a new operator sees nothing but what
+is there.
 """
 
 from dataclasses import replace
@@ -20,7 +22,9 @@ def safe(world: World) -> None:
     assert world.failed_requests == 0
     for name in {b["name"] for b in world.backends if world.pods} - {"other"}:
         label = "canary" if name.endswith("-canary") else "baseline"
-        assert any(p.ready and getattr(p, label) for p in world.pods.values()), f"the route names {name}, and nobody is behind it"
+        assert any(p.ready and getattr(p, label) for p in world.pods.values()), (
+            f"the route names {name}, and nobody is behind it"
+        )
     if world.status.phase in (Phase.FELL_BACK, Phase.CHECKING, Phase.SHADOWING):
         assert Mode.ON not in world.modes()
 
@@ -76,7 +80,20 @@ FAULTS = st.lists(
         st.integers(0, 6),
         st.sampled_from(
             [
-                *("crash", "away", "kill", "restart", "unreachable", "reachable", "alert-old", "pause", "go", "cut", "uncut", "drift"),
+                *(
+                    "crash",
+                    "away",
+                    "kill",
+                    "restart",
+                    "unreachable",
+                    "reachable",
+                    "alert-old",
+                    "pause",
+                    "go",
+                    "cut",
+                    "uncut",
+                    "drift",
+                ),
                 *("busy", "idle", "breaker"),
             ]
         ),
@@ -89,11 +106,13 @@ FAULTS = st.lists(
 @given(FAULTS, st.integers(0, 3))
 @example([(3, "away", 0), (6, "crash", 0), (6, "cut", 0), (6, "restart", 0), (1, "crash", 0)], 0)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(faults: list[tuple[int, str, int]], seed: int) -> None:
+def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(
+    faults: list[tuple[int, str, int]], seed: int
+) -> None:
     """And no request fails, and none meets reuse past the canary's Service.
 
-    Left out is what no plan can help: that a pod dies with what it serves, or while a gateway that is cut off, or has no operator, still
-    sends to it. A pod that is lost with both there is in test_plan_faults.py.
+    Left out is what no plan can help: that a pod dies with what it serves, or while a gateway that is cut
+    off, or has no operator, still sends to it. A pod that is lost with both there is in test_plan_faults.py.
     """
     world = World(recall=good, seed=seed)
     world.snapshot()  # a gateway cut off before it knew of any engine could send nobody anywhere

@@ -21,7 +21,9 @@ def test_a_lost_canary_pod_gives_its_share_back_and_the_rollout_goes_on() -> Non
 
 def test_the_last_baseline_pod_lost_brings_the_canary_home() -> None:
     world = World(recall=good).until(Phase.CANARY)
-    world.wait(lambda w: not (w.status.step is None or w.status.step.index < 1 or len(w.status.canary_pods) < 2))
+    world.wait(
+        lambda w: not (w.status.step is None or w.status.step.index < 1 or len(w.status.canary_pods) < 2)
+    )
     for pod in world.pods.values():
         if pod.name not in world.status.canary_pods:
             pod.ready = False
@@ -50,7 +52,9 @@ def test_a_gateway_cut_off_from_its_proxies_is_not_believed_on_the_way_up() -> N
 
 
 def test_a_cut_off_gateway_costs_few_writes_and_no_moment_of_false_trust() -> None:
-    """Each few requests contradict the weight: what is written of it is when it begins, and what is seen every ten seconds."""
+    """Each few requests contradict the weight: what is written of it is when it begins, and what is seen
+    every ten seconds.
+    """
     world = World(recall=good).until(Phase.CANARY)
     world.cut_off, world.rate = True, 4
     world.wait(lambda w: not w.pods["pod-1"].baseline).wait(lambda w: not verified(w))
@@ -68,9 +72,16 @@ def verified(world: World) -> bool:
 
 
 def test_a_gateway_cut_off_while_falling_back_is_seen_and_engines_are_off_all_the_same() -> None:
-    steps = {"strategy": {"shadow": {"minRequests": 20}, "steps": [{"weight": 20}, {"weight": 50, "minDuration": "60s"}]}}
+    steps = {
+        "strategy": {
+            "shadow": {"minRequests": 20},
+            "steps": [{"weight": 20}, {"weight": 50, "minDuration": "60s"}],
+        }
+    }
     world = World(spec=spec(**steps), recall=good).until(Phase.CANARY)
-    world.wait(lambda w: not (w.status.step is None or w.status.step.index < 1 or w.status.step.reached_at is None))
+    world.wait(
+        lambda w: not (w.status.step is None or w.status.step.index < 1 or w.status.step.reached_at is None)
+    )
     world.cut_off, world.recall = True, bad
     world.until(Phase.FALLING_BACK)
     admitted = world.reuse_admitted
@@ -87,8 +98,12 @@ def test_a_gateway_cut_off_while_falling_back_is_seen_and_engines_are_off_all_th
 
 
 @pytest.mark.parametrize("crashed", [False, True])
-def test_a_fallback_ends_when_the_canary_was_seen_without_traffic_and_is_out_of_its_service(crashed: bool) -> None:
-    """To see the same once more, by counters of pods that all stand behind the baseline's Service, would take a hundred requests."""
+def test_a_fallback_ends_when_the_canary_was_seen_without_traffic_and_is_out_of_its_service(
+    crashed: bool,
+) -> None:
+    """To see the same once more, by counters of pods that all stand behind the baseline's Service, would take
+    a hundred requests.
+    """
     steps = {"strategy": {"shadow": {"minRequests": 20}, "steps": [{"weight": 50, "minDuration": "60s"}]}}
     world = World(spec=spec(**steps), recall=good).until(Phase.CANARY)
     world.wait(lambda w: w.status.step is not None and w.status.step.reached_at is not None)

@@ -88,7 +88,9 @@ def test_neither_good_nor_bad_holds_and_then_falls_back() -> None:
 
 
 def test_observe_only_guardrails_never_act() -> None:
-    world = World(spec=spec(guardrails={"recall": {"min": 0.5, "observeOnly": True}}), recall=bad).until(Phase.CANARY)
+    world = World(spec=spec(guardrails={"recall": {"min": 0.5, "observeOnly": True}}), recall=bad).until(
+        Phase.CANARY
+    )
     for _ in range(60):
         world.snapshot()
     assert Phase.FALLING_BACK not in world.phases
@@ -247,7 +249,9 @@ def test_every_outcome_is_an_event() -> None:
 def test_foreign_backends_keep_their_share_and_come_back_untouched() -> None:
     """I9."""
     seen = set()
-    world = World(recall=good).until(Phase.PROMOTED, check=lambda w: seen.add(tuple((b["name"], b["weight"]) for b in w.backends)))
+    world = World(recall=good).until(
+        Phase.PROMOTED, check=lambda w: seen.add(tuple((b["name"], b["weight"]) for b in w.backends))
+    )
     assert (("other", 100), ("chat-baseline", 160), ("chat-canary", 40)) in seen
     assert (("other", 100), ("chat-baseline", 100), ("chat-canary", 100)) in seen
     assert world.backends == world.original
@@ -285,7 +289,9 @@ def test_a_breach_while_promoting_takes_every_pod_back() -> None:
 
 
 def test_a_baseline_that_is_not_well_does_not_hold_a_fallback() -> None:
-    """I11: engines are off at once, and the canary's pods, at the baseline again, serve behind both Services."""
+    """I11: engines are off at once, and the canary's pods, at the baseline again, serve behind both
+    Services.
+    """
     world = exposed(World(recall=good))
     for pod in world.pods.values():
         pod.ready = pod.name in world.status.canary_pods
@@ -328,7 +334,10 @@ def test_each_put_has_an_epoch_persisted_before() -> None:
 def test_the_users_edit_of_the_route_survives_a_rollout() -> None:
     """I9: a list that somebody put back while the canary ran is the original from then on."""
     world = exposed(World(recall=good))
-    edited = ({"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 5}, dict(world.original[1]))
+    edited = (
+        {"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 5},
+        dict(world.original[1]),
+    )
     world.set_route(edited)
     world.until(Phase.PROMOTED)
     assert world.backends == edited

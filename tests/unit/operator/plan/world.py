@@ -1,7 +1,8 @@
-"""A small world for plans: engines (with the runtime's real switch), labels, a route with proxies that follow it, users, and crashes.
+"""A small world for plans: engines (with the runtime's real switch), labels, a route with proxies that follow
+it, users, and crashes.
 
-Time passes in looks. Users' requests go where the proxies send them, at once; each request under shadow or reuse is one observation a
-Shared indexer. What must never happen is recorded where it would happen.
+Time passes in looks. Users' requests go where the proxies send them, at once; each request under shadow or
+reuse is one observation a Shared indexer. What must never happen is recorded where it would happen.
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ K, CONTEXT = 16, 3
 """Tokens chosen; the bucket of context length of all traffic."""
 NAME = "chat"
 FOREIGN = {"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 1}
-BASELINE = {"group": "", "kind": "Service", "name": f"{NAME}-baseline", "port": 80, "weight": 2, "filters": [{"type": "X"}]}
+BASELINE = {
+    "group": "",
+    "kind": "Service",
+    "name": f"{NAME}-baseline",
+    "port": 80,
+    "weight": 2,
+    "filters": [{"type": "X"}],
+}
 
 
 class Crash(Exception):
@@ -127,7 +135,9 @@ class World:
 
     def add_pod(self) -> SimPod:
         self.born += 1
-        pod = SimPod(name=f"pod-{self.born}", switch=Switch(incarnation=f"life-{self.born}", domains=("d",) * 4))
+        pod = SimPod(
+            name=f"pod-{self.born}", switch=Switch(incarnation=f"life-{self.born}", domains=("d",) * 4)
+        )
         self.pods[pod.name] = pod
         return pod
 
@@ -144,7 +154,9 @@ class World:
             contexts=tuple(pod.contexts if i == CONTEXT else 0 for i in range(9)),
         )
         sites = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))
-        return pod.switch.state(self.now.timestamp()).model_copy(update={"sites": sites, "series": series, "requests": requests})
+        return pod.switch.state(self.now.timestamp()).model_copy(
+            update={"sites": sites, "series": series, "requests": requests}
+        )
 
     def observe(self) -> Observation:
         results, self.probe_results = self.probe_results, ()
@@ -202,7 +214,11 @@ class World:
                 self.other += 1
                 continue
             label = "canary" if service.endswith("-canary") else "baseline"
-            behind = [p for p in self.pods.values() if p.ready and not p.deleting and p.name in self.endpoints.get(label, ())]
+            behind = [
+                p
+                for p in self.pods.values()
+                if p.ready and not p.deleting and p.name in self.endpoints.get(label, ())
+            ]
             if not behind:
                 self.failed_requests += 1
                 continue
@@ -321,7 +337,9 @@ class World:
         if not self.cut_off:
             self.proxies = self.backends
             self.endpoints = {
-                label: frozenset(p.name for p in self.pods.values() if p.ready and not p.deleting and getattr(p, label))
+                label: frozenset(
+                    p.name for p in self.pods.values() if p.ready and not p.deleting and getattr(p, label)
+                )
                 for label in ("baseline", "canary")
             }
         self.users()
@@ -334,7 +352,10 @@ class World:
             self.snapshot(check)
             if self.status.phase in phases:
                 return self
-        raise AssertionError(f"after {looks} looks: {self.status.phase}: {self.status.message} {self.status.reason}; {self.phases}")
+        raise AssertionError(
+            f"after {looks} looks: {self.status.phase}: {self.status.message} {self.status.reason}; "
+            f"{self.phases}"
+        )
 
     def wait(self, condition: Callable[[World], bool], looks: int = 100) -> World:
         """Looks until a condition holds."""
@@ -342,7 +363,10 @@ class World:
             if condition(self):
                 return self
             self.snapshot()
-        raise AssertionError(f"after {looks} looks: {self.status.phase}: {self.status.message} {self.status.reason}; {self.phases}")
+        raise AssertionError(
+            f"after {looks} looks: {self.status.phase}: {self.status.message} {self.status.reason}; "
+            f"{self.phases}"
+        )
 
     @property
     def drained(self) -> frozenset[Life]:
@@ -374,4 +398,6 @@ def bad(world: World, mode: Mode) -> float:
 
 def probe_set() -> ProbeSet:
     """Probes as long as the traffic's contexts."""
-    return ProbeSet(probes=tuple(Probe(prompt=f"p{i}", continuation="c", context_tokens=100) for i in range(3)))
+    return ProbeSet(
+        probes=tuple(Probe(prompt=f"p{i}", continuation="c", context_tokens=100) for i in range(3))
+    )

@@ -51,8 +51,13 @@ class Pods:
         body = await request.json()
         if (host := request.host.split(":")[0]) in self.broken:
             return web.json_response({"choices": []})
-        entry = {f"token_id:{token}": self.logprobs[host] - 0.1 * (token - ord("d")) for token in body["logprob_token_ids"]}
-        return web.json_response({"choices": [{"text": "x", "logprobs": {"top_logprobs": [{"token_id:7": -0.1} | entry]}}]})
+        entry = {
+            f"token_id:{token}": self.logprobs[host] - 0.1 * (token - ord("d"))
+            for token in body["logprob_token_ids"]
+        }
+        return web.json_response(
+            {"choices": [{"text": "x", "logprobs": {"top_logprobs": [{"token_id:7": -0.1} | entry]}}]}
+        )
 
 
 BASELINE, CANARY = HOSTS = "127.0.0.1", "127.0.0.2"
@@ -67,7 +72,13 @@ def pods() -> Pods:
 async def edges(pods: Pods) -> AsyncIterator[tuple[Engines, Completions]]:
     control, users = web.Application(), web.Application()
     control.add_routes([web.get("/v1/state", pods.state)])
-    users.add_routes([web.get("/v1/models", pods.models), web.post("/tokenize", pods.tokenize), web.post("/v1/completions", pods.complete)])
+    users.add_routes(
+        [
+            web.get("/v1/models", pods.models),
+            web.post("/tokenize", pods.tokenize),
+            web.post("/v1/completions", pods.complete),
+        ]
+    )
     async with AsyncExitStack() as stack:
         ports = []
         for app in (control, users):
@@ -75,10 +86,15 @@ async def edges(pods: Pods) -> AsyncIterator[tuple[Engines, Completions]]:
             assert server.port is not None
             ports.append(server.port)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Engines(session=session, token=TOKEN, port=ports[0]), Completions(session=session, port=ports[1], token=TOKEN)
+        yield (
+            Engines(session=session, token=TOKEN, port=ports[0]),
+            Completions(session=session, port=ports[1], token=TOKEN),
+        )
 
 
-async def test_asks_both_pods_the_same_tokens_as_a_probe(pods: Pods, edges: tuple[Engines, Completions]) -> None:
+async def test_asks_both_pods_the_same_tokens_as_a_probe(
+    pods: Pods, edges: tuple[Engines, Completions]
+) -> None:
     result = await ask(RUN, PROBE, *edges, BASELINE, CANARY)
     assert (result.baseline_logprob, result.canary_logprob) == pytest.approx((-0.55, -0.8))
     assert (result.incarnation, result.context_tokens) == ("i", 4)
@@ -87,7 +103,12 @@ async def test_asks_both_pods_the_same_tokens_as_a_probe(pods: Pods, edges: tupl
     a, b, c, d, e = map(ord, "abcde")
     assert sorted(asked) == sorted([((1, a, b, c), d, 1), ((1, a, b, c, d), e, 1)] * 2)
     salts = {
-        host: {body["cache_salt"] for request, body in zip(pods.requests, bodies, strict=True) if host in request.host} for host in HOSTS
+        host: {
+            body["cache_salt"]
+            for request, body in zip(pods.requests, bodies, strict=True)
+            if host in request.host
+        }
+        for host in HOSTS
     }
     assert all(len(of_pod) == 1 for of_pod in salts.values())
     assert salts[BASELINE] != salts[CANARY]
@@ -99,13 +120,17 @@ async def test_asks_both_pods_the_same_tokens_as_a_probe(pods: Pods, edges: tupl
     ("pod", "modes"),
     [(CANARY, [Mode.ON, Mode.TRIPPED]), (CANARY, [Mode.OFF, Mode.ON]), (BASELINE, [Mode.SHADOW, Mode.ON])],
 )
-async def test_a_pair_across_a_flip_does_not_count(pods: Pods, edges: tuple[Engines, Completions], pod: str, modes: list[Mode]) -> None:
+async def test_a_pair_across_a_flip_does_not_count(
+    pods: Pods, edges: tuple[Engines, Completions], pod: str, modes: list[Mode]
+) -> None:
     pods.modes[pod] = modes
     with pytest.raises(ProbeError, match="in mode"):
         await ask(RUN, PROBE, *edges, BASELINE, CANARY)
 
 
-async def test_results_come_in_the_background_and_are_handed_over_once(edges: tuple[Engines, Completions]) -> None:
+async def test_results_come_in_the_background_and_are_handed_over_once(
+    edges: tuple[Engines, Completions],
+) -> None:
     ready = asyncio.Event()
     prober = Prober("n/r", ready.set)
     prober.start(RUN, engines=edges[0], completions=edges[1], baseline_ip=BASELINE, canary_ip=CANARY)
@@ -161,6 +186,8 @@ def test_the_continuation_is_what_the_whole_adds_to_the_prompt() -> None:
         ((1, 2), (1, 2, *range(9)), "of 9 tokens; expected 1 to 8"),
     ],
 )
-def test_a_probe_that_tokens_do_not_divide_is_named(prompt: tuple[int, ...], whole: tuple[int, ...], words: str) -> None:
+def test_a_probe_that_tokens_do_not_divide_is_named(
+    prompt: tuple[int, ...], whole: tuple[int, ...], words: str
+) -> None:
     with pytest.raises(ProbeError, match=rf"^probe 'a b c' \+ ' d e': .*{words}"):
         split(PROBE, prompt, whole)

@@ -24,7 +24,10 @@ def container(pod: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_engine_keeps_idle_connections_for_longer_than_a_gateway_does() -> None:
     assert int(env()["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]["value"]) > 3600
-    assert env({"name": "VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "value": "7"})["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]["value"] == "7"
+    assert (
+        env({"name": "VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "value": "7"})["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]["value"]
+        == "7"
+    )
 
 
 def env(*entries: dict[str, Any]) -> dict[str, Any]:
@@ -38,13 +41,20 @@ def test_the_init_container_brings_the_plugin() -> None:
     assert (init["image"], init["args"]) == ("runtime:1", ["/opt/indexcache"])
     volume = init["volumeMounts"][0]["name"]
     assert {"name": volume, "emptyDir": {}} in pod["spec"]["volumes"]
-    assert {"name": volume, "mountPath": "/opt/indexcache", "readOnly": True} in container(pod)["volumeMounts"]
+    assert {"name": volume, "mountPath": "/opt/indexcache", "readOnly": True} in container(pod)[
+        "volumeMounts"
+    ]
     assert {"name": "PYTHONPATH", "value": "/opt/indexcache"} in container(pod)["env"]
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("dsa_cpu", "dsa_cpu,indexcache"), ("a, b", "a,b,indexcache"), ("indexcache,a", "indexcache,a"), ("", "indexcache")],
+    [
+        ("dsa_cpu", "dsa_cpu,indexcache"),
+        ("a, b", "a,b,indexcache"),
+        ("indexcache,a", "indexcache,a"),
+        ("", "indexcache"),
+    ],
 )
 def test_a_list_of_plugins_is_extended(given: str, expected: str) -> None:
     assert env({"name": "VLLM_PLUGINS", "value": given})["VLLM_PLUGINS"]["value"] == expected
@@ -87,7 +97,10 @@ def test_the_template_wins_where_it_speaks() -> None:
             "spec": {
                 "securityContext": {"runAsUser": 0, "runAsNonRoot": False},
                 "tolerations": [{"key": "gpu"}],
-                "containers": [{"name": "engine", "readinessProbe": {"periodSeconds": 9}}, {"name": "side", "image": "s"}],
+                "containers": [
+                    {"name": "engine", "readinessProbe": {"periodSeconds": 9}},
+                    {"name": "side", "image": "s"},
+                ],
                 "volumes": [{"name": "tmp", "emptyDir": None, "persistentVolumeClaim": {"claimName": "c"}}],
             },
         }
@@ -117,10 +130,19 @@ def test_the_control_port_is_in_no_service() -> None:
 
 def test_only_the_pod_template_decides_which_pods_are_current() -> None:
     def made(**changes: Any) -> Any:
-        body = {"engine": {"image": "i", "model": "m", **changes.pop("engine", {})}, "indexCache": {"pattern": "FS"}, **changes}
+        body = {
+            "engine": {"image": "i", "model": "m", **changes.pop("engine", {})},
+            "indexCache": {"pattern": "FS"},
+            **changes,
+        }
         return render(Spec.model_validate(body), OWNER, RUNTIME)
 
-    first, pattern, replicas, image = made(), made(indexCache={"pattern": "FF"}), made(engine={"replicas": 3}), made(engine={"image": "j"})
+    first, pattern, replicas, image = (
+        made(),
+        made(indexCache={"pattern": "FF"}),
+        made(engine={"replicas": 3}),
+        made(engine={"image": "j"}),
+    )
     assert pattern.digest == first.digest
     assert (replicas.template, replicas.digest == first.digest) == (first.template, False)
     assert image.template != first.template
@@ -130,7 +152,10 @@ def test_only_the_pod_template_decides_which_pods_are_current() -> None:
 
 @pytest.mark.parametrize(
     ("patch", "words"),
-    [({"spec": {"containers": [{"image": "x"}]}}, "without name"), ({"spec": {"$patch": "replace"}}, "patch directive")],
+    [
+        ({"spec": {"containers": [{"image": "x"}]}}, "without name"),
+        ({"spec": {"$patch": "replace"}}, "patch directive"),
+    ],
 )
 def test_refuses_what_it_cannot_merge(patch: dict[str, Any], words: str) -> None:
     with pytest.raises(TemplateError, match=words):
@@ -148,11 +173,16 @@ def test_refuses_what_it_cannot_merge(patch: dict[str, Any], words: str) -> None
         ({"metadata": {"labels": ["x"]}}, "labels: found a list; expected a map"),
         ({"spec": {"initContainers": {}}}, r"initContainers: found \{\}; expected a list"),
         ({"spec": {"volumes": 5}}, "volumes: found 5; expected a list"),
-        ({"spec": {"containers": [{"name": "engine", "env": {"A": "b"}}]}}, r"containers\[0\].env: found a map; expected a list"),
+        (
+            {"spec": {"containers": [{"name": "engine", "env": {"A": "b"}}]}},
+            r"containers\[0\].env: found a map; expected a list",
+        ),
         ({"spec": {"containers": [{"name": {}}]}}, r"containers\[0\].name: found a map; expected a text"),
     ],
 )
-def test_a_template_that_leaves_no_place_for_the_plugin_is_refused_by_field(template: dict[str, Any], said: str) -> None:
+def test_a_template_that_leaves_no_place_for_the_plugin_is_refused_by_field(
+    template: dict[str, Any], said: str
+) -> None:
     engine = Engine(image="i", model="m", template=template)
     with pytest.raises(TemplateError, match=f"^spec.engine.template.*{said}.*; "):
         pod_template(engine, rollout="r", runtime_image="x", pull_policy="Always")

@@ -22,7 +22,10 @@ GOOD: dict[str, Any] = {
         "containers": [
             {
                 "name": "engine",
-                "env": [{"name": "PYTHONPATH", "value": "/x"}, {"name": "VLLM_PLUGINS", "valueFrom": {"fieldRef": {"fieldPath": "f"}}}],
+                "env": [
+                    {"name": "PYTHONPATH", "value": "/x"},
+                    {"name": "VLLM_PLUGINS", "valueFrom": {"fieldRef": {"fieldPath": "f"}}},
+                ],
                 "ports": [{"containerPort": 9000}],
                 "volumeMounts": [{"name": "models", "mountPath": "/models"}],
             },
@@ -31,15 +34,37 @@ GOOD: dict[str, Any] = {
         "volumes": [{"name": "models", "emptyDir": {}}],
     },
 }
-ODD: list[Any] = [None, "", "x", 0, -1, 2**70, 1.5, True, [], {}, [None], [[]], {"": {}}, {"$patch": "x"}, ["a"], [{"name": {}}], "é\n"]
+ODD: list[Any] = [
+    None,
+    "",
+    "x",
+    0,
+    -1,
+    2**70,
+    1.5,
+    True,
+    [],
+    {},
+    [None],
+    [[]],
+    {"": {}},
+    {"$patch": "x"},
+    ["a"],
+    [{"name": {}}],
+    "é\n",
+]
 
 
 def rendered(template: dict[str, Any]) -> None:
     """Render a rollout with this template; what is made can be sent."""
-    spec = Spec.model_validate({"engine": {"image": "i", "model": "m", "template": template}, "indexCache": {"pattern": "FS"}})
+    spec = Spec.model_validate(
+        {"engine": {"image": "i", "model": "m", "template": template}, "indexCache": {"pattern": "FS"}}
+    )
     made = render(spec, OWNER, RUNTIME)
     json.dumps(made.deployment)
-    (engine,) = [c for c in made.deployment["spec"]["template"]["spec"]["containers"] if c["name"] == "engine"]
+    (engine,) = [
+        c for c in made.deployment["spec"]["template"]["spec"]["containers"] if c["name"] == "engine"
+    ]
     assert {"name": TOKEN_FILE_ENV, "value": "/var/run/indexcache/token"} in engine["env"]
 
 
@@ -75,7 +100,9 @@ def test_the_template_that_is_changed_is_good() -> None:
 def test_an_odd_value_anywhere_is_refused_by_field_or_taken(place: tuple[Any, ...]) -> None:
     for value in ODD:
         why = refusal(changed(GOOD, place, value))
-        assert why is None or re.fullmatch(r"spec\.engine\.template.*: found .*; .*; .*(correct|write|give|leave).*", why, re.DOTALL)
+        assert why is None or re.fullmatch(
+            r"spec\.engine\.template.*: found .*; .*; .*(correct|write|give|leave).*", why, re.DOTALL
+        )
 
 
 def test_several_odd_values_are_refused_or_taken() -> None:
@@ -83,13 +110,18 @@ def test_several_odd_values_are_refused_or_taken() -> None:
     for _ in range(1000):
         template: Any = GOOD
         for _ in range(draw.randint(1, 4)):
-            template = changed(template, draw.choice([p for p in places(template) if p] or [("metadata",)]), draw.choice(ODD))
+            template = changed(
+                template, draw.choice([p for p in places(template) if p] or [("metadata",)]), draw.choice(ODD)
+            )
         assert (refusal(template) or "spec.engine.template").startswith("spec.engine.template")
 
 
 JSON: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "env", "containers", "spec", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "env", "containers", "spec", "x"]), inner)
+    ),
     max_leaves=8,
 )
 

@@ -23,7 +23,11 @@ class Engine:
         self.epoch = 0
 
     def put(
-        self, mode: Mode, breaker: Breaker | None = BREAKER, thresholds: Thresholds = THRESHOLDS, pattern: str | None = "FSFS"
+        self,
+        mode: Mode,
+        breaker: Breaker | None = BREAKER,
+        thresholds: Thresholds = THRESHOLDS,
+        pattern: str | None = "FSFS",
     ) -> State:
         self.epoch += 1
         return self.control.put(
@@ -41,7 +45,9 @@ class Engine:
         """One step that measures four requests under the mode it was given. Returns that mode."""
         behaviour = self.control.behaviour()
         if behaviour.mode is not Mode.OFF:
-            plan = StepPlan(behaviour.mode, "FSFS", behaviour.series, tuple(Row(f"r{i}", 200) for i in range(4)))
+            plan = StepPlan(
+                behaviour.mode, "FSFS", behaviour.series, tuple(Row(f"r{i}", 200) for i in range(4))
+            )
             values = [recall] * 4
             self.control.measured(plan, Measured({1: values, 3: values}, {1: values, 3: values}))
         self.now += seconds
@@ -64,7 +70,9 @@ def test_it_trips_by_itself_and_says_why() -> None:
     assert found <= 6
     state = e.control.state()
     assert (state.mode, state.reason, state.permit_remaining_seconds) == (Mode.TRIPPED, Reason.BREAKER, None)
-    assert state.message.startswith("epoch 1: recall of indexer 1 (layer 1) at contexts of 129-256 tokens is 0.100 in the mean over ")
+    assert state.message.startswith(
+        "epoch 1: recall of indexer 1 (layer 1) at contexts of 129-256 tokens is 0.100 in the mean over "
+    )
     assert "PUT a newer epoch" in state.message
     (shown,) = state.breaker
     assert shown.log_e >= shown.log_limit

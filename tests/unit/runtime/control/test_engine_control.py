@@ -20,7 +20,9 @@ def control() -> tuple[EngineControl, Clock]:
     return EngineControl(Capabilities("m", SITES), clock=clock), clock
 
 
-def desired(c: EngineControl, epoch: int = 1, mode: Mode = Mode.ON, permit: float | None = 5.0, **flags: object) -> Desired:
+def desired(
+    c: EngineControl, epoch: int = 1, mode: Mode = Mode.ON, permit: float | None = 5.0, **flags: object
+) -> Desired:
     wanted = Flags(mode=mode, **{"pattern": "FSFS", **flags})
     return Desired(incarnation=c.incarnation, epoch=epoch, permit_seconds=permit, flags=wanted)
 

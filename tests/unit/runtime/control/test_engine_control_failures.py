@@ -19,7 +19,14 @@ def broken(*args: object) -> None:
 def running() -> EngineControl:
     """Return the control of an engine under reuse."""
     control = EngineControl(Capabilities("m", SITES))
-    control.put(Desired(incarnation=control.incarnation, epoch=1, permit_seconds=600, flags=Flags(mode=Mode.ON, pattern="FSFS")))
+    control.put(
+        Desired(
+            incarnation=control.incarnation,
+            epoch=1,
+            permit_seconds=600,
+            flags=Flags(mode=Mode.ON, pattern="FSFS"),
+        )
+    )
     assert control.behaviour().mode is Mode.ON
     return control
 
@@ -42,7 +49,12 @@ def test_after_a_failure_nothing_but_off_is_accepted_and_a_kill_is() -> None:
     control.fail("trying it", ValueError("on purpose"))
     control.fail("trying it", "a worker said so")
     assert control.gave_up
-    wanted = Desired(incarnation=control.incarnation, epoch=2, permit_seconds=600, flags=Flags(mode=Mode.ON, pattern="FSFS"))
+    wanted = Desired(
+        incarnation=control.incarnation,
+        epoch=2,
+        permit_seconds=600,
+        flags=Flags(mode=Mode.ON, pattern="FSFS"),
+    )
     with pytest.raises(Refusal, match="Unsupported"):
         control.put(wanted)
     assert control.kill(Kill(reason="somebody")).reason is Reason.KILLED
@@ -50,6 +62,8 @@ def test_after_a_failure_nothing_but_off_is_accepted_and_a_kill_is() -> None:
     assert not control.state().supported
 
 
-@pytest.mark.parametrize("given", ["icprobe-a-\u00e9", "icprobe-\ud800-\udfff", "icprobe-", "icprobe--", "icprobe-\0-" + "x" * 99])
+@pytest.mark.parametrize(
+    "given", ["icprobe-a-\u00e9", "icprobe-\ud800-\udfff", "icprobe-", "icprobe--", "icprobe-\0-" + "x" * 99]
+)
 def test_any_text_may_be_an_id(given: str) -> None:
     assert not is_probe(given, "token")

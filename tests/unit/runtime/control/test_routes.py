@@ -16,13 +16,17 @@ SITES = tuple(Site(index=i, layer=i, domain="tokens", k=64) for i in range(4))
 
 @pytest.fixture
 def control() -> EngineControl:
-    return EngineControl(Capabilities("DeepseekV32ForCausalLM", SITES), engine_version="0.32.0", clock=lambda: 1000.0)
+    return EngineControl(
+        Capabilities("DeepseekV32ForCausalLM", SITES), engine_version="0.32.0", clock=lambda: 1000.0
+    )
 
 
 @pytest.fixture
 async def client(control: EngineControl) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app(control, TOKEN))
-    async with httpx.AsyncClient(transport=transport, base_url="http://engine", headers={"Authorization": f"Bearer {TOKEN}"}) as c:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://engine", headers={"Authorization": f"Bearer {TOKEN}"}
+    ) as c:
         yield c
 
 
@@ -45,13 +49,20 @@ async def test_get_put_kill(client: httpx.AsyncClient, control: EngineControl) -
     assert (killed.mode, killed.reason, killed.message) == (Mode.TRIPPED, Reason.KILLED, "alert")
 
 
-@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", f"Bearer {TOKEN}x", f"Basic {TOKEN}", f"bearer {TOKEN}"])
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/v1/state"), ("PUT", "/v1/flags"), ("POST", "/v1/kill"), ("GET", "/"), ("GET", "/metrics")]
+    "given", [None, "", "Bearer", "Bearer wrong", f"Bearer {TOKEN}x", f"Basic {TOKEN}", f"bearer {TOKEN}"]
 )
-async def test_nothing_without_the_token(control: EngineControl, given: str | None, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/v1/state"), ("PUT", "/v1/flags"), ("POST", "/v1/kill"), ("GET", "/"), ("GET", "/metrics")],
+)
+async def test_nothing_without_the_token(
+    control: EngineControl, given: str | None, method: str, path: str
+) -> None:
     headers = {} if given is None else {"Authorization": given}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app(control, TOKEN)), base_url="http://engine", headers=headers) as c:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app(control, TOKEN)), base_url="http://engine", headers=headers
+    ) as c:
         assert refused(await c.request(method, path), 401).code == "Unauthorized"
     assert control.state().mode is Mode.OFF
 
@@ -128,7 +139,14 @@ async def test_declared_length_is_refused_unread(control: EngineControl) -> None
         sent.append(message)
 
     headers = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"content-length", b"10000000")]
-    scope = {"type": "http", "method": "PUT", "path": "/v1/flags", "headers": headers, "query_string": b"", "http_version": "1.1"}
+    scope = {
+        "type": "http",
+        "method": "PUT",
+        "path": "/v1/flags",
+        "headers": headers,
+        "query_string": b"",
+        "http_version": "1.1",
+    }
     await app(control, TOKEN)(scope, receive, send)
     assert sent[0]["status"] == 413
 
@@ -145,14 +163,23 @@ async def test_a_body_of_unknown_length_is_cut_off(control: EngineControl) -> No
         sent.append(message)
 
     headers = [(b"authorization", f"Bearer {TOKEN}".encode())]
-    scope = {"type": "http", "method": "PUT", "path": "/v1/flags", "headers": headers, "query_string": b"", "http_version": "1.1"}
+    scope = {
+        "type": "http",
+        "method": "PUT",
+        "path": "/v1/flags",
+        "headers": headers,
+        "query_string": b"",
+        "http_version": "1.1",
+    }
     await app(control, TOKEN)(scope, receive, send)
     assert sent[0]["status"] == 413
     assert next(chunks) <= MAX_BODY // 1024 + 1
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"reason": 3}', '{"reason": "' + "x" * 600 + '"}'])
-async def test_kill_counts_whatever_its_body(client: httpx.AsyncClient, control: EngineControl, text: str) -> None:
+async def test_kill_counts_whatever_its_body(
+    client: httpx.AsyncClient, control: EngineControl, text: str
+) -> None:
     assert (await client.post("/v1/kill", content=text)).status_code == 200
     assert control.state().reason is Reason.KILLED
 
@@ -160,7 +187,9 @@ async def test_kill_counts_whatever_its_body(client: httpx.AsyncClient, control:
 async def test_an_unsupported_engine_answers_and_says_why() -> None:
     control = EngineControl(Capabilities("LlamaForCausalLM", reasons=("model: no indexers",)))
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app(control, TOKEN)), base_url="http://engine", headers=headers) as c:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app(control, TOKEN)), base_url="http://engine", headers=headers
+    ) as c:
         state = State.model_validate_json((await c.get("/v1/state")).text)
         assert (state.supported, state.reasons) == (False, ("model: no indexers",))
         r = refused(await c.put("/v1/flags", json=body(control)), 422)

@@ -17,7 +17,12 @@ def switch(**kwargs: Any) -> Switch:
 
 
 def desired(epoch: int = 1, mode: Mode = Mode.ON, **kwargs: Any) -> Desired:
-    fields: dict[str, Any] = {"incarnation": ME, "permit_seconds": 10.0, "flags": Flags(mode=mode, pattern=FITTING), **kwargs}
+    fields: dict[str, Any] = {
+        "incarnation": ME,
+        "permit_seconds": 10.0,
+        "flags": Flags(mode=mode, pattern=FITTING),
+        **kwargs,
+    }
     return Desired(epoch=epoch, **fields)
 
 
@@ -105,9 +110,15 @@ def test_what_does_not_fit() -> None:
     flags: dict[str, Any] = {"mode": Mode.SHADOW}
     assert refusal(s, desired(flags=Flags(pattern="FS", **flags))) == ("DoesNotFit", "flags.pattern")
     assert refusal(s, desired(flags=Flags(pattern="FSSF", **flags))) == ("DoesNotFit", "flags.pattern")
-    assert refusal(s, desired(flags=Flags(pattern="FSFS", protected=(4,), **flags))) == ("DoesNotFit", "flags.protected")
+    assert refusal(s, desired(flags=Flags(pattern="FSFS", protected=(4,), **flags))) == (
+        "DoesNotFit",
+        "flags.protected",
+    )
     assert refusal(s, desired(flags=Flags(pattern=None, **flags))) == ("Invalid", "flags.pattern")
-    assert refusal(s, desired(permit_seconds=None, flags=Flags(mode=Mode.ON, pattern="FSFS"))) == ("Invalid", "permit_seconds")
+    assert refusal(s, desired(permit_seconds=None, flags=Flags(mode=Mode.ON, pattern="FSFS"))) == (
+        "Invalid",
+        "permit_seconds",
+    )
     s.put(desired(flags=Flags(pattern="FSSS", protected=(2,), **flags)), now=0.0)
     assert s.pattern == "FSFS"
 
@@ -178,7 +189,7 @@ def test_reuse_only_ever_runs_on_a_permit_of_the_newest_epoch(script: list[tuple
             assert s.epoch not in dead
 
 
-# -------------------------------------------------------------------------------- what a switch says of itself
+# ------------------------------------------------------------------------------- what a switch says of itself
 
 
 def test_a_new_switch_says_that_nothing_was_asked() -> None:
@@ -210,7 +221,11 @@ def test_a_state_is_that_of_the_time_it_is_asked_for() -> None:
     s = switch()
     s.put(desired(3), now=0.0)
     state = s.state(12.5)
-    assert (state.mode, state.reason, state.permit_remaining_seconds) == (Mode.TRIPPED, Reason.PERMIT_LAPSED, None)
+    assert (state.mode, state.reason, state.permit_remaining_seconds) == (
+        Mode.TRIPPED,
+        Reason.PERMIT_LAPSED,
+        None,
+    )
     assert state.message == "epoch 3: the permit ended 2.5 s before it was noticed; PUT a newer epoch"
 
 
@@ -237,7 +252,12 @@ def test_flags_that_were_accepted_before_an_engine_tripped_stay_known() -> None:
     s.put(desired(), now=0.0)
     s.trip(Reason.BREAKER, "recall is low")
     s.put(desired(), now=1.0)
-    assert (s.mode, s.reason, s.message, s.remaining(1.0)) == (Mode.TRIPPED, Reason.BREAKER, "recall is low", None)
+    assert (s.mode, s.reason, s.message, s.remaining(1.0)) == (
+        Mode.TRIPPED,
+        Reason.BREAKER,
+        "recall is low",
+        None,
+    )
     assert s.flags.pattern == FITTING
 
 
@@ -253,7 +273,12 @@ REFUSALS: list[tuple[Desired, str, str, list[str]]] = [
     (desired(4), "OldEpoch", "epoch", ["4; epoch 5 was accepted"]),
     (desired(5, permit_seconds=1.0), "EpochConflict", "epoch", ["5 was accepted with other content"]),
     (desired(6, flags=Flags(mode=Mode.SHADOW)), "Invalid", "flags.pattern", ["mode shadow needs a pattern"]),
-    (desired(6, flags=Flags(mode=Mode.ON, pattern="FS")), "DoesNotFit", "flags.pattern", ["2 letters, the model has 4"]),
+    (
+        desired(6, flags=Flags(mode=Mode.ON, pattern="FS")),
+        "DoesNotFit",
+        "flags.pattern",
+        ["2 letters, the model has 4"],
+    ),
     (
         desired(6, flags=Flags(mode=Mode.ON, pattern=FITTING, protected=(7,))),
         "DoesNotFit",
@@ -294,21 +319,29 @@ def test_a_refusal_needs_no_field() -> None:
 
 def guarded(**thresholds: float) -> Desired:
     breaker = Breaker(alpha=0.01, guardrails=("overlap", "recall_per_indexer"))
-    return desired(thresholds=Thresholds(**{"overlap": 0.3, "recall_per_indexer": 0.3, **thresholds}), breaker=breaker)
+    return desired(
+        thresholds=Thresholds(**{"overlap": 0.3, "recall_per_indexer": 0.3, **thresholds}), breaker=breaker
+    )
 
 
 @pytest.mark.parametrize(
     ("thresholds", "field", "said"),
     [
         ({"overlap": None}, "thresholds.overlap", "missing; the breaker judges overlap"),
-        ({"recall_per_indexer": None}, "thresholds.recall_per_indexer", "missing; the breaker judges recall_per_indexer"),
+        (
+            {"recall_per_indexer": None},
+            "thresholds.recall_per_indexer",
+            "missing; the breaker judges recall_per_indexer",
+        ),
         ({"overlap": 0.0}, "thresholds.overlap", "0; the breaker"),
         ({"overlap": 1.0}, "thresholds.overlap", "1; the breaker"),
         ({"overlap": 1.25}, "thresholds.overlap", "1.25; the breaker"),
         ({"recall": None}, None, ""),
     ],
 )
-def test_what_a_breaker_judges_has_a_threshold(thresholds: dict[str, Any], field: str | None, said: str) -> None:
+def test_what_a_breaker_judges_has_a_threshold(
+    thresholds: dict[str, Any], field: str | None, said: str
+) -> None:
     s = switch()
     if field is None:
         s.put(guarded(**thresholds), now=0.0)

@@ -20,7 +20,9 @@ M0 = 0.5
 ALL: tuple[contract.GuardrailName, ...] = ("overlap", "recall", "recall_per_indexer")
 
 
-def breaker(alpha: float = 0.01, guardrails: tuple[contract.GuardrailName, ...] = ALL, slot: int = 1) -> Breaker:
+def breaker(
+    alpha: float = 0.01, guardrails: tuple[contract.GuardrailName, ...] = ALL, slot: int = 1
+) -> Breaker:
     thresholds = Thresholds(overlap=M0, recall=M0, recall_per_indexer=M0)
     return Breaker(contract.Breaker(alpha=alpha, guardrails=guardrails), thresholds, SHARED, slot)
 
@@ -29,7 +31,9 @@ def cell(site: int, mode: Mode = Mode.ON, context: int = CONTEXT) -> Cell:
     return site, context, mode
 
 
-def feed(b: Breaker, slot: int, values: dict[int, list[float]], mode: Mode = Mode.ON, context: int = CONTEXT) -> None:
+def feed(
+    b: Breaker, slot: int, values: dict[int, list[float]], mode: Mode = Mode.ON, context: int = CONTEXT
+) -> None:
     """One look's observations, by site; overlap as recall."""
     b.look([(cell(site, mode, context), of(vs), of(vs)) for site, vs in values.items()], slot)
 
@@ -43,12 +47,18 @@ def looks_until_tripped(b: Breaker, draw: Callable[[int], float], looks: int, ea
 
 
 def false_trips(runs: int, looks: int, alpha: float) -> float:
-    """Of engines whose every mean is exactly the threshold, the worst that is healthy: the part that trips."""
+    """Of engines whose every mean is exactly the threshold, the worst that is healthy: the part that
+    trips.
+    """
     rng = random.Random(7)
     tripped = 0
     for _ in range(runs):
-        # All or nothing: the widest scatter there is at this mean; the last bucket's lower bound is 0.98, so 0.51 of them.
-        tripped += looks_until_tripped(breaker(alpha), lambda site: float(rng.random() < M0 + 0.005), looks) is not None
+        # All or nothing: the widest scatter there is at this mean; the last bucket's lower bound is 0.98, so
+        # 0.51 of them.
+        tripped += (
+            looks_until_tripped(breaker(alpha), lambda site: float(rng.random() < M0 + 0.005), looks)
+            is not None
+        )
     return tripped / runs
 
 
@@ -59,8 +69,12 @@ def test_a_healthy_pattern_trips_no_more_often_than_alpha_says() -> None:
 
 
 @pytest.mark.simulation
-def test_without_the_split_and_the_finite_purse_the_bound_would_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The simulation can tell: a build that spends without end, and alpha on every test, trips most healthy engines."""
+def test_without_the_split_and_the_finite_purse_the_bound_would_not_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The simulation can tell: a build that spends without end, and alpha on every test, trips most healthy
+    engines.
+    """
     monkeypatch.setattr("indexcache_core.evidence.detector.log_purse", lambda first, last: 0.0)
     monkeypatch.setattr("indexcache_core.evidence.guardrails.JUDGED", (CONTEXT,))
     assert false_trips(runs=40, looks=80, alpha=0.3) > 0.5
@@ -69,7 +83,9 @@ def test_without_the_split_and_the_finite_purse_the_bound_would_not_hold(monkeyp
 def test_a_bad_site_among_good_ones_trips_within_seconds() -> None:
     rng = random.Random(1)
     b = breaker(alpha=0.001)
-    found = looks_until_tripped(b, lambda site: rng.uniform(0.0, 0.4) if site == 3 else rng.uniform(0.8, 1.0), looks=40)
+    found = looks_until_tripped(
+        b, lambda site: rng.uniform(0.0, 0.4) if site == 3 else rng.uniform(0.8, 1.0), looks=40
+    )
     assert found is not None
     assert found <= 12  # looks, each of five observations a site: three seconds
     breach = b.breach()
@@ -102,13 +118,17 @@ def test_the_message_says_what_where_against_what() -> None:
     breach = b.breach()
     assert breach is not None
     said = b.message(breach, SITES)
-    assert said.startswith("recall of indexer 3 (layer 13) at contexts of 129-256 tokens is 0.100 in the mean over ")
+    assert said.startswith(
+        "recall of indexer 3 (layer 13) at contexts of 129-256 tokens is 0.100 in the mean over "
+    )
     assert "at least 0.5 expected (guardrail recall_per_indexer)" in said
     overall = breaker(guardrails=("overlap",))
     looks_until_tripped(overall, lambda site: 0.1, looks=40)
     breach = overall.breach()
     assert breach is not None
-    assert overall.message(breach, SITES).startswith("overlap of the Shared indexers at contexts of 129-256 tokens is 0.100")
+    assert overall.message(breach, SITES).startswith(
+        "overlap of the Shared indexers at contexts of 129-256 tokens is 0.100"
+    )
 
 
 def test_nothing_measured_nothing_said() -> None:
@@ -119,7 +139,9 @@ def test_nothing_measured_nothing_said() -> None:
     limits = [math.log(3 * n / 0.01) for n in (len(JUDGED), len(JUDGED), len(JUDGED) * len(SHARED))]
     standing = b.standing()
     assert [test.log_limit for test in standing] == pytest.approx(limits)
-    assert standing == tuple(BreakerTest(guardrail=g, log_limit=t.log_limit) for g, t in zip(ALL, standing, strict=True))
+    assert standing == tuple(
+        BreakerTest(guardrail=g, log_limit=t.log_limit) for g, t in zip(ALL, standing, strict=True)
+    )
 
 
 def test_contexts_that_are_not_judged_say_nothing() -> None:
@@ -145,7 +167,9 @@ def test_evidence_of_shadow_counts_half() -> None:
     feed(both, 2, {1: [0.1] * 6})
     a, b, c = (x.standing()[2].log_e for x in (shadow, on, both))
     assert a == b > 0
-    assert math.exp(a) == pytest.approx((math.exp(c) + 0.5) / 2)  # the other stream holds what was bet on it first
+    assert math.exp(a) == pytest.approx(
+        (math.exp(c) + 0.5) / 2
+    )  # the other stream holds what was bet on it first
 
 
 def test_the_approach_can_be_watched() -> None:
@@ -192,7 +216,11 @@ def test_each_guardrail_has_its_limit() -> None:
     )
     (alone,) = breaker(0.02, ("recall_per_indexer",)).standing()
     assert alone.log_limit == pytest.approx(math.log(7 * 2 / 0.02))
-    none_shared = Breaker(contract.Breaker(alpha=0.1, guardrails=ALL), Thresholds(overlap=M0, recall=M0, recall_per_indexer=M0), ())
+    none_shared = Breaker(
+        contract.Breaker(alpha=0.1, guardrails=ALL),
+        Thresholds(overlap=M0, recall=M0, recall_per_indexer=M0),
+        (),
+    )
     assert [t.log_limit for t in none_shared.standing()] == pytest.approx([math.log(3 * 7 / 0.1)] * 3)
 
 
@@ -215,14 +243,27 @@ def test_one_looks_evidence() -> None:
 
 
 def test_thresholds_are_each_guardrails_own() -> None:
-    b = Breaker(contract.Breaker(alpha=0.01, guardrails=ALL), Thresholds(overlap=0.3, recall=0.4, recall_per_indexer=0.6), SHARED)
+    b = Breaker(
+        contract.Breaker(alpha=0.01, guardrails=ALL),
+        Thresholds(overlap=0.3, recall=0.4, recall_per_indexer=0.6),
+        SHARED,
+    )
     b.look([(cell(1), of([0.2]), of([0.2]))], 2)
-    assert [t.log_e for t in b.standing()] == pytest.approx([bet([0.2], m0=0.3), bet([0.2], m0=0.4), bet([0.2], m0=0.6, share=1.0)])
+    assert [t.log_e for t in b.standing()] == pytest.approx(
+        [bet([0.2], m0=0.3), bet([0.2], m0=0.4), bet([0.2], m0=0.6, share=1.0)]
+    )
 
 
 def test_contexts_and_sites_are_bet_on_apart() -> None:
     b = breaker(guardrails=("recall", "recall_per_indexer"))
-    b.look([(cell(1), of([]), of([0.1])), (cell(1, context=CONTEXT + 1), of([]), of([0.2])), (cell(3), of([]), of([0.3]))], 2)
+    b.look(
+        [
+            (cell(1), of([]), of([0.1])),
+            (cell(1, context=CONTEXT + 1), of([]), of([0.2])),
+            (cell(3), of([]), of([0.3])),
+        ],
+        2,
+    )
     recall, by_site = b.standing()
     assert (recall.context, by_site.site, by_site.context) == (CONTEXT, 1, CONTEXT)
     assert [recall.log_e, by_site.log_e] == pytest.approx([bet([0.1, 0.3]), bet([0.1], share=1.0)])
@@ -281,7 +322,8 @@ def test_an_observation_of_no_count_is_shown_without_a_mean() -> None:
     (standing,) = b.standing()
     assert (standing.mean, standing.observations) == (None, 0.0)
     assert b.message(standing, SITES) == (
-        "overlap of the Shared indexers at contexts of 129-256 tokens is unknown in the mean over 0 observations, "
+        "overlap of the Shared indexers at contexts of 129-256 tokens is unknown in the mean over 0 "
+        "observations, "
         f"at least 0.5 expected (guardrail overlap); evidence e^{standing.log_e:.1f} against the pattern, "
         f"the limit is e^{standing.log_limit:.1f}"
     )

@@ -7,9 +7,19 @@ import pytest
 from indexcache_runtime.measuring.budget import AROUND, FIRST_AFTER, MEASURED_SHARE, MeasuringBudget
 
 
-def run(budget: MeasuringBudget, steps: int, usual: float, price: float, *, ahead: int = 2, late: int = 0, tokens: int = 64) -> list[int]:
-    """Steps that a graph would replay, all with something to measure; which of them were measured. So many are scheduled ahead, and the
-    price of a measured one falls on the step that many before it."""
+def run(
+    budget: MeasuringBudget,
+    steps: int,
+    usual: float,
+    price: float,
+    *,
+    ahead: int = 2,
+    late: int = 0,
+    tokens: int = 64,
+) -> list[int]:
+    """Steps that a graph would replay, all with something to measure; which of them were measured. So many
+    are scheduled ahead, and the price of a measured one falls on the step that many before it.
+    """
     out = []
     flying: deque[float] = deque()
     for i in range(steps):
@@ -53,8 +63,12 @@ def test_replayed_steps_are_measured_for_a_fixed_share_of_their_time(ahead: int,
     assert 0.9 * MEASURED_SHARE < spent < 1.1 * MEASURED_SHARE
 
 
-@pytest.mark.parametrize(("slow", "share", "price"), [(0.02, 0.6, 0.004), (0.04, 0.7, 0.02), (0.02, 0.3, 0.01)])
-def test_where_steps_take_one_time_or_another_the_share_is_kept(slow: float, share: float, price: float) -> None:
+@pytest.mark.parametrize(
+    ("slow", "share", "price"), [(0.02, 0.6, 0.004), (0.04, 0.7, 0.02), (0.02, 0.3, 0.01)]
+)
+def test_where_steps_take_one_time_or_another_the_share_is_kept(
+    slow: float, share: float, price: float
+) -> None:
     rng = random.Random(5)
     budget = MeasuringBudget(graphed_tokens=512)
     total = spent = 0.0
@@ -94,7 +108,9 @@ def test_long_steps_too_are_measured_for_a_fixed_share_of_their_time(usual: floa
     assert 0.4 * MEASURED_SHARE < spent < 1.1 * MEASURED_SHARE
 
 
-def test_a_step_of_few_tokens_that_is_not_replayed_is_not_measured_and_tells_nothing_of_those_that_are() -> None:
+def test_a_step_of_few_tokens_that_is_not_replayed_is_not_measured_and_tells_nothing_of_those_that_are() -> (
+    None
+):
     budget = MeasuringBudget(graphed_tokens=512)
     for _ in range(FIRST_AFTER):
         budget.took(40, 1, 0.1, wanted=True)

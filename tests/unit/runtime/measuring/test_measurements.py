@@ -48,12 +48,21 @@ def test_modes_are_kept_apart_and_another_series_starts_from_zero() -> None:
 def test_values_outside_are_clipped_and_no_number_counts_against_reuse() -> None:
     m = Measurements(K)
     m.begin(1)
-    m.add(plan([("a", 100), ("b", 100)]), Measured(overlap={1: [1.0000001, 0.5]}, recall={1: [math.nan, 1.0]}))
+    m.add(
+        plan([("a", 100), ("b", 100)]), Measured(overlap={1: [1.0000001, 0.5]}, recall={1: [math.nan, 1.0]})
+    )
     (s,) = m.view().render()
     assert (s.overlap.count, s.overlap.sum, s.recall.count, s.recall.sum) == (2, 1.5, 2, 1.0)
 
 
-@given(st.lists(st.one_of(st.tuples(st.sampled_from("ab"), st.integers(64, 400)), st.sampled_from(["view", "keep", "begin"])), max_size=40))
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from("ab"), st.integers(64, 400)), st.sampled_from(["view", "keep", "begin"])
+        ),
+        max_size=40,
+    )
+)
 def test_what_is_shown_is_what_was_measured_whenever_it_was_shown_before(doings: list[object]) -> None:
     m = Measurements(K)
     m.begin(1)
@@ -97,7 +106,9 @@ def test_what_changed_while_it_was_rendered_is_rendered_again() -> None:
     assert not m.view().changed
 
 
-def filled(*rows: tuple[str, int], recall: float = 0.5, overlap: float = 0.25, m: Measurements | None = None) -> Measurements:
+def filled(
+    *rows: tuple[str, int], recall: float = 0.5, overlap: float = 0.25, m: Measurements | None = None
+) -> Measurements:
     """Measurements with one step of site 1, at these positions of requests."""
     m = m or Measurements(K)
     m.begin(1)
@@ -105,7 +116,10 @@ def filled(*rows: tuple[str, int], recall: float = 0.5, overlap: float = 0.25, m
     return m
 
 
-@pytest.mark.parametrize(("position", "context"), [(0, 0), (K - 1, 0), (K, 1), (2 * K - 1, 1), (2 * K, 2), (4 * K - 1, 2), (4 * K, 3)])
+@pytest.mark.parametrize(
+    ("position", "context"),
+    [(0, 0), (K - 1, 0), (K, 1), (2 * K - 1, 1), (2 * K, 2), (4 * K - 1, 2), (4 * K, 3)],
+)
 def test_a_row_is_measured_in_the_context_that_ends_with_it(position: int, context: int) -> None:
     """The token at a position has that many before it, and itself."""
     (series,) = filled(("a", position)).view().render()
@@ -115,7 +129,10 @@ def test_a_row_is_measured_in_the_context_that_ends_with_it(position: int, conte
 def test_each_site_has_its_own_measurements() -> None:
     m = Measurements(K)
     m.begin(1)
-    m.add(plan([("a", 100), ("b", 100)]), Measured(overlap={1: [0.2, 0.4], 3: [0.6, 0.8]}, recall={1: [0.0, 0.1], 3: [1.0, 0.9]}))
+    m.add(
+        plan([("a", 100), ("b", 100)]),
+        Measured(overlap={1: [0.2, 0.4], 3: [0.6, 0.8]}, recall={1: [0.0, 0.1], 3: [1.0, 0.9]}),
+    )
     one, three = m.view().render()
     assert (one.site, three.site) == (1, 3)
     assert (one.overlap, three.overlap) == (of([0.2, 0.4]), of([0.6, 0.8]))

@@ -16,7 +16,9 @@ K = 64
     st.integers(0, 64),
     st.integers(0, 2**32),
 )
-def test_rows_are_few_distinct_of_the_step_and_past_k(spans: list[tuple[int, int]], limit: int, seed: int) -> None:
+def test_rows_are_few_distinct_of_the_step_and_past_k(
+    spans: list[tuple[int, int]], limit: int, seed: int
+) -> None:
     step = {str(i): Scheduled(str(i), start, start + n) for i, (start, n) in enumerate(spans)}
     rows = choose(step.values(), K, limit, random.Random(seed))
     assert len(set(rows)) == len(rows) <= limit
@@ -40,7 +42,11 @@ def test_prefill_and_decode_share_a_small_budget() -> None:
 
 def test_the_same_seed_chooses_the_same_rows_and_others_do_not() -> None:
     step = [Scheduled("p", 0, 2000)]
-    assert choose(step, K, 8, random.Random(1)) == choose(step, K, 8, random.Random(1)) != choose(step, K, 8, random.Random(2))
+    assert (
+        choose(step, K, 8, random.Random(1))
+        == choose(step, K, 8, random.Random(1))
+        != choose(step, K, 8, random.Random(2))
+    )
 
 
 def test_all_positions_of_a_prefill_are_equally_likely() -> None:

@@ -35,10 +35,19 @@ class CudaAdapter:
         key_stream = KeyStream.of(first)
         k = first.indexer.topk_tokens
         self._rows, self._timer = SampledRows(buffer.device, k), Timer()
-        self._graphs = GraphSets(runner, self._keeping, lambda pattern: self._batched_keys.holds(pattern), self._streams)
+        self._graphs = GraphSets(
+            runner, self._keeping, lambda pattern: self._batched_keys.holds(pattern), self._streams
+        )
         self._batched_keys = BatchedKeys([layer for _, layer in found], self._graphs.replayed_tokens)
         self._sites = [
-            CudaSite(layer, Site(index=i, layer=number, domain="tokens", k=k), self._rows, self._timer, key_stream, self._batched_keys)
+            CudaSite(
+                layer,
+                Site(index=i, layer=number, domain="tokens", k=k),
+                self._rows,
+                self._timer,
+                key_stream,
+                self._batched_keys,
+            )
             for i, (number, layer) in enumerate(found)
         ]
         self._fixed_bytes = key_stream.bytes
@@ -88,7 +97,9 @@ class CudaAdapter:
         followed = reused or self._all_full
         self._tapped = bool(plan.rows) and plan.replayed and self._graphs.replays(followed)
         self._follow(followed)
-        self._graphs.use(followed if self._tapped else reused, eager=plan.timed or bool(plan.rows and not self._tapped))
+        self._graphs.use(
+            followed if self._tapped else reused, eager=plan.timed or bool(plan.rows and not self._tapped)
+        )
         if reused:
             self._graphs.more()
         if self._tapped and not reused:
@@ -102,7 +113,10 @@ class CudaAdapter:
     def ran(self) -> None:
         """See engine.Adapter."""
         if self._tapped and self._graphs.replayed is not None:
-            self._rows.metadata, self._rows.kept_by_graph = self._runner.execute_model_state.attn_metadata, self._graphs.replayed
+            self._rows.metadata, self._rows.kept_by_graph = (
+                self._runner.execute_model_state.attn_metadata,
+                self._graphs.replayed,
+            )
 
     def take(self) -> Pending | None:
         """See engine.Adapter."""
@@ -153,7 +167,9 @@ class CudaAdapter:
         expert, and what leaders' choices become in the cache."""
         from vllm.utils.torch_utils import aux_stream
 
-        leading = [site.side_stream for site, letter in zip(self._sites, pattern, strict=True) if letter == FULL]
+        leading = [
+            site.side_stream for site, letter in zip(self._sites, pattern, strict=True) if letter == FULL
+        ]
         beside = aux_stream()
         return [stream.stream_id for stream in (*([] if beside is None else [beside]), *leading)]
 
@@ -204,7 +220,9 @@ class CudaAdapter:
     def _prepared(self, *args: Any, **kwargs: Any) -> Any:
         """Stand in for the runner's prepare_inputs: the batch's order is known."""
         batch = self._prepare(*args, **kwargs)
-        self._rows.prepared(batch, tapped=self._tapped and self._plan is not None and self._plan.mode is Mode.SHADOW)
+        self._rows.prepared(
+            batch, tapped=self._tapped and self._plan is not None and self._plan.mode is Mode.SHADOW
+        )
         if self._plan is not None and self._plan.timed:
             self._timer.mark("step")
         return batch

@@ -58,7 +58,9 @@ class BatchedKeys:
         self._table = kernel.table_of(self._indexers)
         self.bytes = self._table.nbytes
         """Device memory taken."""
-        self._rope = Rope(first.indexer_rope_emb.cos_sin_cache, bool(first._index_rope_interleave), first.indexer.k_norm.eps)
+        self._rope = Rope(
+            first.indexer_rope_emb.cos_sin_cache, bool(first._index_rope_interleave), first.indexer.k_norm.eps
+        )
         self._chosen: dict[int, torch.Tensor] = {}
         self._shared_sites: list[int] = []
         self._added: list[tuple[int, torch.Tensor, torch.Tensor]] = []
@@ -73,7 +75,9 @@ class BatchedKeys:
             hidden = weight.new_zeros((tokens, weight.shape[1]))
             nowhere = torch.full((tokens,), -1, dtype=torch.int64, device=weight.device)
             calls = torch.tensor(kernel.calls_of([0], [hidden], [nowhere]), device=weight.device)
-            kernel.index_keys_triton(self._table, calls, self._indexers[0], torch.zeros_like(nowhere), self._rope)
+            kernel.index_keys_triton(
+                self._table, calls, self._indexers[0], torch.zeros_like(nowhere), self._rope
+            )
 
     def holds(self, pattern: str) -> int:
         """Return the bytes of the inputs that the largest graph of a pattern holds."""
@@ -113,7 +117,9 @@ class BatchedKeys:
         finally:
             for i, reader in enumerate(readers):
                 self._read(i, vllms_own)
-                if reader is not None:  # vLLM's attention asks its indexer for the buffer until it is given one
+                if (
+                    reader is not None
+                ):  # vLLM's attention asks its indexer for the buffer until it is given one
                     self._layers[i].impl._indexer = reader
 
     def _read(self, i: int, chosen: torch.Tensor) -> torch.Tensor:
@@ -151,4 +157,6 @@ class BatchedKeys:
 
 def _indexer(indexer: Any) -> Indexer:
     norm = indexer.k_norm
-    return Indexer(indexer.wk_weights_proj.weight, norm.weight.float(), norm.bias.float(), indexer.k_cache.kv_cache)
+    return Indexer(
+        indexer.wk_weights_proj.weight, norm.weight.float(), norm.bias.float(), indexer.k_cache.kv_cache
+    )

@@ -80,7 +80,13 @@ class GraphSets:
         with most work first."""
         from vllm.config import CUDAGraphMode
 
-        self._runner, self._modes, self._keeping, self._holds, self._streams = runner, CUDAGraphMode, keeping, holds, streams
+        self._runner, self._modes, self._keeping, self._holds, self._streams = (
+            runner,
+            CUDAGraphMode,
+            keeping,
+            holds,
+            streams,
+        )
         self._manager, self._ring = runner.cudagraph_manager, Ring()
         self.lock = threading.Lock()
         """Held while a graph is captured, and by whoever waits for a step's output."""
@@ -103,7 +109,9 @@ class GraphSets:
         self._bytes = 0
         self._pool: Any = None
         breakable = self._manager.breakable_cg_runner if self._manager else None
-        self._baseline = (self._manager.graphs, breakable.entries if breakable else {}) if self._manager else ({}, {})
+        self._baseline = (
+            (self._manager.graphs, breakable.entries if breakable else {}) if self._manager else ({}, {})
+        )
         self._wanted = list(self._manager._capture_descs.get(CUDAGraphMode.FULL, [])) if self._manager else []
         if self._manager is not None:
             _sets[id(self._manager)] = self
@@ -113,7 +121,9 @@ class GraphSets:
         """Return the number of tokens above which steps run without graphs."""
         if self._manager is None:
             return 0
-        return max((d.num_tokens for descs in self._manager._capture_descs.values() for d in descs), default=0)
+        return max(
+            (d.num_tokens for descs in self._manager._capture_descs.values() for d in descs), default=0
+        )
 
     @property
     def replayed_tokens(self) -> int:
@@ -123,7 +133,12 @@ class GraphSets:
     @property
     def held(self) -> HeldGraphs:
         """Return what the pattern's graphs hold."""
-        return HeldGraphs(self._bytes, self._kept or "", len(self._graphs), len(self._wanted) if SHARED in (self.pattern or "") else 0)
+        return HeldGraphs(
+            self._bytes,
+            self._kept or "",
+            len(self._graphs),
+            len(self._wanted) if SHARED in (self.pattern or "") else 0,
+        )
 
     def use(self, pattern: str | None, *, eager: bool) -> None:
         """Have graphs of this pattern replayed in the next step; None: all Full."""
@@ -227,14 +242,17 @@ class GraphSets:
         import torch
         from vllm.distributed.parallel_state import get_tp_group
 
-        memory = torch.cuda.memory_stats()  # what the largest step takes and this one doesn't is free now, and not to spare
+        memory = (
+            torch.cuda.memory_stats()
+        )  # what the largest step takes and this one doesn't is free now, and not to spare
         own = memory["allocated_bytes.all.peak"] - memory["allocated_bytes.all.current"]
         free = torch.tensor([torch.cuda.mem_get_info()[0] - own], dtype=torch.int64)
         if (group := get_tp_group()).world_size > 1:
             torch.distributed.all_reduce(free, op=torch.distributed.ReduceOp.MIN, group=group.cpu_group)
         if free.item() < needed:
             logger.warning(
-                "indexcache: %.1f GiB of device memory to spare, %.1f needed for a pattern's CUDA graphs: steps under it run without; "
+                "indexcache: %.1f GiB of device memory to spare, %.1f needed for a pattern's CUDA graphs: "
+                "steps under it run without; "
                 "lower --gpu-memory-utilization",
                 free.item() / 2**30,
                 needed / 2**30,

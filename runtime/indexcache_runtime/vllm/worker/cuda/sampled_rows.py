@@ -74,11 +74,20 @@ class SampledRows:
         zeros = functools.partial(torch.zeros, device=self._device)
         for rows in WARMED:
             contexts = torch.ones((rows, 1), dtype=torch.int32, device=self._device)
-            table = zeros((rows, -(-indexer.max_model_len // indexer.k_cache.kv_cache.shape[1])), dtype=torch.int32)
+            table = zeros(
+                (rows, -(-indexer.max_model_len // indexer.k_cache.kv_cache.shape[1])), dtype=torch.int32
+            )
             q = zeros((rows, indexer.n_head, indexer.head_dim), dtype=torch.float8_e4m3fn)
-            logits = score(indexer, q, zeros((rows, indexer.n_head)), contexts, table, schedule(indexer, contexts))
+            logits = score(
+                indexer, q, zeros((rows, indexer.n_head)), contexts, table, schedule(indexer, contexts)
+            )
             fresh = self._choose(indexer, logits, contexts, 1)
-            for x in (fresh, logits, q.view(torch.uint8), table.to(torch.bfloat16)):  # PyTorch loads its kernels at first use, too
+            for x in (
+                fresh,
+                logits,
+                q.view(torch.uint8),
+                table.to(torch.bfloat16),
+            ):  # PyTorch loads its kernels at first use, too
                 x.index_select(0, table[:, 0])
             reuse_overlap(fresh, fresh.clone(), logits.gather(1, fresh.long().clamp_(min=0)))
 
@@ -101,7 +110,9 @@ class SampledRows:
         requests = [request[row.request] for row in self._rows]
         starts = batch.query_start_loc_np
         index = [int(starts[r]) + row.offset for r, row in zip(requests, self._rows, strict=True)]
-        host = torch.tensor([index, requests, [row.position for row in self._rows]], dtype=torch.int64).pin_memory()
+        host = torch.tensor(
+            [index, requests, [row.position for row in self._rows]], dtype=torch.int64
+        ).pin_memory()
         self.index, self._requests, self.positions = host.to(self._device, non_blocking=True)
         self._contexts = (self.positions + 1).to(torch.int32).unsqueeze(1)
         if tapped:
@@ -120,7 +131,15 @@ class SampledRows:
         assert self.index is not None
         self.kept[site] = buffer.index_select(0, self.index)
 
-    def compare(self, site: int, indexer: Any, reused: torch.Tensor, fresh: torch.Tensor | None, q: torch.Tensor, w: torch.Tensor) -> None:
+    def compare(
+        self,
+        site: int,
+        indexer: Any,
+        reused: torch.Tensor,
+        fresh: torch.Tensor | None,
+        q: torch.Tensor,
+        w: torch.Tensor,
+    ) -> None:
         """Measure a site. reused, fresh: (rows, k) int32; fresh None: what the indexer would choose. Its
         inputs for the sampled rows: q (rows, heads, dim) fp8, w (rows, heads) float32."""
         logits = self._logits(indexer, q, w)
@@ -146,7 +165,10 @@ class SampledRows:
         assert self._requests is not None
         assert self._contexts is not None
         if self._table is None or self._table[0] != metadata.block_table.data_ptr():
-            self._table = metadata.block_table.data_ptr(), metadata.block_table.index_select(0, self._requests)
+            self._table = (
+                metadata.block_table.data_ptr(),
+                metadata.block_table.index_select(0, self._requests),
+            )
         if self._schedule is None:
             self._schedule = schedule(indexer, self._contexts)
         return score(indexer, q, w, self._contexts, self._table[1], self._schedule)
@@ -186,7 +208,14 @@ def schedule(indexer: Any, contexts: torch.Tensor) -> Any:
     return deep_gemm.get_paged_mqa_logits_metadata(contexts, indexer.k_cache.kv_cache.shape[1], sms)
 
 
-def score(indexer: Any, q: torch.Tensor, w: torch.Tensor, contexts: torch.Tensor, table: torch.Tensor, scheduled: Any) -> torch.Tensor:
+def score(
+    indexer: Any,
+    q: torch.Tensor,
+    w: torch.Tensor,
+    contexts: torch.Tensor,
+    table: torch.Tensor,
+    scheduled: Any,
+) -> torch.Tensor:
     """Return index scores (rows, longest possible context) float32; what stands past a row's context is
     anything. q: (rows, heads, dim) fp8, w: (rows, heads) float32, contexts: (rows, 1) int32, table: (rows,
     blocks) int32."""

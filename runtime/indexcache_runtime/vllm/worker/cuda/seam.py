@@ -97,7 +97,9 @@ def missing(layer: Any, runner: Any) -> list[str]:
     if it has one."""
     manager = runner.cudagraph_manager
     wanted = [(layer, LAYER), (runner, RUNNER), *([(manager, MANAGER)] if manager is not None else [])]
-    return [f"{type(owner).__name__}.{name}" for owner, names in wanted for name in names if not _has(owner, name)]
+    return [
+        f"{type(owner).__name__}.{name}" for owner, names in wanted for name in names if not _has(owner, name)
+    ]
 
 
 def _has(owner: Any, name: str) -> bool:
@@ -118,9 +120,15 @@ def misfits(found: Callable[[str, str], list[str] | None]) -> list[str]:
             if parameters is None:
                 reasons.append(f"vllm: {module} has no {name}; use a vLLM release that this runtime knows")
             elif missing := [w for w in wanted if w not in parameters]:
-                reasons.append(f"vllm: {module}.{name} has no parameter {', '.join(missing)}; use a vLLM release that this runtime knows")
+                reasons.append(
+                    f"vllm: {module}.{name} has no parameter {', '.join(missing)}; use a vLLM release that "
+                    "this runtime knows"
+                )
             elif [p for p in parameters if p in wanted] != list(wanted):
-                reasons.append(f"vllm: {module}.{name}: its parameters' order is {', '.join(parameters)}; expected {', '.join(wanted)}")
+                reasons.append(
+                    f"vllm: {module}.{name}: its parameters' order is {', '.join(parameters)}; expected "
+                    f"{', '.join(wanted)}"
+                )
     return reasons
 
 

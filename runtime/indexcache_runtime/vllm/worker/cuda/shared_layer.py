@@ -32,10 +32,15 @@ class KeyStream:
         """Make it for the model of this layer."""
         buffer, rope = layer.topk_indices_buffer, layer.rotary_emb.cos_sin_cache
         return cls(
-            # Of another priority than the default, so none of those that graphs are captured on: PyTorch hands out few, again and again.
+            # Of another priority than the default, so none of those that graphs are captured on: PyTorch
+            # hands out few, again and again.
             torch.cuda.Stream(buffer.device, priority=-1),  # type: ignore[no-untyped-call]
             torch.empty((buffer.shape[0], 1), dtype=buffer.dtype, device=buffer.device),
-            torch.zeros((buffer.shape[0], rope.shape[-1]), dtype=layer.q_a_layernorm.weight.dtype, device=buffer.device),
+            torch.zeros(
+                (buffer.shape[0], rope.shape[-1]),
+                dtype=layer.q_a_layernorm.weight.dtype,
+                device=buffer.device,
+            ),
         )
 
     @property
@@ -72,14 +77,18 @@ class SharedLayer:
         """Have what was made beside ready for the work queued from here on; and what it read may be freed."""
         torch.cuda.current_stream().wait_stream(self._key_stream.stream)
 
-    def asked(self, positions: torch.Tensor, q_c: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def asked(
+        self, positions: torch.Tensor, q_c: torch.Tensor, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return an indexer's query for some rows, as a Full layer makes it: (rows, heads, dim) fp8, and the
         heads' weights, (rows, heads) float32. positions: (rows,) int64; q_c: (rows, rank), the layer's;
         weights: (rows, heads), unscaled."""
         from vllm.models.deepseek_v32.common.kernels import fused_q
 
         layer, indexer = self._layer, self._layer.indexer
-        none = self._key_stream.blank[: positions.shape[0]].unsqueeze(1)  # the layer's own query is not wanted
+        none = self._key_stream.blank[: positions.shape[0]].unsqueeze(
+            1
+        )  # the layer's own query is not wanted
         quantised, scaled, _ = fused_q(
             positions,
             none,
@@ -109,7 +118,11 @@ class SharedLayer:
         indexer, blank, tokens = self._layer.indexer, self._key_stream.blank, 16
         for n in rows:
             q_c = blank.new_zeros((n, self._layer.q_a_layernorm.weight.shape[0]))
-            self.asked(torch.zeros(n, dtype=torch.int64, device=blank.device), q_c, blank.new_zeros((n, indexer.n_head)))
+            self.asked(
+                torch.zeros(n, dtype=torch.int64, device=blank.device),
+                q_c,
+                blank.new_zeros((n, indexer.n_head)),
+            )
         key = blank.new_zeros((tokens, indexer.head_dim + indexer.n_head))[:, : indexer.head_dim]
         slots = torch.full((tokens,), -1, dtype=torch.int64, device=blank.device)
         self._write(torch.zeros_like(slots), key, slots, slots)
@@ -130,7 +143,9 @@ class SharedLayer:
         own = slots[self._layer.layer_name]
         return own, slots.get(self._layer.indexer.k_cache.prefix, own)
 
-    def _write(self, positions: torch.Tensor, key: torch.Tensor, slots: torch.Tensor, key_slots: torch.Tensor) -> None:
+    def _write(
+        self, positions: torch.Tensor, key: torch.Tensor, slots: torch.Tensor, key_slots: torch.Tensor
+    ) -> None:
         from vllm.models.deepseek_v32.common.kernels import fused_norm_rope
 
         layer, indexer = self._layer, self._layer.indexer

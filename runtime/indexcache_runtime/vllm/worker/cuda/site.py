@@ -39,8 +39,22 @@ class Watch(Enum):
 class CudaSite:
     """Switches one layer with an indexer."""
 
-    def __init__(self, layer: Any, site: Site, rows: SampledRows, timer: Timer, key_stream: KeyStream, batched_keys: BatchedKeys) -> None:
-        self.layer, self.site, self._rows, self._timer, self._batched_keys = layer, site, rows, timer, batched_keys
+    def __init__(
+        self,
+        layer: Any,
+        site: Site,
+        rows: SampledRows,
+        timer: Timer,
+        key_stream: KeyStream,
+        batched_keys: BatchedKeys,
+    ) -> None:
+        self.layer, self.site, self._rows, self._timer, self._batched_keys = (
+            layer,
+            site,
+            rows,
+            timer,
+            batched_keys,
+        )
         self._shared_layer = SharedLayer(site.index, layer, key_stream, batched_keys)
         self._choose = getattr(type(layer), CHOOSE).__get__(layer)
         self._group, self._group_index = layer.impl.index_group, layer.impl.index_group_index
@@ -108,14 +122,18 @@ class CudaSite:
             self._shared_layer.join()
         self._choose(positions, q_c, *rest)
 
-    def _tapped(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
+    def _tapped(
+        self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any
+    ) -> None:
         self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
         if self._rows.taps.is_capturing:
             self._rows.taps.keep(self.site.index, "q", q.view(torch.uint8))
             self._rows.taps.keep(self.site.index, "weights", weights)
             self._rows.taps.keep(self.site.index, "chosen", self.layer.topk_indices_buffer[: len(q)])
 
-    def _watched(self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any) -> None:
+    def _watched(
+        self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any
+    ) -> None:
         if self.mode is SiteMode.SHARED:
             self._shared_layer.join()
         if self._watch is Watch.TIME:
@@ -140,30 +158,56 @@ class CudaSite:
         assert index is not None
         fresh = self.layer.topk_indices_buffer.index_select(0, index)
         picked = q.view(torch.uint8).index_select(0, index).view(q.dtype)
-        self._rows.compare(self.site.index, self.layer.indexer, self._rows.kept[leader], fresh, picked, weights.index_select(0, index))
+        self._rows.compare(
+            self.site.index,
+            self.layer.indexer,
+            self._rows.kept[leader],
+            fresh,
+            picked,
+            weights.index_select(0, index),
+        )
 
     def _to_scratch(self, q_c: torch.Tensor) -> None:
         """Score the sampled rows as the indexer would, and compare its choice with the one that is read."""
         index = self._rows.index
         assert index is not None
         reused = self.layer.topk_indices_buffer.index_select(0, index)
-        self._compare_afresh(reused, q_c.index_select(0, index), self._shared_layer.weights.index_select(0, index))
+        self._compare_afresh(
+            reused, q_c.index_select(0, index), self._shared_layer.weights.index_select(0, index)
+        )
 
     def _compare_afresh(self, reused: torch.Tensor, q_c: torch.Tensor, weights: torch.Tensor) -> None:
         positions = self._rows.positions
         assert positions is not None
-        self._rows.compare(self.site.index, self.layer.indexer, reused, None, *self._shared_layer.asked(positions, q_c, weights))
+        self._rows.compare(
+            self.site.index,
+            self.layer.indexer,
+            reused,
+            None,
+            *self._shared_layer.asked(positions, q_c, weights),
+        )
 
     def measure(self, leader: int) -> None:
         """Compare, after a replayed step, what its graph left of this site with what it left of its leader's
         choice."""
-        me, indexer, kept, index = self.site.index, self.layer.indexer, self._rows.kept_by_graph, self._rows.index
+        me, indexer, kept, index = (
+            self.site.index,
+            self.layer.indexer,
+            self._rows.kept_by_graph,
+            self._rows.index,
+        )
         assert kept is not None
         assert index is not None
         if self.mode is SiteMode.SHARED:
-            weights = indexer.wk_weights_proj(kept.hidden[me].index_select(0, index))[0][:, indexer.head_dim :]
-            self._compare_afresh(kept.chosen[leader].index_select(0, index), kept.q_c[me].index_select(0, index), weights)
+            weights = indexer.wk_weights_proj(kept.hidden[me].index_select(0, index))[0][
+                :, indexer.head_dim :
+            ]
+            self._compare_afresh(
+                kept.chosen[leader].index_select(0, index), kept.q_c[me].index_select(0, index), weights
+            )
         else:
             tapped = functools.partial(self._rows.taps.kept, rows=len(index))
             q = tapped(me, "q").view(torch.float8_e4m3fn)
-            self._rows.compare(me, indexer, tapped(leader, "chosen"), tapped(me, "chosen"), q, tapped(me, "weights"))
+            self._rows.compare(
+                me, indexer, tapped(leader, "chosen"), tapped(me, "chosen"), q, tapped(me, "weights")
+            )

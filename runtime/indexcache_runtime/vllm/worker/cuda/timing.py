@@ -90,6 +90,10 @@ class Timer:
         def read() -> Measured:
             seconds = {part: self._events.seconds(events) for part, events in marks.items()}
             layers = seconds["layer"]
-            return Measured(parts=Parts(seconds["indexer"], layers - seconds["indexer"], max(seconds["step"] - layers, 0.0)))
+            return Measured(
+                parts=Parts(
+                    seconds["indexer"], layers - seconds["indexer"], max(seconds["step"] - layers, 0.0)
+                )
+            )
 
         return read

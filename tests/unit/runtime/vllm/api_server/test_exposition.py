@@ -1,7 +1,19 @@
 """Metrics of a state, as Prometheus reads them."""
 
 from indexcache_core import histogram
-from indexcache_core.contract import BreakerTest, Cache, Identity, Mode, Reason, Requests, Series, Site, State, Steps, Thresholds
+from indexcache_core.contract import (
+    BreakerTest,
+    Cache,
+    Identity,
+    Mode,
+    Reason,
+    Requests,
+    Series,
+    Site,
+    State,
+    Steps,
+    Thresholds,
+)
 from indexcache_runtime.vllm.api_server.exposition import IDENTITY, families
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,7 +30,11 @@ def scrape(state: State | None, age: float | None) -> dict[tuple[str, frozenset[
     registry = CollectorRegistry()
     registry.register(Fixed())
     text = generate_latest(registry).decode()
-    return {(s.name, frozenset(s.labels.items())): s.value for f in text_string_to_metric_families(text) for s in f.samples}
+    return {
+        (s.name, frozenset(s.labels.items())): s.value
+        for f in text_string_to_metric_families(text)
+        for s in f.samples
+    }
 
 
 def value(samples: dict[tuple[str, frozenset[tuple[str, str]]], float], name: str, **labels: str) -> float:
@@ -39,10 +55,20 @@ STATE = State(
     permit_remaining_seconds=12.5,
     series_number=2,
     series=(
-        Series(site=1, context=2, mode=Mode.ON, overlap=histogram.of([0.5, 0.7]), recall=histogram.of([0.9, 0.8])),
+        Series(
+            site=1, context=2, mode=Mode.ON, overlap=histogram.of([0.5, 0.7]), recall=histogram.of([0.9, 0.8])
+        ),
         Series(site=1, context=1, mode=Mode.SHADOW, overlap=histogram.of([0.1]), recall=histogram.of([0.2])),
     ),
-    requests=Requests(admitted_baseline=1, admitted_reuse=2, touched_by_reuse=3, finished=4, probes=5, running_baseline=6, running_reuse=7),
+    requests=Requests(
+        admitted_baseline=1,
+        admitted_reuse=2,
+        touched_by_reuse=3,
+        finished=4,
+        probes=5,
+        running_baseline=6,
+        running_reuse=7,
+    ),
     steps=Steps(full=1, reuse=2, reuse_all_full=3),
     cache=Cache(baseline_hits=10, reuse_hits=20, resalted_requests=30, recomputed_requests=40),
     breaker=(BreakerTest(guardrail="recall", context=2, log_e=3.5, log_limit=9.0, observations=6, mean=0.2),),
@@ -61,7 +87,12 @@ def test_every_sample_says_on_whose_behalf() -> None:
 def test_what_is_shown() -> None:
     s = scrape(STATE, 0.5)
     assert value(s, "indexcache_state_age_seconds") == 0.5
-    assert {m.value: value(s, "indexcache_mode", mode=m.value) for m in Mode} == {"off": 0, "shadow": 0, "on": 1, "tripped": 0}
+    assert {m.value: value(s, "indexcache_mode", mode=m.value) for m in Mode} == {
+        "off": 0,
+        "shadow": 0,
+        "on": 1,
+        "tripped": 0,
+    }
     assert value(s, "indexcache_epoch") == 7
     assert value(s, "indexcache_permit_remaining_seconds") == 12.5
     assert value(s, "indexcache_requests_total", kind="touched_by_reuse") == 3
@@ -75,12 +106,17 @@ def test_what_is_shown() -> None:
     assert value(s, "indexcache_breaker_tripped") == 0
     assert value(s, "indexcache_step_age_seconds") == 0.25
     where = {"site": "1", "layer": "4", "context": "129-256", "judged": "true", "mode": "on"}
-    assert (value(s, "indexcache_overlap_sum", **where), value(s, "indexcache_overlap_count", **where)) == (1.2, 2)
+    assert (value(s, "indexcache_overlap_sum", **where), value(s, "indexcache_overlap_count", **where)) == (
+        1.2,
+        2,
+    )
     assert value(s, "indexcache_recall_sum", **where) == 0.9 + 0.8
     shown = {"site": "1", "layer": "4", "context": "65-128", "judged": "false", "mode": "shadow"}
     assert value(s, "indexcache_recall_count", **shown) == 1
     assert value(s, "indexcache_guardrail_min", guardrail="recall") == 0.36
-    assert {dict(labels)["guardrail"] for name, labels in s if name == "indexcache_guardrail_min"} == {"recall"}
+    assert {dict(labels)["guardrail"] for name, labels in s if name == "indexcache_guardrail_min"} == {
+        "recall"
+    }
 
 
 def test_no_permit_no_metric_of_it() -> None:
@@ -104,9 +140,13 @@ def test_the_device_is_told_where_there_is_one() -> None:
     timed = StepTime(steps=2, indexer_seconds=3.0, attention_seconds=1.0, rest_seconds=0.5)
     device = DeviceUse(graph_bytes=7, scratch_bytes=5, graphs=3, graphs_wanted=11)
     state = State(supported=True, incarnation="i", prefill_reuse=timed, device=device)
-    samples = {(s.name, *s.labels.values()): s.value for family in families(state, 0.0) for s in family.samples}
+    samples = {
+        (s.name, *s.labels.values()): s.value for family in families(state, 0.0) for s in family.samples
+    }
     assert samples[("indexcache_timed_prefill_steps_total", "", "", "", "", "reuse")] == 2
     assert samples[("indexcache_timed_prefill_seconds_total", "", "", "", "", "reuse", "indexer")] == 3.0
     assert samples[("indexcache_device_bytes", "", "", "", "", "graphs")] == 7
     assert samples[("indexcache_graphs", "", "", "", "", "captured")] == 3
-    assert not any(key[-1] == "all-full" for key in samples if key[0] == "indexcache_timed_prefill_steps_total")
+    assert not any(
+        key[-1] == "all-full" for key in samples if key[0] == "indexcache_timed_prefill_steps_total"
+    )

@@ -19,6 +19,9 @@ def test_every_answer_carries_pod_and_mode_beside_its_own_headers() -> None:
     app.add_middleware(Headers, mode=lambda: next(modes))
     client = TestClient(app)
     first, second = client.get("/ask"), client.get("/nowhere")
-    assert (first.headers["x-indexcache-pod"], first.headers["x-indexcache-state"]) == (os.uname().nodename, "on")
+    assert (first.headers["x-indexcache-pod"], first.headers["x-indexcache-state"]) == (
+        os.uname().nodename,
+        "on",
+    )
     assert first.headers["x-own"] == "kept"
     assert (second.status_code, second.headers["x-indexcache-state"]) == (404, "tripped")

@@ -1,7 +1,8 @@
-"""Taint of cached blocks, against a cache that remembers under which behaviours each block was really computed.
+"""Taint of cached blocks, against a cache that remembers under which behaviours each block was really
+computed.
 
-The scheduler here is vLLM's in the little that matters: names are taken from `request.block_hashes` when a block is full, which is when
-its last token is scheduled; admission looks up the longest prefix.
+The scheduler here is vLLM's in the little that matters: names are taken from `request.block_hashes` when a
+block is full, which is when its last token is scheduled; admission looks up the longest prefix.
 """
 
 import hashlib
@@ -74,7 +75,9 @@ class World:
         return found, len(found) * SIZE, 0
 
     def add(self, tokens: list[int], *, opted_out: bool = False) -> FakeRequest:
-        request = FakeRequest(f"r{len(self.requests)}-{random.random()}", list(tokens), self.hasher, opted_out=opted_out)
+        request = FakeRequest(
+            f"r{len(self.requests)}-{random.random()}", list(tokens), self.hasher, opted_out=opted_out
+        )
         request.update()
         self.requests[request.request_id] = request
         return request
@@ -82,10 +85,13 @@ class World:
     def step(self, request: FakeRequest, tokens: int, ahead: int = 0) -> None:
         """Schedule tokens of a request under the behaviour in force; admit it if nothing of it is computed.
 
-        ahead: how far past the known tokens, as vLLM's asynchronous scheduling goes: what is computed there is known only later.
+        ahead: how far past the known tokens, as vLLM's asynchronous scheduling goes: what is computed there
+        is known only later.
         """
         self.blocks.enter(self.behaviour)
-        computed = None if request.opted_out else self.behaviour  # a step that holds such a request runs all Full
+        computed = (
+            None if request.opted_out else self.behaviour
+        )  # a step that holds such a request runs all Full
         if request.num_computed_tokens == 0:
             found, hits, _ = self.blocks.lookup(request)
             request.under = [u for name in found for u in self.cache[name]]
@@ -93,7 +99,10 @@ class World:
             for u in request.under:  # the promise
                 assert u <= {None, computed}
             request.num_computed_tokens = hits
-        end = max(min(request.num_computed_tokens + tokens, len(request.tokens) + ahead), request.num_computed_tokens)
+        end = max(
+            min(request.num_computed_tokens + tokens, len(request.tokens) + ahead),
+            request.num_computed_tokens,
+        )
         for _ in range(request.num_computed_tokens, end):
             before = request.under[-1] if request.under else frozenset[str | None]()
             request.under.append(before | {computed})
@@ -106,7 +115,9 @@ class World:
             return
         for i in range(min(request.num_computed_tokens, len(request.tokens)) // SIZE):
             mine = request.under[i * SIZE : (i + 1) * SIZE]
-            others = self.cache.get(request.block_hashes[i], mine)  # whichever block is found must do for all who ask for the name
+            others = self.cache.get(
+                request.block_hashes[i], mine
+            )  # whichever block is found must do for all who ask for the name
             self.cache[request.block_hashes[i]] = [a | b for a, b in zip(mine, others, strict=True)]
 
     def preempt(self, request: FakeRequest) -> None:
@@ -121,7 +132,11 @@ class World:
 
 
 actions = st.lists(
-    st.tuples(st.sampled_from(["add", "step", "ahead", "append", "flip", "preempt", "finish"]), st.integers(0, 5), st.integers(1, 13)),
+    st.tuples(
+        st.sampled_from(["add", "step", "ahead", "append", "flip", "preempt", "finish"]),
+        st.integers(0, 5),
+        st.integers(1, 13),
+    ),
     max_size=80,
 )
 
@@ -188,7 +203,9 @@ class OptOutForgotten(Blocks):
 def test_the_property_is_broken_by_builds_that_forget(mutant: type[Blocks]) -> None:
     rng = random.Random(0)
     kinds = ["add", "step", "step", "step", "ahead", "append", "append", "flip", "finish"]
-    scripts = [[(rng.choice(kinds), rng.randrange(6), rng.randrange(1, 14)) for _ in range(80)] for _ in range(500)]
+    scripts = [
+        [(rng.choice(kinds), rng.randrange(6), rng.randrange(1, 14)) for _ in range(80)] for _ in range(500)
+    ]
     with pytest.raises(AssertionError):
         play_all(mutant, scripts)
 
@@ -502,7 +519,9 @@ def test_a_request_without_a_class_found_nothing_of_reuse() -> None:
     r = w.add(PROMPT)
     w.step(r, 10)
     assert w.blocks.reused_tokens(r, 8) == 0
-    free = Blocks(SimpleNamespace(requests={}, kv_cache_manager=SimpleNamespace(get_computed_blocks=w._find)), SIZE)
+    free = Blocks(
+        SimpleNamespace(requests={}, kv_cache_manager=SimpleNamespace(get_computed_blocks=w._find)), SIZE
+    )
     free.enter("x")
     again = w.add(PROMPT)
     again._block_hasher = names

@@ -11,7 +11,9 @@ def config(**changes: Any) -> Any:
     """A VllmConfig in what matters here; "a.b" sets an attribute of an attribute."""
     c = SimpleNamespace(
         model_config=SimpleNamespace(
-            hf_text_config=SimpleNamespace(index_topk=64), architectures=["DeepseekV32ForCausalLM"], enable_sleep_mode=False
+            hf_text_config=SimpleNamespace(index_topk=64),
+            architectures=["DeepseekV32ForCausalLM"],
+            enable_sleep_mode=False,
         ),
         parallel_config=SimpleNamespace(
             pipeline_parallel_size=1,
@@ -40,15 +42,24 @@ def config(**changes: Any) -> Any:
 def test_a_plain_dsa_engine_is_supported() -> None:
     assert of_config(config()) == []
     assert of_config(config(parallel_config__tensor_parallel_size=2)) == []
-    assert of_config(config(model_config__hf_text_config=SimpleNamespace(index_topk=64, index_topk_freq=1))) == []
+    assert (
+        of_config(config(model_config__hf_text_config=SimpleNamespace(index_topk=64, index_topk_freq=1)))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"model_config__hf_text_config": SimpleNamespace()}, "index_topk"),
-        ({"model_config__hf_text_config": SimpleNamespace(index_topk=64, index_topk_freq=4)}, "index_topk_freq"),
-        ({"model_config__hf_text_config": SimpleNamespace(index_topk=64, index_topk_pattern="FSFS")}, "index_topk_pattern"),
+        (
+            {"model_config__hf_text_config": SimpleNamespace(index_topk=64, index_topk_freq=4)},
+            "index_topk_freq",
+        ),
+        (
+            {"model_config__hf_text_config": SimpleNamespace(index_topk=64, index_topk_pattern="FSFS")},
+            "index_topk_pattern",
+        ),
         ({"parallel_config__pipeline_parallel_size": 2}, "--pipeline-parallel-size"),
         ({"parallel_config__data_parallel_size": 2}, "--data-parallel-size"),
         ({"parallel_config__decode_context_parallel_size": 2}, "--decode-context-parallel-size"),
@@ -58,14 +69,24 @@ def test_a_plain_dsa_engine_is_supported() -> None:
         ({"parallel_config__nnodes": 2}, "--nnodes"),
         ({"parallel_config__enable_dbo": True}, "--enable-dbo"),
         ({"offload_config": SimpleNamespace(uva=SimpleNamespace(cpu_offload_gb=4.0))}, "--cpu-offload-gb"),
-        ({"offload_config": SimpleNamespace(prefetch=SimpleNamespace(offload_group_size=8))}, "--offload-group-size"),
+        (
+            {"offload_config": SimpleNamespace(prefetch=SimpleNamespace(offload_group_size=8))},
+            "--offload-group-size",
+        ),
         ({"parallel_config__ubatch_size": 2}, "--ubatch-size"),
         ({"attention_config__hisparse_config": object()}, "hisparse_config"),
         ({"lora_config": object()}, "--enable-lora"),
         ({"speculative_config": object()}, "--speculative-config"),
         ({"kv_transfer_config": object()}, "--kv-transfer-config"),
         ({"cache_config__kv_offloading_size": 4.0}, "--kv-offloading-size"),
-        ({"model_config__hf_text_config": SimpleNamespace(index_topk=64, indexer_types=["full", "shared"])}, "indexer_types"),
+        (
+            {
+                "model_config__hf_text_config": SimpleNamespace(
+                    index_topk=64, indexer_types=["full", "shared"]
+                )
+            },
+            "indexer_types",
+        ),
         ({"ec_transfer_config": object()}, "--ec-transfer-config"),
         ({"model_config__enable_sleep_mode": True}, "--enable-sleep-mode"),
         ({"cache_config__cache_dtype": "fp8_ds_mla"}, "--kv-cache-dtype"),
@@ -80,14 +101,23 @@ def test_what_is_not_supported_is_named(change: dict[str, Any], named: str) -> N
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"parallel_config__pipeline_parallel_size": 2}, "--pipeline-parallel-size: found 2; expected 1, because "),
+        (
+            {"parallel_config__pipeline_parallel_size": 2},
+            "--pipeline-parallel-size: found 2; expected 1, because ",
+        ),
         (
             {"parallel_config__distributed_executor_backend": SimpleNamespace},
             "--distributed-executor-backend: found set; expected uni or mp",
         ),
         ({"parallel_config__enable_dbo": True}, "--enable-dbo: found set; expected unset, because "),
-        ({"offload_config": SimpleNamespace(uva=SimpleNamespace(cpu_offload_gb=4.5))}, "--cpu-offload-gb: found 4.5; expected 0, because "),
-        ({"cache_config__cache_dtype": "fp8"}, "--kv-cache-dtype: found fp8; expected auto or bfloat16 or float16, because "),
+        (
+            {"offload_config": SimpleNamespace(uva=SimpleNamespace(cpu_offload_gb=4.5))},
+            "--cpu-offload-gb: found 4.5; expected 0, because ",
+        ),
+        (
+            {"cache_config__cache_dtype": "fp8"},
+            "--kv-cache-dtype: found fp8; expected auto or bfloat16 or float16, because ",
+        ),
     ],
 )
 def test_a_reason_says_what_was_found_and_what_was_expected(change: dict[str, Any], reason: str) -> None:

@@ -26,7 +26,10 @@ class Scheduler:
 
     def schedule(self) -> Any:
         """One step, of so many tokens of each request."""
-        self.requests |= {r: SimpleNamespace(num_prompt_tokens=1000, num_computed_tokens=1000 + n) for r, n in self.next.items()}
+        self.requests |= {
+            r: SimpleNamespace(num_prompt_tokens=1000, num_computed_tokens=1000 + n)
+            for r, n in self.next.items()
+        }
         return SimpleNamespace(
             total_num_scheduled_tokens=sum(self.next.values()),
             num_scheduled_tokens=self.next,
@@ -46,7 +49,9 @@ def scheduler() -> Scheduler:
 def steps(scheduler: Scheduler) -> StepPlanner:
     sites = tuple(Site(index=i, layer=i, domain="tokens", k=K) for i in range(4))
     control = EngineControl(
-        Capabilities("x", sites, graphed_tokens=GRAPHED, replayed_tokens=REPLAYED), engine_version="0.33.0", runtime_version="1"
+        Capabilities("x", sites, graphed_tokens=GRAPHED, replayed_tokens=REPLAYED),
+        engine_version="0.33.0",
+        runtime_version="1",
     )
     flags = Flags(mode=Mode.ON, pattern="FSSS", sample_rows=ROWS)
     control.put(Desired(incarnation=control.incarnation, epoch=1, permit_seconds=600.0, flags=flags))
@@ -65,7 +70,9 @@ def step(
     return plan, getattr(output, CHOOSING, None)
 
 
-def test_a_step_that_graphs_replay_is_measured_by_what_they_keep(steps: StepPlanner, scheduler: Scheduler) -> None:
+def test_a_step_that_graphs_replay_is_measured_by_what_they_keep(
+    steps: StepPlanner, scheduler: Scheduler
+) -> None:
     decodes = {f"r{i}": 1 for i in range(200)}
     plans = [step(steps, scheduler, decodes) for _ in range(FIRST_AFTER + 1)]
     assert all(plan.replayed and not plan.rows and chosen is None for plan, chosen in plans[:-1])
@@ -75,13 +82,19 @@ def test_a_step_that_graphs_replay_is_measured_by_what_they_keep(steps: StepPlan
     assert chosen is not None
 
 
-def test_a_step_over_the_largest_whole_graph_is_measured_without_graphs(steps: StepPlanner, scheduler: Scheduler) -> None:
-    plans = [step(steps, scheduler, {f"r{i}": 1 for i in range(REPLAYED + 1)})[0] for _ in range(FIRST_AFTER + 1)]
+def test_a_step_over_the_largest_whole_graph_is_measured_without_graphs(
+    steps: StepPlanner, scheduler: Scheduler
+) -> None:
+    plans = [
+        step(steps, scheduler, {f"r{i}": 1 for i in range(REPLAYED + 1)})[0] for _ in range(FIRST_AFTER + 1)
+    ]
     assert not any(plan.replayed for plan in plans)
     assert len(plans[-1].rows) == REPLAYED + 1
 
 
-def test_a_longer_step_is_measured_at_once_in_as_many_rows_as_are_wanted(steps: StepPlanner, scheduler: Scheduler) -> None:
+def test_a_longer_step_is_measured_at_once_in_as_many_rows_as_are_wanted(
+    steps: StepPlanner, scheduler: Scheduler
+) -> None:
     plan, chosen = step(steps, scheduler, {"r": 4000})
     assert not plan.replayed
     assert len(plan.rows) == ROWS
@@ -92,7 +105,9 @@ def test_the_price_of_a_long_step_holds_what_the_engine_core_does_for_it(
     steps: StepPlanner, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = iter(range(100, 200))
-    monkeypatch.setattr("indexcache_runtime.vllm.engine_core.step_planner.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(
+        "indexcache_runtime.vllm.engine_core.step_planner.time.perf_counter", lambda: float(next(ticks))
+    )
     prices: list[float] = []
     monkeypatch.setattr(steps._budget, "charge", lambda tokens, seconds, taken: prices.append(seconds))
     measured = Measured({1: [0.5] * ROWS}, {1: [0.5] * ROWS}, seconds=0.25)
@@ -100,7 +115,9 @@ def test_the_price_of_a_long_step_holds_what_the_engine_core_does_for_it(
     assert prices == [0.25 + 1 + 1]  # choosing rows, and counting what came back
 
 
-def test_where_a_worker_tells_no_price_measuring_is_free(steps: StepPlanner, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_a_worker_tells_no_price_measuring_is_free(
+    steps: StepPlanner, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prices: list[float] = []
     monkeypatch.setattr(steps._budget, "charge", lambda tokens, seconds, taken: prices.append(seconds))
     step(steps, scheduler, {"r": 4000}, Measured({1: [0.5] * ROWS}, {1: [0.5] * ROWS}))
@@ -111,13 +128,19 @@ def test_where_a_worker_tells_no_price_measuring_is_free(steps: StepPlanner, sch
 
 
 class Core:
-    """An engine core in small: a scheduler that admits and ends requests as it is told, and records what it is asked."""
+    """An engine core in small: a scheduler that admits and ends requests as it is told, and records what it
+    is asked.
+    """
 
-    def __init__(self, mode: Any = Mode.ON, timed: bool = False, replayed: int = 0, blocks: Any = None, **flags: Any) -> None:
+    def __init__(
+        self, mode: Any = Mode.ON, timed: bool = False, replayed: int = 0, blocks: Any = None, **flags: Any
+    ) -> None:
         self.requests: dict[str, Any] = {}
         self.running: list[Any] = []
         self.prev_step_scheduled_req_ids: set[str] = set()
-        self.kv_cache_manager: Any = SimpleNamespace(record_prefix_cache_stats=lambda request, hits: self.hits.append((request, hits)))
+        self.kv_cache_manager: Any = SimpleNamespace(
+            record_prefix_cache_stats=lambda request, hits: self.hits.append((request, hits))
+        )
         self.hits: list[tuple[Any, int]] = []
         self.updated: list[tuple[Any, Any]] = []
         self.asked: list[tuple[Any, ...]] = []
@@ -130,14 +153,20 @@ class Core:
         self.epoch = 0
         self.put(mode, **flags)
         blocks = blocks or SimpleNamespace(
-            lookup="lookup", enter=self._enter, reused_tokens=lambda request, hits: hits // 4 if request == "r" else 0
+            lookup="lookup",
+            enter=self._enter,
+            reused_tokens=lambda request, hits: hits // 4 if request == "r" else 0,
         )
         self.steps = StepPlanner(self.control, self, blocks, "token", seed=1)
 
     def put(self, mode: Any, **flags: Any) -> None:
         self.epoch += 1
         content = Flags.model_validate({"mode": mode, "pattern": "FSFS", "sample_rows": 0, **flags})
-        self.control.put(Desired(incarnation=self.control.incarnation, epoch=self.epoch, permit_seconds=600.0, flags=content))
+        self.control.put(
+            Desired(
+                incarnation=self.control.incarnation, epoch=self.epoch, permit_seconds=600.0, flags=content
+            )
+        )
 
     def _enter(self, taint: str | None) -> int:
         self.tainted.append(taint)
@@ -154,10 +183,23 @@ class Core:
     def _preempt_request(self, request: Any, now: float) -> None:
         self.preempted.append(request.request_id)
 
-    def step(self, tokens: dict[str, int] | None = None, new: dict[str, dict[str, Any]] | None = None, finished: Any = ()) -> Any:
-        """Schedule a step of so many tokens of each request, with these new ones; a request is known by its id, its prompt and its end."""
+    def step(
+        self,
+        tokens: dict[str, int] | None = None,
+        new: dict[str, dict[str, Any]] | None = None,
+        finished: Any = (),
+    ) -> Any:
+        """Schedule a step of so many tokens of each request, with these new ones; a request is known by its
+        id, its prompt and its end.
+        """
         for name, fields in (new or {}).items():
-            values = {"request_id": name, "num_prompt_tokens": 1000, "num_computed_tokens": 1000, "sampling_params": None, **fields}
+            values = {
+                "request_id": name,
+                "num_prompt_tokens": 1000,
+                "num_computed_tokens": 1000,
+                "sampling_params": None,
+                **fields,
+            }
             self.requests[name] = SimpleNamespace(**values)
             self.running.append(self.requests[name])
         scheduled = tokens if tokens is not None else dict.fromkeys(new or {}, 10)
@@ -189,7 +231,9 @@ OUT = SimpleNamespace(extra_args={"indexcache": "off"})
         (Mode.ON, {"min_context_tokens": 1001}, (0, 0, 1)),
     ],
 )
-def test_steps_are_counted_by_what_they_do(mode: Any, flags: dict[str, Any], expected: tuple[int, int, int]) -> None:
+def test_steps_are_counted_by_what_they_do(
+    mode: Any, flags: dict[str, Any], expected: tuple[int, int, int]
+) -> None:
     core = Core(mode, **flags)
     output = core.step(new=ONE)
     steps = core.seen.steps
@@ -197,7 +241,13 @@ def test_steps_are_counted_by_what_they_do(mode: Any, flags: dict[str, Any], exp
     plan: StepPlan | None = getattr(output, PLAN, None)
     assert (plan is not None) is bool(expected[1])
     if plan is not None:
-        assert (plan.mode, plan.pattern, plan.series, plan.rows, plan.timed) == (Mode.ON, "FSFS", 1, (), False)
+        assert (plan.mode, plan.pattern, plan.series, plan.rows, plan.timed) == (
+            Mode.ON,
+            "FSFS",
+            1,
+            (),
+            False,
+        )
 
 
 def test_a_step_reuses_from_exactly_so_many_tokens_on_by_its_longest_request() -> None:
@@ -266,7 +316,9 @@ def test_a_probe_is_no_users_request() -> None:
 
 def test_what_the_scheduler_is_asked_with_is_passed_on_and_its_answer_too() -> None:
     core = Core()
-    core.output = SimpleNamespace(total_num_scheduled_tokens=0, num_scheduled_tokens={}, scheduled_new_reqs=[], finished_req_ids=set())
+    core.output = SimpleNamespace(
+        total_num_scheduled_tokens=0, num_scheduled_tokens={}, scheduled_new_reqs=[], finished_req_ids=set()
+    )
     assert core.steps.schedule(1, key=2) is core.output
     assert core.asked == [((1,), {"key": 2})]
     assert core.steps.update(core.output, "result") == "updated"
@@ -279,7 +331,10 @@ def test_it_is_installed_between_the_engine_core_and_its_scheduler() -> None:
     core.steps.install(engine)
     assert (core.schedule, core.update_from_output) == (core.steps.schedule, core.steps.update)
     manager = core.kv_cache_manager
-    assert (manager.get_computed_blocks, manager.record_prefix_cache_stats) == ("lookup", core.steps.record_hits)
+    assert (manager.get_computed_blocks, manager.record_prefix_cache_stats) == (
+        "lookup",
+        core.steps.record_hits,
+    )
 
 
 def test_blocks_are_named_by_the_behaviour_before_the_step_is_scheduled() -> None:
@@ -316,7 +371,9 @@ RECOMPUTE: dict[str, Any] = {"in_flight": InFlight.RECOMPUTE}
         ({}, Mode.OFF, []),
     ],
 )
-def test_where_reuse_ends_what_it_touched_is_prefilled_again_if_so_asked(flags: dict[str, Any], after: Any, recomputed: list[str]) -> None:
+def test_where_reuse_ends_what_it_touched_is_prefilled_again_if_so_asked(
+    flags: dict[str, Any], after: Any, recomputed: list[str]
+) -> None:
     core = Core(Mode.ON, **flags)
     core.step(new={"a": {}, "gone": {}})
     core.step({"a": 1}, finished=["gone"])
@@ -413,8 +470,14 @@ def budgeted(monkeypatch: pytest.MonkeyPatch, core: Core) -> list[tuple[Any, ...
     """What the budget is told."""
     said: list[tuple[Any, ...]] = []
     budget = core.steps._budget
-    monkeypatch.setattr(budget, "took", lambda tokens, requests, seconds, *, wanted: said.append(("took", tokens, requests, wanted)))
-    monkeypatch.setattr(budget, "charge", lambda tokens, seconds, step: said.append(("charge", tokens, seconds, step)))
+    monkeypatch.setattr(
+        budget,
+        "took",
+        lambda tokens, requests, seconds, *, wanted: said.append(("took", tokens, requests, wanted)),
+    )
+    monkeypatch.setattr(
+        budget, "charge", lambda tokens, seconds, step: said.append(("charge", tokens, seconds, step))
+    )
     monkeypatch.setattr(budget, "begin", lambda tokens: said.append(("begin", tokens)))
     monkeypatch.setattr(core.control, "ended", lambda: 0.5)
     return said

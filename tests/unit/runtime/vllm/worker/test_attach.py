@@ -33,7 +33,9 @@ def test_a_model_that_does_not_fit_is_refused_by_its_reason(monkeypatch: pytest.
     assert (own.execute_model, own.sample_tokens) == ("own", "own")
 
 
-def test_an_error_is_a_refusal_and_the_log_has_it_whole(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_is_a_refusal_and_the_log_has_it_whole(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(logging.getLogger("indexcache_runtime"), "propagate", True)
     answer, own = attach(monkeypatch, RuntimeError("no such kernel"))
     assert answer["reasons"][0].startswith("broken: RuntimeError: no such kernel; ")

@@ -15,7 +15,9 @@ calls: list[dict[str, Any]] = []
 """What the kernel that writes keys was called with."""
 order: list[str] = []
 """What waited for what, and attention's turn."""
-context = SimpleNamespace(attn_metadata={}, slot_mapping={"mla": torch.arange(32), "keys": torch.arange(32) + 32})
+context = SimpleNamespace(
+    attn_metadata={}, slot_mapping={"mla": torch.arange(32), "keys": torch.arange(32) + 32}
+)
 launches: list[tuple[Any, ...]] = []
 """What the kernel that makes batched keys was called with."""
 
@@ -54,7 +56,9 @@ class Projection:
 
 
 class DeepseekV32Attention:
-    """vLLM's attention layer: without an indexer's work where `skip_topk` says so. Layer n chooses the positions n and n + 1."""
+    """vLLM's attention layer: without an indexer's work where `skip_topk` says so. Layer n chooses the
+    positions n and n + 1.
+    """
 
     def __init__(self, number: int, buffer: torch.Tensor) -> None:
         self.number, self.topk_indices_buffer, self.skip_topk, self.chose = number, buffer, False, 0
@@ -84,14 +88,18 @@ class DeepseekV32Attention:
         full = not self.skip_topk
         q = torch.zeros((len(hidden), HEADS, KEY)).to(torch.float8_e4m3fn) if full else None
         weights = torch.ones((len(hidden), HEADS)) if full else None
-        getattr(self, CHOOSE)(positions, hidden, None, hidden, q, None, weights, None, None, hidden, None, None)
+        getattr(self, CHOOSE)(
+            positions, hidden, None, hidden, q, None, weights, None, None, hidden, None, None
+        )
         return hidden
 
     def _sparse_indexer_and_attn(self, positions: torch.Tensor, *args: Any) -> None:
         self.chose += 1
         order.append("attention")
         if not self.skip_topk:
-            self.topk_indices_buffer[: len(positions)] = torch.tensor([self.number, self.number + 1], dtype=torch.int32)
+            self.topk_indices_buffer[: len(positions)] = torch.tensor(
+                [self.number, self.number + 1], dtype=torch.int32
+            )
 
 
 class Event:
@@ -114,11 +122,15 @@ class Event:
 
 def stream(name: str) -> Any:
     """A CUDA stream."""
-    return SimpleNamespace(name=name, wait_stream=lambda other: order.append(f"{name} waits for {other.name}"))
+    return SimpleNamespace(
+        name=name, wait_stream=lambda other: order.append(f"{name} waits for {other.name}")
+    )
 
 
 def pretend(patch: pytest.MonkeyPatch) -> None:
-    """A device, and vLLM's kernels on it: an indexer that is asked afresh chooses the positions 1 and 2, all with the score 0."""
+    """A device, and vLLM's kernels on it: an indexer that is asked afresh chooses the positions 1 and 2, all
+    with the score 0.
+    """
     import vllm.config  # not to be imported while torch is another's
     import vllm.utils
 
@@ -127,7 +139,11 @@ def pretend(patch: pytest.MonkeyPatch) -> None:
     launches.clear()
     kernels, forward, topk, gemm = (ModuleType(name) for name in ("kernels", "forward", "topk", "gemm"))
     kernels.fused_norm_rope = lambda positions, **kwargs: calls.append({"positions": positions} | kwargs)  # type: ignore[attr-defined]
-    kernels.fused_q = lambda p, pe, c, q, *rest, **kw: (q.to(torch.float8_e4m3fn), torch.ones(q.shape[:2]), None)  # type: ignore[attr-defined]
+
+    def fused_q(p: Any, pe: Any, c: Any, q: Any, *rest: Any, **kw: Any) -> tuple[Any, Any, None]:
+        return q.to(torch.float8_e4m3fn), torch.ones(q.shape[:2]), None
+
+    kernels.fused_q = fused_q  # type: ignore[attr-defined]
     forward.get_forward_context = lambda: context  # type: ignore[attr-defined]
     topk.get_indexer_topk = lambda backend: choose  # type: ignore[attr-defined]
     gemm.get_paged_mqa_logits_metadata = lambda contexts, block, sms: ("schedule", len(contexts), block, sms)  # type: ignore[attr-defined]
@@ -139,10 +155,14 @@ def pretend(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "Stream", lambda device, priority: stream("side"))
     patch.setattr(torch.cuda, "current_stream", lambda: stream("main"))
     patch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
-    patch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(multi_processor_count=132))
+    patch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(multi_processor_count=132)
+    )
     patch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    patch.setattr("indexcache_kernels.index_keys.triton.index_keys_triton", lambda *args: launches.append(args))
+    patch.setattr(
+        "indexcache_kernels.index_keys.triton.index_keys_triton", lambda *args: launches.append(args)
+    )
     patch.setattr("vllm.utils.torch_utils.weak_ref_tensor", lambda x: x.view_as(x))
     patch.setattr(torch.cuda, "Event", Event)
     ticks = itertools.count()
@@ -154,14 +174,22 @@ def pretend(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch, "empty", lambda *args, pin_memory=False, **kwargs: empty(*args, **kwargs))
 
 
-def choose(scores: torch.Tensor, contexts: torch.Tensor, next_n: int, fresh: torch.Tensor, k: int, longest: int) -> None:
+def choose(
+    scores: torch.Tensor, contexts: torch.Tensor, next_n: int, fresh: torch.Tensor, k: int, longest: int
+) -> None:
     """vLLM's top-k of decode rows."""
     assert scores.shape[0] == contexts.shape[0] == fresh.shape[0]
     fresh[:] = torch.tensor([1, 2], dtype=torch.int32)
 
 
 def logits(
-    q: Any, cache: torch.Tensor, w: torch.Tensor, contexts: torch.Tensor, table: torch.Tensor, schedule: Any, max_model_len: int
+    q: Any,
+    cache: torch.Tensor,
+    w: torch.Tensor,
+    contexts: torch.Tensor,
+    table: torch.Tensor,
+    schedule: Any,
+    max_model_len: int,
 ) -> torch.Tensor:
     """DeepGEMM's scores of decode rows, in the shapes that it takes."""
     rows = len(contexts)

@@ -1,4 +1,6 @@
-"""The CUDA adapter, whole, on stand-ins for vLLM's layers and runner: what a plan does to them, and what comes back of a step."""
+"""The CUDA adapter, whole, on stand-ins for vLLM's layers and runner: what a plan does to them, and what
+comes back of a step.
+"""
 
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +35,11 @@ ROWS = (Row("b", 3, 1), Row("a", 9, 0))
 def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch)
     monkeypatch.setattr(seam, "misfits", lambda found: [])
-    monkeypatch.setattr(context, "attn_metadata", {"keys": SimpleNamespace(block_table=torch.zeros((2, 3), dtype=torch.int32))})
+    monkeypatch.setattr(
+        context,
+        "attn_metadata",
+        {"keys": SimpleNamespace(block_table=torch.zeros((2, 3), dtype=torch.int32))},
+    )
     for hook in (graphs.DISPATCH, timing.INDEXER):
         monkeypatch.setattr(hook, "use", lambda user, wanted: None)
 
@@ -45,7 +51,9 @@ def layers() -> list[DeepseekV32Attention]:
 
 
 def model(layers: list[DeepseekV32Attention]) -> Any:
-    return SimpleNamespace(named_modules=lambda: [(f"model.layers.{i}.self_attn", layer) for i, layer in enumerate(layers)])
+    return SimpleNamespace(
+        named_modules=lambda: [(f"model.layers.{i}.self_attn", layer) for i, layer in enumerate(layers)]
+    )
 
 
 def runner() -> Any:
@@ -66,7 +74,9 @@ def forward(layers: list[DeepseekV32Attention]) -> None:
         layer.forward(torch.arange(TOKENS), torch.zeros((TOKENS, KEY), dtype=torch.bfloat16))
 
 
-def step(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], plan: StepPlan | None) -> Measured | None:
+def step(
+    engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], plan: StepPlan | None
+) -> Measured | None:
     """One step of a batch of two requests; what came back of it."""
     cuda, r, layers = engine
     cuda.begin(plan)
@@ -108,7 +118,9 @@ def replay(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], plan: St
 
 def test_the_baseline_touches_nothing(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
     def held() -> list[dict[str, Any]]:
-        return [{name: value for name, value in vars(layer).items() if name != "chose"} for layer in engine[2]]
+        return [
+            {name: value for name, value in vars(layer).items() if name != "chose"} for layer in engine[2]
+        ]
 
     before = held()
     assert step(engine, StepPlan(Mode.ON, "FSSF", 1, ROWS)) is not None
@@ -117,7 +129,9 @@ def test_the_baseline_touches_nothing(engine: tuple[CudaAdapter, Any, list[Deeps
     assert order == ["attention"] * 4
 
 
-def test_shadow_measures_what_a_full_site_chose_against_its_leader(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
+def test_shadow_measures_what_a_full_site_chose_against_its_leader(
+    engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]],
+) -> None:
     found = step(engine, StepPlan(Mode.SHADOW, "FSFS", 1, ROWS))
     assert found is not None
     assert found.overlap == {1: [0.5, 0.5]}  # layer 0 chose 0 and 1, layer 1 chose 1 and 2
@@ -129,7 +143,9 @@ def test_shadow_measures_what_a_full_site_chose_against_its_leader(engine: tuple
     assert again.overlap.keys() == {3}  # sites take turns
 
 
-def test_reuse_measures_what_is_read_against_a_fresh_choice(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
+def test_reuse_measures_what_is_read_against_a_fresh_choice(
+    engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]],
+) -> None:
     found = step(engine, StepPlan(Mode.ON, "FSSF", 1, ROWS))
     assert found is not None
     assert (found.overlap, found.recall) == ({1: [0.5, 0.5]}, {1: [0.5, 0.5]})
@@ -148,7 +164,9 @@ def test_streams_of_the_shared_expert_and_of_leaders_are_told_for_graphs(
     assert engine[0]._streams("FSFF") == [0, 2, 3]
 
 
-@pytest.mark.parametrize(("mode", "pattern"), [(Mode.SHADOW, "FSFS"), (Mode.SHADOW, "FSSF"), (Mode.ON, "FSSF"), (Mode.ON, "FSFS")])
+@pytest.mark.parametrize(
+    ("mode", "pattern"), [(Mode.SHADOW, "FSFS"), (Mode.SHADOW, "FSSF"), (Mode.ON, "FSSF"), (Mode.ON, "FSFS")]
+)
 def test_a_replayed_step_is_measured_as_any_other(
     engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], mode: Mode, pattern: str
 ) -> None:
@@ -160,21 +178,29 @@ def test_a_replayed_step_is_measured_as_any_other(
         assert eager is not None
         assert replayed is not None
         assert (replayed.overlap, replayed.recall) == (eager.overlap, eager.recall) != ({}, {})
-        assert replayed.seconds == pytest.approx(0.002)  # of the host; the rest is told by how much longer the step took
+        assert replayed.seconds == pytest.approx(
+            0.002
+        )  # of the host; the rest is told by how much longer the step took
         assert not order.count("side waits for main")
     step(engine, None)
     assert engine[0]._rows.taps._places.count_nonzero() == 0
-    buffers = {id(x) for layer in engine[2] for x in (layer.topk_indices_buffer, layer.impl.topk_indices_buffer)}
+    buffers = {
+        id(x) for layer in engine[2] for x in (layer.topk_indices_buffer, layer.impl.topk_indices_buffer)
+    }
     assert len(buffers) == 1  # all read from vLLM's own again
 
 
-def test_from_one_mode_to_the_other_and_back(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
+def test_from_one_mode_to_the_other_and_back(
+    engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]],
+) -> None:
     """What graphs of one mode keep is not what those of the other do, in their dtypes either."""
     for mode in (Mode.SHADOW, Mode.ON, Mode.SHADOW, Mode.ON):
         assert replay(engine, StepPlan(mode, "FSSF", 1, ROWS, replayed=True)) is not None
 
 
-def test_what_the_device_holds_is_told_once_it_changed(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
+def test_what_the_device_holds_is_told_once_it_changed(
+    engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]],
+) -> None:
     told = [step(engine, StepPlan(Mode.ON, "FSSF", 1, rows)) for rows in ((), ROWS, ROWS, ())]
     devices = [None if m is None else m.device for m in told]
     assert [d is not None for d in devices] == [True, True, False, False]
@@ -194,7 +220,9 @@ def test_a_timed_step_tells_its_parts(engine: tuple[CudaAdapter, Any, list[Deeps
 def test_groups_are_as_large_as_the_pattern_says_and_of_one_at_the_baseline(
     layers: list[DeepseekV32Attention], impl: type[FlashMLASparseImpl]
 ) -> None:
-    """FLASH_ATTN_MLA_SPARSE converts a choice once for a group of several layers, and asks the group how many they are."""
+    """FLASH_ATTN_MLA_SPARSE converts a choice once for a group of several layers, and asks the group how many
+    they are.
+    """
     for layer in layers:
         layer.impl = impl(layer.number)
         layer.impl._indexer = layer.indexer
@@ -202,10 +230,17 @@ def test_groups_are_as_large_as_the_pattern_says_and_of_one_at_the_baseline(
     engine = build(model(layers), r), r, layers
     own = [layer.impl.index_group for layer in layers]
     step(engine, StepPlan(Mode.ON, "FSSF"))
-    assert [(layer.impl.index_group.name, layer.impl.index_group_index) for layer in layers] == [(0, 0), (0, 1), (0, 2), (3, 0)]
+    assert [(layer.impl.index_group.name, layer.impl.index_group_index) for layer in layers] == [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (3, 0),
+    ]
     assert [own[0].num_layers, own[3].num_layers] == [3, 1]
     step(engine, None)
-    assert [(layer.impl.index_group, layer.impl.index_group_index) for layer in layers] == [(group, 0) for group in own]
+    assert [(layer.impl.index_group, layer.impl.index_group_index) for layer in layers] == [
+        (group, 0) for group in own
+    ]
     assert [group.num_layers for group in own] == [1, 1, 1, 1]
 
 
@@ -215,12 +250,21 @@ def test_groups_are_as_large_as_the_pattern_says_and_of_one_at_the_baseline(
         (lambda layers, r: delattr(r, "cudagraph_manager"), "only the second is supported"),
         (
             lambda layers, r: setattr(layers[2], "impl", SimpleNamespace()),
-            "attention backend: SimpleNamespace; only FLASH_ATTN_MLA_SPARSE and FLASHMLA_SPARSE are supported, remove --attention-backend",
+            "attention backend: SimpleNamespace; only FLASH_ATTN_MLA_SPARSE and FLASHMLA_SPARSE are "
+            "supported, remove --attention-backend",
         ),
-        (lambda layers, r: delattr(layers[0].indexer, "softmax_scale"), "DeepseekV32Attention.indexer.softmax_scale is not there"),
+        (
+            lambda layers, r: delattr(layers[0].indexer, "softmax_scale"),
+            "DeepseekV32Attention.indexer.softmax_scale is not there",
+        ),
         (lambda layers, r: delattr(r, "attn_groups"), "SimpleNamespace.attn_groups is not there"),
         (lambda layers, r: layers.clear(), "has no indexers"),
-        (lambda layers, r: setattr(layers[1], "topk_indices_buffer", torch.zeros((32, 2), dtype=torch.int32)), "one buffer"),
+        (
+            lambda layers, r: setattr(
+                layers[1], "topk_indices_buffer", torch.zeros((32, 2), dtype=torch.int32)
+            ),
+            "one buffer",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said(layers: list[DeepseekV32Attention], spoil: Any, said: str) -> None:

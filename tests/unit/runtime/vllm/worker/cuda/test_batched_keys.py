@@ -1,4 +1,6 @@
-"""Batched keys, on stand-ins: one launch for all Shared layers of a graph, and what a replay leaves for measuring."""
+"""Batched keys, on stand-ins: one launch for all Shared layers of a graph, and what a replay leaves for
+measuring.
+"""
 
 from typing import Any
 
@@ -47,7 +49,9 @@ def test_the_last_shared_layer_makes_all_keys(layers: list[DeepseekV32Attention]
     assert kept.hidden == {}  # what ran without a graph is not held
 
 
-def test_a_captured_launch_reads_the_addresses_of_the_capture(layers: list[DeepseekV32Attention], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_captured_launch_reads_the_addresses_of_the_capture(
+    layers: list[DeepseekV32Attention], monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = BatchedKeys(layers, 8)
     with keys.capturing("FSSFF") as kept:
         ran(keys, (1, 2))
@@ -63,7 +67,9 @@ def test_a_captured_launch_reads_the_addresses_of_the_capture(layers: list[Deeps
     assert torch.equal(kept.hidden[2], hidden[1])
 
 
-def test_what_it_compiles_first_writes_nowhere(layers: list[DeepseekV32Attention], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_compiles_first_writes_nowhere(
+    layers: list[DeepseekV32Attention], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[torch.Tensor] = []
     calls_of = kernel.calls_of
 
@@ -124,10 +130,15 @@ def test_a_capture_that_fails_leaves_nothing_behind(layers: list[DeepseekV32Atte
             lambda layer: setattr(layer.indexer.wk_weights_proj, "weight", torch.zeros((19, KEY))),
             "weight of indexer 2: .*float32; ",
         ),
-        (lambda layer: setattr(layer.indexer.k_cache, "kv_cache", torch.zeros((3, 4, 8))), "cache of indexer 2: "),
+        (
+            lambda layer: setattr(layer.indexer.k_cache, "kv_cache", torch.zeros((3, 4, 8))),
+            "cache of indexer 2: ",
+        ),
     ],
 )
-def test_what_the_kernel_does_not_take_is_said(layers: list[DeepseekV32Attention], spoil: Any, said: str) -> None:
+def test_what_the_kernel_does_not_take_is_said(
+    layers: list[DeepseekV32Attention], spoil: Any, said: str
+) -> None:
     spoil(layers[2])
     with pytest.raises(ValueError, match=said):
         BatchedKeys(layers, 8)

@@ -1,4 +1,6 @@
-"""Sets of CUDA graphs by pattern, with a stand-in for vLLM's graph manager: what is captured when, and whose graphs are in force."""
+"""Sets of CUDA graphs by pattern, with a stand-in for vLLM's graph manager: what is captured when, and whose
+graphs are in force.
+"""
 
 import contextlib
 import itertools
@@ -21,7 +23,9 @@ class Desc(NamedTuple):
     num_tokens: int
 
 
-GROUP = SimpleNamespace(world_size=1, device_communicator=SimpleNamespace(ca_comm=SimpleNamespace(_capture_registered=True)))
+GROUP = SimpleNamespace(
+    world_size=1, device_communicator=SimpleNamespace(ca_comm=SimpleNamespace(_capture_registered=True))
+)
 FULL = [Desc(CUDAGraphMode.FULL, n) for n in (8, 4, 2, 1)]
 PIECEWISE = [Desc(CUDAGraphMode.PIECEWISE, n) for n in (16, 8)]
 
@@ -32,7 +36,9 @@ class Manager:
     def __init__(self) -> None:
         self._capture_descs = {CUDAGraphMode.FULL: FULL, CUDAGraphMode.PIECEWISE: PIECEWISE}
         self.graphs: dict[Desc, str] = dict.fromkeys(FULL, "baseline")
-        self.breakable_cg_runner = SimpleNamespace(entries=dict.fromkeys(PIECEWISE, "baseline"), graph_pool="pool")
+        self.breakable_cg_runner = SimpleNamespace(
+            entries=dict.fromkeys(PIECEWISE, "baseline"), graph_pool="pool"
+        )
         self.pool = "pool"
         self.captured: list[Desc] = []
         self.takes: Callable[[], None] = lambda: None
@@ -56,7 +62,11 @@ def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (memory[0], 80 << 30))
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
-    monkeypatch.setattr(torch.cuda, "memory_stats", lambda: dict.fromkeys(("allocated_bytes.all.peak", "allocated_bytes.all.current"), 9))
+    monkeypatch.setattr(
+        torch.cuda,
+        "memory_stats",
+        lambda: dict.fromkeys(("allocated_bytes.all.peak", "allocated_bytes.all.current"), 9),
+    )
     monkeypatch.setattr("vllm.distributed.parallel_state.get_tp_group", lambda: GROUP)
     monkeypatch.setattr(graphs.DISPATCH, "use", lambda user, wanted: None)
     monkeypatch.setattr(graphs, "_quietly", contextlib.nullcontext)
@@ -65,13 +75,25 @@ def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def sets(free: list[int]) -> GraphSets:
-    names = ("model", "model_state", "input_buffers", "intermediate_tensors", "block_tables", "attn_groups", "kv_cache_config")
-    runner = SimpleNamespace(cudagraph_manager=Manager(), use_aux_hidden_state_outputs=False, **dict.fromkeys(names))
+    names = (
+        "model",
+        "model_state",
+        "input_buffers",
+        "intermediate_tensors",
+        "block_tables",
+        "attn_groups",
+        "kv_cache_config",
+    )
+    runner = SimpleNamespace(
+        cudagraph_manager=Manager(), use_aux_hidden_state_outputs=False, **dict.fromkeys(names)
+    )
     return GraphSets(runner, contextlib.nullcontext)
 
 
 def dispatch(sets: GraphSets, desc: Desc) -> tuple[Desc, bool]:
-    """What vLLM's dispatch gives for a step of this shape: the descriptor, and whether the step must run without graphs."""
+    """What vLLM's dispatch gives for a step of this shape: the descriptor, and whether the step must run
+    without graphs.
+    """
 
     def original(manager: Any, *, need_eager: bool = False) -> tuple[Desc, bool]:
         return (Desc(CUDAGraphMode.NONE, desc.num_tokens) if need_eager else desc), need_eager
@@ -194,7 +216,9 @@ def test_what_a_patterns_graphs_hold_must_be_to_spare_too(sets: GraphSets, free:
     assert not dispatch(sets, FULL[0])[1]
 
 
-def test_what_the_largest_step_takes_is_not_to_spare(sets: GraphSets, free: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_largest_step_takes_is_not_to_spare(
+    sets: GraphSets, free: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     free[0] = 3 << 30
     stats = {"allocated_bytes.all.peak": 70 << 30, "allocated_bytes.all.current": 68 << 30}
     monkeypatch.setattr(torch.cuda, "memory_stats", lambda: stats)
@@ -225,7 +249,9 @@ def test_a_graph_is_what_its_capture_took_not_what_was_cached_before(
     assert sets.held.graph_bytes == 14
 
 
-def test_nobody_holds_a_replaced_patterns_graphs_when_room_is_looked_for(sets: GraphSets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_holds_a_replaced_patterns_graphs_when_room_is_looked_for(
+    sets: GraphSets, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sets.use("FS", eager=False)
     dispatch(sets, FULL[0])
     held: list[dict[Desc, str]] = []

@@ -1,4 +1,6 @@
-"""The names of vLLM's CUDA classes that the runtime touches are there in the release that is installed, read without importing it."""
+"""The names of vLLM's CUDA classes that the runtime touches are there in the release that is installed, read
+without importing it.
+"""
 
 import ast
 import functools
@@ -30,7 +32,9 @@ def parameters(module: str, name: str) -> list[str] | None:
     node: ast.AST | None = tree(module)
     for part in name.split("."):
         body = getattr(node, "body", [])
-        node = next((n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == part), None)
+        node = next(
+            (n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == part), None
+        )
     if not isinstance(node, ast.FunctionDef):
         return None
     return [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]

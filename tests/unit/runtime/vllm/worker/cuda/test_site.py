@@ -1,4 +1,6 @@
-"""A CUDA site's modes, on a stand-in for vLLM's layer: what the layer's instance holds in each, and how a Shared layer's key is made."""
+"""A CUDA site's modes, on a stand-in for vLLM's layer: what the layer's instance holds in each, and how a
+Shared layer's key is made.
+"""
 
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +15,15 @@ from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream
 from indexcache_runtime.vllm.worker.cuda.site import CHOOSE, CudaSite, Watch
 from indexcache_runtime.vllm.worker.cuda.timing import Timer
 
-from tests.unit.runtime.vllm.worker.cuda.standins import HEADS, KEY, DeepseekV32Attention, calls, context, order, pretend
+from tests.unit.runtime.vllm.worker.cuda.standins import (
+    HEADS,
+    KEY,
+    DeepseekV32Attention,
+    calls,
+    context,
+    order,
+    pretend,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +34,12 @@ def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sites() -> list[CudaSite]:
     layers = [DeepseekV32Attention(i, torch.zeros((32, 2), dtype=torch.int32)) for i in range(3)]
-    rows, timer, key_stream, batched_keys = SampledRows(torch.device("cpu"), 2), Timer(), KeyStream.of(layers[0]), BatchedKeys(layers, 8)
+    rows, timer, key_stream, batched_keys = (
+        SampledRows(torch.device("cpu"), 2),
+        Timer(),
+        KeyStream.of(layers[0]),
+        BatchedKeys(layers, 8),
+    )
     return [
         CudaSite(layer, Site(index=i, layer=i, domain="tokens", k=2), rows, timer, key_stream, batched_keys)
         for i, layer in enumerate(layers)
@@ -34,7 +49,9 @@ def sites() -> list[CudaSite]:
 def run(site: CudaSite, tokens: int = 5) -> list[dict[str, Any]]:
     """One forward of the layer, as nn.Module would call it; what the kernel got."""
     calls.clear()
-    site.layer.forward(torch.arange(tokens), torch.arange(tokens * KEY, dtype=torch.float32).view(tokens, KEY))
+    site.layer.forward(
+        torch.arange(tokens), torch.arange(tokens * KEY, dtype=torch.float32).view(tokens, KEY)
+    )
     return calls
 
 
@@ -84,7 +101,11 @@ def test_without_slots_no_key_is_written(sites: list[CudaSite], monkeypatch: pyt
 def test_what_it_compiles_first_writes_nowhere(sites: list[CudaSite]) -> None:
     sites[1]._shared_layer.warm((1, 2))
     (call,) = calls
-    assert call["slot_mapping"].tolist() == call["indexer_slot_mapping"].tolist() == [-1] * len(call["positions"])
+    assert (
+        call["slot_mapping"].tolist()
+        == call["indexer_slot_mapping"].tolist()
+        == [-1] * len(call["positions"])
+    )
     assert call["index_k"].stride() == (KEY + HEADS, 1)
 
 
@@ -117,7 +138,9 @@ def test_rows_are_found_in_the_batchs_order() -> None:
     assert rows._contexts.tolist() == [[106], [41]]
 
 
-def test_what_measuring_took_comes_with_what_was_measured(sites: list[CudaSite], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_measuring_took_comes_with_what_was_measured(
+    sites: list[CudaSite], monkeypatch: pytest.MonkeyPatch
+) -> None:
     compared: list[int] = []
     rows = sites[0]._rows
 
@@ -133,7 +156,18 @@ def test_what_measuring_took_comes_with_what_was_measured(sites: list[CudaSite],
         site.watch(Watch.COMPARE, compare_with=0)
     for site in sites:
         getattr(site.layer, CHOOSE)(
-            torch.arange(5), None, None, None, torch.zeros((5, 1, 2)), None, torch.zeros((5, 1)), None, None, None, None, None
+            torch.arange(5),
+            None,
+            None,
+            None,
+            torch.zeros((5, 1, 2)),
+            None,
+            torch.zeros((5, 1)),
+            None,
+            None,
+            None,
+            None,
+            None,
         )
     pending = rows.take()
     assert pending is not None
