@@ -11,6 +11,7 @@ import asyncio
 import logging
 import ssl
 import sys
+from functools import partial
 
 import aiohttp
 import kopf
@@ -85,18 +86,7 @@ async def run(settings: Settings) -> None:
             claims=claims,
         )
 
-        def make(namespace: str, name: str, uid: str) -> RolloutLoop:
-            return RolloutLoop(
-                kube=kube,
-                session=session,
-                observer=observer,
-                planner=plan,
-                namespace=namespace,
-                name=name,
-                uid=uid,
-            )
-
-        loops = Loops(make, claims)
+        loops = Loops(partial(_loop, kube, session, observer), claims)
         runner = web.AppRunner(
             application(Receiver(kube=kube, wake=loops.wake), token=settings.token, reachable=kube.reachable)
         )
@@ -114,6 +104,20 @@ async def run(settings: Settings) -> None:
         finally:
             await loops.stop()
             await runner.cleanup()
+
+
+def _loop(
+    kube: Kube, session: aiohttp.ClientSession, observer: Observer, namespace: str, name: str, uid: str
+) -> RolloutLoop:
+    return RolloutLoop(
+        kube=kube,
+        session=session,
+        observer=observer,
+        planner=plan,
+        namespace=namespace,
+        name=name,
+        uid=uid,
+    )
 
 
 def engines_session() -> aiohttp.ClientSession:

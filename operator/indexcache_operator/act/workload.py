@@ -86,9 +86,8 @@ async def _ours(kube: Kube, path: str, kind: str, rollout: str) -> Object | None
     if given != rollout:
         name = found["metadata"]["name"]
         raise ForeignObject(
-            f"{kind} {name}: found one that carries no label {names.ROLLOUT_LABEL}={rollout}; expected none, "
-            "or the rollout's own; "
-            "rename the rollout, or delete that object"
+            f"{kind} {name}: found one that carries no label {names.ROLLOUT_LABEL}={rollout}; expected "
+            "none, or the rollout's own; rename the rollout, or delete that object"
         )
     return found
 

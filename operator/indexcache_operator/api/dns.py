@@ -48,9 +48,8 @@ def check(text: str, kind: Kind) -> str:
     shown = repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}... of {len(text)} characters"
     dots = "" if kind is LABEL else ", dots"
     raise InvalidName(
-        f"found {shown}; expected {kind.called}: 1 to {kind.longest} small letters, digits{dots} and dashes, "
-        "a letter "
-        "or digit at both ends; write the object's name alone, without namespace or path"
+        f"found {shown}; expected {kind.called}: 1 to {kind.longest} small letters, digits{dots} and "
+        "dashes, a letter or digit at both ends; write the object's name alone, without namespace or path"
     )
 
 

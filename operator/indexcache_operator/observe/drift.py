@@ -46,6 +46,17 @@ async def current(
         return True, None
     if deployment is not None and not _ours(wanted, deployment):
         return False, None  # applying says whose it is
+    refused, generation = await _applied(kube, wanted)
+    if refused is not None or deployment is None or not same:
+        return False, refused
+    if generation != deployment["metadata"]["generation"]:
+        return False, None
+    confirmed.at = here
+    return True, None
+
+
+async def _applied(kube: Kube, wanted: Workload) -> tuple[str | None, int]:
+    """Apply the Deployment without storing it. Return why it is refused, or the generation it would have."""
     metadata = wanted.deployment["metadata"]
     path = names.object_path("apis/apps/v1", "deployments", metadata["namespace"], metadata["name"])
     try:
@@ -53,19 +64,9 @@ async def current(
     except KubeError as error:
         if error.status not in REFUSED:
             raise
-        return (
-            False,
-            f"spec.engine: the API server refuses the Deployment: {error.message}; expected one that it "
-            "takes; correct it",
-        )
-    if (
-        deployment is None
-        or not same
-        or applied["metadata"]["generation"] != deployment["metadata"]["generation"]
-    ):
-        return False, None
-    confirmed.at = here
-    return True, None
+        found = f"the API server refuses the Deployment: {error.message}"
+        return f"spec.engine: {found}; expected one that it takes; correct it", 0
+    return None, applied["metadata"]["generation"]
 
 
 def _same(wanted: Workload, deployment: Object, services: tuple[Object | None, Object | None]) -> bool:

@@ -23,45 +23,44 @@ class _Line(BaseModel):
     contextTokens: Annotated[int, Field(ge=1)]
 
 
+FIELD = "spec.guardrails.quality.probes.configMap"
+
+
 def read(raw: Object | None, name: str, namespace: str) -> ProbeSet:
-    """The probes of a ConfigMap; `raw` None: there is none of that name."""
-    field = "spec.guardrails.quality.probes.configMap"
+    """Return the probes of a ConfigMap, or why there are none; `raw` None: there is none of that name."""
     if raw is None:
-        return ProbeSet(
-            problem=f"{field}: found no ConfigMap {name} in namespace {namespace}; expected one with the key "
-            f"{KEY}; create it"
-        )
+        where = f"no ConfigMap {name} in namespace {namespace}"
+        return _none(f"found {where}; expected one with the key {KEY}; create it")
     text = (raw.get("data") or {}).get(KEY)
     if text is None:
         keys = ", ".join(sorted(raw.get("data") or {})) or "none"
-        return ProbeSet(
-            problem=f"{field}: found keys {keys} in ConfigMap {name}; expected the key {KEY}; add it"
-        )
+        return _none(f"found keys {keys} in ConfigMap {name}; expected the key {KEY}; add it")
     probes = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        try:
-            item = _Line.model_validate_json(line)
-        except ValidationError as error:
-            found = "; ".join(words(error, "line"))
-            return ProbeSet(
-                problem=f"{field}: {KEY} line {number} of ConfigMap {name}: {found}; expected an object with "
-                "the texts prompt and "
-                "continuation and the number contextTokens; correct it"
-            )
-        if (length := len(item.continuation.split())) > MAX_CONTINUATION:
-            return ProbeSet(
-                problem=f"{field}: {KEY} line {number} of ConfigMap {name}: found a continuation of {length} "
-                "words; expected at most "
-                f"{MAX_CONTINUATION} tokens; shorten it"
-            )
-        probes.append(
-            Probe(prompt=item.prompt, continuation=item.continuation, context_tokens=item.contextTokens)
-        )
+        probe = _probe(line)
+        if isinstance(probe, str):
+            return _none(f"{KEY} line {number} of ConfigMap {name}: {probe}")
+        probes.append(probe)
     if not probes:
-        return ProbeSet(
-            problem=f"{field}: found no probe in {KEY} of ConfigMap {name}; expected at least one line; add "
-            "some"
-        )
+        return _none(f"found no probe in {KEY} of ConfigMap {name}; expected at least one line; add some")
     return ProbeSet(probes=tuple(probes))
+
+
+def _none(why: str) -> ProbeSet:
+    return ProbeSet(problem=f"{FIELD}: {why}")
+
+
+def _probe(line: str) -> Probe | str:
+    """Return the probe of a line, or why it is none."""
+    try:
+        item = _Line.model_validate_json(line)
+    except ValidationError as error:
+        found = "; ".join(words(error, "line"))
+        expected = "an object with the texts prompt and continuation and the number contextTokens"
+        return f"{found}; expected {expected}; correct it"
+    if (length := len(item.continuation.split())) > MAX_CONTINUATION:
+        found = f"a continuation of {length} words"
+        return f"found {found}; expected at most {MAX_CONTINUATION} tokens; shorten it"
+    return Probe(prompt=item.prompt, continuation=item.continuation, context_tokens=item.contextTokens)

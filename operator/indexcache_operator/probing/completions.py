@@ -144,8 +144,8 @@ def split(probe: Probe, prompt: tuple[int, ...], whole: tuple[int, ...]) -> Toke
     if not prompt or whole[: len(prompt)] != prompt:
         raise ProbeError(
             f"{what}: the prompt's {len(prompt)} tokens are not the first of the {len(whole)} of both texts "
-            "together; expected a boundary "
-            "of tokens between the two; begin the continuation with a blank, or move the boundary"
+            "together; expected a boundary of tokens between the two; begin the continuation with a blank, "
+            "or move the boundary"
         )
     continuation = whole[len(prompt) :]
     if not 1 <= len(continuation) <= MAX_CONTINUATION:
@@ -168,8 +168,7 @@ def token_logprob(answer: Object, token: int) -> float:
         ) from None
     if not math.isfinite(found) or found > ROUNDING:
         raise ProbeError(
-            f"top_logprobs: found {found} for token {token}; expected a log-probability, finite and not over "
-            "0; run the engine with "
-            "--logprobs-mode=raw_logprobs, vLLM's default"
+            f"top_logprobs: found {found} for token {token}; expected a log-probability, finite and not "
+            "over 0; run the engine with --logprobs-mode=raw_logprobs, vLLM's default"
         )
     return found

@@ -186,9 +186,8 @@ class EngineControl:
     def _give_up(self, doing: str, error: BaseException | str) -> None:
         found = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         message = (
-            f"internal error while {doing}: {found[:400]}; the engine serves on without reuse, its "
-            "log "
-            "has the traceback: please report it"
+            f"internal error while {doing}: {found[:400]}; the engine serves on without reuse, its log has "
+            "the traceback: please report it"
         )
         logger.error("indexcache: %s", message, exc_info=error if isinstance(error, BaseException) else None)
         self._gave_up = True

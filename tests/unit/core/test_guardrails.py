@@ -79,8 +79,7 @@ def test_what_has_no_tests_or_does_not_act_can_be_split_over() -> None:
             TestKey("recall_per_indexer", 3, 2),
             {"mean": 0.1, "layer": 13, "observations": 60.4},
             "recall of indexer 3 (layer 13) at contexts of 129-256 tokens is 0.100 in the mean over 60 "
-            "observations, "
-            "at least 0.3 expected (guardrail recall_per_indexer)",
+            "observations, at least 0.3 expected (guardrail recall_per_indexer)",
         ),
         (
             TestKey("overlap", None, None),

@@ -12,52 +12,57 @@ from indexcache_operator.plan.facts.situation import Situation
 
 
 def observe(situation: Situation, slot: int) -> Memory:
-    """Return the memory with the probes answered since the last look; the first look reads what the status
-    holds.
+    """Return the memory with the probes answered since the last look.
+
+    The first look reads what the status holds.
     """
-    snapshot, memory = situation.snapshot, situation.memory
-    guardrail = snapshot.spec.guardrails.quality
+    guardrail = situation.snapshot.spec.guardrails.quality
     if guardrail is None:
+        return situation.memory
+    memory = _read(situation, slot)
+    total, detector_ = memory.quality, memory.quality_detector
+    assert total is not None
+    assert detector_ is not None
+    results = [
+        r for r in situation.snapshot.observation.probe_results if r.revision == situation.status.revision
+    ]
+    if not results:
         return memory
-    status, tolerance = situation.status, guardrail.max_logprob_drop
-    total, d, counts, drop_sum = (
-        memory.quality,
-        memory.quality_detector,
-        memory.quality_counts,
-        memory.drop_sum,
-    )
-    if total is None or d is None:
-        total, counts, drop_sum = _stored(status)
-        d = detector.resumed(total, quality.THRESHOLD, slot)
-    k = snapshot.k
-    values, answered = [], set(memory.answered)
-    for result in snapshot.observation.probe_results:
-        if result.revision != status.revision:
-            continue
-        answered.add((result.canary_pod, result.incarnation))
+    tolerance, k = guardrail.max_logprob_drop, situation.snapshot.k
+    values, counts, drop_sum = [], memory.quality_counts, memory.drop_sum
+    for result in results:
         drop = result.baseline_logprob - result.canary_logprob
-        values.append(quality.value(drop, tolerance))
-        drop_sum += (
-            min(max(drop, -quality.CLIP * tolerance), quality.CLIP * tolerance)
-            if drop == drop
-            else quality.CLIP * tolerance
-        )
+        value = quality.value(drop, tolerance)
+        values.append(value)
+        drop_sum += _clipped(drop, quality.CLIP * tolerance)
         context = str(context_bucket(result.context_tokens, k)) if k else "0"
-        row = dict(counts.get(context, {}))
-        row[str(bucket(values[-1]))] = row.get(str(bucket(values[-1])), 0) + 1
-        counts = {**counts, context: row}
-    if not values:
-        return replace(memory, quality=total, quality_detector=d, quality_counts=counts, drop_sum=drop_sum)
+        row, place = dict(counts.get(context, {})), str(bucket(value))
+        counts = {**counts, context: row | {place: row.get(place, 0) + 1}}
     batch = of(values)
     return replace(
         memory,
         quality=total.plus(batch),
-        quality_detector=d.after(batch, quality.THRESHOLD, slot),
+        quality_detector=detector_.after(batch, quality.THRESHOLD, slot),
         quality_counts=counts,
         drop_sum=drop_sum,
-        answered=frozenset(answered),
-        data_at=snapshot.now,
+        answered=memory.answered | {(result.canary_pod, result.incarnation) for result in results},
+        data_at=situation.snapshot.now,
     )
+
+
+def _read(situation: Situation, slot: int) -> Memory:
+    """Return the memory with what the status holds, unless that was read before."""
+    memory = situation.memory
+    if memory.quality is not None and memory.quality_detector is not None:
+        return memory
+    total, counts, drop_sum = _stored(situation.status)
+    begun = detector.resumed(total, quality.THRESHOLD, slot)
+    return replace(memory, quality=total, quality_detector=begun, quality_counts=counts, drop_sum=drop_sum)
+
+
+def _clipped(drop: float, most: float) -> float:
+    """Return a drop within bounds; one that is no number counts as the worst."""
+    return min(max(drop, -most), most) if drop == drop else most
 
 
 def stored(revision: str, memory: Memory) -> QualityStatus | None:

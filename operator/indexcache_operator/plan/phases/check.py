@@ -142,8 +142,7 @@ def _short_probes(snapshot: Snapshot) -> list[str]:
         return []
     return [
         f"spec.guardrails.quality.probes: {len(short)} probes of {min(short)} to {max(short)} tokens; with "
-        f"no more than k = {k} tokens "
-        "every pattern answers alike, use contexts as long as the traffic's"
+        f"no more than k = {k} tokens every pattern answers alike, use contexts as long as the traffic's"
     ]
 
 

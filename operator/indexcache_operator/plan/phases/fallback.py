@@ -116,9 +116,8 @@ def finish(situation: Situation) -> Status:
         rejected=reject(situation, intent),
     )
     message = (
-        f"{intent.cause}: {intent.message}. All users are served by the baseline; revision {status.revision} "
-        "isn't tried again without "
-        f"annotation {revision.RETRY}"
+        f"{intent.cause}: {intent.message}. All users are served by the baseline; revision "
+        f"{status.revision} isn't tried again without annotation {revision.RETRY}"
     )
     return enter(replace(situation, status=back), Phase.FELL_BACK, message)
 

@@ -323,9 +323,8 @@ def test_an_observation_of_no_count_is_shown_without_a_mean() -> None:
     assert (standing.mean, standing.observations) == (None, 0.0)
     assert b.message(standing, SITES) == (
         "overlap of the Shared indexers at contexts of 129-256 tokens is unknown in the mean over 0 "
-        "observations, "
-        f"at least 0.5 expected (guardrail overlap); evidence e^{standing.log_e:.1f} against the pattern, "
-        f"the limit is e^{standing.log_limit:.1f}"
+        f"observations, at least 0.5 expected (guardrail overlap); evidence e^{standing.log_e:.1f} against "
+        f"the pattern, the limit is e^{standing.log_limit:.1f}"
     )
 
 

@@ -252,8 +252,7 @@ class GraphSets:
         if free.item() < needed:
             logger.warning(
                 "indexcache: %.1f GiB of device memory to spare, %.1f needed for a pattern's CUDA graphs: "
-                "steps under it run without; "
-                "lower --gpu-memory-utilization",
+                "steps under it run without; lower --gpu-memory-utilization",
                 free.item() / 2**30,
                 needed / 2**30,
             )

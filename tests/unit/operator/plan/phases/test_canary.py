@@ -218,8 +218,8 @@ def test_what_stands_in_the_way_is_named() -> None:
     after = canary.decide(c)
     assert after.canary_pods == ("a", "b")
     assert after.message == (
-        "Step 2 of 2, 50 %: 2 of 2 pods chosen, "
-        "waiting until no user's request comes to a, b any more; 0 % for now"
+        "Step 2 of 2, 50 %: 2 of 2 pods chosen, waiting until no user's request comes to a, b any more; 0 "
+        "% for now"
     )
     assert (
         "comes to b any more"
