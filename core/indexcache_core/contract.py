@@ -129,7 +129,7 @@ class Desired(Model):
     """The body of a PUT."""
 
     incarnation: str
-    epoch: Annotated[int, Field(ge=1)]
+    epoch: Annotated[int, Field(ge=1, le=2**53)]
     flags: Flags
     permit_seconds: Annotated[float, Field(gt=0, le=bounds.PERMIT.most.total_seconds())] | None = None
     """How long `on` may go on without another PUT. Required for mode `on`. The time starts when the PUT

@@ -21,18 +21,22 @@ def wanted(raw: Object) -> bool:
     return bool(((raw.get("metadata") or {}).get("annotations") or {}).get(KILL))
 
 
-async def stop(kube: Kube, session: aiohttp.ClientSession, namespace: str, name: str) -> None:
-    """Take every engine of the rollout to the baseline.
+async def stop(
+    kube: Kube, session: aiohttp.ClientSession, namespace: str, name: str, known: str | None
+) -> None:
+    """Take every engine of the rollout to the baseline. `known`: the token that its engines last took, if
+    any.
 
-    Raises KubeError if its pods or its token can't be read, and an ExceptionGroup of EngineErrors for those
-    that couldn't be told.
+    Raises KubeError if its pods, or a token that isn't known, can't be read, and an ExceptionGroup of
+    EngineErrors for those that couldn't be told.
     """
     labels = {names.ROLLOUT_LABEL: name, names.ENGINE_LABEL: "true"}
-    secret, found = await asyncio.gather(
-        kube.get(names.object_path("api/v1", "secrets", namespace, names.secret(name))),
-        kube.select(names.object_path("api/v1", "pods", namespace), labels),
-    )
-    engines = Engines(session=session, token=token.read(secret) or "")
+    found = await kube.select(names.object_path("api/v1", "pods", namespace), labels)
+    if known is None:
+        known = token.read(
+            await kube.get(names.object_path("api/v1", "secrets", namespace, names.secret(name)))
+        )
+    engines = Engines(session=session, token=known or "")
     reason = f"annotation {KILL}, while the rollout's status can't be read"
     addresses = [ip for pod in found if (ip := pods.askable(pod))]
     results = await asyncio.gather(*(engines.kill(ip, reason) for ip in addresses), return_exceptions=True)

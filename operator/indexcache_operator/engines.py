@@ -10,6 +10,7 @@ from indexcache_core.bounds import KILL_REASON
 from indexcache_core.contract import CONTROL_PORT, Desired, Kill, Refused, State
 from pydantic import ValidationError
 
+from indexcache_operator import limits
 from indexcache_operator.http_calls import Call, CallError, answer
 
 TIMEOUT_SECONDS = 1.0
@@ -66,8 +67,10 @@ class Engines:
 def _read(what: str, status: int, raw: bytes) -> State:
     try:
         if status == 200:
-            return State.model_validate_json(raw)
-        refused = Refused.model_validate_json(raw)
+            return State.model_validate(limits.parse(raw), strict=False)
+        refused = Refused.model_validate(limits.parse(raw))
+    except limits.TooMuch as error:
+        raise EngineError(f"{what}: {status} with an answer outside the contract: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise EngineError(

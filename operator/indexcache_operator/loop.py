@@ -116,7 +116,7 @@ class RolloutLoop:
             sighting = await self.observer.look(self.namespace, self.name, self._sight, self._prober.take())
         except UnreadableStatus as error:
             if emergency.wanted(error.raw):
-                await emergency.stop(self.kube, self.session, self.namespace, self.name)
+                await emergency.stop(self.kube, self.session, self.namespace, self.name, self._sight.token)
             raise
         if sighting is None or sighting.rollout.uid != self.uid:
             return None

@@ -139,6 +139,37 @@ async def test_takes_up_a_rollout_and_lets_it_go(
         assert "Traceback" not in operator.log
 
 
+async def test_of_two_rollouts_on_one_rule_the_second_is_refused_by_the_firsts_name(
+    kube: Kube, namespace: str, server: apiserver.ApiServer, tmp_path: Path
+) -> None:
+    def body(name: str) -> dict[str, Any]:
+        engine = {**ROLLOUT["spec"]["engine"], "replicas": 2}
+        traffic = {"httpRoute": {"name": "users", "rule": "all"}}
+        spec = {**ROLLOUT["spec"], "engine": engine, "traffic": traffic}
+        return {**ROLLOUT, "metadata": {"name": name}, "spec": spec}
+
+    async with started(environment(server, namespace, tmp_path), tmp_path):
+        messages: dict[str, str] = {}
+
+        async def told() -> bool:
+            for name in ("first", "second"):
+                raw = await kube.get(names.rollouts_path(namespace, name))
+                messages[name] = (raw.get("status") or {}).get("message", "")
+            return all(messages.values())
+
+        await kube.create(names.rollouts_path(namespace), body("first"))
+        await asyncio.sleep(1.1)  # times of creation are whole seconds
+        await kube.create(names.rollouts_path(namespace), body("second"))
+        await eventually(told)
+
+        async def refused() -> bool:
+            await told()
+            return "is rollout first's" in messages["second"]
+
+        await eventually(refused)
+        assert "is rollout second's" not in messages["first"]
+
+
 async def test_deleted_while_no_operator_was_there_is_cleaned_up_by_the_next(
     kube: Kube, namespace: str, server: apiserver.ApiServer, tmp_path: Path
 ) -> None:
