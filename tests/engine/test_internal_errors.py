@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode, Reason
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.breaker_control import BreakerControl
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.ledger import Ledger
@@ -160,7 +161,7 @@ def test_any_id_of_a_request_is_served(engine: Engine, name: str) -> None:
 def test_a_start_that_fails_is_said_and_leaves_the_engine_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     take_back(engine)
     monkeypatch.setattr(engine.core, "collective_rpc", broken)
-    control = takeover.adopt(engine.core, TOKEN)
+    control = takeover.adopt(engine.core, Credentials(TOKEN))
     assert not control.state().supported
     assert "on purpose" in control.state().reasons[0]
     assert_vllms_own(engine)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Desired, Flags, InFlight, Kill, Mode
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.engine import Capabilities
 from indexcache_runtime.vllm.carried import PLAN
@@ -42,7 +43,7 @@ class Core:
         self.hasher = core.request_block_hasher
         self.control = EngineControl(Capabilities("m", engine.control.sites))
         blocks = Blocks(self.scheduler, self.scheduler.hash_block_size, opted_out)
-        StepPlanner(self.control, self.scheduler, blocks, TOKEN, seed=1).install(SimpleNamespace(request_block_hasher=None))
+        StepPlanner(self.control, self.scheduler, blocks, Credentials(TOKEN), seed=1).install(SimpleNamespace(request_block_hasher=None))
         self.delivered: dict[str, list[int]] = {}
 
     def put(self, epoch: int, in_flight: InFlight) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from indexcache_core.contract import CONTEXT_ENDS_IN_K, Mode, Reason, context_bucket, probe_request_id
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.vllm.engine_core import takeover
 
 from tests.conformance.engine import ALL, TOKEN, Engine, prompts
@@ -40,7 +41,7 @@ def test_an_engine_that_is_not_supported_is_left_alone(
     objects = [core, core.scheduler, core.scheduler.kv_cache_manager, core.model_executor.driver_worker]
     change(monkeypatch, core)
     before = [dict(vars(o)) for o in objects]
-    control = takeover.adopt(core, TOKEN)
+    control = takeover.adopt(core, Credentials(TOKEN))
     assert [dict(vars(o)) for o in objects] == before
     (reason,) = control.state().reasons
     assert named in reason

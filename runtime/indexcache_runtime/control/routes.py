@@ -9,7 +9,6 @@ A kill acts on its request line and the token (`kill`), whatever its body: whoev
 there wants the baseline. The body, if it can be read, adds the reason.
 """
 
-import hmac
 import json
 import logging
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TypeVar
 from indexcache_core.contract import MAX_BODY, Desired, Kill, Refused
 from pydantic import BaseModel, ValidationError
 
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.switch import Refusal, refuse
 
@@ -69,15 +69,12 @@ class Call:
 class Routes:
     """Answers the calls to one engine's control port."""
 
-    def __init__(self, control: EngineControl, token: str) -> None:
-        """Raises ValueError if the token is empty."""
-        if not token:
-            raise ValueError("the control token is empty; an empty token would let anybody in")
-        self._control, self._expected = control, f"Bearer {token}".encode()
+    def __init__(self, control: EngineControl, credentials: Credentials) -> None:
+        self._control, self._credentials = control, credentials
 
     def admits(self, authorization: bytes) -> bool:
         """Return whether the value of an Authorization header, any bytes, shows the token."""
-        return hmac.compare_digest(authorization, self._expected)
+        return self._credentials.admits(authorization)
 
     def kill(self) -> int:
         """Take the engine to the baseline from the next step on, before anything is known of the reason.

@@ -20,6 +20,7 @@ import time
 
 from indexcache_core.contract import PORT_ENV
 
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control import limits
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.pace import Pace
@@ -173,14 +174,14 @@ class Server:
             connection.close()
 
 
-def serve(control: EngineControl, token: str, number: int) -> tuple[Server, int]:
+def serve(control: EngineControl, credentials: Credentials, number: int) -> tuple[Server, int]:
     """Serve the control port from a daemon thread. Port 0 takes any free one. Returns the server and the
     port.
 
     Raises OSError, naming the port, where it is taken: then nothing can switch reuse on, which is the
     baseline.
     """
-    routes = Routes(control, token)
+    routes = Routes(control, credentials)
     listener = socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -17,6 +17,7 @@ from typing import Any
 
 from indexcache_core.contract import InFlight, Mode, is_probe
 
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.behaviour import BASELINE, Behaviour
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.ledger import Ledger
@@ -35,8 +36,10 @@ and the seconds that it took to choose rows. Absent where there is nothing to sa
 class StepPlanner:
     """Plans one engine core's steps, and counts them."""
 
-    def __init__(self, control: EngineControl, scheduler: Any, blocks: Blocks, token: str, *, seed: int | None = None) -> None:
-        self._control, self._scheduler, self._blocks, self._token = control, scheduler, blocks, token
+    def __init__(
+        self, control: EngineControl, scheduler: Any, blocks: Blocks, credentials: Credentials, *, seed: int | None = None
+    ) -> None:
+        self._control, self._scheduler, self._blocks, self._credentials = control, scheduler, blocks, credentials
         self._schedule, self._update = scheduler.schedule, scheduler.update_from_output
         self._record_hits = scheduler.kv_cache_manager.record_prefix_cache_stats
         self._rng = random.Random(time.time_ns() if seed is None else seed)
@@ -166,13 +169,14 @@ class StepPlanner:
 
     def _admit(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> None:
         """Count the requests that are new in a step."""
+        tokens = self._credentials.tokens
         for new in output.scheduled_new_reqs:
             request = self._scheduler.requests[new.req_id]
             ledger.admit(
                 new.req_id,
                 prompt_tokens=request.num_prompt_tokens,
                 reuse=behaviour.mode is Mode.ON,
-                probe=is_probe(new.req_id, self._token),
+                probe=any(is_probe(new.req_id, token) for token in tokens),
                 opted_out=opted_out(request),
             )
 

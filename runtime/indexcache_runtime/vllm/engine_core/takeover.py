@@ -11,7 +11,7 @@ from typing import Any
 
 from indexcache_core.contract import Site
 
-from indexcache_runtime.access import NoToken, port, read_token
+from indexcache_runtime.access import Credentials, NoToken, port
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.server import serve
 from indexcache_runtime.engine import Capabilities
@@ -31,21 +31,21 @@ def control_once(core: Any) -> None:
         return
     setattr(core, CONTROL, None)
     try:
-        token, number = read_token(), port()
+        credentials, number = Credentials.from_environment(), port()
     except (NoToken, ValueError) as e:
         logger.warning("indexcache: no control port, reuse stays off: %s", e)
         return
     try:
-        control = adopt(core, token)
+        control = adopt(core, credentials)
         setattr(core, CONTROL, control)
-        serve(control, token, number)
+        serve(control, credentials, number)
     except OSError as e:
         logger.error("indexcache: no control port, reuse stays off: %s", e)
     except Exception:  # whatever it is, the engine serves; nobody can switch reuse on without a control port
         logger.exception("indexcache: no control port, reuse stays off")
 
 
-def adopt(core: Any, token: str, *, seed: int | None = None) -> EngineControl:
+def adopt(core: Any, credentials: Credentials, *, seed: int | None = None) -> EngineControl:
     """Take charge of a vLLM EngineCore that stands, if it is supported. Returns its control either way."""
     import vllm
 
@@ -61,7 +61,7 @@ def adopt(core: Any, token: str, *, seed: int | None = None) -> EngineControl:
         return control
     scheduler = core.scheduler
     blocks = Blocks(scheduler, scheduler.hash_block_size, opted_out, lambda doing, error: planner.fail(doing, error))
-    planner = StepPlanner(control, scheduler, blocks, token, seed=seed)
+    planner = StepPlanner(control, scheduler, blocks, credentials, seed=seed)
     planner.install(core)
     logger.info("indexcache: %d indexers, k=%d, incarnation %s", len(control.sites), control.k, control.incarnation)
     return control

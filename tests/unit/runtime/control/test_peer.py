@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from indexcache_core.contract import MAX_BODY, Mode, Reason, Site
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control import limits
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.peer import Peer, Stage
@@ -24,7 +25,7 @@ class World:
 
     def __init__(self) -> None:
         self.control = EngineControl(Capabilities("m", SITES), clock=lambda: 0.0)
-        self.peer = Peer(Routes(self.control, "t"), 0.0)
+        self.peer = Peer(Routes(self.control, Credentials("t")), 0.0)
         self.came = b""
 
     def send(self, *parts: bytes, now: float = 0.0) -> None:

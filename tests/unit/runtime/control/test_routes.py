@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 from indexcache_core.contract import MAX_BODY, Mode, Reason, Refused, Site, State
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.engine_control import EngineControl
-from indexcache_runtime.control.routes import Routes
 from indexcache_runtime.control.server import serve
 from indexcache_runtime.engine import Capabilities
 
@@ -22,7 +22,7 @@ def control() -> EngineControl:
 
 @pytest.fixture
 def address(control: EngineControl) -> Iterator[str]:
-    server, number = serve(control, TOKEN, 0)
+    server, number = serve(control, Credentials(TOKEN), 0)
     yield f"http://127.0.0.1:{number}"
     server.stop()
 
@@ -62,9 +62,9 @@ def test_nothing_without_the_token(control: EngineControl, address: str, given: 
     assert control.state().mode is Mode.OFF
 
 
-def test_an_empty_token_is_refused_at_start(control: EngineControl) -> None:
+def test_an_empty_token_is_refused_at_start() -> None:
     with pytest.raises(ValueError, match="empty"):
-        Routes(control, "")
+        Credentials("")
 
 
 def test_other_paths_and_methods(client: httpx.Client) -> None:
@@ -145,7 +145,7 @@ def test_expect_100_continue_is_answered(client: httpx.Client, control: EngineCo
 
 def test_an_unsupported_engine_answers_and_says_why() -> None:
     control = EngineControl(Capabilities("LlamaForCausalLM", reasons=("model: no indexers",)))
-    server, number = serve(control, TOKEN, 0)
+    server, number = serve(control, Credentials(TOKEN), 0)
     with httpx.Client(base_url=f"http://127.0.0.1:{number}", headers={"Authorization": f"Bearer {TOKEN}"}) as c:
         state = State.model_validate_json(c.get("/v1/state").text)
         assert (state.supported, state.reasons) == (False, ("model: no indexers",))

@@ -1,4 +1,4 @@
-"""The token and the port, from the environment; the server over real sockets, among peers that mean harm."""
+"""The control port over real sockets, among peers that mean harm."""
 
 import contextlib
 import errno
@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from indexcache_core.contract import Reason, Site
-from indexcache_runtime.access import NoToken, port, read_token
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control import limits
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.server import Server, serve
@@ -59,7 +59,7 @@ def control() -> EngineControl:
 @pytest.fixture
 def number(control: EngineControl) -> Iterator[int]:
     """The port of a server of that engine."""
-    server, number = serve(control, "t", 0)
+    server, number = serve(control, Credentials("t"), 0)
     yield number
     server.stop()
 
@@ -101,30 +101,9 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def test_the_token_is_read_from_its_file(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_text("secret\n")
-    assert read_token({"INDEXCACHE_TOKEN_FILE": str(file)}) == "secret"
-    file.write_text("\n")
-    with pytest.raises(NoToken, match="empty"):
-        read_token({"INDEXCACHE_TOKEN_FILE": str(file)})
-    with pytest.raises(NoToken, match="No such file"):
-        read_token({"INDEXCACHE_TOKEN_FILE": str(tmp_path / "none")})
-    with pytest.raises(NoToken, match="not set"):
-        read_token({})
-
-
-def test_the_port() -> None:
-    assert port({}) == 9470
-    assert port({"INDEXCACHE_CONTROL_PORT": "1234"}) == 1234
-    for wrong in ("", "x", "-1", "70000"):
-        with pytest.raises(ValueError, match="INDEXCACHE_CONTROL_PORT"):
-            port({"INDEXCACHE_CONTROL_PORT": wrong})
-
-
 def test_serves_over_a_socket_and_names_a_taken_port(number: int) -> None:
     with pytest.raises(OSError, match=str(number)):
-        serve(EngineControl(Capabilities("m")), "t", number)
+        serve(EngineControl(Capabilities("m")), Credentials("t"), number)
     assert answers(number)
     assert httpx.get(f"http://127.0.0.1:{number}/v1/state").status_code == 401
 
@@ -137,7 +116,7 @@ def test_a_connection_is_kept_for_further_requests(number: int) -> None:
 
 
 def test_a_server_that_is_stopped_closes_all(control: EngineControl) -> None:
-    server, number = serve(control, "t", 0)
+    server, number = serve(control, Credentials("t"), 0)
     with socket.create_connection(("127.0.0.1", number), timeout=30) as s:
         server.stop()
         assert is_closed(s)
@@ -172,7 +151,7 @@ def test_a_peer_that_takes_no_answer_is_closed(control: EngineControl, monkeypat
     monkeypatch.setattr(limits, "ANSWER_SECONDS", 0.2)
     large = control.state().model_copy(update={"message": "x" * 20_000_000})
     monkeypatch.setattr(control, "state", lambda: large)
-    server, number = serve(control, "t", 0)
+    server, number = serve(control, Credentials("t"), 0)
     with socket.create_connection(("127.0.0.1", number), timeout=30) as s:
         s.sendall(b"GET /v1/state HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n")
         until(lambda: bool(server._peers))
