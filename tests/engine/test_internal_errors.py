@@ -17,7 +17,7 @@ from indexcache_runtime.engine import StepPlan
 from indexcache_runtime.measuring.budget import MeasuringBudget
 from indexcache_runtime.measuring.measurements import Measurements
 from indexcache_runtime.measuring.timed_prefills import TimedPrefills
-from indexcache_runtime.vllm.engine_core import blocks, step_planner, takeover
+from indexcache_runtime.vllm.engine_core import blocks, hasher, step_planner, takeover
 from indexcache_runtime.vllm.engine_core.blocks import Blocks
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
@@ -37,6 +37,7 @@ SCHEDULING: tuple[tuple[Any, str], ...] = (
     (MeasuringBudget, "allows"),
     (TimedPrefills, "includes"),
     (StepPlanner, "_leave"),
+    (StepPlanner, "_finish"),
     (StepPlanner, "_admit"),
     (StepPlanner, "_all_full"),
     (StepPlanner, "_count"),
@@ -52,6 +53,7 @@ NAMING: tuple[tuple[Any, str], ...] = (
     (Blocks, "_classed"),
     (Blocks, "reused_tokens"),
     (blocks, "salted"),
+    (hasher, "salted"),
 )
 COUNTING: tuple[tuple[Any, str], ...] = (
     (EngineControl, "ended"),
@@ -136,7 +138,7 @@ def assert_vllms_own(engine: Engine) -> None:
     scheduler = engine.core.scheduler
     assert not {"schedule", "update_from_output"} & vars(scheduler).keys()
     assert not {"get_computed_blocks", "record_prefix_cache_stats"} & vars(scheduler.kv_cache_manager).keys()
-    assert "Blocks" not in engine.core.request_block_hasher.__qualname__
+    assert not isinstance(engine.core.request_block_hasher, hasher.Hasher)
     for layer in engine.model.model.layers:
         assert "select" not in vars(layer.self_attn.indexer.indexer_op)
 

@@ -12,7 +12,8 @@ from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.engine import Capabilities
 from indexcache_runtime.vllm.carried import PLAN
-from indexcache_runtime.vllm.engine_core.blocks import ATTRIBUTE, Blocks
+from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.hasher import ATTRIBUTE
 from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 

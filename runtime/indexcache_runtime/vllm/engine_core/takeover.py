@@ -18,6 +18,7 @@ from indexcache_runtime.engine import Capabilities
 from indexcache_runtime.vllm.carried import ATTACH
 from indexcache_runtime.vllm.engine_core import refusals
 from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 
@@ -34,6 +35,7 @@ def control_once(core: Any) -> None:
         credentials, number = Credentials.from_environment(), port()
     except (NoToken, ValueError) as e:
         logger.warning("indexcache: no control port, reuse stays off: %s", e)
+        core.request_block_hasher = vllms_own(core.request_block_hasher)
         return
     try:
         control = adopt(core, credentials)
@@ -58,6 +60,7 @@ def adopt(core: Any, credentials: Credentials, *, seed: int | None = None) -> En
     control = EngineControl(capabilities, engine_version=vllm.__version__, runtime_version=version("indexcache-runtime"))
     if capabilities.reasons:
         logger.warning("indexcache: reuse is not supported here: %s", "; ".join(capabilities.reasons))
+        core.request_block_hasher = vllms_own(core.request_block_hasher)
         return control
     scheduler = core.scheduler
     blocks = Blocks(scheduler, scheduler.hash_block_size, opted_out, lambda doing, error: planner.fail(doing, error))

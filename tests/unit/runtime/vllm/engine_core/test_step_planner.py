@@ -264,6 +264,28 @@ def test_a_probe_by_the_token_before_the_last_change_is_known(tmp_path: Path) ->
     assert core.seen.requests.probes == 2
 
 
+def test_a_request_with_the_name_of_one_that_ended_keeps_its_opt_out() -> None:
+    """vLLM tells of the end of the first in the step that the second is new in."""
+    core = Core(Mode.ON)
+    core.step(new=ONE)
+    (name,) = ONE
+    params = SimpleNamespace(extra_args={"indexcache": "off"})
+    core.step(new={name: {"sampling_params": params}}, finished=[name])
+    assert (core.seen.requests.opted_out, core.seen.requests.finished) == (1, 1)
+    before = core.seen.steps.reuse_all_full
+    core.step({name: 1})
+    assert core.seen.steps.reuse_all_full == before + 1
+
+
+def test_a_request_with_the_name_of_one_that_ended_is_touched_by_reuse_again() -> None:
+    core = Core(Mode.ON)
+    core.step(new=ONE)
+    (name,) = ONE
+    core.step(new=ONE, finished=[name])
+    assert name in core.steps._reused
+    assert (core.seen.requests.finished, core.seen.requests.running_reuse) == (1, 1)
+
+
 def test_a_probe_is_no_users_request() -> None:
     core = Core(Mode.SHADOW, sample_rows=64)
     name = probe_request_id("token", "n")
