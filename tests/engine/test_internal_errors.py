@@ -185,3 +185,44 @@ def test_a_model_that_cannot_be_put_back_is_not_served_as_if_it_were(engine: Eng
     monkeypatch.setattr(generic.GenericAdapter, "restore", broken)
     with pytest.raises(Broken):
         worker._guarded(worker._adapter.begin, StepPlan(Mode.ON, "FSSS"))
+
+
+def other_scheduler(monkeypatch: pytest.MonkeyPatch) -> str:
+    from vllm.v1.core.sched.scheduler import Scheduler
+
+    monkeypatch.setattr(Scheduler, "_preempt_request", lambda self, request, when, why: None)
+    return "Scheduler._preempt_request has the parameters self, request, when, why"
+
+
+def other_cache(monkeypatch: pytest.MonkeyPatch) -> str:
+    from vllm.v1.core.kv_cache_manager import KVCacheManager
+
+    monkeypatch.delattr(KVCacheManager, "record_prefix_cache_stats")
+    return "there is no vllm.v1.core.kv_cache_manager.KVCacheManager.record_prefix_cache_stats"
+
+
+def other_requests(monkeypatch: pytest.MonkeyPatch) -> str:
+    from vllm.v1.request import Request
+
+    monkeypatch.setattr(Request, "update_block_hashes", lambda self: None)
+    return "Request.block_hashes doesn't hold what its hasher returns"
+
+
+def other_workers(monkeypatch: pytest.MonkeyPatch) -> str:
+    from indexcache_runtime.vllm import seam
+
+    monkeypatch.setattr(seam, "WORKER", (*seam.WORKER, "renamed"))
+    return "WorkerWrapperBase has no renamed"
+
+
+@pytest.mark.parametrize("change", [other_scheduler, other_cache, other_requests, other_workers])
+def test_a_vllm_that_differs_is_left_alone_and_the_name_is_said(
+    engine: Engine, change: Callable[[pytest.MonkeyPatch], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_back(engine)
+    with monkeypatch.context() as m:
+        said = change(m)
+        state = takeover.adopt(engine.core, Credentials(TOKEN)).state()
+    assert not state.supported
+    assert said in " ".join(state.reasons)
+    assert_vllms_own(engine)

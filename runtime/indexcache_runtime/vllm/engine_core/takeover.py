@@ -15,6 +15,7 @@ from indexcache_runtime.access import Credentials, NoToken, port
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.server import serve
 from indexcache_runtime.engine import Capabilities
+from indexcache_runtime.vllm import seam
 from indexcache_runtime.vllm.carried import ATTACH
 from indexcache_runtime.vllm.engine_core import refusals
 from indexcache_runtime.vllm.engine_core.blocks import Blocks
@@ -70,13 +71,19 @@ def adopt(core: Any, credentials: Credentials, *, seed: int | None = None) -> En
     return control
 
 
+def _strange(core: Any) -> list[str]:
+    """Return reasons against this vLLM: what of its engine core, or of its workers, isn't as the runtime needs
+    it."""
+    return seam.misfits(seam.imported) + seam.of_requests() + seam.missing(core, seam.CORE, "EngineCore")
+
+
 def _capabilities(core: Any, vllm_version: str) -> Capabilities:
     from vllm.platforms import current_platform
 
     config = core.vllm_config
     architecture = ", ".join(config.model_config.architectures)
     platform = current_platform.device_type
-    if reasons := refusals.of_version(vllm_version, platform) or refusals.of_config(config):
+    if reasons := refusals.of_version(vllm_version, platform) or refusals.of_config(config) or _strange(core):
         return Capabilities(architecture, reasons=tuple(reasons))
     answers = core.collective_rpc(ATTACH)
     workers = [
