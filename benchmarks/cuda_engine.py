@@ -142,12 +142,14 @@ class Engine:
         self.prefilled: list[list[int]] = []
         self._measured: Counter[str] = Counter()
         if self.ours:
+            from indexcache_runtime.access import Credentials
             from indexcache_runtime.control.server import serve as control
             from indexcache_runtime.vllm.engine_core import takeover
 
-            self.control = takeover.adopt(self.core, TOKEN, seed=1)
+            credentials = Credentials(TOKEN)
+            self.control = takeover.adopt(self.core, credentials, seed=1)
             assert self.control.state().supported, self.control.state().reasons
-            _, self.port = control(self.control, TOKEN, 0)
+            _, self.port = control(self.control, credentials, 0)
             self._count_measured()
 
     def ready(self) -> dict[str, str]:

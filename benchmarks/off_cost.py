@@ -86,9 +86,10 @@ class Polling:
 
 def poll(port: int, token: str, may: Any) -> None:
     """What the other process runs."""
+    from indexcache_runtime.access import Credentials
     from indexcache_runtime.vllm.api_server.metrics import POLL_SECONDS, Poller, StateCollector
 
-    poller = Poller(StateCollector(), port, token)
+    poller = Poller(StateCollector(), port, Credentials(token))
     # By the clock, whether or not it may: a poller that made up for its pauses would read too often while it
     # may.
     tick = time.monotonic()
@@ -172,16 +173,18 @@ def main() -> None:
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         llm = engine(Path(folder) / "model")
+    from indexcache_runtime.access import Credentials
     from indexcache_runtime.control.server import serve
     from indexcache_runtime.vllm.engine_core.takeover import adopt
 
     core = llm.llm_engine.engine_core.engine_core
+    credentials = Credentials("token")
     controls: list[Any] = []
     objects = [core, core.scheduler, core.scheduler.kv_cache_manager, core.model_executor.driver_worker]
-    toggle = Toggle(objects, lambda: controls.append(adopt(core, "token")))
+    toggle = Toggle(objects, lambda: controls.append(adopt(core, credentials)))
     toggle.take_out()
-    _, port = serve(controls[0], "token", 0)
-    polling = Polling(port, "token")
+    _, port = serve(controls[0], credentials, 0)
+    polling = Polling(port, credentials.token)
 
     report = Report(
         RESULT,

@@ -118,9 +118,10 @@ class Engine:
 
     def adopt(self) -> None:
         """Let the runtime take charge."""
+        from indexcache_runtime.access import Credentials
         from indexcache_runtime.vllm.engine_core import takeover
 
-        self.control = takeover.adopt(self.core, TOKEN, seed=1)
+        self.control = takeover.adopt(self.core, Credentials(TOKEN), seed=1)
 
     @property
     def state(self) -> State:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode, Reason
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.breaker_control import BreakerControl
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.ledger import Ledger
@@ -17,7 +18,7 @@ from indexcache_runtime.engine import StepPlan
 from indexcache_runtime.measuring.budget import MeasuringBudget
 from indexcache_runtime.measuring.measurements import Measurements
 from indexcache_runtime.measuring.timed_prefills import TimedPrefills
-from indexcache_runtime.vllm.engine_core import blocks, step_planner, takeover
+from indexcache_runtime.vllm.engine_core import blocks, hasher, step_planner, takeover
 from indexcache_runtime.vllm.engine_core.blocks import Blocks
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
@@ -37,6 +38,7 @@ SCHEDULING: tuple[tuple[Any, str], ...] = (
     (MeasuringBudget, "allows"),
     (TimedPrefills, "includes"),
     (StepPlanner, "_leave"),
+    (StepPlanner, "_finish"),
     (StepPlanner, "_admit"),
     (StepPlanner, "_all_full"),
     (StepPlanner, "_count"),
@@ -52,6 +54,7 @@ NAMING: tuple[tuple[Any, str], ...] = (
     (Blocks, "_classed"),
     (Blocks, "reused_tokens"),
     (blocks, "salted"),
+    (hasher, "salted"),
 )
 COUNTING: tuple[tuple[Any, str], ...] = (
     (EngineControl, "ended"),
@@ -142,7 +145,7 @@ def assert_vllms_own(engine: Engine) -> None:
     scheduler = engine.core.scheduler
     assert not {"schedule", "update_from_output"} & vars(scheduler).keys()
     assert not {"get_computed_blocks", "record_prefix_cache_stats"} & vars(scheduler.kv_cache_manager).keys()
-    assert "Blocks" not in engine.core.request_block_hasher.__qualname__
+    assert not isinstance(engine.core.request_block_hasher, hasher.Hasher)
     for layer in engine.model.model.layers:
         assert "select" not in vars(layer.self_attn.indexer.indexer_op)
 
@@ -178,7 +181,7 @@ def test_a_start_that_fails_is_said_and_leaves_the_engine_alone(
 ) -> None:
     take_back(engine)
     monkeypatch.setattr(engine.core, "collective_rpc", broken)
-    control = takeover.adopt(engine.core, TOKEN)
+    control = takeover.adopt(engine.core, Credentials(TOKEN))
     assert not control.state().supported
     assert "on purpose" in control.state().reasons[0]
     assert_vllms_own(engine)
@@ -202,3 +205,44 @@ def test_a_model_that_cannot_be_put_back_is_not_served_as_if_it_were(
     monkeypatch.setattr(generic.GenericAdapter, "restore", broken)
     with pytest.raises(Broken):
         worker._guarded(worker._adapter.begin, StepPlan(Mode.ON, "FSSS"))
+
+
+def other_scheduler(monkeypatch: pytest.MonkeyPatch) -> str:
+    from vllm.v1.core.sched.scheduler import Scheduler
+
+    monkeypatch.setattr(Scheduler, "_preempt_request", lambda self, request, when, why: None)
+    return "Scheduler._preempt_request has the parameters self, request, when, why"
+
+
+def other_cache(monkeypatch: pytest.MonkeyPatch) -> str:
+    from vllm.v1.core.kv_cache_manager import KVCacheManager
+
+    monkeypatch.delattr(KVCacheManager, "record_prefix_cache_stats")
+    return "there is no vllm.v1.core.kv_cache_manager.KVCacheManager.record_prefix_cache_stats"
+
+
+def other_requests(monkeypatch: pytest.MonkeyPatch) -> str:
+    from vllm.v1.request import Request
+
+    monkeypatch.setattr(Request, "update_block_hashes", lambda self: None)
+    return "Request.block_hashes doesn't hold what its hasher returns"
+
+
+def other_workers(monkeypatch: pytest.MonkeyPatch) -> str:
+    from indexcache_runtime.vllm import seam
+
+    monkeypatch.setattr(seam, "WORKER", (*seam.WORKER, "renamed"))
+    return "WorkerWrapperBase has no renamed"
+
+
+@pytest.mark.parametrize("change", [other_scheduler, other_cache, other_requests, other_workers])
+def test_a_vllm_that_differs_is_left_alone_and_the_name_is_said(
+    engine: Engine, change: Callable[[pytest.MonkeyPatch], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_back(engine)
+    with monkeypatch.context() as m:
+        said = change(m)
+        state = takeover.adopt(engine.core, Credentials(TOKEN)).state()
+    assert not state.supported
+    assert said in " ".join(state.reasons)
+    assert_vllms_own(engine)

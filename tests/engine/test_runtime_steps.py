@@ -9,6 +9,7 @@ import torch
 from indexcache_core.contexts import CONTEXT_ENDS_IN_K, context_bucket
 from indexcache_core.contract import Mode, Reason
 from indexcache_core.probe_ids import probe_request_id
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.vllm.engine_core import takeover
 
 from tests.conformance.engine import ALL, TOKEN, Engine, prompts
@@ -55,7 +56,7 @@ def test_an_engine_that_is_not_supported_is_left_alone(
     objects = [core, core.scheduler, core.scheduler.kv_cache_manager, core.model_executor.driver_worker]
     change(monkeypatch, core)
     before = [dict(vars(o)) for o in objects]
-    control = takeover.adopt(core, TOKEN)
+    control = takeover.adopt(core, Credentials(TOKEN))
     assert [dict(vars(o)) for o in objects] == before
     (reason,) = control.state().reasons
     assert named in reason

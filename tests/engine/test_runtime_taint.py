@@ -12,6 +12,7 @@ import pytest
 import torch
 from indexcache_core.contract import Mode
 from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 
 from tests.conformance.engine import Answer, Engine
 from tests.engine.cpu_binding import at_each_block_size
@@ -150,3 +151,50 @@ def test_a_request_preempted_after_the_kill_is_clean(engine: Engine, clean: list
     again = engine.ask_each(PROMPTS[:3], 12)
     assert tokens(again) == tokens(clean[:3])
     assert all(a.cached >= engine.cacheable(PROMPTS[0]) for a in again)
+
+
+def from_before(engine: Engine, prompt: list[int], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Start a request as vLLM's input thread does before the engine core is taken charge of: it has vLLM's
+    own hasher.
+    """
+    with monkeypatch.context() as m:
+        m.setattr(engine.core, "request_block_hasher", vllms_own(engine.core.request_block_hasher))
+        return engine.start(prompt, engine.block_size + 20)
+
+
+def grown_under_reuse(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A request from before grows under reuse, from less than a block. How many tokens of it the baseline is
+    then served from the cache.
+    """
+    short = PROMPTS[0][:10]
+    engine.put(Mode.ON, PATTERN)
+    (answer,) = engine.finish([from_before(engine, short, monkeypatch)])
+    engine.kill()
+    return engine.ask([[*short, *answer.tokens]], 4)[0].cached
+
+
+def test_the_baseline_is_served_nothing_of_a_request_from_before_the_takeover(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert grown_under_reuse(engine, monkeypatch) == 0
+
+
+def test_a_build_that_leaves_such_a_request_its_hasher_fails(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Blocks, "_own", lambda *args: None)
+    assert grown_under_reuse(engine, monkeypatch) > 0
+
+
+def test_a_request_from_before_the_takeover_survives_its_preemption(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.put(Mode.ON, PATTERN)
+    name = from_before(engine, PROMPTS[0][:10], monkeypatch)
+    for _ in range(engine.block_size + 4):
+        engine.step()
+    engine.kill()
+    assert engine.core.scheduler.reset_prefix_cache(reset_running_requests=True)
+    (answer,) = engine.finish([name])
+    assert len(answer.tokens) == engine.block_size + 20
+    assert engine.state.supported

@@ -131,10 +131,20 @@ class EngineControl:
 
     def kill(self, kill: Kill) -> State:
         """Take the engine to the baseline from the next step on."""
+        return self.name_kill(self.kill_now(), kill)
+
+    def kill_now(self) -> int:
+        """Take the engine to the baseline from the next step on; why is still to come, or never does. Returns
+        the kill's number, for `name_kill`."""
         with self._lock:
-            now = self._clock()
-            self._switch.kill(kill.reason)
-            self._settle(now)
+            number = self._switch.kill("(no reason was read yet)")
+            self._settle(self._clock())
+        return number
+
+    def name_kill(self, number: int, kill: Kill) -> State:
+        """Say why the engine was killed, unless something else has happened to it since."""
+        with self._lock:
+            self._switch.name_kill(number, kill.reason)
         return self.state()
 
     def fail(self, doing: str, error: BaseException | str) -> None:

@@ -1,26 +1,23 @@
-"""The control port's HTTP edge: who may call, how much is read, what a refusal looks like. All decisions are
-engine_control.py's.
+"""What the control port answers: who may call, what a body must be, what a refusal looks like. Knows no
+socket and no HTTP parser (peer.py does); all decisions on reuse are engine_control.py's.
 
-Invariants: nothing is answered, 404 included, without the token; a body over MAX_BODY is refused before it is
-read, and one of unknown length as soon as it grows over it; every refusal is a contract.Refused.
+Invariants: without the token nothing is answered, 404 included, but that it is missing or that a request
+can't be read; a body over MAX_BODY is refused before it is read, and one of unknown length as soon as it
+grows over it; every refusal is a contract.Refused.
 
-A kill counts even where its body can't be read: whoever holds the token and posts there wants the baseline.
+A kill acts on its request line and the token (`kill`), whatever its body: whoever holds the token and posts
+there wants the baseline. The body, if it can be read, adds the reason.
 """
 
-import hmac
 import json
 import logging
+from dataclasses import dataclass
 from typing import TypeVar
 
 from indexcache_core.contract import MAX_BODY, Desired, Kill, Refused
 from pydantic import BaseModel, ValidationError
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.switch import Refusal, refuse
 
@@ -38,70 +35,132 @@ STATUS = {
     "OldEpoch": 409,
     "EpochConflict": 409,
 }
+STATE, FLAGS, KILL = ("GET", "/v1/state"), ("PUT", "/v1/flags"), ("POST", "/v1/kill")
 
 
-def app(control: EngineControl, token: str) -> ASGIApp:
-    """Make the control port's ASGI application. `token` must not be empty: ValueError."""
-    if not token:
-        raise ValueError("the control token is empty; an empty token would let anybody in")
+@dataclass(frozen=True)
+class Answer:
+    """One answer: a status and JSON."""
 
-    async def state(request: Request) -> Response:
-        return _json(control.state())
+    status: int
+    body: bytes
+    close: bool = False
+    """Whether the connection ends with it: so it is after each refusal, or an unread body would be taken for
+    the next request."""
 
-    async def flags(request: Request) -> Response:
-        desired = _parse(Desired, await _body(request))
-        answer = control.put(desired)
-        logger.info("indexcache: epoch %d accepted, mode %s", answer.epoch, answer.mode)
-        return _json(answer)
 
-    async def kill(request: Request) -> Response:
-        body = await _body(request)
+@dataclass(frozen=True)
+class Call:
+    """One call of a peer that showed the token."""
+
+    method: str
+    path: str
+    length: str = ""
+    """The body's length as its header declares it; empty if it doesn't."""
+    kill: int | None = None
+    """Of a kill that was acted on, its number."""
+
+    @property
+    def is_kill(self) -> bool:
+        """Return whether this is a kill."""
+        return (self.method, self.path) == KILL
+
+
+class Routes:
+    """Answers the calls to one engine's control port."""
+
+    def __init__(self, control: EngineControl, credentials: Credentials) -> None:
+        self._control, self._credentials = control, credentials
+
+    def admits(self, authorization: bytes) -> bool:
+        """Return whether the value of an Authorization header, any bytes, shows the token."""
+        return self._credentials.admits(authorization)
+
+    def kill(self) -> int:
+        """Take the engine to the baseline from the next step on, before anything is known of the reason.
+        Returns the kill's number, for `Call.kill`."""
+        number = self._control.kill_now()
+        logger.warning("indexcache: killed")
+        return number
+
+    def unauthorized(self) -> Answer:
+        """Return what a stranger hears."""
+        return _refusal(
+            refuse(
+                "Unauthorized",
+                "missing or wrong; send `Authorization: Bearer <token>` with this engine's token",
+                "token",
+            )
+        )
+
+    def unreadable(self, call: Call | None, status: int, why: str) -> Answer:
+        """Return the answer to a request that is no HTTP, or whose body ended early or came too slowly.
+
+        Args:
+            call: What was known of it; None where not even the headers could be read.
+            status: For the answer, unless it is a kill's.
+            why: Which it was, and what to do.
+        """
+        if call is not None and call.kill is not None:
+            return self._name(call.kill, why, close=True)
+        return _refusal(refuse("Invalid", why, "body" if call else "request"), status)
+
+    def head_too_large(self, most: str) -> Answer:
+        """Return the answer to a request whose headers are more than is read. `most`: the limits."""
+        return _refusal(refuse("TooLarge", f"headers: more than {most}; send fewer", "request"), 431)
+
+    def before_body(self, call: Call) -> Answer | None:
+        """Return the answer to a call that needs no look at its body; None if the body is to be read."""
+        if (call.method, call.path) not in (STATE, FLAGS, KILL):
+            message = (
+                f"{call.method} {call.path[:80]}; there are GET /v1/state, PUT /v1/flags and POST /v1/kill"
+            )
+            return _refusal(refuse("NotFound", message, "path"))
+        if call.length and (
+            not call.length.isdecimal() or len(call.length) > 20 or int(call.length) > MAX_BODY
+        ):
+            return self.too_large(call, f"{call.length[:20]} bytes")
+        return None
+
+    def too_large(self, call: Call, found: str) -> Answer:
+        """Return the answer to a call with a larger body than is read."""
+        refusal = refuse("TooLarge", f"{found}; at most {MAX_BODY} are read", "body")
+        return (
+            self._name(call.kill, refusal.refused.message, close=True)
+            if call.kill is not None
+            else self._refused(call, refusal)
+        )
+
+    def answer(self, call: Call, body: bytes) -> Answer:
+        """Return the answer to a call with its whole body."""
+        try:
+            if call.kill is not None:
+                return self._kill(call.kill, body)
+            if (call.method, call.path) == FLAGS:
+                accepted = self._control.put(_parse(Desired, body))
+                logger.info("indexcache: epoch %d accepted, mode %s", accepted.epoch, accepted.mode)
+                return _json(accepted)
+            return _json(self._control.state())
+        except Refusal as e:
+            return self._refused(call, e)
+
+    def _kill(self, number: int, body: bytes) -> Answer:
         try:
             asked = _parse(Kill, body or b"{}")
         except Refusal as e:
-            asked = Kill(reason=f"(the reason given could not be read: {e.refused.message})"[:512])
-        answer = control.kill(asked)
-        logger.warning("indexcache: killed: %s", asked.reason)
-        return _json(answer)
+            return self._name(number, e.refused.message)
+        logger.warning("indexcache: reason of the kill: %s", asked.reason)
+        return _json(self._control.name_kill(number, asked))
 
-    routes = [
-        Route("/v1/state", state, methods=["GET"]),
-        Route("/v1/flags", flags, methods=["PUT"]),
-        Route("/v1/kill", kill, methods=["POST"]),
-    ]
-    inner = Starlette(routes=routes, exception_handlers={Refusal: _refused, HTTPException: _unknown})
-    return _authorized(inner, token)
+    def _name(self, number: int, why: str, *, close: bool = False) -> Answer:
+        """Answer a kill whose reason can't be told."""
+        asked = Kill(reason=f"(the reason given could not be read: {why})"[:512])
+        logger.warning("indexcache: reason of the kill: %s", asked.reason)
+        return _json(self._control.name_kill(number, asked), close=close)
 
-
-def _authorized(inner: ASGIApp, token: str) -> ASGIApp:
-    expected = f"Bearer {token}".encode()
-
-    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, expected):
-                refusal = refuse(
-                    "Unauthorized",
-                    "missing or wrong; send `Authorization: Bearer <token>` with this engine's token",
-                    "token",
-                )
-                await _response(refusal.refused)(scope, receive, send)
-                return
-        await inner(scope, receive, send)
-
-    return outer
-
-
-async def _body(request: Request) -> bytes:
-    length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_BODY:
-        raise refuse("TooLarge", f"{length[:20]} bytes; at most {MAX_BODY} are read", "body")
-    read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > MAX_BODY:
-            raise refuse("TooLarge", f"more than {MAX_BODY} bytes; at most {MAX_BODY} are read", "body")
-    return bytes(read)
+    def _refused(self, call: Call, refusal: Refusal) -> Answer:
+        logger.warning("indexcache: refused %s: %s", call.path, refusal)
+        return _refusal(refusal)
 
 
 def _parse(model: type[M], body: bytes) -> M:
@@ -118,23 +177,10 @@ def _parse(model: type[M], body: bytes) -> M:
         raise refuse("Invalid", f"{where or 'body'}: {first['msg']}{found}", where or "body") from e
 
 
-async def _refused(request: Request, e: Exception) -> Response:
-    assert isinstance(e, Refusal)
-    logger.warning("indexcache: refused %s: %s", request.url.path, e)
-    return _response(e.refused)
+def _refusal(refusal: Refusal, status: int | None = None) -> Answer:
+    refused: Refused = refusal.refused
+    return _json(refused, STATUS[refused.code] if status is None else status, close=True)
 
 
-async def _unknown(request: Request, e: Exception) -> Response:
-    message = (
-        f"{request.method} {request.url.path[:80]}; there are GET /v1/state, PUT /v1/flags and POST /v1/kill"
-    )
-    return _response(refuse("NotFound", message, "path").refused)
-
-
-def _response(refused: Refused) -> Response:
-    # The connection is closed, so that an unread body is not taken for the next request.
-    return _json(refused, STATUS[refused.code], {"connection": "close"})
-
-
-def _json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(model.model_dump_json(), status, headers, "application/json")
+def _json(model: BaseModel, status: int = 200, *, close: bool = False) -> Answer:
+    return Answer(status, model.model_dump_json().encode(), close)

@@ -3,42 +3,189 @@ and dies with the engine.
 
 Without a token file nothing is served, and reuse can't be switched on: an engine nobody may control stays at
 its baseline.
+
+The thread shares the interpreter with the engine's. So it is at rest while nothing comes, a turn of its loop
+reads at most READ_BYTES of each connection, and strangers have a share of its time and no more (pace.py): who
+sends faster than that is left to fill the kernel's buffers, and is then held up by TCP. A turn that has to
+wait for the strangers' sake lets everybody wait, for PAUSE_SECONDS at most: a kill is among the connections
+that the next turn reads.
 """
 
-import asyncio
+import contextlib
 import logging
+import selectors
 import socket
 import threading
+import time
 
-import uvicorn
 from indexcache_core.contract import PORT_ENV
 
+from indexcache_runtime.access import Credentials
+from indexcache_runtime.control import limits
 from indexcache_runtime.control.engine_control import EngineControl
-from indexcache_runtime.control.routes import app
+from indexcache_runtime.control.pace import Pace
+from indexcache_runtime.control.peer import Peer, Stage
+from indexcache_runtime.control.routes import Routes
 
 logger = logging.getLogger(__name__)
+GONE = (BlockingIOError, InterruptedError)
+"""What a socket raises when there is nothing to read, or no room to write."""
 
 
-class Server(uvicorn.Server):
-    """Serves as uvicorn does, but is at rest between requests.
+class Server:
+    """Serves a listener's connections, each a Peer."""
 
-    That one wakes ten times a second, for its date header and for limits that are not used here, and each
-    time it takes the interpreter from the engine: 1.6 ms of each second, measured.
-    """
+    def __init__(self, routes: Routes, listener: socket.socket) -> None:
+        self._routes, self._listener = routes, listener
+        self._peers: dict[socket.socket, Peer] = {}
+        self._selector = selectors.DefaultSelector()
+        self._woken, self._wake = socket.socketpair()
+        self._pace = Pace(
+            share=limits.STRANGERS_SHARE, burst_seconds=limits.STRANGERS_BURST_SECONDS, now=time.monotonic()
+        )
+        self._thread = threading.Thread(target=self._run, name="indexcache-control", daemon=True)
+        self._stopped = False
 
-    async def main_loop(self) -> None:
-        """Wait until `should_exit`, noticed within seconds."""
-        while not self.should_exit:  # noqa: ASYNC110  # uvicorn's plain attribute, set from any thread
-            await asyncio.sleep(5)
+    def start(self) -> None:
+        """Serve from now on, from a thread."""
+        self._listener.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Serve no more, and return when the port and all connections are closed."""
+        self._stopped = True
+        self._wake.send(b"\0")
+        self._thread.join()
+        self._wake.close()
+        self._woken.close()
+
+    def _run(self) -> None:
+        failing = False
+        while not self._stopped:
+            try:
+                self._turn()
+                failing = False
+            except Exception:  # a port that died would leave an engine that nobody can stop
+                if not failing:
+                    logger.exception("indexcache: the control port failed; it goes on")
+                failing = True
+                time.sleep(limits.PAUSE_SECONDS)
+        for peer in list(self._peers):
+            self._close(peer)
+        for own in (self._listener, self._selector):
+            own.close()
+
+    def _turn(self) -> None:
+        """Wait until something is to be done, and do it once for everybody."""
+        nearest = min((peer.deadline for peer in self._peers.values()), default=None)
+        ready = self._selector.select(None if nearest is None else max(nearest - time.monotonic(), 0.0))
+        began, admitted = time.thread_time(), 0.0
+        for key, _ in ready:
+            if key.fileobj is self._listener:
+                self._accept()
+            elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._peers:
+                admitted += self._serve(key.fileobj)
+        now = time.monotonic()
+        for connection, peer in list(self._peers.items()):
+            if peer.deadline <= now:
+                peer.late(now)
+                self._settle(connection, peer)
+        self._pace.used(time.thread_time() - began - admitted)
+        pause = self._pace.pause(time.monotonic())
+        if pause > 0.0:
+            time.sleep(min(pause, limits.PAUSE_SECONDS))
+
+    def _accept(self) -> None:
+        for _ in range(limits.ACCEPTED_AT_ONCE):
+            try:
+                connection, _ = self._listener.accept()
+            except (*GONE, ConnectionError):
+                return
+            except OSError as e:  # no more files, or no memory
+                logger.warning("indexcache: the control port can't take a connection: %s", e.strerror)
+                self._make_room()
+                time.sleep(limits.PAUSE_SECONDS)
+                return
+            connection.setblocking(False)
+            if len(self._peers) >= limits.CONNECTIONS:
+                self._make_room()
+            self._peers[connection] = Peer(self._routes, time.monotonic())
+            self._selector.register(connection, selectors.EVENT_READ)
+            self._serve(connection)  # what it wants has mostly come by now
+
+    def _make_room(self) -> None:
+        """Close the connection that is missed least: one that has its answer, else the oldest stranger, else
+        the one that was silent for longest."""
+
+        def rank(item: tuple[socket.socket, Peer]) -> tuple[int, float]:
+            peer = item[1]
+            if peer.stage is Stage.DRAIN:
+                return 0, peer.heard
+            if not peer.was_admitted:
+                return 1, peer.opened
+            return (2 if peer.is_idle else 3), peer.heard
+
+        if self._peers:
+            self._close(min(self._peers.items(), key=rank)[0])
+
+    def _serve(self, connection: socket.socket) -> float:
+        """Read once from a connection, and write what it will take. Returns the processor time that this took
+        of a peer that has shown the token; 0 for a stranger."""
+        peer, began = self._peers[connection], time.thread_time()
+        try:
+            if peer.wants_bytes:
+                data = connection.recv(limits.READ_BYTES)
+                peer.received(data, time.monotonic())
+        except GONE:
+            pass
+        except OSError:
+            peer.stage = Stage.ENDED
+        except Exception:  # of one call; whoever made it sees a closed connection
+            logger.exception("indexcache: a call to the control port failed")
+            peer.stage = Stage.ENDED
+        self._settle(connection, peer)
+        return time.thread_time() - began if peer.was_admitted else 0.0
+
+    def _settle(self, connection: socket.socket, peer: Peer) -> None:
+        """Send what is to be sent, and wait for what comes next."""
+        try:
+            while peer.outgoing and peer.stage is not Stage.ENDED:
+                peer.sent(connection.send(peer.outgoing), time.monotonic())
+                if peer.stage is Stage.DRAIN:
+                    connection.shutdown(socket.SHUT_WR)
+        except GONE:
+            pass
+        except OSError:
+            peer.stage = Stage.ENDED
+        except Exception:
+            logger.exception("indexcache: a call to the control port failed")
+            peer.stage = Stage.ENDED
+        if peer.stage is Stage.ENDED:
+            self._close(connection)
+            return
+        wanted = (selectors.EVENT_READ if peer.wants_bytes else 0) | (
+            selectors.EVENT_WRITE if peer.outgoing else 0
+        )
+        if self._selector.get_key(connection).events != wanted:
+            self._selector.modify(connection, wanted)
+
+    def _close(self, connection: socket.socket) -> None:
+        del self._peers[connection]
+        self._selector.unregister(connection)
+        with contextlib.suppress(OSError):
+            connection.close()
 
 
-def serve(control: EngineControl, token: str, number: int) -> tuple[Server, int]:
+def serve(control: EngineControl, credentials: Credentials, number: int) -> tuple[Server, int]:
     """Serve the control port from a daemon thread. Port 0 takes any free one. Returns the server and the
     port.
 
     Raises OSError, naming the port, where it is taken: then nothing can switch reuse on, which is the
     baseline.
     """
+    routes = Routes(control, credentials)
     listener = socket.socket(
         socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET, socket.SOCK_STREAM
     )
@@ -47,17 +194,12 @@ def serve(control: EngineControl, token: str, number: int) -> tuple[Server, int]
         if listener.family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(("::" if listener.family == socket.AF_INET6 else "0.0.0.0", number))
-        listener.listen()  # at once: only a listener makes a second bind fail
+        listener.listen(1024)  # at once: only a listener makes a second bind fail
     except OSError as e:
         listener.close()
         raise OSError(e.errno, f"control port {number}: {e.strerror}; set {PORT_ENV} to a free one") from e
-    config = uvicorn.Config(
-        app(control, token), log_level="warning", access_log=False, lifespan="off", date_header=False
-    )
-    server = Server(config)
-    threading.Thread(
-        target=server.run, kwargs={"sockets": [listener]}, name="indexcache-control", daemon=True
-    ).start()
     bound: int = listener.getsockname()[1]
+    server = Server(routes, listener)
+    server.start()
     logger.info("indexcache: control port %d, incarnation %s", bound, control.incarnation)
     return server, bound

@@ -46,6 +46,7 @@ class Switch:
     """In the clock of `now`; None unless mode is on."""
     series_number: int = 0
     _measured: tuple[str, ...] = field(default=(), repr=False)
+    _kills: int = field(default=0, repr=False)
 
     @property
     def flags(self) -> Flags:
@@ -135,9 +136,18 @@ class Switch:
             self._measured = measured
             self.series_number += 1
 
-    def kill(self, reason: str) -> None:
-        """Take the engine to the baseline, whatever the mode."""
+    def kill(self, reason: str) -> int:
+        """Take the engine to the baseline, whatever the mode. Returns the kill's number, for `name_kill`."""
         self.trip(Reason.KILLED, reason)
+        self._kills += 1
+        return self._kills
+
+    def name_kill(self, number: int, reason: str) -> None:
+        """Say why the engine was killed, where that came later than the kill: unless there was another kill,
+        or the engine is no longer tripped by it.
+        """
+        if number == self._kills and self.mode is Mode.TRIPPED and self.reason is Reason.KILLED:
+            self.message = reason
 
     def give_up(self, message: str) -> None:
         """Take the engine to the baseline for the rest of this engine's life: from here on reuse is not

@@ -1,8 +1,9 @@
 """vLLM's entry point of the plugin: `register`, in every process of a vLLM server that loads general plugins.
 
 It only makes hooks: a method that the engine core can call in its workers, wrappers around the end of the
-engine core's construction and the beginning of its loop, and one around the API server's search for endpoint
-plugins. An engine core that stands is then taken charge of (engine_core/takeover.py).
+engine core's construction and the beginning of its loop, around the making of its hasher, and one around the
+API server's search for endpoint plugins. An engine core that stands is then taken charge of
+(engine_core/takeover.py).
 
 Trap: in a process of its own an engine core loads plugins from inside its constructor, too late to wrap that;
 there its loop is the hook.
@@ -16,6 +17,7 @@ from typing import Any
 from indexcache_runtime.vllm.api_server.endpoint_loading import load_unlisted
 from indexcache_runtime.vllm.api_server.opting_out import check_requests
 from indexcache_runtime.vllm.carried import ATTACH
+from indexcache_runtime.vllm.engine_core.hasher import wrap_where_made
 from indexcache_runtime.vllm.engine_core.takeover import control_once
 from indexcache_runtime.vllm.logs import log_as_vllm_does
 from indexcache_runtime.vllm.worker.attach import attach
@@ -38,6 +40,7 @@ def register() -> None:
     if hasattr(EngineCore, MARK):
         return
     setattr(EngineCore, MARK, True)
+    wrap_where_made(core)
     load_unlisted()
     check_requests()
     setattr(WorkerWrapperBase, ATTACH, attach)

@@ -20,10 +20,11 @@ from typing import Any
 
 from indexcache_core.contract import State
 from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
-from indexcache_runtime.access import NoToken, port, read_token
+from indexcache_runtime.access import Credentials, NoToken, bearer, port
 from indexcache_runtime.vllm.api_server.exposition import families
 from indexcache_runtime.vllm.api_server.headers import Headers
 from indexcache_runtime.vllm.api_server.opting_out import OptOut
@@ -41,6 +42,8 @@ class StateCollector(Collector):
 
     def __init__(self) -> None:
         self._last: tuple[State, float] | None = None
+        self.token_problem: str | None = None
+        """What is wrong with the control token's file; None: nothing."""
 
     def keep(self, state: State, now: float) -> None:
         """Keep a state that was read at `now` of the monotonic clock."""
@@ -54,15 +57,20 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, as prometheus_client asks for them."""
         last = self._last
+        readable = GaugeMetricFamily(
+            "indexcache_token_readable", "Whether the control token's file can be read as it is now"
+        )
+        readable.add_metric([], float(self.token_problem is None))
+        yield readable
         yield from families(None, None) if last is None else families(last[0], time.monotonic() - last[1])
 
 
 class Poller(threading.Thread):
     """Reads the state again and again, for as long as the process lives."""
 
-    def __init__(self, collector: StateCollector, number: int, token: str) -> None:
+    def __init__(self, collector: StateCollector, number: int, credentials: Credentials) -> None:
         super().__init__(name="indexcache-metrics", daemon=True)
-        self._collector, self._port, self._token = collector, number, token
+        self._collector, self._port, self._credentials = collector, number, credentials
         self._connection: http.client.HTTPConnection | None = None
         self._stopped = threading.Event()
 
@@ -87,9 +95,13 @@ class Poller(threading.Thread):
 
     def read(self) -> State:
         """Read the state now. Raises OSError, HTTPException or ValidationError."""
+        self._credentials.refresh()
+        self._collector.token_problem = self._credentials.problem
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
-        self._connection.request("GET", "/v1/state", headers={"Authorization": f"Bearer {self._token}"})
+        self._connection.request(
+            "GET", "/v1/state", headers={"Authorization": bearer(self._credentials.token)}
+        )
         response = self._connection.getresponse()
         body = response.read()
         if response.status != 200:
@@ -119,12 +131,12 @@ class Endpoint:
 
         log_as_vllm_does()
         try:
-            token, number = read_token(), port()
+            credentials, number = Credentials.from_environment(), port()
         except (NoToken, ValueError) as e:
             logger.warning("indexcache: no metrics: %s", e)
             return
         get_prometheus_registry().register(self._collector)
-        Poller(self._collector, number, token).start()
+        Poller(self._collector, number, credentials).start()
 
 
 def endpoint() -> Endpoint:

@@ -22,36 +22,16 @@ Where this fails itself, a request keeps the names that vLLM gives it, if none o
 else names that nobody asks for.
 
 Traps: `num_computed_tokens` counts tokens in flight, which were scheduled under the behaviour before the
-flip, as it should. The hasher also runs in vLLM's input thread, for requests that the scheduler has not seen;
-those have no class yet.
+flip, as it should. The hasher (hasher.py) also runs in vLLM's input thread, for requests that the scheduler
+has not seen; those have no class yet. Some of them are older than this module's part in the engine core.
 """
 
-import hashlib
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-ATTRIBUTE, CLASSED = "_indexcache_taint", "_indexcache_classed"
+from indexcache_runtime.vllm.engine_core.hasher import ATTRIBUTE, Hasher, Names, Taint, salted
 
-
-@dataclass
-class Taint:
-    """Holds what a request knows of its own blocks, once some of them have a class."""
-
-    name: str
-    """The class of what is computed now."""
-    last: str | None
-    """The last behaviour in that class; None is the baseline."""
-    base: list[bytes]
-    """The baseline's names of all its full blocks, as long as `request.block_hashes`."""
-    first: int
-    """Index of the first block that has a class."""
-
-
-def salted(name: str, block: bytes) -> bytes:
-    """Return the name of a block under a class. 32 bytes, as vLLM's own."""
-    return hashlib.sha256(b"indexcache\0" + name.encode() + b"\0" + block).digest()
+CLASSED = "_indexcache_classed"
 
 
 class Blocks:
@@ -74,29 +54,19 @@ class Blocks:
         self.current: str | None = None
         """The class of what is computed from the next step on; None is the baseline."""
 
-    def hasher(self, original: Callable[[Any], list[bytes]]) -> Callable[[Any], list[bytes]]:
-        """Return vLLM's hasher (names of a request's new full blocks), with the class for requests that have
-        one."""
+    def hasher(self, hasher: Names) -> Hasher:
+        """Return a hasher of vLLM's with the class for requests that have one: itself, if it was wrapped
+        where it was made.
+        """
+        if not isinstance(hasher, Hasher):
+            return Hasher(hasher, self._failed)
+        hasher.failed = self._failed
+        return hasher
 
-        def names(request: Any) -> list[bytes]:
-            taint: Taint | None = getattr(request, ATTRIBUTE, None)
-            if taint is None:
-                return original(request)
-            named = request.block_hashes
-            del taint.base[len(named) :]  # vLLM cuts the list when a streaming session goes on
-            request.block_hashes = taint.base
-            try:
-                new = original(request)
-            finally:
-                request.block_hashes = named
-            taint.base.extend(new)
-            try:
-                return [salted(taint.name, block) for block in new]
-            except Exception as e:  # noqa: BLE001  # told, and named so that nobody asks for it
-                self._tell("naming blocks", e)
-                return [os.urandom(32) for _ in new]
-
-        return names
+    def _own(self, request: Any) -> None:
+        """See to it that a request that is about to get a class has a hasher that knows of it."""
+        if not isinstance(request._block_hasher, Hasher):
+            request._block_hasher = self.hasher(request._block_hasher)
 
     def _tell(self, doing: str, error: Exception) -> None:
         if self._failed is None:
@@ -151,6 +121,7 @@ class Blocks:
             if again[1] > best[1]:
                 best, names, first = again, candidate, start
         request.block_hashes = names
+        self._own(request)
         setattr(request, ATTRIBUTE, Taint(self.current, self.current, base, first))
         return best
 
@@ -186,6 +157,7 @@ class Blocks:
         first = request.num_computed_tokens // self._size
         if taint is None:
             assert behaviour is not None
+            self._own(request)
             taint = Taint(behaviour, behaviour, list(request.block_hashes), first)
             setattr(request, ATTRIBUTE, taint)
         else:

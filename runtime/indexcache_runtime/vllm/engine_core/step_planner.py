@@ -18,6 +18,7 @@ from typing import Any
 from indexcache_core.contract import InFlight, Mode
 from indexcache_core.probe_ids import is_probe
 
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.behaviour import BASELINE, Behaviour
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.ledger import Ledger
@@ -25,6 +26,7 @@ from indexcache_runtime.engine import REPLAYED_ROWS, Measured, Row, StepPlan
 from indexcache_runtime.measuring.sampling import Scheduled, choose
 from indexcache_runtime.vllm.carried import FAILED, MEASURED, PLAN
 from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.recompute import recompute
 
@@ -37,9 +39,20 @@ class StepPlanner:
     """Plans one engine core's steps, and counts them."""
 
     def __init__(
-        self, control: EngineControl, scheduler: Any, blocks: Blocks, token: str, *, seed: int | None = None
+        self,
+        control: EngineControl,
+        scheduler: Any,
+        blocks: Blocks,
+        credentials: Credentials,
+        *,
+        seed: int | None = None,
     ) -> None:
-        self._control, self._scheduler, self._blocks, self._token = control, scheduler, blocks, token
+        self._control, self._scheduler, self._blocks, self._credentials = (
+            control,
+            scheduler,
+            blocks,
+            credentials,
+        )
         self._schedule, self._update = scheduler.schedule, scheduler.update_from_output
         self._record_hits = scheduler.kv_cache_manager.record_prefix_cache_stats
         self._rng = random.Random(time.time_ns() if seed is None else seed)
@@ -51,9 +64,9 @@ class StepPlanner:
 
     def install(self, core: Any) -> None:
         """Put this between vLLM's engine core and its scheduler."""
-        self._core, self._own_hasher = core, core.request_block_hasher
-        if self._own_hasher is not None:
-            core.request_block_hasher = self._blocks.hasher(self._own_hasher)
+        self._core = core
+        if core.request_block_hasher is not None:
+            core.request_block_hasher = self._blocks.hasher(core.request_block_hasher)
         manager = self._scheduler.kv_cache_manager
         self._scheduler.schedule, self._scheduler.update_from_output = self.schedule, self.update
         manager.get_computed_blocks, manager.record_prefix_cache_stats = self._blocks.lookup, self.record_hits
@@ -90,7 +103,7 @@ class StepPlanner:
     def _leave_to_vllm(self) -> None:
         """Put vLLM's own functions back. Requests that have the hasher keep it: it leaves those alone that
         reuse never touched."""
-        self._core.request_block_hasher = self._own_hasher
+        self._core.request_block_hasher = vllms_own(self._core.request_block_hasher)
         for owner, names in (
             (self._scheduler, ("schedule", "update_from_output")),
             (self._scheduler.kv_cache_manager, ("get_computed_blocks", "record_prefix_cache_stats")),
@@ -110,6 +123,7 @@ class StepPlanner:
         with self._control.ledger() as ledger:
             ledger.resalted += resalted
             ledger.recomputed += recomputed
+            self._finish(ledger, output)  # first: a request may have the name of one that ended
             self._admit(ledger, output, behaviour)
             all_full = self._all_full(ledger, output, behaviour)
             self._count(ledger, output, behaviour, all_full=all_full)
@@ -167,15 +181,22 @@ class StepPlanner:
         self._reused -= clean
         return len(clean)
 
+    def _finish(self, ledger: Ledger, output: Any) -> None:
+        """Count the requests that ended since the last step."""
+        for request in output.finished_req_ids:
+            ledger.finish(request)
+        self._reused.difference_update(output.finished_req_ids)
+
     def _admit(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> None:
         """Count the requests that are new in a step."""
+        tokens = self._credentials.tokens
         for new in output.scheduled_new_reqs:
             request = self._scheduler.requests[new.req_id]
             ledger.admit(
                 new.req_id,
                 prompt_tokens=request.num_prompt_tokens,
                 reuse=behaviour.mode is Mode.ON,
-                probe=is_probe(new.req_id, self._token),
+                probe=any(is_probe(new.req_id, token) for token in tokens),
                 opted_out=opted_out(request),
             )
 
@@ -198,9 +219,6 @@ class StepPlanner:
             for request in output.num_scheduled_tokens.keys() - self._reused:
                 if ledger.touch(request):
                     self._reused.add(request)
-        for request in output.finished_req_ids:
-            ledger.finish(request)
-        self._reused.difference_update(output.finished_req_ids)
         if output.total_num_scheduled_tokens:
             if not on:
                 ledger.full += 1

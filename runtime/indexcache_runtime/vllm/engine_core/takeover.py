@@ -11,13 +11,15 @@ from typing import Any
 
 from indexcache_core.contract import Site
 
-from indexcache_runtime.access import NoToken, port, read_token
+from indexcache_runtime.access import Credentials, NoToken, port
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.server import serve
 from indexcache_runtime.engine import Capabilities
+from indexcache_runtime.vllm import seam
 from indexcache_runtime.vllm.carried import ATTACH
 from indexcache_runtime.vllm.engine_core import refusals
 from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 
@@ -31,21 +33,22 @@ def control_once(core: Any) -> None:
         return
     setattr(core, CONTROL, None)
     try:
-        token, number = read_token(), port()
+        credentials, number = Credentials.from_environment(), port()
     except (NoToken, ValueError) as e:
         logger.warning("indexcache: no control port, reuse stays off: %s", e)
+        core.request_block_hasher = vllms_own(core.request_block_hasher)
         return
     try:
-        control = adopt(core, token)
+        control = adopt(core, credentials)
         setattr(core, CONTROL, control)
-        serve(control, token, number)
+        serve(control, credentials, number)
     except OSError as e:
         logger.error("indexcache: no control port, reuse stays off: %s", e)
     except Exception:  # whatever it is, the engine serves; nobody can switch reuse on without a control port
         logger.exception("indexcache: no control port, reuse stays off")
 
 
-def adopt(core: Any, token: str, *, seed: int | None = None) -> EngineControl:
+def adopt(core: Any, credentials: Credentials, *, seed: int | None = None) -> EngineControl:
     """Take charge of a vLLM EngineCore that stands, if it is supported. Returns its control either way."""
     import vllm
 
@@ -62,17 +65,25 @@ def adopt(core: Any, token: str, *, seed: int | None = None) -> EngineControl:
     )
     if capabilities.reasons:
         logger.warning("indexcache: reuse is not supported here: %s", "; ".join(capabilities.reasons))
+        core.request_block_hasher = vllms_own(core.request_block_hasher)
         return control
     scheduler = core.scheduler
     blocks = Blocks(
         scheduler, scheduler.hash_block_size, opted_out, lambda doing, error: planner.fail(doing, error)
     )
-    planner = StepPlanner(control, scheduler, blocks, token, seed=seed)
+    planner = StepPlanner(control, scheduler, blocks, credentials, seed=seed)
     planner.install(core)
     logger.info(
         "indexcache: %d indexers, k=%d, incarnation %s", len(control.sites), control.k, control.incarnation
     )
     return control
+
+
+def _strange(core: Any) -> list[str]:
+    """Return reasons against this vLLM: what of its engine core, or of its workers, isn't as the runtime
+    needs it.
+    """
+    return seam.misfits(seam.imported) + seam.of_requests() + seam.missing(core, seam.CORE, "EngineCore")
 
 
 def _capabilities(core: Any, vllm_version: str) -> Capabilities:
@@ -81,7 +92,7 @@ def _capabilities(core: Any, vllm_version: str) -> Capabilities:
     config = core.vllm_config
     architecture = ", ".join(config.model_config.architectures)
     platform = current_platform.device_type
-    if reasons := refusals.of_version(vllm_version, platform) or refusals.of_config(config):
+    if reasons := refusals.of_version(vllm_version, platform) or refusals.of_config(config) or _strange(core):
         return Capabilities(architecture, reasons=tuple(reasons))
     answers = core.collective_rpc(ATTACH)
     workers = [

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from indexcache_runtime.engine import Adapter, Capabilities
+from indexcache_runtime.vllm import seam
 from indexcache_runtime.vllm.worker import deepseek_v32_generic
 from indexcache_runtime.vllm.worker.architecture import Unfit
 from indexcache_runtime.vllm.worker.cuda import build as deepseek_v32
@@ -26,6 +27,8 @@ def attach(wrapper: Any) -> dict[str, Any]:
     """
     from vllm.platforms import current_platform
 
+    if reasons := seam.missing(wrapper, seam.WORKER, "WorkerWrapperBase"):
+        return asdict(Capabilities("", reasons=tuple(reasons)))
     runner = wrapper.worker.model_runner
     model = runner.get_model()
     declared = wrapper.vllm_config.model_config.architectures

@@ -49,6 +49,14 @@ def test_a_kill_holds_for_the_next_step() -> None:
     assert c.behaviour() is BASELINE
 
 
+def test_a_kill_acts_before_its_reason_is_known() -> None:
+    c, _ = control()
+    c.put(desired(c))
+    number = c.kill_now()
+    assert c.behaviour() is BASELINE
+    assert c.name_kill(number, Kill(reason="x")).message == "x"
+
+
 def test_behaviour_stays_the_same_object_and_its_taint_follows_what_is_computed() -> None:
     c, _ = control()
     c.put(desired(c, 1))

@@ -88,6 +88,23 @@ def test_kill_works_before_any_put_and_when_unsupported() -> None:
     assert s.mode is Mode.TRIPPED
 
 
+def test_a_kill_may_be_named_later_unless_something_else_has_happened() -> None:
+    s = switch()
+    first = s.kill("no reason yet")
+    s.name_kill(first, "alert")
+    assert s.message == "alert"
+    second = s.kill("by hand")
+    s.name_kill(first, "alert")
+    assert s.message == "by hand"
+    s.put(desired(), now=0.0)
+    s.name_kill(second, "late")
+    assert (s.mode, s.message) == (Mode.ON, "")
+    s.advance(1e6)
+    lapsed = s.message
+    s.name_kill(second, "late")
+    assert (s.reason, s.message) == (Reason.PERMIT_LAPSED, lapsed)
+
+
 def test_a_permit_does_not_end_shadow() -> None:
     s = switch()
     s.put(desired(mode=Mode.SHADOW), now=0.0)

@@ -19,6 +19,8 @@ from typing import Any
 
 from indexcache_core.supported import ATTENTION_BACKENDS
 
+from indexcache_runtime.vllm.seam import has
+
 ATTENTION = "vllm.models.deepseek_v32.attention"
 
 SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -98,16 +100,8 @@ def missing(layer: Any, runner: Any) -> list[str]:
     manager = runner.cudagraph_manager
     wanted = [(layer, LAYER), (runner, RUNNER), *([(manager, MANAGER)] if manager is not None else [])]
     return [
-        f"{type(owner).__name__}.{name}" for owner, names in wanted for name in names if not _has(owner, name)
+        f"{type(owner).__name__}.{name}" for owner, names in wanted for name in names if not has(owner, name)
     ]
-
-
-def _has(owner: Any, name: str) -> bool:
-    for part in name.split("."):
-        if not hasattr(owner, part):
-            return False
-        owner = getattr(owner, part)
-    return True
 
 
 def misfits(found: Callable[[str, str], list[str] | None]) -> list[str]:

@@ -1,11 +1,13 @@
 """What a step is told to do and what is counted of it, by stand-ins for vLLM's scheduler."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from indexcache_core.contract import Desired, Flags, InFlight, Mode, Site
 from indexcache_core.probe_ids import probe_request_id
+from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.engine import REPLAYED_ROWS, Capabilities, Measured, Row, StepPlan
 from indexcache_runtime.measuring.budget import FIRST_AFTER
@@ -56,7 +58,7 @@ def steps(scheduler: Scheduler) -> StepPlanner:
     flags = Flags(mode=Mode.ON, pattern="FSSS", sample_rows=ROWS)
     control.put(Desired(incarnation=control.incarnation, epoch=1, permit_seconds=600.0, flags=flags))
     blocks: Any = SimpleNamespace(enter=lambda taint: 0)
-    return StepPlanner(control, scheduler, blocks, "token", seed=1)
+    return StepPlanner(control, scheduler, blocks, Credentials("token"), seed=1)
 
 
 def step(
@@ -157,7 +159,7 @@ class Core:
             enter=self._enter,
             reused_tokens=lambda request, hits: hits // 4 if request == "r" else 0,
         )
-        self.steps = StepPlanner(self.control, self, blocks, "token", seed=1)
+        self.steps = StepPlanner(self.control, self, blocks, Credentials("token"), seed=1)
 
     def put(self, mode: Any, **flags: Any) -> None:
         self.epoch += 1
@@ -300,6 +302,38 @@ def test_requests_are_counted_when_they_come_by_the_mode_and_their_prompt() -> N
     assert requests.contexts == (1, 0, 0, 1, 0, 0, 0, 0, 0)
     assert requests.running_reuse == 2
     core.step({"b": 1}, finished=["a"])
+    assert (core.seen.requests.finished, core.seen.requests.running_reuse) == (1, 1)
+
+
+def test_a_probe_by_the_token_before_the_last_change_is_known(tmp_path: Path) -> None:
+    core, file = Core(), tmp_path / "token"
+    file.write_text("before")
+    credentials = core.steps._credentials = Credentials.from_environment({"INDEXCACHE_TOKEN_FILE": str(file)})
+    file.write_text("another")
+    credentials.refresh()
+    core.step(new={probe_request_id("before", "n"): {}, probe_request_id("another", "n"): {}})
+    assert core.seen.requests.probes == 2
+
+
+def test_a_request_with_the_name_of_one_that_ended_keeps_its_opt_out() -> None:
+    """vLLM tells of the end of the first in the step that the second is new in."""
+    core = Core(Mode.ON)
+    core.step(new=ONE)
+    (name,) = ONE
+    params = SimpleNamespace(extra_args={"indexcache": "off"})
+    core.step(new={name: {"sampling_params": params}}, finished=[name])
+    assert (core.seen.requests.opted_out, core.seen.requests.finished) == (1, 1)
+    before = core.seen.steps.reuse_all_full
+    core.step({name: 1})
+    assert core.seen.steps.reuse_all_full == before + 1
+
+
+def test_a_request_with_the_name_of_one_that_ended_is_touched_by_reuse_again() -> None:
+    core = Core(Mode.ON)
+    core.step(new=ONE)
+    (name,) = ONE
+    core.step(new=ONE, finished=[name])
+    assert name in core.steps._reused
     assert (core.seen.requests.finished, core.seen.requests.running_reuse) == (1, 1)
 
 
@@ -503,7 +537,7 @@ def test_without_a_seed_steps_are_drawn_by_the_time() -> None:
     drawn = {core.steps._rng.random() for core in (Core(), Core())}
     assert len(drawn) == 1
     blocks: Any = SimpleNamespace(enter=lambda taint: 0)
-    other = StepPlanner(core.control, core, blocks, "token")
+    other = StepPlanner(core.control, core, blocks, Credentials("token"))
     assert other._rng.random() not in drawn
 
 
