@@ -123,6 +123,7 @@ ALLOWED = {
     ("tests/gpu/test_index_topk.py", "torch.cuda.is_available"): GPU,
     ("tests/gpu/test_reuse_overlap.py", "torch.cuda.is_available"): GPU,
     ("tests/unit/runtime/vllm/api_server/test_headers.py", "os.uname"): "the same name as in the header",
+    ("tests/unit/runtime/control/test_server.py", "/proc/self/statm"): PROCESS,
     ("tests/unit/testbed/test_cluster_machine.py", "/proc/self/stat"): PROCESS,
     ("tests/unit/testbed/test_cluster_tenancy.py", "/proc/self/stat"): PROCESS,
 }
