@@ -79,8 +79,9 @@ class Breaker:
         for (site, context, mode), overlap, recall in new:
             if context not in JUDGED:
                 continue
+            values = {"overlap": overlap, "recall": recall}
             for measured in self._judged.values():
-                batch = overlap if measured.measure == "overlap" else recall
+                batch = values[measured.measure]
                 batches.setdefault((measured.test(site, context), mode), []).append(batch)
         for (test, mode), histograms in batches.items():
             self._bet(test, mode, _together(histograms), slot)

@@ -25,7 +25,7 @@ from indexcache_core.evidence.guardrails import (
 )
 from indexcache_core.pattern import protect, shared_sites
 
-from indexcache_operator.api.spec import Spec
+from indexcache_operator.api.spec import Overlap, Recall, Spec
 
 CARRIES = 0.05
 
@@ -74,8 +74,9 @@ def _asked(spec: Spec) -> list[Guardrail]:
     g, limits = spec.guardrails, thresholds(spec)
     shared = shared_sites(effective_pattern(spec))
     asked = []
+    sections: dict[Measure, Overlap | Recall] = {"overlap": g.overlap, "recall": g.recall}
     for measured in MEASURED.values():
-        section = g.overlap if measured.measure == "overlap" else g.recall
+        section = sections[measured.measure]
         threshold: float | None = getattr(limits, measured.name)
         tests = measured.tests(shared)
         asked.append(

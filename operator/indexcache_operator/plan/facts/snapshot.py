@@ -35,8 +35,9 @@ class Snapshot:
 
     @property
     def spec(self) -> Spec:
-        """Return the spec. ValueError where none could be read: callers that may run without one ask
-        `o.spec`.
+        """Return the spec.
+
+        Raises ValueError where none could be read: callers that may run without one ask `observation.spec`.
         """
         if self.observation.spec is None:
             raise ValueError(f"no spec: {self.observation.spec_problem}")

@@ -1,10 +1,11 @@
 """FallingBack and FellBack: three things at once, none of which waits for another but to keep a Service from
 being empty.
 
-    kill           every pod on which reuse is or may be on, again in each look until its engine says
-                   otherwise
-    flags off      a newer epoch for all, persisted before it is used, so that nothing late can turn reuse on
-                   again labels, route  withdrawal.py
+    kill             every pod on which reuse is or may be on, again in each look until its engine says
+                     otherwise
+    flags off        a newer epoch for all, persisted before it is used, so that nothing late can turn reuse
+                     on again
+    labels, route    wanted/withdrawal.py
 
 Pods are never replaced on the way back. An engine that can't be asked is killed again and again; if it stays
 silent, its permit has lapsed after the time that the status holds for it, and it counts as being at the

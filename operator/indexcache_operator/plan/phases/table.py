@@ -1,7 +1,8 @@
 """The table of phases: what each decides by, what it wants of pods and route, where it may lead, and how soon
 to look again.
 
-Beside these, whatever calls for a fallback (triggers.py) leads from every phase to FallingBack.
+Beside these, what ends a try from outside (triggers.py) leads to FallingBack: a deletion from any phase, all
+else from those in which engines have been told something.
 """
 
 from collections.abc import Callable

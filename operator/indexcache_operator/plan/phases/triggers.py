@@ -1,5 +1,8 @@
-"""What ends a try from outside its own phase, in order of rank: a deletion, a stop by anybody, a change of
-what is asked, a breach.
+"""What ends a try from outside its own phase, in order of rank.
+
+A deletion and an intent that was written down end it in any phase that has something to end. While engines
+have been told something (ENGAGED), so do the kill annotation, a spec that can't be read, a change of what is
+asked or of the route, a route that another rollout has, an engine that was stopped, and a breach.
 """
 
 from collections.abc import Callable

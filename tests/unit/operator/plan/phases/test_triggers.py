@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from indexcache_core.contract import Mode, Reason, State
 from indexcache_core.evidence import detector
+from indexcache_core.evidence.guardrails import IN_RESOURCE
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import of
 from indexcache_operator.api.status import Phase, PodStatus, Status
@@ -272,3 +273,7 @@ def test_of_two_rollouts_on_one_rule_the_second_leaves_it() -> None:
 def test_fields_of_a_newer_version_take_nothing_back() -> None:
     for phase in (Phase.SHADOWING, Phase.CANARY, Phase.PROMOTED):
         assert triggers.apply(situation(pod(), status=status(phase), unknown_fields=("spec.later",))) is None
+
+
+def test_every_guardrail_has_a_cause() -> None:
+    assert set(triggers.CAUSES) == set(IN_RESOURCE)
