@@ -11,6 +11,7 @@ from indexcache_core.contract import Mode, Reason
 from indexcache_core.probe_ids import probe_request_id
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.vllm.engine_core import takeover
+from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 
 from tests.conformance.engine import ALL, TOKEN, Engine, prompts
 
@@ -55,6 +56,9 @@ def test_an_engine_that_is_not_supported_is_left_alone(
     core = engine.core
     objects = [core, core.scheduler, core.scheduler.kv_cache_manager, core.model_executor.driver_worker]
     change(monkeypatch, core)
+    # What the plugin put around vLLM's hasher when it was registered is taken off again: that is all it
+    # touches.
+    monkeypatch.setattr(core, "request_block_hasher", vllms_own(core.request_block_hasher))
     before = [dict(vars(o)) for o in objects]
     control = takeover.adopt(core, Credentials(TOKEN))
     assert [dict(vars(o)) for o in objects] == before
