@@ -114,12 +114,15 @@ async def test_takes_up_a_rollout_and_lets_it_go(
         assert raw["status"]["phase"] == "Checking"
         assert raw["metadata"]["finalizers"] == [names.FINALIZER]
         assert not raw["metadata"].get("annotations")
-        async with aiohttp.ClientSession() as session, session.get(f"{operator.url}/metrics") as answer:
-            text = await answer.text()
-        assert (
+        shown = (
             f'indexcache_operator_rollout_phase{{namespace="{namespace}",phase="Checking",rollout="r"}} 1.0'
-            in text
         )
+
+        async def counted() -> bool:
+            async with aiohttp.ClientSession() as session, session.get(f"{operator.url}/metrics") as answer:
+                return shown in await answer.text()
+
+        await eventually(counted)
         assert operator.megabytes() <= MEGABYTES
         await kube.delete(path)
 
