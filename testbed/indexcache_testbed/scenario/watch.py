@@ -175,8 +175,9 @@ class Witness:
             self._pods = {
                 p["metadata"]["name"]: p["status"]["podIP"] for p in found if p["status"].get("podIP")
             }
-            secret = await kubectl.find("secret", f"{self.rollout}-control", self.namespace)
-            self._token = secret["data"]["token"] if secret else ""
+            if not self._token or (self._pods and not self.engines):  # each kubectl is a process of its own
+                secret = await kubectl.find("secret", f"{self.rollout}-control", self.namespace)
+                self._token = secret["data"]["token"] if secret else ""
             await asyncio.sleep(1.0)
 
     async def _follow_engines(self) -> None:
