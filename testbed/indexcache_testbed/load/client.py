@@ -18,6 +18,9 @@ from indexcache_testbed.model.questions import Question, ask
 
 POD_HEADER, STATE_HEADER = "x-indexcache-pod", "x-indexcache-state"
 
+PAUSE = 0.3
+"""Seconds that users think between two questions, where nothing else is said."""
+
 
 @dataclass
 class Load:
@@ -33,7 +36,7 @@ class Load:
     """Size of the tables asked about; may be changed at any time."""
     history: int | None = None
     """Questions already answered before each; None: as many as bring the context past 2k tokens."""
-    pause: float = 0.3
+    pause: float = PAUSE
     """Seconds each user thinks between an answer and the next question."""
     seed: int = 7
     timeout: float = 60.0
@@ -60,9 +63,9 @@ class Load:
         """Answers to what was asked at or after this moment of time.monotonic()."""
         return [a for a in self.answers if a.asked_at >= moment]
 
-    def about(self, pairs: int, history: int | None = None) -> None:
-        """From now on users ask about tables of this size."""
-        self.pairs, self.history = pairs, history
+    def about(self, pairs: int, history: int | None = None, *, pause: float = PAUSE) -> None:
+        """Let users ask about tables of this size from now on, and think so many seconds in between."""
+        self.pairs, self.history, self.pause = pairs, history, pause
 
     async def _user(self) -> None:
         while True:

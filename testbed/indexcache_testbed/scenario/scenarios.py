@@ -20,6 +20,8 @@ from indexcache_testbed.scenario.watch import Witness, reusing
 
 SHORT, MEDIUM, LONG = (16, 47), (128, 0), (256, 0)
 """Pairs, and questions before."""
+UNHURRIED = 2.0
+"""Seconds that users think between two questions, where engines shall have time to spare."""
 SETTLED = 1.0
 """Seconds after which answers name the mode that the engines are in now: they read it every half second."""
 PERMIT = 5.0
@@ -69,7 +71,8 @@ async def drift(stage: Stage) -> Outcome:
         f"{last} % of the traffic on the canary; now the users' tables grow from {SHORT[0]} to {LONG[0]} "
         "pairs"
     )
-    stage.load.about(*LONG)
+    # Long tables take two cores' whole time, and what is timed is the way back, not a machine out of breath.
+    stage.load.about(*LONG, pause=UNHURRIED)
     grown = time.monotonic()
     await stage.witness.until_phase("FellBack", within=120)
     outcome = stage.outcome("c", "drift after exposure, stopped by evidence", _pattern(rollout), Mode.ON)
@@ -124,7 +127,7 @@ async def alert(stage: Stage) -> Outcome:
     operator rolls back.
     """
     stage.begin()
-    stage.load.about(*LONG)
+    stage.load.about(*LONG, pause=UNHURRIED)
     rollout = await stage.apply("demo-alert")
     await stage.witness.until_phase("Canary", within=180)
     exposed = await stage.witness.until(
