@@ -71,8 +71,7 @@ async def drift(stage: Stage) -> Outcome:
         f"{last} % of the traffic on the canary; now the users' tables grow from {SHORT[0]} to {LONG[0]} "
         "pairs"
     )
-    # Long tables take two cores' whole time, and what is timed is the way back, not a machine out of breath.
-    stage.load.about(*LONG, pause=UNHURRIED)
+    stage.load.about(*LONG)
     grown = time.monotonic()
     await stage.witness.until_phase("FellBack", within=120)
     outcome = stage.outcome("c", "drift after exposure, stopped by evidence", _pattern(rollout), Mode.ON)
