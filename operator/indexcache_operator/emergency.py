@@ -12,6 +12,7 @@ from indexcache_operator.kube import Kube
 from indexcache_operator.objects import Object
 from indexcache_operator.observe import pods, token
 from indexcache_operator.plan.facts.revision import KILL
+from indexcache_operator.workload.pod import selector
 
 
 def wanted(raw: Object) -> bool:
@@ -30,8 +31,7 @@ async def stop(
     Raises KubeError if its pods, or a token that isn't known, can't be read, and an ExceptionGroup of
     EngineErrors for those that couldn't be told.
     """
-    labels = {names.ROLLOUT_LABEL: name, names.ENGINE_LABEL: "true"}
-    found = await kube.select(names.object_path("api/v1", "pods", namespace), labels)
+    found = await kube.select(names.object_path("api/v1", "pods", namespace), selector(name))
     if known is None:
         known = token.read(
             await kube.get(names.object_path("api/v1", "secrets", namespace, names.secret(name)))

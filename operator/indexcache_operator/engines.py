@@ -67,7 +67,7 @@ class Engines:
 def _read(what: str, status: int, raw: bytes) -> State:
     try:
         if status == 200:
-            return State.model_validate(limits.parse(raw), strict=False)
+            return State.model_validate(limits.parse(raw))
         refused = Refused.model_validate(limits.parse(raw))
     except limits.TooMuch as error:
         raise EngineError(f"{what}: {status} with an answer outside the contract: {error}") from None

@@ -31,19 +31,40 @@ def parse(raw: bytes) -> Any:  # Any: JSON
     return value
 
 
-def check(value: object, path: str = "", depth: int = 0) -> None:
+def check(value: object) -> None:
     """Check a value and all that is in it. Raises TooMuch."""
-    where = path or "the answer"
+    found = _beyond(value, 0)
+    if found is not None:
+        place, said = found
+        raise TooMuch(f"{'.'.join(reversed(place)) or 'the answer'}: {said}")
+
+
+def _beyond(value: object, depth: int) -> tuple[list[str], str] | None:
+    """Return the place of what is beyond the bounds, innermost part first, and what it is; None if nothing
+    is.
+
+    A state has thousands of numbers and is read several times a second: no place is named before it must be.
+    """
     if depth > DEPTH:
-        raise TooMuch(f"{where}: nested over {DEPTH} deep")
-    if isinstance(value, str) and len(value) > TEXT:
-        raise TooMuch(f"{where}: a text of {len(value)} characters, at most {TEXT} expected")
+        return [], f"nested over {DEPTH} deep"
+    if not isinstance(value, dict | list):
+        said = _scalar(value)
+        return None if said is None else ([], said)
+    if len(value) > ITEMS:
+        return [], f"{len(value)} items, at most {ITEMS} expected"
+    for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(name, str) and len(name) > TEXT:
+            return [], f"a field's name of {len(name)} characters, at most {TEXT} expected"
+        found = _beyond(item, depth + 1)
+        if found is not None:
+            found[0].append(str(name))
+            return found
+    return None
+
+
+def _scalar(value: object) -> str | None:
+    if isinstance(value, str):
+        return None if len(value) <= TEXT else f"a text of {len(value)} characters, at most {TEXT} expected"
     if isinstance(value, int | float) and not abs(value) <= INTEGER:  # nor is any comparison true of NaN
-        raise TooMuch(f"{where}: a number beyond {INTEGER}, or none")
-    if isinstance(value, dict | list):
-        if len(value) > ITEMS:
-            raise TooMuch(f"{where}: {len(value)} items, at most {ITEMS} expected")
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(name, str) and len(name) > TEXT:
-                raise TooMuch(f"{where}: a field's name of {len(name)} characters, at most {TEXT} expected")
-            check(item, f"{path}.{name}" if path else str(name), depth + 1)
+        return f"a number beyond {INTEGER}, or none"
+    return None

@@ -17,9 +17,7 @@ MOST = 1024
 
 
 async def show(kube: Kube, namespace: str, name: str, message: str) -> None:
-    """Write that turns fail and why, unless it stands there already. Raises KubeError, Conflict among
-    them.
-    """
+    """Write that turns fail, and why. Raises KubeError, Conflict among them."""
     raw = await kube.get(names.rollouts_path(namespace, name))
     status: Object = raw.get("status") or {}
     found = status.get("conditions")
@@ -29,7 +27,7 @@ async def show(kube: Kube, namespace: str, name: str, message: str) -> None:
         else []
     )
     shown = failing(message, raw["metadata"].get("generation", 0))
-    if found == [*others, shown] or not status.get("phase"):
+    if not status.get("phase"):
         return
     await kube.replace(
         names.rollouts_path(namespace, name, "status"),

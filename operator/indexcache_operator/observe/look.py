@@ -27,6 +27,7 @@ from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.reads import Reads
 from indexcache_operator.observe.rollout import read
 from indexcache_operator.workload.merge import TemplateError
+from indexcache_operator.workload.pod import selector
 from indexcache_operator.workload.render import Owner, Runtime, Workload, render
 
 PROBES_SECONDS = 30.0
@@ -108,21 +109,21 @@ class Observer:
 
     async def _objects(self, rollout: Rollout, sight: Sight, reads: Reads) -> "_Objects":
         namespace, name = rollout.namespace, rollout.name
-        labels = {names.ROLLOUT_LABEL: name, names.ENGINE_LABEL: "true"}
         deployment, baseline, canary, secret, found = await asyncio.gather(
             self._object(reads, "Deployment", "apis/apps/v1", "deployments", namespace, name),
             self._object(reads, "Service", "api/v1", "services", namespace, names.baseline_service(name)),
             self._object(reads, "Service", "api/v1", "services", namespace, names.canary_service(name)),
             self._object(reads, "Secret", "api/v1", "secrets", namespace, names.secret(name)),
-            self.kube.select(names.object_path("api/v1", "pods", namespace), labels),
+            self.kube.select(names.object_path("api/v1", "pods", namespace), selector(name)),
         )
         unknown = any(isinstance(part, Unread) for part in (deployment, baseline, canary))
-        sight.token = (None if isinstance(secret, Unread) else token.read(secret)) or sight.token
+        read_token = token.read(_known(secret))
+        sight.token = read_token or sight.token
         return _Objects(
             deployment=_known(deployment),
             services=(_known(baseline), _known(canary)),
             unknown=unknown,
-            kept=isinstance(secret, Unread) or token.read(secret) is not None,
+            kept=isinstance(secret, Unread) or read_token is not None,
             token=sight.token,
             pods=[pod for pod in found if not pods.ended(pod)],
         )
