@@ -112,14 +112,6 @@ async def service(name: str, namespace: str) -> str:
     return f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
 
 
-async def prometheus(session: aiohttp.ClientSession, path: str, **query: Any) -> Any:
-    """`data` of an answer of Prometheus' API."""
-    url = await service("prometheus", "monitoring")
-    async with session.get(f"{url}/api/v1/{path}", params={k: str(v) for k, v in query.items()}) as answer:
-        assert answer.status == 200, await answer.text()
-        return (await answer.json())["data"]
-
-
 async def annotate(key: str, value: str) -> None:
     """kubectl annotate the rollout."""
     await kubectl.kubectl(

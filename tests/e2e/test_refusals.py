@@ -8,9 +8,10 @@ import pytest
 from indexcache_core.contract import CONTROL_PORT, MAX_BODY, Desired, Flags, Mode
 from indexcache_testbed.model.questions import ask
 from indexcache_testbed.scenario import install, kubectl
+from indexcache_testbed.scenario.alerting import prometheus
 from indexcache_testbed.scenario.stage import Stage
 
-from tests.e2e.support import Engines, Object, prometheus
+from tests.e2e.support import Engines, Object
 
 MEMORY = 120e6
 """Bytes that the operator may hold."""

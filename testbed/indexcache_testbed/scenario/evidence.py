@@ -85,38 +85,6 @@ def first_breach(
     return None
 
 
-def first_under(
-    looks: Sequence[Answers], mode: Mode, *, minimum: float, window: float, samples: int
-) -> float | None:
-    """The moment of the first look at which the alert rule's figure lies under its threshold, by the engines'
-    counters themselves.
-
-    The figure is one Shared indexer's mean recall over the last `window` seconds, all engines and judged
-    contexts together, if so many samples are in it: what Prometheus works out from the same counters, once it
-    has scraped them.
-    """
-    for end, look in enumerate(looks):
-        start = next(i for i, earlier in enumerate(looks) if look.at - earlier.at <= window)
-        added: dict[int, Histogram] = {}
-        for pod, state in look.states.items():
-            before = looks[start].states.get(pod) if start < end else None
-            known = before and (before.incarnation, before.series_number) == (
-                state.incarnation,
-                state.series_number,
-            )
-            earlier = (
-                {(s.site, s.context): s.recall for s in judged(before.series, mode)}
-                if known and before
-                else {}
-            )
-            for s in judged(state.series, mode):
-                new = s.recall.since(earlier.get((s.site, s.context), Histogram()))
-                added[s.site] = added.get(s.site, Histogram()).plus(new or Histogram())
-        if any(h.count >= samples and h.mean is not None and h.mean < minimum for h in added.values()):
-            return look.at
-    return None
-
-
 def last_renewal(looks: Sequence[Answers], permit: float) -> float | None:
     """When a permit of so many seconds was last renewed on any engine: its end, as the engines tell it, less
     its length.

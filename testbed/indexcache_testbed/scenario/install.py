@@ -22,9 +22,9 @@ NAMESPACE, ROLLOUT, ROUTE, MODEL = "serving", "tiny", "tiny", "tiny"
 """As examples/demo-*.yaml name them."""
 OPERATOR_NAMESPACE, OPERATOR = "indexcache-system", "indexcache-operator"
 CHART, EXAMPLES = product.ROOT / "charts/indexcache-operator", product.ROOT / "examples"
-ALERT_WINDOW, ALERT_SAMPLES = 3, 10
+ALERT_WINDOW, ALERT_SAMPLES = 10, 10
 """Seconds over which Prometheus averages, and the samples that it wants in them; it scrapes and evaluates
-each second here.
+each second here. Unhurried users give that many in so long without a gap.
 """
 
 

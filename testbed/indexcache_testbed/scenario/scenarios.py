@@ -12,8 +12,8 @@ from typing import Any
 
 from indexcache_core.contract import Mode, Reason
 
-from indexcache_testbed.scenario import install, kubectl
-from indexcache_testbed.scenario.evidence import first_breach, first_under, last_renewal
+from indexcache_testbed.scenario import alerting, install, kubectl
+from indexcache_testbed.scenario.evidence import first_breach, last_renewal
 from indexcache_testbed.scenario.outcome import Outcome
 from indexcache_testbed.scenario.stage import Stage
 from indexcache_testbed.scenario.watch import Witness, reusing
@@ -136,16 +136,13 @@ async def alert(stage: Stage) -> Outcome:
     outcome = stage.outcome(
         "e", "alert from Prometheus, guardrails only observing", _pattern(rollout), Mode.ON
     )
-    outcome.trigger = "an indexer's mean recall over the alert's window is under its threshold"
-    minimum = rollout["spec"]["guardrails"]["recall"]["perIndexerMin"]
-    under = first_under(
-        stage.looks(), Mode.ON, minimum=minimum, window=install.ALERT_WINDOW, samples=install.ALERT_SAMPLES
+    outcome.trigger = "an alert's rule holds, by Prometheus' record"
+    held = await alerting.first_held(
+        stage.witness.now.object["metadata"]["uid"], stage.witness.now.status["revision"], stage.started
     )
-    _times(stage, outcome, under if under is not None else exposed)
-    if under is None:
-        outcome.notes.append(
-            "the recomputed recall was never under the threshold: times are from the first exposure"
-        )
+    _times(stage, outcome, held if held is not None else exposed)
+    if held is None:
+        outcome.notes.append("no rule ever held by Prometheus' record: times are from the first exposure")
     return outcome
 
 
