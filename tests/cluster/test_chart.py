@@ -212,7 +212,7 @@ async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) ->
         "engine": {"image": "i", "model": "m"},
         "indexCache": {"pattern": "FS"},
         "traffic": {"httpRoute": {"name": "c", "rule": "g"}},
-        "guardrails": {"quality": {"probes": {"configMap": "probes"}}},
+        "guardrails": {"recall": {"min": 0.5}, "quality": {"probes": {"configMap": "probes"}}},
     }
     body = {
         "apiVersion": "indexcache.dev/v1alpha1",

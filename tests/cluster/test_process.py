@@ -23,7 +23,11 @@ ROLLOUT: dict[str, Any] = {
     "apiVersion": "indexcache.dev/v1alpha1",
     "kind": "IndexCacheRollout",
     "metadata": {"name": "r"},
-    "spec": {"engine": {"image": "i", "model": "m"}, "indexCache": {"pattern": "FS"}},
+    "spec": {
+        "engine": {"image": "i", "model": "m"},
+        "indexCache": {"pattern": "FS"},
+        "guardrails": {"recall": {"min": 0.5}},
+    },
 }
 
 

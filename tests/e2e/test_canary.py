@@ -50,7 +50,10 @@ class Lost:
 
 
 def _only_watched(rollout: Object) -> None:
-    rollout["spec"]["guardrails"] = {"recall": {"perIndexerMin": 0.03, "observeOnly": True}}
+    rollout["spec"]["guardrails"] = {
+        "recall": {"perIndexerMin": 0.03, "observeOnly": True},
+        "unguarded": True,
+    }
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

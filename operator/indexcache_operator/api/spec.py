@@ -173,6 +173,10 @@ class Guardrails(ApiModel):
     overlap: Overlap = Overlap()
     recall: Recall = Recall()
     quality: Quality | None = None
+    unguarded: bool = False
+    """Expose users though no guardrail on what engines measure acts; refused otherwise. Nothing but alerts,
+    quality probes and kills ends reuse then, and the rollout is never called certified.
+    """
 
 
 class Confidence(ApiModel):

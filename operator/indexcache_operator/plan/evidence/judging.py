@@ -32,7 +32,7 @@ def judge(situation: Situation) -> Evidence:
         else _measured(guardrail, memory, spec, stream, shares)
         for guardrail in guardrails(spec)
     )
-    return Evidence(answers=answers, shares=shares)
+    return Evidence(answers=answers, shares=shares, unguarded=spec.guardrails.unguarded)
 
 
 def _measured(

@@ -122,6 +122,22 @@ def _judged_by_engines(spec: Spec) -> tuple[GuardrailName, ...]:
     )
 
 
+def guarded(spec: Spec) -> bool:
+    """Return whether a guardrail on what engines measure acts: one with a threshold that does more than
+    observe.
+    """
+    g = spec.guardrails
+    overlap, recall = g.overlap, g.recall
+    return (overlap.min is not None and not overlap.observe_only) or (
+        (recall.min is not None or recall.per_indexer_min is not None) and not recall.observe_only
+    )
+
+
+def certainty(spec: Spec) -> str:
+    """Return the reason for which a pattern was promoted, in one word."""
+    return "Certified" if guarded(spec) else "Unguarded"
+
+
 def question(spec: Spec) -> str:
     """Return a name for what is asked of the evidence. If it changes, what was counted against the old
     question is void.

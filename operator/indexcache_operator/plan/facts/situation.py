@@ -31,6 +31,8 @@ class Evidence:
     answers: tuple[Answer, ...] = ()
     shares: dict[int, float] = field(default_factory=dict)
     """Share of the judged traffic by bucket of context length."""
+    unguarded: bool = False
+    """Whether the spec asks to go on where nothing acts."""
 
     @property
     def acting(self) -> tuple[Answer, ...]:
@@ -46,9 +48,11 @@ class Evidence:
         return None
 
     def certified(self, *, without_quality: bool = False) -> bool:
-        """Tell whether every acting guardrail is certified; in shadow quality can't be had."""
-        deciding = (a for a in self.acting if not (without_quality and a.guardrail.name == "quality"))
-        return all(a.verdict is Verdict.CERTIFIED for a in deciding)
+        """Tell whether every acting guardrail is certified; in shadow quality can't be had. Where none acts
+        nothing is, unless the spec asks for that.
+        """
+        deciding = [a for a in self.acting if not (without_quality and a.guardrail.name == "quality")]
+        return all(a.verdict is Verdict.CERTIFIED for a in deciding) if deciding else self.unguarded
 
 
 @dataclass(frozen=True, kw_only=True)

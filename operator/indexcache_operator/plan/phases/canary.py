@@ -10,6 +10,7 @@ from indexcache_core.evidence.traffic import Reached
 
 from indexcache_operator.api import times
 from indexcache_operator.api.status import Phase, Status, StepStatus
+from indexcache_operator.plan.facts.guardrails import guarded
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.phases.entering import enter, fall_back, weighted
 from indexcache_operator.plan.wanted import exposure, flags
@@ -78,7 +79,8 @@ def _over(situation: Situation, step: StepStatus) -> bool:
 def _next(situation: Situation, step: StepStatus) -> Status:
     steps = situation.snapshot.spec.strategy.steps
     if step.index + 1 == len(steps):
-        promoting = enter(situation, Phase.PROMOTING, "All steps certified; turning reuse on everywhere")
+        done = "certified" if guarded(situation.snapshot.spec) else "done, unguarded"
+        promoting = enter(situation, Phase.PROMOTING, f"All steps {done}; turning reuse on everywhere")
         return replace(promoting, step=None)
     following = StepStatus(
         index=step.index + 1, weight=steps[step.index + 1].weight, started_at=situation.snapshot.now

@@ -15,6 +15,7 @@ from indexcache_operator.api import times
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import Route
 from indexcache_operator.plan.facts import revision, weights
+from indexcache_operator.plan.facts.guardrails import guarded
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.plan.phases.entering import enter
@@ -23,6 +24,10 @@ from indexcache_operator.plan.wanted.exposure import Targets
 
 WAIT_FOR_COMPANIONS = timedelta(seconds=10)
 """In which a route or probes may yet appear."""
+UNGUARDED = (
+    "spec.guardrails: none acts on what engines measure, expected a threshold in overlap.min, recall.min or "
+    "recall.perIndexerMin, without observeOnly; set one, or unguarded: true to expose users without evidence"
+)
 SHORTEST_TIMEOUT = timedelta(seconds=30)
 """That a route must give a request: a prefill of 200K tokens takes 21 on one H200."""
 
@@ -121,6 +126,8 @@ def impossible(situation: Situation) -> list[str]:
             ]
         elif pod.state.sites:
             reasons += _misfits(snapshot, [site.domain for site in pod.state.sites])
+    if not guarded(spec) and not spec.guardrails.unguarded:
+        reasons.append(UNGUARDED)
     return list(dict.fromkeys(reasons)) + _short_probes(snapshot)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from indexcache_core.contract import Mode
 
 from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.plan.facts.guardrails import certainty, guarded
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.phases.entering import enter, remember, weighted
 from indexcache_operator.plan.wanted import exposure, flags
@@ -33,9 +34,15 @@ def decide(situation: Situation) -> Status:
             else "Restoring the route"
         )
         return replace(status, message=message)
-    history = remember(situation, "Promoted", "Certified")
-    promoted = enter(situation, Phase.PROMOTED, "Reuse runs on every pod; watched on")
+    history = remember(situation, "Promoted", certainty(snapshot.spec))
+    promoted = enter(situation, Phase.PROMOTED, _watched(situation))
     return replace(promoted, canary_pods=(), route=None, history=history)
+
+
+def _watched(situation: Situation) -> str:
+    if guarded(situation.snapshot.spec):
+        return "Reuse runs on every pod; watched on"
+    return "Reuse runs on every pod, unguarded: nothing but alerts, quality probes and kills ends it"
 
 
 def watch(situation: Situation) -> Status:

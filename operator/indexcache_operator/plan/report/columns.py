@@ -4,6 +4,7 @@ from indexcache_core.evidence.guardrails import IN_RESOURCE
 from indexcache_core.evidence.verdict import Verdict
 
 from indexcache_operator.api.status import Phase
+from indexcache_operator.plan.facts.guardrails import certainty
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.report import figures
 
@@ -23,7 +24,7 @@ def reason(situation: Situation) -> str:
     if status.phase in (Phase.FALLING_BACK, Phase.FELL_BACK) and status.fallback:
         return status.fallback.cause
     if status.phase is Phase.PROMOTED:
-        return "Certified"
+        return certainty(spec) if spec is not None else status.phase.value
     if situation.snapshot.paused and status.phase in (Phase.SHADOWING, Phase.CANARY):
         return "paused"
     if status.phase not in (Phase.SHADOWING, Phase.CANARY) or spec is None:

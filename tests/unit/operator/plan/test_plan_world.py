@@ -67,8 +67,8 @@ def test_a_drop_in_quality_falls_back_though_recall_is_good() -> None:
 
 
 def test_quality_is_certified_by_probes() -> None:
-    guardrails = {"quality": {"maxLogprobDrop": 0.02, "probes": {"configMap": "p"}}}
-    world = World(spec=spec(guardrails=guardrails), recall=good)
+    quality = {"maxLogprobDrop": 0.02, "probes": {"configMap": "p"}}
+    world = World(spec=spec(guardrails={"recall": {"min": 0.5}, "quality": quality}), recall=good)
     world.probes = probe_set()
     world.until(Phase.PROMOTED, looks=1500)
     assert world.status.quality is not None
@@ -88,12 +88,37 @@ def test_neither_good_nor_bad_holds_and_then_falls_back() -> None:
 
 
 def test_observe_only_guardrails_never_act() -> None:
-    world = World(spec=spec(guardrails={"recall": {"min": 0.5, "observeOnly": True}}), recall=bad).until(
-        Phase.CANARY
-    )
+    watched = {"recall": {"min": 0.5, "observeOnly": True}, "unguarded": True}
+    world = World(spec=spec(guardrails=watched), recall=bad).until(Phase.CANARY)
     for _ in range(60):
         world.snapshot()
     assert Phase.FALLING_BACK not in world.phases
+
+
+def test_a_pattern_that_nothing_guards_is_promoted_only_where_the_spec_asks_for_it() -> None:
+    refused = World(spec=spec(guardrails={}), recall=bad).until(Phase.FAILED)
+    assert refused.reuse_admitted == 0
+    assert "unguarded: true" in refused.status.message
+    asked = World(spec=spec(guardrails={"unguarded": True}), recall=bad).until(Phase.PROMOTED)
+    assert asked.status.reason == "Unguarded"
+    assert [(h.outcome, h.reason) for h in asked.status.history] == [("Promoted", "Unguarded")]
+    assert "unguarded" in asked.status.message
+
+
+def test_what_was_promoted_stays_when_its_guardrails_are_taken_away_and_says_so() -> None:
+    world = World(recall=good).until(Phase.PROMOTED)
+    assert world.status.reason == "Certified"
+    world.spec = spec(guardrails={})
+    for _ in range(5):
+        world.snapshot()
+    assert (world.status.phase, world.status.reason) == (Phase.PROMOTED, "Unguarded")
+
+
+def test_guardrails_taken_away_in_shadow_expose_nobody() -> None:
+    world = World(recall=good).until(Phase.SHADOWING)
+    world.spec = spec(guardrails={})
+    world.until(Phase.FELL_BACK)
+    assert Phase.CANARY not in world.phases
 
 
 def test_a_rejected_revision_is_refused_until_retry_names_it_and_each_retry_works_once() -> None:

@@ -79,7 +79,9 @@ def test_a_breach_is_of_a_guardrail_that_acts() -> None:
         ([("recall", Verdict.CERTIFIED, True), ("quality", Verdict.HOLDING, True)], False, True),
         ([("recall", Verdict.HOLDING, True), ("quality", Verdict.CERTIFIED, True)], False, False),
         ([("recall", Verdict.CERTIFIED, True), ("overlap", Verdict.HOLDING, False)], True, True),
-        ([], True, True),
+        ([("quality", Verdict.CERTIFIED, True)], True, False),
+        ([("recall", Verdict.OBSERVING, False)], False, False),
+        ([], False, False),
     ],
 )
 def test_all_that_acts_must_be_certified(
@@ -87,3 +89,11 @@ def test_all_that_acts_must_be_certified(
 ) -> None:
     assert says(*answers).certified() is expected
     assert says(*answers).certified(without_quality=True) is without_quality
+
+
+def test_where_nothing_acts_only_a_spec_that_asks_for_it_goes_on() -> None:
+    nothing = says(("recall", Verdict.OBSERVING, False))
+    assert replace(nothing, unguarded=True).certified()
+    assert replace(nothing, unguarded=True).certified(without_quality=True)
+    holding = says(("recall", Verdict.HOLDING, True))
+    assert not replace(holding, unguarded=True).certified()

@@ -30,7 +30,9 @@ from tests.unit.operator.plan.build import (
 from tests.unit.operator.plan.build import route as seen_route
 from tests.unit.operator.plan.world import World, good, spec
 
-QUALITY = {"guardrails": {"quality": {"probes": {"configMap": "p"}}}}
+PROBES = {"quality": {"probes": {"configMap": "p"}}}
+QUALITY = {"guardrails": {"recall": {"min": 0.5}, **PROBES}}
+UNGUARDED = "spec.guardrails: none acts on what engines measure"
 DSA: dict[str, Any] = {"architectures": ["DeepseekV32ForCausalLM"], "num_hidden_layers": 4, "index_topk": 16}
 ENGINE = {"image": "engine:1", "model": "/model", "replicas": 3}
 
@@ -92,6 +94,14 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Observation], Observation], str
         lambda o: o,
         "spec.engine.command: -pp: found 2",
     ),
+    ("no guardrail", {"guardrails": {}}, lambda o: o, UNGUARDED),
+    (
+        "guardrails that only observe",
+        {"guardrails": {"recall": {"min": 0.5, "observeOnly": True}, "overlap": {"observeOnly": True}}},
+        lambda o: o,
+        UNGUARDED,
+    ),
+    ("quality alone, of which shadow knows nothing", {"guardrails": PROBES}, lambda o: o, UNGUARDED),
     (
         "one replica behind a route",
         {"engine": ENGINE | {"replicas": 1}},

@@ -64,6 +64,7 @@ ENOUGH = judgement(Verdict.CERTIFIED)
         (Phase.SHADOWING, {"requests": 20, "verdict": Verdict.NO_DATA}, "no data on recall"),
         (Phase.CANARY, {"requests": 0}, "certified"),
         (Phase.PROMOTED, {}, "Certified"),
+        (Phase.PROMOTED, {"spec": spec(guardrails={})}, "Unguarded"),
         (Phase.CANARY, {"spec": None, "status": {"message": "m"}}, "m"),
     ],
 )
