@@ -9,7 +9,7 @@ on a root file system that is read-only.
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.dynamic.client import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
-from indexcache_operator import names
+from indexcache_operator import metrics, names
 from indexcache_operator.api.base import GROUP, VERSION
 from indexcache_operator.objects import Object
 
 MERGE, JSON = "application/merge-patch+json", "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
+PAGE = 500
+"""Objects of a list that come in one answer."""
 REACHABLE_SECONDS = 10.0
 """How long an answer of the API server speaks for it."""
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -56,6 +58,8 @@ class Kube:
     def __init__(self, client: ApiClient) -> None:
         self._client = DynamicClient(client)
         self._answered = -REACHABLE_SECONDS
+        self.on_write: Callable[[str, Object], None] = _nobody
+        """Told the path and the object as stored after each write."""
 
     async def get(self, path: str) -> Object:
         """One object. NotFound."""
@@ -63,11 +67,62 @@ class Kube:
 
     async def select(self, path: str, selector: Mapping[str, str] | None = None) -> list[Object]:
         """Objects that carry these labels."""
-        found = await self._request(
-            "get", path, label_selector=",".join(f"{k}={v}" for k, v in (selector or {}).items()) or None
+        objects, _ = await self.listed(path, selector or {})
+        return objects
+
+    async def listed(self, path: str, selector: Mapping[str, str | None]) -> tuple[list[Object], int]:
+        """Return the objects that carry these labels, of any value where that is None, page by page, and the
+        version at which they were listed, 0 if the API server tells none.
+        """
+        objects: list[Object] = []
+        more = ""
+        while True:
+            page = await self._request(
+                "get",
+                path,
+                label_selector=_selector(selector),
+                limit=PAGE,
+                **({"_continue": more} if more else {}),
+            )
+            kind = {
+                "apiVersion": page.get("apiVersion"),
+                "kind": str(page.get("kind", "")).removesuffix("List"),
+            }
+            objects += [{**kind, **item} for item in page.get("items") or []]
+            metadata = page.get("metadata") or {}
+            more = metadata.get("continue") or ""
+            if not more:
+                return objects, int(metadata.get("resourceVersion") or 0)
+
+    async def watch(
+        self,
+        path: str,
+        selector: Mapping[str, str | None],
+        *,
+        version: int,
+        seconds: int,
+        silent_seconds: float,
+    ) -> AsyncIterator[Object]:
+        """Yield the events since a version, until the API server ends the watch, after so many seconds.
+
+        Raises TimeoutError after silence of `silent_seconds`, KubeError, and what a connection raises.
+        """
+        response = await self._response(
+            "get",
+            path,
+            watch="true",
+            label_selector=_selector(selector),
+            resource_version=version,
+            timeout_seconds=seconds,
+            query_params=[("allowWatchBookmarks", "true")],
+            serialize=False,
+            _request_timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=TIMEOUT_SECONDS, sock_read=silent_seconds
+            ),
         )
-        items: list[Object] = found.get("items", [])
-        return items
+        async with response:
+            async for line in response.content:
+                yield _event(line)
 
     async def create(self, path: str, body: Object) -> Object:
         """A new object. Conflict if it is there."""
@@ -120,18 +175,21 @@ class Kube:
         return True
 
     async def _request(self, method: str, path: str, **params: Any) -> Object:
+        """Make one request, and return the object that answers it."""
+        found: Object = await self._response(
+            method, path, query_params=[], serializer=_plain, _request_timeout=TIMEOUT_SECONDS, **params
+        )
+        written = method != "get" and "dry_run" not in params
+        if written and "resourceVersion" in (found.get("metadata") or {}):
+            self.on_write(path, found)
+        return found
+
+    async def _response(self, method: str, path: str, **params: Any) -> Any:  # Any: of kubernetes.aio
         """Make one request. Whoever made the path, it leads nowhere but where it says: InvalidName else."""
         names.checked_path(path)
+        metrics.API_REQUESTS.labels("watch" if "watch" in params else method).inc()
         try:
-            found: Object = await self._client.request(
-                method,
-                path,
-                query_params=[],
-                header_params={},
-                serializer=_plain,
-                _request_timeout=TIMEOUT_SECONDS,
-                **params,
-            )
+            found = await self._client.request(method, path, header_params={}, **params)
         except DynamicApiError as error:
             self._answered = time.monotonic()
             raise _error(
@@ -139,6 +197,24 @@ class Kube:
             ) from None
         self._answered = time.monotonic()
         return found
+
+
+def _nobody(_: str, __: Object) -> None:
+    """Take no notice of a write."""
+
+
+def _selector(labels: Mapping[str, str | None]) -> str | None:
+    return ",".join(name if value is None else f"{name}={value}" for name, value in labels.items()) or None
+
+
+def _event(line: bytes) -> Object:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict):
+        raise KubeError(0, "BadEvent", f"found {line[:80]!r} in a watch; expected an event")
+    return event
 
 
 def _plain(_: Any, data: Object) -> Object:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import ssl
 import sys
+from contextlib import AsyncExitStack
 from functools import partial
 
 import aiohttp
@@ -19,6 +20,7 @@ from aiohttp import web
 
 from indexcache_operator.alerts import Receiver
 from indexcache_operator.api.dns import InvalidName
+from indexcache_operator.informers.all import informed
 from indexcache_operator.kube import Kube, KubeError, connect
 from indexcache_operator.loop import RolloutLoop
 from indexcache_operator.names import rollouts_path
@@ -75,8 +77,9 @@ def main() -> None:
 
 async def run(settings: Settings) -> None:
     """The operator, until a signal."""
-    async with connect() as kube, engines_session() as session:
+    async with connect() as kube, engines_session() as session, AsyncExitStack() as stack:
         await served(kube, settings)
+        informed_reads = await stack.enter_async_context(informed(kube, settings.namespaces))
         claims = Claims()
         observer = Observer(
             kube=kube,
@@ -84,9 +87,9 @@ async def run(settings: Settings) -> None:
             runtime=settings.runtime,
             hugging_face=HuggingFace(session, settings.hub),
             claims=claims,
+            informed=informed_reads,
         )
-
-        loops = Loops(partial(_loop, kube, session, observer), claims)
+        loops = Loops(partial(_loop, kube, session, observer), claims, informed_reads.heard)
         runner = web.AppRunner(
             application(Receiver(kube=kube, wake=loops.wake), token=settings.token, reachable=kube.reachable)
         )

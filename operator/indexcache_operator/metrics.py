@@ -9,6 +9,12 @@ LOOK_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 ACTIONS = Counter("indexcache_operator_actions", "Actions, by type and how they ended", ["action", "outcome"])
+INFORMERS = Gauge(
+    "indexcache_operator_informer_current",
+    "1 while what is known of a kind is current; else it is read anew in each look",
+    ["kind", "namespace"],
+)
+API_REQUESTS = Counter("indexcache_operator_api_requests", "Requests to the API server", ["verb"])
 PROBES = Counter("indexcache_operator_probes", "Pairs of probes, by how they ended", ["outcome"])
 FALLBACKS = Counter(
     "indexcache_operator_fallbacks", "Intents to fall back, by cause", ["namespace", "rollout", "cause"]

@@ -3,6 +3,7 @@ are a promise to users.
 """
 
 import re
+from typing import NamedTuple
 
 from indexcache_operator.api import dns
 from indexcache_operator.api.base import GROUP, PLURAL, VERSION
@@ -22,8 +23,10 @@ TEMPLATE_LABEL = f"{GROUP}/template"
 APPLIED_ANNOTATION = f"{GROUP}/applied"
 """Hash of all that was last applied, on the Deployment."""
 
+ROLLOUTS = (f"apis/{GROUP}/{VERSION}", PLURAL)
+"""Where the API server has rollouts: the path of their API, and their plural."""
 HTTP_ROUTES = ("apis/gateway.networking.k8s.io/v1", "httproutes")
-"""Where the API server has HTTPRoutes: the path of their API, and their plural."""
+"""Where it has HTTPRoutes."""
 
 ENGINE_CONTAINER = "engine"
 INIT_CONTAINER = "indexcache-runtime"
@@ -37,7 +40,20 @@ PLUGIN_NAME = "indexcache"
 
 
 _NAME = dns.SUBDOMAIN.pattern.strip("^$")
-_PATH = re.compile(f"/(api|apis/{_NAME})/v[a-z0-9]+(/namespaces/{_NAME})?(/[a-z]+(/{_NAME}(/[a-z]+)?)?)?")
+_PATH = re.compile(
+    f"/(?P<api>(?:api|apis/{_NAME})/v[a-z0-9]+)(?:/namespaces/(?P<namespace>{_NAME}))?"
+    f"(?:/(?P<plural>[a-z]+)(?:/(?P<name>{_NAME})(?:/(?P<subresource>[a-z]+))?)?)?"
+)
+
+
+class Place(NamedTuple):
+    """What a path of the API names."""
+
+    api: str
+    namespace: str | None
+    plural: str
+    name: str | None
+    subresource: str | None
 
 
 def baseline_service(rollout: str) -> str:
@@ -59,7 +75,7 @@ def rollouts_path(namespace: str | None = None, name: str | None = None, subreso
     """Return the API path of rollouts: of all, of a namespace, of one, of a subresource of one. Raises
     InvalidName.
     """
-    return object_path(f"apis/{GROUP}/{VERSION}", PLURAL, namespace, name, subresource)
+    return object_path(*ROLLOUTS, namespace, name, subresource)
 
 
 def object_path(
@@ -84,9 +100,16 @@ def checked_path(path: str) -> str:
 
     Raises InvalidName.
     """
-    if _PATH.fullmatch(path) is None:
+    place(path)
+    return path
+
+
+def place(path: str) -> Place:
+    """Return what a path names. Raises InvalidName for one of anything but plain names."""
+    found = _PATH.fullmatch(path)
+    if found is None:
         raise dns.InvalidName(
             f"found path {path[:512]!r}; expected /api/v1/... or /apis/GROUP/VERSION/... of plain names; "
             "make it of valid names"
         )
-    return path
+    return Place(**{**found.groupdict(), "plural": found["plural"] or ""})

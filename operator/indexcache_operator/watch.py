@@ -16,6 +16,7 @@ import kopf
 
 from indexcache_operator.api.base import GROUP, PLURAL, VERSION
 from indexcache_operator.loop import RolloutLoop
+from indexcache_operator.names import rollouts_path
 from indexcache_operator.objects import Object
 from indexcache_operator.observe.claims import Claims
 
@@ -30,8 +31,12 @@ class Loops:
     name is another.
     """
 
-    def __init__(self, make: MakeLoop, claims: Claims | None = None) -> None:
+    def __init__(
+        self, make: MakeLoop, claims: Claims | None = None, heard: Callable[[str, Object], None] | None = None
+    ) -> None:
+        """Hold no loop yet. `heard` is told the path and the object of each event before a loop looks."""
         self._make = make
+        self._heard = heard
         self._claims = claims or Claims()
         self._loops: dict[str, RolloutLoop] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -42,6 +47,8 @@ class Loops:
         """
         if raw is not None:
             self._claims.note(raw)
+            if self._heard is not None:
+                self._heard(rollouts_path(namespace, name), raw)
         if uid in self._loops:
             self._loops[uid].changed(version)
             return

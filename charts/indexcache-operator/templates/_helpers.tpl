@@ -90,12 +90,12 @@ priorityClassName: {{ . }}
 - {apiGroups: [indexcache.dev], resources: [indexcacherollouts/status], verbs: [get, update]}
 # An owner reference that blocks its owner's deletion, where admission asks for the right to set one.
 - {apiGroups: [indexcache.dev], resources: [indexcacherollouts/finalizers], verbs: [update]}
-- {apiGroups: [apps], resources: [deployments], verbs: [get, create, patch, delete]}
-- {apiGroups: [""], resources: [services], verbs: [get, create, patch, delete]}
+- {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [""], resources: [services], verbs: [get, list, watch, create, patch, delete]}
 # By name, never by list: of the Secrets of others none is ever asked for.
 - {apiGroups: [""], resources: [secrets], verbs: [get, create, patch, delete]}
 - {apiGroups: [""], resources: [configmaps], verbs: [get]}
-- {apiGroups: [""], resources: [pods], verbs: [list, patch]}
+- {apiGroups: [""], resources: [pods], verbs: [list, watch, patch]}
 - {apiGroups: [""], resources: [events], verbs: [create]}
-- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [get, patch]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [get, list, watch, patch]}
 {{- end -}}

@@ -1,13 +1,16 @@
 """One look at everything that a decision about a rollout may rest on. Reads only.
 
-All reads of one look go out together, but that engines can be asked only once their addresses are known. What
-can't be read because it isn't there is part of the answer. What can't be read because the API refuses it is
-unknown, and named in the observation: the way back must not wait for a ConfigMap. Only without the rollout or
-its pods there is nothing to decide on, and the look is an error.
+Objects come from informers while these are current, but for the rollout itself: while users are exposed or
+brought back it is read anew in each look, so that a kill waits for no watch, and a look without the API
+server fails. All reads of one look go out together, but that engines can be asked only once their addresses
+are known. What can't be read because it isn't there is part of the answer. What can't be read because the API
+refuses it is unknown, and named in the observation: the way back must not wait for a ConfigMap. Only without
+the rollout or its pods there is nothing to decide on, and the look is an error.
 """
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -17,19 +20,22 @@ from indexcache_core.contract import State
 
 from indexcache_operator import names
 from indexcache_operator.api.spec import HttpRoute, Spec
+from indexcache_operator.api.status import Phase
 from indexcache_operator.engines import EngineError, Engines
+from indexcache_operator.informers.reads import Reads
 from indexcache_operator.kube import Kube, NotFound
 from indexcache_operator.model import EnginePod, Observation, ProbeResult, ProbeSet, Rollout, Route, Sighting
 from indexcache_operator.objects import Object
 from indexcache_operator.observe import drift, gateway, pods, probes, token
 from indexcache_operator.observe.claims import Claims
 from indexcache_operator.observe.hugging_face import HuggingFace
-from indexcache_operator.observe.reads import Reads
+from indexcache_operator.observe.reads import Readings
 from indexcache_operator.observe.rollout import read
 from indexcache_operator.workload.merge import TemplateError
 from indexcache_operator.workload.pod import selector
 from indexcache_operator.workload.render import Owner, Runtime, Workload, render
 
+AT_REST = (Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED)
 PROBES_SECONDS = 30.0
 """How long a ConfigMap of probes, which may be large, is believed."""
 
@@ -56,17 +62,23 @@ class Observer:
     hugging_face: HuggingFace
     claims: Claims = field(default_factory=Claims)
     """Which rollout has which rule of which route."""
+    informed: Reads | None = None
+    """Where most reads go; None: all go to the API server."""
+
+    @property
+    def _reads(self) -> Reads:
+        return self.informed or self.kube
 
     async def look(
         self, namespace: str, name: str, sight: Sight, results: tuple[ProbeResult, ...] = ()
     ) -> Sighting | None:
         """Return everything about one rollout; None if it is gone. Raises KubeError, UnreadableStatus."""
         try:
-            rollout = read(await self.kube.get(names.rollouts_path(namespace, name)))
+            rollout = read(await self._rollout(names.rollouts_path(namespace, name)))
         except NotFound:
             return None
         workload, problem = self._wanted(rollout)
-        reads = Reads()
+        reads = Readings()
         objects, (route, probe_set, config) = await asyncio.gather(
             self._objects(rollout, sight, reads), self._givens(rollout, sight, reads)
         )
@@ -107,14 +119,25 @@ class Observer:
             addresses=addresses,
         )
 
-    async def _objects(self, rollout: Rollout, sight: Sight, reads: Reads) -> "_Objects":
+    async def _rollout(self, path: str) -> Object:
+        """Return the rollout: at rest as its watch told it last, else as it is now. Raises NotFound,
+        KubeError.
+        """
+        if self.informed is not None:
+            with suppress(NotFound):  # it may have been made just now
+                raw = await self.informed.get(path)
+                if at_rest(raw):
+                    return raw
+        return await self.kube.get(path)
+
+    async def _objects(self, rollout: Rollout, sight: Sight, reads: Readings) -> "_Objects":
         namespace, name = rollout.namespace, rollout.name
         deployment, baseline, canary, secret, found = await asyncio.gather(
             self._object(reads, "Deployment", "apis/apps/v1", "deployments", namespace, name),
             self._object(reads, "Service", "api/v1", "services", namespace, names.baseline_service(name)),
             self._object(reads, "Service", "api/v1", "services", namespace, names.canary_service(name)),
             self._object(reads, "Secret", "api/v1", "secrets", namespace, names.secret(name)),
-            self.kube.select(names.object_path("api/v1", "pods", namespace), selector(name)),
+            self._reads.select(names.object_path("api/v1", "pods", namespace), selector(name)),
         )
         unknown = any(isinstance(part, Unread) for part in (deployment, baseline, canary))
         read_token = token.read(_known(secret))
@@ -129,13 +152,13 @@ class Observer:
         )
 
     async def _object(
-        self, reads: Reads, kind: str, api: str, plural: str, namespace: str, name: str
+        self, reads: Readings, kind: str, api: str, plural: str, namespace: str, name: str
     ) -> "Object | Unread | None":
         reading = self._get(names.object_path(api, plural, namespace, name))
         return await reads.maybe(f"{kind} {name}", reading, Unread())
 
     async def _givens(
-        self, rollout: Rollout, sight: Sight, reads: Reads
+        self, rollout: Rollout, sight: Sight, reads: Readings
     ) -> tuple[Route | None, ProbeSet | None, Object | None]:
         return await asyncio.gather(
             self._route(rollout, sight, reads),
@@ -153,7 +176,7 @@ class Observer:
             return None, str(error)
 
     async def _current(
-        self, workload: Workload, objects: "_Objects", sight: Sight, reads: Reads
+        self, workload: Workload, objects: "_Objects", sight: Sight, reads: Readings
     ) -> tuple[bool, str | None]:
         """Return whether the objects are as wanted, and why they can't be where the API server refuses
         them.
@@ -169,11 +192,11 @@ class Observer:
 
     async def _get(self, path: str) -> Object | None:
         try:
-            return await self.kube.get(path)
+            return await self._reads.get(path)
         except NotFound:
             return None
 
-    async def _route(self, rollout: Rollout, sight: Sight, reads: Reads) -> Route | None:
+    async def _route(self, rollout: Rollout, sight: Sight, reads: Readings) -> Route | None:
         """Return the route that the rollout has changed, if it has; else the one that its spec names.
 
         One that can't be read is as it was last seen, but for its acceptance: nothing waits for less than a
@@ -195,7 +218,7 @@ class Observer:
             sight.route = (where, route)
         return route
 
-    async def _probes(self, rollout: Rollout, sight: Sight, reads: Reads) -> ProbeSet | None:
+    async def _probes(self, rollout: Rollout, sight: Sight, reads: Readings) -> ProbeSet | None:
         quality = rollout.spec.guardrails.quality if rollout.spec else None
         if quality is None:
             return None
@@ -247,6 +270,16 @@ class _Objects:
     token: str | None
     """As it is, or was last: engines take it either way."""
     pods: list[Object]
+
+
+def at_rest(raw: Object) -> bool:
+    """Return whether a rollout waits for somebody, by its status: nobody is exposed or brought back now."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    return (
+        status.get("phase") in AT_REST
+        and status.get("observedGeneration") == metadata.get("generation")
+        and not metadata.get("deletionTimestamp")
+    )
 
 
 class Unread:

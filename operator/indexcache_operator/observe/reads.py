@@ -6,7 +6,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Reads:
+class Readings:
     """The reads of one look."""
 
     def __init__(self) -> None:

@@ -1,10 +1,10 @@
-"""Reads that fail each by itself."""
+"""Readings that fail each by itself."""
 
 import asyncio
 
 import pytest
 from indexcache_operator.kube import KubeError
-from indexcache_operator.observe.reads import Reads
+from indexcache_operator.observe.reads import Readings
 
 
 async def value() -> int:
@@ -16,7 +16,7 @@ async def failing(error: BaseException) -> int:
 
 
 async def test_what_can_be_read_is_read() -> None:
-    reads = Reads()
+    reads = Readings()
     assert await reads.maybe("a thing", value(), 0) == 7
     assert reads.failed() == ()
 
@@ -31,7 +31,7 @@ async def test_what_can_be_read_is_read() -> None:
     ],
 )
 async def test_what_cant_be_read_is_unknown_and_named(error: Exception, words: str) -> None:
-    reads = Reads()
+    reads = Readings()
     assert await reads.maybe("Service s", failing(error), 5) == 5
     assert await reads.maybe("ConfigMap c", failing(error), 6) == 6
     assert reads.failed() == (f"ConfigMap c: {words}", f"Service s: {words}")
@@ -39,4 +39,4 @@ async def test_what_cant_be_read_is_unknown_and_named(error: Exception, words: s
 
 async def test_an_end_is_no_failed_read() -> None:
     with pytest.raises(asyncio.CancelledError):
-        await Reads().maybe("a thing", failing(asyncio.CancelledError()), 0)
+        await Readings().maybe("a thing", failing(asyncio.CancelledError()), 0)

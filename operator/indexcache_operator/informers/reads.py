@@ -1,0 +1,67 @@
+"""Reads as the client has them, answered from stores that are current, else by the API server."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from indexcache_operator.informers.informer import Informer
+from indexcache_operator.kube import Kube, NotFound
+from indexcache_operator.names import Place, place
+from indexcache_operator.objects import Object
+
+
+class Reads(Protocol):
+    """Reads of objects."""
+
+    async def get(self, path: str) -> Object:
+        """Return one object. Raises NotFound, KubeError."""
+
+    async def select(self, path: str, selector: Mapping[str, str] | None = None) -> list[Object]:
+        """Return the objects that carry these labels. Raises KubeError."""
+
+
+class InformedReads:
+    """Reads from the stores of informers. What none of them has, or has currently, is asked for.
+
+    Objects are shared: nobody may change one.
+    """
+
+    def __init__(self, kube: Kube, informers: Sequence[Informer]) -> None:
+        self._kube = kube
+        self._informers: dict[tuple[str, str, str | None], Informer] = {
+            (i.api, i.plural, i.namespace): i for i in informers
+        }
+
+    async def get(self, path: str) -> Object:
+        """Return one object. Raises NotFound, KubeError."""
+        at = place(path)
+        informer = self._informer(at)
+        if informer is None or at.name is None or at.subresource:
+            return await self._kube.get(path)
+        found = informer.store.get(at.namespace or "", at.name)
+        if found is None:
+            raise NotFound(404, "NotFound", f"GET {path}: not found")
+        return found
+
+    async def select(self, path: str, selector: Mapping[str, str] | None = None) -> list[Object]:
+        """Return the objects that carry these labels. Raises KubeError."""
+        at = place(path)
+        informer = self._informer(at)
+        if informer is None or at.name is not None:
+            return await self._kube.select(path, selector)
+        return informer.store.select(at.namespace, selector or {})
+
+    def heard(self, path: str, item: Object) -> None:
+        """Take up an object at a path, or a subresource's, that came another way than by an informer."""
+        at = place(path)
+        for namespace in (at.namespace, None):
+            informer = self._informers.get((at.api, at.plural, namespace))
+            if informer is not None:
+                informer.store.heard(item)
+
+    def _informer(self, at: Place) -> Informer | None:
+        """Return the informer that has a place, if it is current."""
+        for namespace in (at.namespace, None):
+            informer = self._informers.get((at.api, at.plural, namespace))
+            if informer is not None and informer.current:
+                return informer
+        return None
