@@ -33,8 +33,15 @@ logger = logging.getLogger(__name__)
 MAX_BODY = 1024 * 1024  # bytes
 AT_ONCE = 8
 """Alerts of one payload that are served together."""
-MALFORMED = "malformed"
-NOT_PERSISTED = "not_persisted"
+MALFORMED, NOT_PERSISTED, UNAUTHORIZED, NO_TOKEN = NOT_SERVED = (
+    "malformed",
+    "not_persisted",
+    "unauthorized",
+    "no_token",
+)
+"""What becomes of an alert that does nothing though it might have had to; an alert rule of the chart tells
+people.
+"""
 
 
 class Alert(BaseModel):
@@ -62,6 +69,8 @@ def application(
     `token` is read at each request, so that it can be changed under way; without one nobody is let in, and
     Alertmanager comes again. `reachable` tells whether the API server answers.
     """
+    for outcome in NOT_SERVED:
+        metrics.ALERTS.labels(outcome)  # from zero on, or the first one would be no increase
     webhook = Webhook(receiver=receiver, token=token, reachable=reachable)
     app = web.Application(client_max_size=MAX_BODY)
     app.add_routes(
@@ -167,9 +176,9 @@ def _token(read: Callable[[], str]) -> str | None:
 def _authorize(request: web.Request, read: Callable[[], str]) -> None:
     token = _token(read)
     if token is None:
-        metrics.ALERTS.labels("no_token").inc()
+        metrics.ALERTS.labels(NO_TOKEN).inc()
         raise web.HTTPServiceUnavailable(text="the operator has no token to compare with; send it again\n")
     given = request.headers.get("Authorization", "")
     if not hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {token}".encode()):
-        metrics.ALERTS.labels("unauthorized").inc()
+        metrics.ALERTS.labels(UNAUTHORIZED).inc()
         raise web.HTTPUnauthorized(text="missing or wrong token; send `Authorization: Bearer <token>`\n")

@@ -50,4 +50,39 @@ groups:
       summary: >-
         Rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }}, revision {{ "{{ $labels.revision }}" }}: reused sets hold
         {{ "{{ $value | humanizePercentage }}" }} of the fresh ones, under the threshold
+# What people should know of the operator itself. None names a revision, so none makes the operator do anything.
+- name: indexcache-operator
+  rules:
+  - alert: IndexCacheOperatorGone
+    expr: absent(indexcache_operator_looks_total) and on () (count(indexcache_guardrail_min) > 0)
+    for: 1m
+    labels: {{ merge (dict "severity" $a.operatorSeverity) $a.labels | toJson }}
+    annotations:
+      summary: >-
+        Engines run and no operator is scraped: nobody sees a kill, renews a permit or rolls back but the engines' own breakers. Look
+        whether its pod runs and whether Prometheus may reach it
+  - alert: IndexCacheRolloutUnwatched
+    expr: time() - max by (namespace, rollout) (indexcache_operator_last_successful_look_timestamp_seconds) > 60
+    for: 0s
+    labels: {{ merge (dict "severity" $a.operatorSeverity) $a.labels | toJson }}
+    annotations:
+      summary: >-
+        No look at rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} has succeeded for {{ "{{ $value | humanizeDuration }}" }}; its
+        condition OperatorHealthy and the operator's log say why
+  - alert: IndexCacheFellBack
+    expr: max by (namespace, rollout) (indexcache_operator_rollout_phase{phase=~"FallingBack|FellBack"}) == 1
+    for: 0s
+    labels: {{ merge (dict "severity" $a.operatorSeverity) $a.labels | toJson }}
+    annotations:
+      summary: >-
+        Rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} is back at the baseline; its column REASON says why, and its message what
+        leads on
+  - alert: IndexCacheAlertsNotServed
+    expr: sum by (outcome) (increase(indexcache_operator_alerts_total{outcome=~"unauthorized|no_token|malformed|not_persisted"}[5m])) > 0
+    for: 0s
+    labels: {{ merge (dict "severity" $a.operatorSeverity) $a.labels | toJson }}
+    annotations:
+      summary: >-
+        Alertmanager's calls end as {{ "{{ $labels.outcome }}" }}: an alert may be unable to roll back. Compare the receiver's token with the
+        Secret of the webhook
 {{- end -}}

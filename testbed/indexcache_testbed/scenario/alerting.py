@@ -43,7 +43,7 @@ async def first_held(uid: str, revision: str, began: float) -> float | None:
             moments += [
                 lasting(_times(series), step=STEP, at_least=EVALUATED_EVERY)
                 for series in held["result"]
-                if (series["metric"]["uid"], series["metric"]["revision"]) == (uid, revision)
+                if (series["metric"].get("uid"), series["metric"].get("revision")) == (uid, revision)
             ]
         firing = (
             f'ALERTS{{alertname=~"IndexCache.*", alertstate="firing", uid="{uid}", revision="{revision}"}}'
