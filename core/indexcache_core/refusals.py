@@ -14,7 +14,7 @@ from indexcache_core.supported import ATTENTION_BACKENDS, CACHE_TYPES, EXECUTORS
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting that asks for a feature: an argument of the server, or a variable of its environment."""
+    """A setting that asks for a feature: an argument of the server, or a variable of its environment."""
 
     name: str
     """How it is spelled in full: `--pipeline-parallel-size`, `VLLM_USE_RUST_FRONTEND`."""
@@ -35,7 +35,7 @@ class Setting:
 
     @property
     def is_argument(self) -> bool:
-        """Whether it is an argument of the server."""
+        """Return whether it is an argument of the server."""
         return self.name.startswith("--")
 
     def reason(self, why: str, value: str | None, spelled: str = "") -> str:
@@ -48,7 +48,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """One feature that is refused."""
+    """A feature that is refused."""
 
     feature: str
     settings: tuple[Setting, ...]

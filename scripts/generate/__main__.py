@@ -1,4 +1,4 @@
-"""Write every generated file: the CRD, the chart's copy, their reference, and the table of what is refused.
+"""Writes every generated file: the CRD, the chart's copy, their reference, and the table of what is refused.
 
 python -m scripts.generate
 """

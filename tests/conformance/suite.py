@@ -23,7 +23,7 @@ class Conformance:
 
     @pytest.fixture
     def engine(self, launched: Engine) -> Iterator[Engine]:
-        """At the baseline, nothing cached."""
+        """Yield the engine at the baseline, with nothing cached."""
         launched.reset()
         yield launched
         assert not launched.llm.llm_engine.has_unfinished_requests()

@@ -78,7 +78,7 @@ HOOKS = (*SCHEDULING, *NAMING, *COUNTING, *WORKING)
 
 
 class Broken(Exception):
-    """What the hook raises."""
+    """Stands for what the hook raises."""
 
 
 def broken(*args: Any, **kwargs: Any) -> Any:
@@ -87,8 +87,8 @@ def broken(*args: Any, **kwargs: Any) -> Any:
 
 @pytest.fixture
 def engine(cpu_engine: tuple[Engine, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """At the baseline, every step measured that can be; taken charge of anew afterwards, as after a
-    restart.
+    """Yield the engine at the baseline, every step measured that can be; taken charge of anew afterwards, as
+    after a restart.
     """
     e = cpu_engine[0]
     e.reset()

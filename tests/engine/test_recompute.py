@@ -1,5 +1,5 @@
-"""What becomes of requests in flight when reuse ends: under Recompute they go on as if it had never been,
-under Continue undisturbed.
+"""Tests what becomes of requests in flight when reuse ends: under Recompute they go on as if it had never
+been, under Continue undisturbed.
 
 Mutants: a build that counts requests as recomputed but preempts none, and one that preempts them but lets
 them read blocks that reuse made. Each is told from the true one by the tokens that follow the flip.
@@ -24,15 +24,15 @@ PROMPTS = prompts(11, *LENGTHS)
 
 
 def so_far(engine: Engine, names: list[str]) -> list[int]:
-    """How many tokens each request has generated."""
+    """Return how many tokens each request has generated."""
     return [engine.scheduled(name).num_output_tokens for name in names]
 
 
 def flipped(
     engine: Engine, in_flight: InFlight, flip: Callable[[Engine], object]
 ) -> tuple[list[Answer], list[int]]:
-    """Requests that begin under reuse and, half done, see its end: their answers, and how many tokens each
-    had then.
+    """Run requests that begin under reuse and, half done, see its end; return their answers, and how many
+    tokens each had then.
     """
     engine.put(Mode.ON, PATTERN, in_flight=in_flight)
     names = [engine.start(p, TOKENS) for p in PROMPTS]
@@ -46,7 +46,7 @@ def flipped(
 def rest(
     engine: Engine, answers: list[Answer], had: list[int]
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Of each request the tokens after the flip, and what a pod that never reused says after the same
+    """Return for each request the tokens after the flip, and what a pod that never reused says after the same
     prefix.
     """
     after = [a.tokens[n:] for a, n in zip(answers, had, strict=True)]

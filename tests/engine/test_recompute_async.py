@@ -66,7 +66,7 @@ class Core:
         return request
 
     def deliver(self, output: Any, token: int) -> None:
-        """The step comes back; each of its requests sampled this token."""
+        """Deliver a step's end; each of its requests sampled this token."""
         from vllm.v1.outputs import ModelRunnerOutput
 
         names = list(output.num_scheduled_tokens)

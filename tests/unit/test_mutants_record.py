@@ -1,5 +1,5 @@
-"""What is kept of mutants: judgements stay with their mutants, and the share leaves out what no test can
-tell.
+"""Tests what is kept of mutants: judgements stay with their mutants, and the share leaves out what no test
+can tell.
 """
 
 import pytest

@@ -1,5 +1,5 @@
-"""From one look to a plan: evidence, then the phase, then what is wanted of pods and route, then the actions
-that are missing.
+"""Leads from one look to a plan: evidence, then the phase, then what is wanted of pods and route, then the
+actions that are missing.
 
 Pure, and a function of the present only: whatever was done or not done before a crash shows in the
 observation, so each look asks again for all that isn't as it should be. Order of actions: kills, which wait

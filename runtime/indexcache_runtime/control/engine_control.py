@@ -1,4 +1,4 @@
-"""Where the control port's thread and the engine's thread meet: one lock around switch, counts and
+"""Guards where the control port's thread and the engine's thread meet: one lock around switch, counts and
 measurements.
 
 The engine's thread asks once a step what to do (`behaviour`) and reports what it did; the port's thread reads

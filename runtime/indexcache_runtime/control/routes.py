@@ -1,5 +1,5 @@
-"""What the control port answers: who may call, what a body must be, what a refusal looks like. Knows no
-socket and no HTTP parser (peer.py does); all decisions on reuse are engine_control.py's.
+"""Decides what the control port answers: who may call, what a body must be, what a refusal looks like. Knows
+no socket and no HTTP parser (peer.py does); all decisions on reuse are engine_control.py's.
 
 Invariants: without the token nothing is answered, 404 included, but that it is missing or that a request
 can't be read; a body over MAX_BODY is refused before it is read, and one of unknown length as soon as it
@@ -40,7 +40,7 @@ STATE, FLAGS, KILL = ("GET", "/v1/state"), ("PUT", "/v1/flags"), ("POST", "/v1/k
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: a status and JSON."""
+    """An answer: a status and JSON."""
 
     status: int
     body: bytes
@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a peer that showed the token."""
+    """A call of a peer that showed the token."""
 
     method: str
     path: str

@@ -17,7 +17,7 @@ from indexcache_operator.plan.wanted.exposure import Targets
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One phase."""
+    """Describes one phase."""
 
     decide: Callable[[Situation], Status]
     targets: Callable[[Situation], Targets]

@@ -1,4 +1,4 @@
-"""When a pod that left the baseline's Service gets no requests any more, by its own counter.
+"""Tells when a pod that left the baseline's Service gets no requests any more, by its own counter.
 
 A label is taken off at once; proxies learn of it a moment later, and a gateway that is cut off from them
 never tells. What counts is silence, which is three things together:

@@ -1,4 +1,4 @@
-"""Who is exposed, and in which order: pods, their labels, and the route between them.
+"""Decides who is exposed, and in which order: pods, their labels, and the route between them.
 
 On the way in: baseline label off, the pod drains (traffic/draining.py), flags on, the engine confirms, canary
 label on, the canary's backend into the route. So nobody meets reuse but through the canary's Service, and a
@@ -22,7 +22,7 @@ from indexcache_operator.plan.wanted import flags
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What should be, for the parts that actions can move. Labels and route are set only as far as their
+    """Says what should be, for the parts that actions can move. Labels and route are set only as far as their
     order allows in this look.
     """
 

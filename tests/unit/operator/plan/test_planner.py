@@ -1,4 +1,5 @@
-"""From one look to a plan: what is relied on, in which order things are done, and what stands still."""
+"""Tests the way from one look to a plan: what is relied on, in which order things are done, and what stands
+still."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,7 +48,8 @@ def kinds(found: Plan[Memory]) -> list[str]:
 def steady(
     phase: Phase, kind: str | None, *pods: EnginePod, kept: dict[str, Any] | None = None, **changes: Any
 ) -> Plan[Memory]:
-    """The second plan of a rollout in which everything is as it should be: the first wrote its status."""
+    """Return the second plan of a rollout in which everything is as it should be: the first wrote its
+    status."""
     names = [p.name for p in pods]
     values = {"evidence": (), **(kept or {})}
     seen = told(
@@ -195,7 +197,7 @@ def test_the_generation_is_written_and_conditions_and_revision_with_it() -> None
 
 
 def persisted(**changes: Any) -> bool:
-    """Whether a look at a status that lacks what is wanted has it written first."""
+    """Return whether a look at a status that lacks what is wanted has it written first."""
     return "PersistStatus" in kinds(planned(pod("a"), **changes))
 
 
@@ -297,7 +299,7 @@ def counted(reuse: int, baseline: int, incarnation: str = "life") -> State:
 
 
 def seen_requests(phase: Phase, *looks: Sequence[State | None], kept: int = 0) -> int:
-    """Requests seen in a phase, over these looks at its engines."""
+    """Count the requests seen in a phase, over these looks at its engines."""
     step = STEP if phase is Phase.CANARY else None
     memory: Memory | None = None
     for states in looks:
@@ -335,7 +337,7 @@ def test_each_phase_and_step_has_a_count_of_its_own() -> None:
 
 
 def measured() -> State:
-    """An engine in shadow for this try, with one observation."""
+    """Return an engine in shadow for this try, with one observation."""
     found = Series.model_validate(
         {"site": 1, "context": 3, "mode": Mode.SHADOW, "overlap": of([0.9]), "recall": of([0.9])}
     )

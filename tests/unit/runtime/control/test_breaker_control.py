@@ -42,7 +42,7 @@ class Engine:
         )
 
     def step(self, recall: float, seconds: float = LOOK_SECONDS) -> Mode:
-        """One step that measures four requests under the mode it was given. Returns that mode."""
+        """Run one step that measures four requests under the mode it was given. Returns that mode."""
         behaviour = self.control.behaviour()
         if behaviour.mode is not Mode.OFF:
             plan = StepPlan(

@@ -1,4 +1,5 @@
-"""What fails in the runtime itself stops reuse, and neither a kill nor the state waits for it."""
+"""Tests that what fails in the runtime itself stops reuse, and that neither a kill nor the state waits for
+it."""
 
 import pytest
 from indexcache_core.contract import Desired, Flags, Kill, Mode, Reason, Site

@@ -51,7 +51,8 @@ def exposing(
     routed: bool = True,
     **changes: Any,
 ) -> Situation:
-    """The first step with its one pod exposed and its weight in the route, but for what a test says."""
+    """Return the first step with its one pod exposed and its weight in the route, but for what a test
+    says."""
     pods = pods or (pod("a", **MOVED), pod("b"), pod("c"))
     kept = status(
         canary_pods=("a",),

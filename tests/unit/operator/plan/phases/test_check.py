@@ -1,4 +1,4 @@
-"""What is refused before anything is exposed, by the field's name, and how a refusal ends."""
+"""Tests what is refused before anything is exposed, by the field's name, and how a refusal ends."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -332,7 +332,7 @@ def test_probes_and_route_are_both_missed() -> None:
 
 
 def waiting(*pods: EnginePod, kind: str | None = None, **changes: Any) -> list[str]:
-    """What three engines are waited for, those that are told nothing being ready."""
+    """Return what three engines are waited for, those that are told nothing being ready."""
     seen = told(
         {p.name: kind for p in pods} if kind else {}, *pods, **{"status": status(Phase.CHECKING), **changes}
     )

@@ -34,7 +34,7 @@ MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 def promoting(
     *pods: EnginePod, kinds: dict[str, str] | None = None, desired: int = 0, **changes: Any
 ) -> Situation:
-    """A promotion in which engines do what they were told: by default, to reuse."""
+    """Return a promotion in which engines do what they were told: by default, to reuse."""
     wanted = kinds if kinds is not None else dict.fromkeys((p.name for p in pods), CANARY)
     kept = status(
         Phase.PROMOTING,

@@ -20,7 +20,7 @@ POD = "pod-1"
 
 
 def leaving(world: World) -> World:
-    """A canary's first pod has just left the baseline's Service, and no proxy knows of it."""
+    """Bring a canary's first pod out of the baseline's Service, just now: no proxy knows of it."""
     world.cut_off = True
     return world.wait(lambda w: not w.pods[POD].baseline)
 
@@ -157,7 +157,7 @@ def counted(n: int, running: int = 0, reuse: int = 0) -> State:
 def looked(
     a: State | None, b: State | None, seconds: float = 0.0, b_label: bool = True, **changes: Any
 ) -> Snapshot:
-    """The canary's pod a, behind no Service, and the baseline's b."""
+    """Return a look at the canary's pod a, behind no Service, and the baseline's b."""
     pods = (pod("a", a, **{"baseline_label": False, **changes}), pod("b", b, baseline_label=b_label))
     return Snapshot(replace(observation(*pods), now=NOW + timedelta(seconds=seconds)))
 

@@ -1,4 +1,4 @@
-"""Who is exposed, and in which order: pods, labels, route."""
+"""Tests who is exposed, and in which order: pods, labels, route."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -106,7 +106,7 @@ def test_who_left_the_baselines_service_for_good(
 
 
 def canary(*pods: EnginePod, **changes: Any) -> tuple[Snapshot, Status]:
-    """A look at engines that all run the reuse that the status wants of them."""
+    """Return a look at engines that all run the reuse that the status wants of them."""
     seen = told(dict.fromkeys((p.name for p in pods), CANARY), *pods, **changes)
     return seen, seen.observation.status
 

@@ -1,4 +1,4 @@
-"""What engines are told, and the epochs that fence it."""
+"""Tests what engines are told, and the epochs that fence it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -83,7 +83,7 @@ def wanting(kind: str, epoch: int = 4, **changes: Any) -> PodStatus:
 
 
 def doing(kind: str, epoch: int = 4) -> State:
-    """An engine that does what it was told under that epoch."""
+    """Return an engine that does what it was told under that epoch."""
     state = told({"a": kind}, pod("a")).pods[0].state
     assert state is not None
     return state.model_copy(update={"epoch": epoch})

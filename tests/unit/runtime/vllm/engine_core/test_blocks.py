@@ -24,7 +24,7 @@ Behaviours = frozenset[str | None]
 
 @dataclass(eq=False)
 class FakeRequest:
-    """What of vLLM's Request the names depend on."""
+    """Holds what of vLLM's Request the names depend on."""
 
     request_id: str
     tokens: list[int]
@@ -45,7 +45,7 @@ class FakeRequest:
 
 
 def names(request: FakeRequest) -> list[bytes]:
-    """As vLLM's hasher: chained on the last name in the list."""
+    """Return names as vLLM's hasher gives them: chained on the last name in the list."""
     new: list[bytes] = []
     start = len(request.block_hashes) * SIZE
     parent = request.block_hashes[-1] if request.block_hashes else b""
@@ -76,7 +76,7 @@ class World:
         return found, len(found) * SIZE, 0
 
     def add(self, tokens: list[int], *, opted_out: bool = False, foreign: bool = False) -> FakeRequest:
-        """A new request. foreign: it has vLLM's own hasher, as one that was made before the plugin's was
+        """Add a new request. foreign: it has vLLM's own hasher, as one that was made before the plugin's was
         there.
         """
         hasher = names if foreign else self.hasher
@@ -131,7 +131,7 @@ class World:
         request.num_computed_tokens, request.under = 0, []
 
     def run(self, tokens: list[int]) -> FakeRequest:
-        """A request from beginning to end."""
+        """Run a request from beginning to end."""
         request = self.add(tokens)
         self.step(request, len(tokens))
         del self.requests[request.request_id]
@@ -350,12 +350,12 @@ def test_a_vllm_that_makes_no_hasher_is_left_alone() -> None:
 
 
 def baseline(tokens: list[int]) -> list[bytes]:
-    """The baseline's names of a prompt's full blocks."""
+    """Return the baseline's names of a prompt's full blocks."""
     return names(FakeRequest("x", list(tokens), None))
 
 
 def salts(name: str, tokens: list[int], first: int = 0) -> list[bytes]:
-    """The names of a prompt of which all from one block on has a class."""
+    """Return the names of a prompt of which all from one block on has a class."""
     base = baseline(tokens)
     return base[:first] + [salted(name, block) for block in base[first:]]
 
@@ -436,7 +436,7 @@ def test_who_is_never_renamed_hides_no_other(opted_out: bool) -> None:
 
 
 def counted(w: World, r: FakeRequest) -> list[int]:
-    """How many blocks vLLM is asked for in one lookup, each time."""
+    """Return how many blocks vLLM is asked for in one lookup, each time."""
     asked: list[int] = []
     find = w.blocks._lookup
 
