@@ -5,7 +5,7 @@ compat.py).
 from pathlib import Path
 
 from indexcache_core.compat import NATIVE_SHARING
-from indexcache_core.refusals import REFUSALS, Refusal, Setting
+from indexcache_core.refusals import REFUSALS, RefusedFeature, Setting
 from indexcache_core.supported import OLDEST, PLATFORMS, VERSIONS, named
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
@@ -50,7 +50,7 @@ def table() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows])
 
 
-def _row(refusal: Refusal) -> list[str]:
+def _row(refusal: RefusedFeature) -> list[str]:
     settings = ", ".join(_setting(setting) for setting in refusal.settings)
     shown = f" (`{refusal.shown_by}`)" if refusal.shown_by else ""
     return [
@@ -65,7 +65,7 @@ def _setting(setting: Setting) -> str:
     return f"`{setting.name}`" + (f" (from vLLM {named(setting.since)})" if setting.since > OLDEST else "")
 
 
-def _cell(refusal: Refusal, platform: str) -> str:
+def _cell(refusal: RefusedFeature, platform: str) -> str:
     return ("refused" if platform in refusal.platforms else "") + refusal.notes.get(platform, "")
 
 

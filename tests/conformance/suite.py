@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 
 from tests.conformance import checks
 from tests.conformance.engine import Engine
@@ -77,6 +77,6 @@ class Conformance:
         def no_enter(blocks: Any, behaviour: str | None) -> int:
             return 0
 
-        monkeypatch.setattr(Blocks, "enter", no_enter)
+        monkeypatch.setattr(BlockNamer, "enter", no_enter)
         with pytest.raises(AssertionError, match="other log-probability"):
             checks.reuse_is_never_served_to_the_baseline(engine)

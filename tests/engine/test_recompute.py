@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from indexcache_core.contract import Breaker, Desired, Flags, InFlight, Mode, Reason, Thresholds
 from indexcache_runtime.vllm.engine_core import step_planner
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 
 from tests.conformance.engine import Answer, Engine, prompts
 from tests.engine.cpu_binding import at_each_block_size
@@ -153,11 +153,11 @@ def nothing_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tainted_blocks_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def enter(blocks: Blocks, behaviour: str | None) -> int:
+    def enter(blocks: BlockNamer, behaviour: str | None) -> int:
         blocks.current = behaviour or blocks.current
         return 0
 
-    monkeypatch.setattr(Blocks, "enter", enter)
+    monkeypatch.setattr(BlockNamer, "enter", enter)
 
 
 @pytest.mark.parametrize("mutate", [nothing_preempted, tainted_blocks_are_read_again])

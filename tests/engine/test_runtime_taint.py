@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from indexcache_core.contract import Mode
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 
 from tests.conformance.engine import Answer, Engine
@@ -79,11 +79,11 @@ def test_fifty_prompts_after_flips_in_mid_request(engine: Engine, clean: list[An
     assert engine.state.mode is Mode.TRIPPED
 
 
-def no_enter(blocks: Blocks, behaviour: str | None) -> int:
+def no_enter(blocks: BlockNamer, behaviour: str | None) -> int:
     return 0
 
 
-def enter_without_renaming(blocks: Blocks, behaviour: str | None) -> int:
+def enter_without_renaming(blocks: BlockNamer, behaviour: str | None) -> int:
     blocks.current = behaviour
     return 1
 
@@ -103,7 +103,7 @@ def test_a_build_without_the_salt_fails(
     scenario: Callable[[Engine], list[Answer]],
     mutant: Any,
 ) -> None:
-    monkeypatch.setattr(Blocks, "enter", mutant)
+    monkeypatch.setattr(BlockNamer, "enter", mutant)
     assert tokens(scenario(engine)) != tokens(clean)
 
 
@@ -183,7 +183,7 @@ def test_the_baseline_is_served_nothing_of_a_request_from_before_the_takeover(
 def test_a_build_that_leaves_such_a_request_its_hasher_fails(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Blocks, "_own", lambda *args: None)
+    monkeypatch.setattr(BlockNamer, "_own", lambda *args: None)
     assert grown_under_reuse(engine, monkeypatch) > 0
 
 

@@ -122,7 +122,7 @@ class EngineControl:
         return state.model_copy(update={"series": series})
 
     def put(self, desired: Desired) -> State:
-        """Accept flags or renew their permit. Raises switch.Refusal."""
+        """Accept flags or renew their permit. Raises switch.CallRefused."""
         with self._lock:
             now = self._clock()
             self._switch.put(desired, now)

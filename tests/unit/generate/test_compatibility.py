@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from indexcache_core.compat import NATIVE_SHARING
-from indexcache_core.refusals import REFUSALS, Refusal, Setting
+from indexcache_core.refusals import REFUSALS, RefusedFeature, Setting
 
 from scripts.generate import compatibility
 
@@ -44,7 +44,7 @@ def test_all_that_is_refused_is_in_the_table() -> None:
 
 def test_a_row_says_where_and_from_which_version(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = (Setting(name="--old"), Setting(name="--new", since=(0, 99)))
-    refusal = Refusal(
+    refusal = RefusedFeature(
         feature="x",
         settings=settings,
         why="it harms",

@@ -23,7 +23,7 @@ from indexcache_operator.plan.facts import revision
 from indexcache_operator.plan.facts.guardrails import effective_pattern
 from indexcache_operator.workload.merge import TemplateError
 from indexcache_operator.workload.render import Owner, Runtime, render
-from indexcache_runtime.control.switch import Refusal, Switch
+from indexcache_runtime.control.switch import CallRefused, Switch
 from pydantic import ValidationError
 
 from scripts.generate.crd import root_schema
@@ -165,7 +165,7 @@ def planned(spec: Spec, recall: float) -> None:
     for phase in PHASES:
         try:
             told(spec, seen(spec, phase, recall))
-        except Refusal as refused:
+        except CallRefused as refused:
             assert refused.refused.code == "DoesNotFit", refused  # noqa: PT017 (a pattern may fit no engine)
 
 

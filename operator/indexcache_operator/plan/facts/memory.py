@@ -78,7 +78,7 @@ class Memory:
     """Those behind neither Service on their way to the canary's, with the counters since their last
     request.
     """
-    drained: frozenset[Life] = frozenset()
+    drained_pods: frozenset[Life] = frozenset()
     """Those that get no requests there any more."""
     permits: dict[Life, datetime] = field(default_factory=dict)
     """When the permit ends of each that was last heard to run the reuse it was told to."""

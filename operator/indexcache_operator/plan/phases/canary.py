@@ -116,7 +116,7 @@ def targets(situation: Situation) -> Targets:
         p.name for p in snapshot.pods if p.name in status.canary_pods and exposure.may_reuse(situation, p)
     }
     return Targets(
-        kinds={p.name: flags.CANARY if p.name in reusing else flags.SHADOW for p in snapshot.pods},
+        kinds={p.name: flags.ON_CANARY_PERMIT if p.name in reusing else flags.SHADOW for p in snapshot.pods},
         labels=exposure.entering_labels(situation),
         backends=exposure.backends(situation, status.traffic.desired) if _safe(situation) else None,
     )

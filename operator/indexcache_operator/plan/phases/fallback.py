@@ -49,8 +49,7 @@ def kills(situation: Situation, kinds: dict[str, str]) -> list[Kill]:
     return [
         Kill(pod=p.name, reason=why)
         for p in snapshot.observation.pods
-        if kinds.get(p.name, OFF) not in (flags.CANARY, flags.PROMOTED)
-        and may_be_on(p, pod_status(status, p.name), since)
+        if kinds.get(p.name, OFF) not in flags.REUSING and may_be_on(p, pod_status(status, p.name), since)
     ]
 
 

@@ -48,7 +48,7 @@ def promoting_targets(situation: Situation) -> Targets:
     then the canary's label.
     """
     snapshot, status = situation.snapshot, situation.status
-    kinds = {p.name: flags.CANARY for p in snapshot.pods}
+    kinds = {p.name: flags.ON_CANARY_PERMIT for p in snapshot.pods}
     if status.traffic.desired:  # not all confirmed yet
         return Targets(kinds=kinds, labels=exposure.entering_labels(situation), backends=None)
     labels, backends = returning_labels(situation), exposure.backends(situation, 0)
@@ -59,6 +59,6 @@ def promoting_targets(situation: Situation) -> Targets:
 def promoted_targets(situation: Situation) -> Targets:
     """Want reuse on every pod, new ones included."""
     return Targets(
-        kinds={p.name: flags.PROMOTED for p in situation.snapshot.pods},
+        kinds={p.name: flags.ON_PROMOTED_PERMIT for p in situation.snapshot.pods},
         labels={p.name: (True, False) for p in situation.snapshot.pods},
     )

@@ -70,7 +70,7 @@ def may_reuse(situation: Situation, pod: EnginePod) -> bool:
         return True
     if pod.state is None:
         return last_word(situation, pod)
-    if (pod.name, pod.state.incarnation) in situation.memory.drained:
+    if (pod.name, pod.state.incarnation) in situation.memory.drained_pods:
         return True
     return pod_status(situation.status, pod.name).confirmed == pod.state.incarnation
 

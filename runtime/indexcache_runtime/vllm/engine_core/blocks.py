@@ -34,7 +34,7 @@ from indexcache_runtime.vllm.engine_core.hasher import ATTRIBUTE, Hasher, Names,
 CLASSED = "_indexcache_classed"
 
 
-class Blocks:
+class BlockNamer:
     """Names one engine core's blocks. Used by its thread alone, but for the hasher on new requests."""
 
     def __init__(

@@ -23,7 +23,7 @@ from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import EnginePod, Observation, Plan, Probe, ProbeResult, ProbeSet, Route
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Life, Memory
-from indexcache_runtime.control.switch import Refusal, Switch
+from indexcache_runtime.control.switch import CallRefused, Switch
 
 K, CONTEXT = 16, 3
 """Tokens chosen; the bucket of context length of all traffic."""
@@ -320,7 +320,7 @@ class World:
             for action in wanted.actions:
                 try:
                     self.act(action, wanted)
-                except Refusal:
+                except CallRefused:
                     break
             else:
                 if not self.gone:
@@ -369,8 +369,8 @@ class World:
         )
 
     @property
-    def drained(self) -> frozenset[Life]:
-        return self.memory.drained if self.memory else frozenset()
+    def drained_pods(self) -> frozenset[Life]:
+        return self.memory.drained_pods if self.memory else frozenset()
 
     @property
     def reuse_admitted(self) -> int:

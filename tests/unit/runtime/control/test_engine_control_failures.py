@@ -7,7 +7,7 @@ from indexcache_core.probe_ids import is_probe
 from indexcache_runtime.control.behaviour import BASELINE
 from indexcache_runtime.control.breaker_control import BreakerControl
 from indexcache_runtime.control.engine_control import EngineControl
-from indexcache_runtime.control.switch import Refusal
+from indexcache_runtime.control.switch import CallRefused
 from indexcache_runtime.engine import Capabilities
 
 SITES = tuple(Site(index=i, layer=i, domain="tokens", k=4) for i in range(4))
@@ -56,7 +56,7 @@ def test_after_a_failure_nothing_but_off_is_accepted_and_a_kill_is() -> None:
         permit_seconds=600,
         flags=Flags(mode=Mode.ON, pattern="FSFS"),
     )
-    with pytest.raises(Refusal, match="Unsupported"):
+    with pytest.raises(CallRefused, match="Unsupported"):
         control.put(wanted)
     assert control.kill(Kill(reason="somebody")).reason is Reason.KILLED
     assert control.put(wanted.model_copy(update={"flags": Flags()})).mode is Mode.OFF

@@ -13,7 +13,7 @@ from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.plan.wanted import exposure
 from indexcache_operator.plan.wanted.exposure import Targets
-from indexcache_operator.plan.wanted.flags import CANARY, SHADOW
+from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, SHADOW
 
 from tests.unit.operator.plan.build import (
     BASELINE,
@@ -89,8 +89,8 @@ def test_without_a_route_all_pods_can_be_chosen_and_none_is_given_back() -> None
     ("state", "memory", "kept", "expected"),
     [
         (IDLE, NOTHING, [], False),
-        (IDLE, Memory(key="try", drained=frozenset({LIFE})), [], True),
-        (IDLE, Memory(key="try", drained=frozenset({("a", "other"), ("b", "life")})), [], False),
+        (IDLE, Memory(key="try", drained_pods=frozenset({LIFE})), [], True),
+        (IDLE, Memory(key="try", drained_pods=frozenset({("a", "other"), ("b", "life")})), [], False),
         (IDLE, NOTHING, [PodStatus(name="a", confirmed="life")], True),
         (IDLE, NOTHING, [PodStatus(name="a", confirmed="other")], False),
         (None, NOTHING, [PodStatus(name="a", confirmed="life")], False),
@@ -107,7 +107,7 @@ def test_who_left_the_baselines_service_for_good(
 
 def canary(*pods: EnginePod, **changes: Any) -> tuple[Snapshot, Status]:
     """Return a look at engines that all run the reuse that the status wants of them."""
-    seen = told(dict.fromkeys((p.name for p in pods), CANARY), *pods, **changes)
+    seen = told(dict.fromkeys((p.name for p in pods), ON_CANARY_PERMIT), *pods, **changes)
     return seen, seen.observation.status
 
 
@@ -150,8 +150,8 @@ def test_a_silent_engine_is_taken_at_its_last_word_while_that_holds(
     assert not exposure.last_word(case(snapshot(), other, memory), pod("a", None))
 
 
-SILENT = Memory(key="try", drained=frozenset({LIFE}))
-ANSWERED = Memory(key="try", drained=frozenset({LIFE}), answered=frozenset({LIFE}))
+DRAINED = Memory(key="try", drained_pods=frozenset({LIFE}))
+ANSWERED = Memory(key="try", drained_pods=frozenset({LIFE}), answered=frozenset({LIFE}))
 PROBED: dict[str, Any] = {"spec": spec(guardrails={"recall": {"min": 0.5}, **QUALITY})}
 
 
@@ -159,14 +159,14 @@ PROBED: dict[str, Any] = {"spec": spec(guardrails={"recall": {"min": 0.5}, **QUA
     ("memory", "changes", "expected"),
     [
         (NOTHING, {}, False),
-        (SILENT, {}, True),
+        (DRAINED, {}, True),
         (NOTHING, UNROUTED, True),
-        (SILENT, PROBED, False),
+        (DRAINED, PROBED, False),
         (ANSWERED, PROBED, True),
         (Memory(key="try", answered=frozenset({LIFE})), PROBED, False),
     ],
 )
-def test_a_pod_may_take_traffic_once_it_fell_silent_and_answered(
+def test_a_pod_may_take_traffic_once_it_drained_and_answered(
     memory: Memory, changes: dict[str, Any], expected: bool
 ) -> None:
     seen, kept = canary(pod("a"), **changes)
@@ -180,14 +180,14 @@ def test_who_is_not_ready_or_does_not_reuse_takes_none() -> None:
     known = replace(kept, pods=(replace(kept.pods[0], confirmed="life"),))
     state = seen.pods[0].state
     assert state is not None
-    assert exposure.confirmed(case(seen, known, SILENT), pod("a", state))
-    assert not exposure.confirmed(case(seen, known, SILENT), pod("a", state, ready=False))
+    assert exposure.confirmed(case(seen, known, DRAINED), pod("a", state))
+    assert not exposure.confirmed(case(seen, known, DRAINED), pod("a", state, ready=False))
     assert not exposure.confirmed(
-        case(seen, known, SILENT), pod("a", state.model_copy(update={"mode": Mode.TRIPPED}))
+        case(seen, known, DRAINED), pod("a", state.model_copy(update={"mode": Mode.TRIPPED}))
     )
-    assert not exposure.confirmed(case(seen, known, SILENT), pod("a", state.model_copy(update={"epoch": 0})))
+    assert not exposure.confirmed(case(seen, known, DRAINED), pod("a", state.model_copy(update={"epoch": 0})))
     shadow = told({"a": SHADOW}, pod("a"))
-    assert not exposure.confirmed(case(shadow, shadow.observation.status, SILENT), shadow.pods[0])
+    assert not exposure.confirmed(case(shadow, shadow.observation.status, DRAINED), shadow.pods[0])
 
 
 def test_a_silent_pod_takes_what_it_took_while_its_last_word_holds() -> None:
@@ -202,7 +202,7 @@ def test_who_is_confirmed_stays_so_over_a_restart_of_the_operator() -> None:
     seen, kept = canary(pod("a"), pod("b"), pod("c"), pod("d"))
     gone = PodStatus(name="gone")
     chosen = replace(kept, canary_pods=("a", "b", "gone"), pods=(*kept.pods, gone))
-    memory = Memory(key="try", drained=frozenset({LIFE, ("c", "life"), ("d", "life")}))
+    memory = Memory(key="try", drained_pods=frozenset({LIFE, ("c", "life"), ("d", "life")}))
     after = exposure.confirm(case(seen, chosen, memory))
     assert {p.name: p.confirmed for p in after.pods} == {"a": "life", "b": "", "c": "", "d": "", "gone": ""}
     unseen = snapshot(pod("a", None))
@@ -226,13 +226,13 @@ def test_the_weight_is_what_the_confirmed_pods_justify(
     good: int, count: int, weight: int, expected: int
 ) -> None:
     seen, kept = canary(*(pod(name, **MOVED) for name in "abc"))
-    memory = Memory(key="try", drained=frozenset((name, "life") for name in "abc"[:good]))
+    memory = Memory(key="try", drained_pods=frozenset((name, "life") for name in "abc"[:good]))
     chosen = replace(kept, canary_pods=tuple("abc"))
     assert exposure.justified(case(seen, chosen, memory), weight, count) == expected
 
 
 def test_only_pods_of_the_canary_behind_its_service_justify_a_weight() -> None:
-    memory = Memory(key="try", drained=frozenset((name, "life") for name in "ab"))
+    memory = Memory(key="try", drained_pods=frozenset((name, "life") for name in "ab"))
     seen, kept = canary(pod("a", **MOVED), pod("b", baseline_label=False))
     chosen = replace(kept, canary_pods=("a", "b"))
     assert exposure.justified(case(seen, chosen, memory), 50, 2) == 25
@@ -281,14 +281,14 @@ def test_the_backends_for_a_weight() -> None:
 def entering(
     *pods: EnginePod, chosen: list[str], memory: Memory = NOTHING, **changes: Any
 ) -> dict[str, tuple[bool, bool]]:
-    seen = told(dict.fromkeys(chosen, CANARY), *pods, **changes)
+    seen = told(dict.fromkeys(chosen, ON_CANARY_PERMIT), *pods, **changes)
     kept = replace(seen.observation.status, canary_pods=tuple(chosen))
     return exposure.entering_labels(case(seen, kept, memory))
 
 
 def test_a_chosen_pod_leaves_the_baseline_and_joins_the_canary_once_it_is_confirmed() -> None:
     assert entering(pod("a"), pod("b"), chosen=["a"]) == {"a": (False, False), "b": (True, False)}
-    assert entering(pod("a"), pod("b"), chosen=["a"], memory=SILENT) == {
+    assert entering(pod("a"), pod("b"), chosen=["a"], memory=DRAINED) == {
         "a": (False, True),
         "b": (True, False),
     }

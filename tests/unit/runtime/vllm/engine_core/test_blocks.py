@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import Hasher, salted, vllms_own, wrap_where_made
 
 SIZE = 4
@@ -58,7 +58,7 @@ def names(request: FakeRequest) -> list[bytes]:
 class World:
     """An engine core in small."""
 
-    def __init__(self, blocks: type[Blocks] = Blocks) -> None:
+    def __init__(self, blocks: type[BlockNamer] = BlockNamer) -> None:
         self.requests: dict[str, FakeRequest] = {}
         self.cache: dict[bytes, list[Behaviours]] = {}
         manager = SimpleNamespace(get_computed_blocks=self._find)
@@ -180,19 +180,19 @@ def test_nobody_reads_what_was_computed_under_a_behaviour_not_his(script: list[t
     play(World(), script)
 
 
-def play_all(blocks: type[Blocks], scripts: list[list[tuple[str, int, int]]]) -> None:
+def play_all(blocks: type[BlockNamer], scripts: list[list[tuple[str, int, int]]]) -> None:
     for script in scripts:
         play(World(blocks), script)
 
 
-class Unsalted(Blocks):
+class Unsalted(BlockNamer):
     """A build that forgot the salt."""
 
     def enter(self, behaviour: str | None) -> int:
         return 0
 
 
-class NotRenamed(Blocks):
+class NotRenamed(BlockNamer):
     """A build that salts at admission only."""
 
     def enter(self, behaviour: str | None) -> int:
@@ -200,14 +200,14 @@ class NotRenamed(Blocks):
         return 0
 
 
-class OptOutForgotten(Blocks):
+class OptOutForgotten(BlockNamer):
     """A build whose blocks know nothing of opting out."""
 
     def __init__(self, scheduler: object, block_size: int, opted_out: object) -> None:
         super().__init__(scheduler, block_size)
 
 
-class ForeignHashersLeft(Blocks):
+class ForeignHashersLeft(BlockNamer):
     """A build that leaves requests the hasher that they came with."""
 
     def _own(self, request: FakeRequest) -> None: ...
@@ -215,7 +215,7 @@ class ForeignHashersLeft(Blocks):
 
 @pytest.mark.simulation
 @pytest.mark.parametrize("mutant", [Unsalted, NotRenamed, OptOutForgotten, ForeignHashersLeft])
-def test_the_property_is_broken_by_builds_that_forget(mutant: type[Blocks]) -> None:
+def test_the_property_is_broken_by_builds_that_forget(mutant: type[BlockNamer]) -> None:
     rng = random.Random(0)
     kinds = ["add", "step", "step", "step", "ahead", "append", "append", "flip", "finish"]
     scripts = [
@@ -575,7 +575,7 @@ def test_a_request_without_a_class_found_nothing_of_reuse() -> None:
     r = w.add(PROMPT)
     w.step(r, 10)
     assert w.blocks.reused_tokens(r, 8) == 0
-    free = Blocks(
+    free = BlockNamer(
         SimpleNamespace(requests={}, kv_cache_manager=SimpleNamespace(get_computed_blocks=w._find)), SIZE
     )
     free.enter("x")
