@@ -9,8 +9,9 @@ from indexcache_core.contract import Mode
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.phases.entering import enter, remember, weighted
-from indexcache_operator.plan.wanted import exposure, flags
-from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted import flags, route
+from indexcache_operator.plan.wanted.labels import entering_labels
+from indexcache_operator.plan.wanted.targets import Targets
 from indexcache_operator.plan.wanted.withdrawal import canary_released, restored, returning_labels
 
 
@@ -50,8 +51,8 @@ def promoting_targets(situation: Situation) -> Targets:
     snapshot, status = situation.snapshot, situation.status
     kinds = {p.name: flags.ON_CANARY_PERMIT for p in snapshot.pods}
     if status.traffic.desired:  # not all confirmed yet
-        return Targets(kinds=kinds, labels=exposure.entering_labels(situation), backends=None)
-    labels, backends = returning_labels(situation), exposure.backends(situation, 0)
+        return Targets(kinds=kinds, labels=entering_labels(situation), backends=None)
+    labels, backends = returning_labels(situation), route.backends(situation, 0)
     behind = any(p.baseline_label for p in snapshot.ready)
     return Targets(kinds=kinds, labels=labels, backends=backends if behind else None)
 

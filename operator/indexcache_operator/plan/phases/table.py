@@ -12,7 +12,7 @@ from datetime import timedelta
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.phases import canary, check, fallback, promote, shadow
-from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import Backend
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, route_accepted, route_has_canary
-from indexcache_operator.plan.wanted import exposure
+from indexcache_operator.plan.wanted import route
 
 QUIET, FEW_REQUESTS = timedelta(seconds=10), 30
 """So long with so few requests, and nothing more will be learnt soon."""
@@ -87,4 +87,4 @@ def returning_backends(situation: Situation) -> tuple[Backend, ...] | None:
     """
     behind_baseline = any(p.baseline_label for p in situation.snapshot.ready)
     behind_canary = any(p.canary_label for p in situation.snapshot.ready)
-    return exposure.backends(situation, 0) if behind_baseline or not behind_canary else None
+    return route.backends(situation, 0) if behind_baseline or not behind_canary else None

@@ -13,8 +13,8 @@ from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Seen, Situation
 from indexcache_operator.plan.phases import canary
-from indexcache_operator.plan.wanted.exposure import Targets
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, SHADOW
+from indexcache_operator.plan.wanted.targets import Targets
 
 from tests.unit.operator.plan.build import (
     FOREIGN,

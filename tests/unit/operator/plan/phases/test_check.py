@@ -12,7 +12,7 @@ from indexcache_operator.api.status import EvidenceStatus, Phase, QualityStatus,
 from indexcache_operator.model import EnginePod, Observation, Probe, ProbeSet, Route
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.phases import check
-from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted.targets import Targets
 
 from tests.unit.operator.plan.build import (
     BASELINE,
