@@ -8,23 +8,16 @@ from indexcache_core.compat import NATIVE_SHARING
 from indexcache_core.refusals import REFUSALS, RefusedFeature, Setting
 from indexcache_core.supported import OLDEST, PLATFORMS, VERSIONS, named
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
-BEGIN = "<!-- Made of core/indexcache_core/refusals.py by `make generate`. Do not edit. -->\n"
-END = "<!-- end -->\n"
+from scripts.generate.pages import DOCS, filled
+
+PAGE = DOCS / "compatibility.md"
+SOURCE = "core/indexcache_core/refusals.py"
 SHOWN = {"cpu": "CPU", "cuda": "CUDA"}
 
 
 def render() -> dict[Path, str]:
     """Return the page and its text. Raises ValueError if the page has no place for the table."""
-    text = PAGE.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(
-            f"{PAGE}: found no lines {BEGIN.strip()} and {END.strip()}; expected the table between them; put "
-            "them back"
-        )
-    return {PAGE: before + begin + table() + end + after}
+    return {PAGE: filled(PAGE, SOURCE, table())}
 
 
 def table() -> str:

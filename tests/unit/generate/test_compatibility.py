@@ -55,13 +55,3 @@ def test_a_row_says_where_and_from_which_version(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(compatibility, "REFUSALS", (refusal,))
     expected = "| x | `--old`, `--new` (from vLLM 0.99) | is not there | refused, by us | it harms (`t.py`) |"
     assert expected in compatibility.table().splitlines()
-
-
-def test_a_page_without_a_place_for_the_table_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("## Refused\n")
-    monkeypatch.setattr(compatibility, "PAGE", page)
-    with pytest.raises(ValueError, match="found no lines"):
-        compatibility.render()

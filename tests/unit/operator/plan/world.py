@@ -23,6 +23,7 @@ from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import EnginePod, Observation, Plan, Probe, ProbeResult, ProbeSet, Route
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Life, Memory
+from indexcache_operator.plan.phases.table import followers
 from indexcache_runtime.control.switch import CallRefused, Switch
 
 K, CONTEXT = 16, 3
@@ -317,6 +318,7 @@ class World:
         observation = self.observe()
         try:
             wanted = plan(observation, self.memory)
+            assert wanted.status.phase in followers(observation.status.phase)
             for action in wanted.actions:
                 try:
                     self.act(action, wanted)
