@@ -1,5 +1,5 @@
-"""One arm of benchmarks/cuda_runtime.py: a vLLM engine in a process of its own, which does what it is told,
-one thing at a time.
+"""Runs one arm of benchmarks/cuda_runtime.py: a vLLM engine in a process of its own, which does what it is
+told, one thing at a time.
 
 Arms share one GPU and run in turns. `unpatched` and `static` are vLLM without our runtime, all Full and under
 its own static pattern; `ours` is all Full with the runtime, controlled over its real HTTP port.
@@ -67,7 +67,7 @@ class Arm:
 
 
 def serve(connection: Connection, name: str, options: dict[str, Any]) -> None:
-    """The process."""
+    """Run the process of an arm: take calls from the connection and answer them until it ends."""
     engine = Engine(name, **options)
     while True:
         try:
@@ -81,7 +81,7 @@ def serve(connection: Connection, name: str, options: dict[str, Any]) -> None:
 
 
 def prompt(length: int, number: int) -> list[int]:
-    """Random tokens: the same for every arm, so that none has easier ones."""
+    """Return random tokens: the same for every arm, so that none has easier ones."""
     return random.Random(f"{length} {number}").choices(range(2, 32000), k=length)
 
 
@@ -99,7 +99,9 @@ class Engine:
         batched: int = 16384,
         backend: str | None = None,
     ) -> None:
-        """backend: vLLM's --attention-backend; None: what it takes by itself."""
+        """Start vLLM on the model, with the runtime if there is a pattern.
+
+        backend: vLLM's --attention-backend; None: what it takes by itself."""
         self.ours = name == "ours"
         os.environ |= {
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -153,7 +155,7 @@ class Engine:
             self._count_measured()
 
     def ready(self) -> dict[str, str]:
-        """Versions, once it stands."""
+        """Wait until the engine stands; return the versions of what it runs."""
         import torch
         import triton
         import vllm
@@ -180,8 +182,8 @@ class Engine:
         assert pool.get_num_free_blocks() == free
 
     def prefill(self, length: int, number: int = 0) -> float:
-        """Seconds to the first token of the prompt of so many tokens and this number; each arm has the same.
-        It stays in the cache.
+        """Return the seconds to the first token of the prompt of so many tokens and this number; each arm has
+        the same. It stays in the cache.
         """
         self.prefilled.append(prompt(length, number))
         (output,) = self._generate([self.prefilled[-1]], 1)
@@ -189,18 +191,20 @@ class Engine:
         return seconds
 
     def decode(self, tokens: int, length: int) -> float:
-        """Seconds for each further token of the first prompt of so many tokens, which is in the cache."""
+        """Return the seconds for each further token of the first prompt of so many tokens, which is in the
+        cache."""
         (output,) = self._generate([prompt(length, 0)], tokens)
         m = output.metrics
         return float(m.last_token_ts - m.first_token_ts) / (tokens - 1)
 
     def decode_all(self, tokens: int) -> float:
-        """Decoded tokens a second, of all that were prefilled since `clear` at once."""
+        """Return how many tokens a second are decoded of all prompts together that were prefilled since
+        `clear`."""
         decoded = [o.metrics for o in self._generate(self.prefilled, tokens)]
         return float(sum((tokens - 1) / (m.last_token_ts - m.first_token_ts) for m in decoded))
 
     def answers(self, prompts: list[list[int]], tokens: int) -> list[list[int]]:
-        """Greedy answers, all at once."""
+        """Return greedy answers to the prompts, all asked at once."""
         return [list(o.outputs[0].token_ids) for o in self._generate(prompts, tokens)]
 
     def put(self, mode: str, pattern: str, rows: int | None = None) -> None:
@@ -216,7 +220,7 @@ class Engine:
         self._call("PUT", "/v1/flags", body)
 
     def measured_steps(self, kind: str) -> int:
-        """Steps of prefill, or of decode, that were measured so far."""
+        """Return how many steps of prefill, or of decode, were measured so far."""
         return self._measured[kind]
 
     def _count_measured(self) -> None:
@@ -230,13 +234,13 @@ class Engine:
         self.control.measured = measured  # type: ignore[method-assign, assignment]
 
     def state(self) -> dict[str, Any]:
-        """What GET answers."""
+        """Return what GET /v1/state answers."""
         state: dict[str, Any] = self._call("GET", "/v1/state")
         return state
 
     def kills(self, pattern: str, times: int, requests: int, length: int) -> list[float]:
-        """Seconds from the POST of a kill until the first all-Full step begins on the device, while so many
-        requests decode.
+        """Return the seconds from the POST of a kill until the first all-Full step begins on the device,
+        while so many requests decode.
         """
         self.put("on", pattern, 0)
         steps = watch(self.core)
@@ -251,7 +255,7 @@ class Engine:
         return took
 
     def kill_in_prefill(self, pattern: str, length: int) -> tuple[float, float]:
-        """The same in the middle of a long prefill: seconds, and how long a step of it takes."""
+        """Return the same in the middle of a long prefill: seconds, and how long a step of it takes."""
         self.put("on", pattern, 0)
         steps = watch(self.core)
         self._start(1, length, 2, steps=3)
@@ -275,8 +279,8 @@ class Engine:
         return max(steps[full].handed_over, steps[full - 1].ended) - poster.posted
 
     def new_pattern(self, pattern: str, requests: int, length: int) -> tuple[float, float, float]:
-        """Seconds from the PUT of a pattern never seen to its full graphs, the longest step meanwhile, and a
-        usual step's, under load.
+        """Return the seconds from the PUT of a pattern never seen to its full graphs, the longest step
+        meanwhile, and a usual step's, under load.
         """
         self.put("off", pattern)
         self._start(requests, length, 600)
@@ -294,9 +298,9 @@ class Engine:
         return took, longest, usual
 
     def tainted(self, pattern: str, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
-        """Reuse traffic over the prompts' prefixes, a kill, then the prompts: how many cached blocks computed
-        under reuse they were served, by a record of our own of which step computed which block, and their
-        answers. Baseline blocks are in the cache from before.
+        """Send reuse traffic over the prompts' prefixes, a kill, then the prompts; return how many cached
+        blocks computed under reuse they were served, by a record of our own of which step computed which
+        block, and their answers. Baseline blocks are in the cache from before.
         """
         self.put("off", pattern)
         warm = [p[: len(p) // 2] for p in prompts[::2]]

@@ -53,21 +53,22 @@ LAYER, ENGINE = 635_000_000 * 2, 4 << 30
 
 
 def pattern(layers: int) -> str:
-    """13 of 47 Full: vLLM's own arithmetic for a frequency of 4; of fewer layers its end, so that it has its
-    share of Shared ones.
+    """Return 13 Full of 47, by vLLM's own arithmetic for a frequency of 4; of fewer layers its end, so that
+    it has its share of Shared ones.
     """
     return "".join("F" if max(i - 1, 0) % 4 == 0 else "S" for i in range(LAYERS))[-layers:]
 
 
 def memory() -> int:
-    """Bytes of the device."""
+    """Return the device's memory in bytes."""
     import torch
 
     return torch.cuda.get_device_properties(0).total_memory
 
 
 def fitting(contexts: dict[str, int], whole: int) -> int:
-    """Layers, all at most, of which so many bytes hold all these engines, their pattern's first one Full."""
+    """Return how many layers, all at most, so many bytes hold of all these engines, their pattern's first one
+    Full."""
     each = LAYER * len(contexts) + cached(1) * sum(contexts.values())
     return next(
         n for n in range(LAYERS, 0, -1) if pattern(n)[0] == "F" and n * each + ENGINE * len(contexts) <= whole
@@ -75,7 +76,7 @@ def fitting(contexts: dict[str, int], whole: int) -> int:
 
 
 def cached(layers: int) -> int:
-    """Bytes of one of the longest contexts' keys and values, and some to spare."""
+    """Return the bytes of one of the longest contexts' keys and values, and some to spare."""
     return int(1.05 * LONG * KV_TOKEN * layers)
 
 
@@ -85,7 +86,8 @@ def asked(report: Report) -> str | None:
 
 
 def start(report: Report, layers: int, contexts: dict[str, int], **more: Any) -> dict[str, Arm]:
-    """Engines by name, beside each other, each with a cache for so many of the longest contexts."""
+    """Start engines beside each other, each with a cache for so many of the longest contexts; return them by
+    name."""
     began = time.monotonic()
     size = cached(layers)
     options: dict[str, Any] = {
@@ -104,7 +106,7 @@ def start(report: Report, layers: int, contexts: dict[str, int], **more: Any) ->
 
 
 def baseline(arms: dict[str, Arm], layers: int) -> dict[str, Setting]:
-    """All Full."""
+    """Return the settings that run all Full."""
     ours, p = arms["ours"], pattern(layers)
     unpatched, off = Setting(arms["unpatched"]), Setting(ours, lambda: ours.put("off", p))
     return {
@@ -115,8 +117,8 @@ def baseline(arms: dict[str, Arm], layers: int) -> dict[str, Setting]:
 
 
 def reuse(arms: dict[str, Arm], layers: int) -> dict[str, Setting]:
-    """The pattern; not in turns with the baseline, for one that goes to and fro captures its graphs each
-    time.
+    """Return the settings that reuse; not in turns with the baseline, for one that goes to and fro captures
+    its graphs each time.
     """
     ours, p = arms["ours"], pattern(layers)
     static, on = Setting(arms["static"]), Setting(ours, lambda: ours.put("on", p, 0))
@@ -131,7 +133,7 @@ Group = tuple[Callable[[dict[str, Arm], int], dict[str, Setting]], Turns, dict[s
 
 
 def groups(kind: str) -> tuple[Group, ...]:
-    """Settings that take turns, their times of all starts, and the rows that they give."""
+    """Return the settings that take turns, the times of all starts, and the rows that they give."""
     return (
         (
             baseline,
@@ -147,7 +149,7 @@ def groups(kind: str) -> tuple[Group, ...]:
 
 
 def ratios(report: Report, of: Group, arms: dict[str, Arm], layers: int) -> None:
-    """What should be 1, of prefill or of decode, by one more start of the engines."""
+    """Report what should be 1, of prefill or of decode, by one more start of the engines."""
     settings, turns, rows = of
     turns.settings = settings(arms, layers)
     turns.warm_up(30_000)
@@ -165,7 +167,7 @@ BESIDE = ("unpatched", "static")
 
 
 def prefilling(report: Report, group: int) -> None:
-    """Prefills in turns, ours and vLLM's."""
+    """Report prefills in turns, ours and vLLM's."""
     arms = start(report, SHORT, {BESIDE[group]: 1, "ours": 1})
     ratios(report, groups("prefill")[group], arms, SHORT)
     for arm in arms.values():
@@ -173,8 +175,8 @@ def prefilling(report: Report, group: int) -> None:
 
 
 def decoding(report: Report, group: int) -> None:
-    """Decoding in turns, ours and vLLM's, by engines that are started several times; and, all Full, what a
-    kill leaves in the cache.
+    """Report decoding in turns, ours and vLLM's, by engines that are started several times; and, all Full,
+    what a kill leaves in the cache.
     """
     contexts = {BESIDE[group]: 1, "ours": 1}
     layers = fitting(contexts, memory())
@@ -199,7 +201,7 @@ def both(part: Callable[[Report, int], None]) -> Callable[[Report], None]:
 
 
 def cache(report: Report, arms: dict[str, Arm], layers: int) -> None:
-    """After a kill no block computed under reuse is served to the baseline."""
+    """Report that after a kill no block computed under reuse is served to the baseline."""
     g = random.Random(1)
     shared = [[g.randrange(2, 32000) for _ in range(6000)] for _ in range(5)]
     prompts = [
@@ -226,7 +228,7 @@ def cache(report: Report, arms: dict[str, Arm], layers: int) -> None:
 
 
 def switching(report: Report) -> None:
-    """How fast reuse ends, and a new pattern begins, under load."""
+    """Report how fast reuse ends, and a new pattern begins, under load."""
     ours, p = start(report, CUT, {"ours": 2})["ours"], pattern(CUT)
     took = ours.kills(p, 100, 64, 1000)
     milliseconds = sorted(round(1000 * t, 2) for t in took)
@@ -243,8 +245,8 @@ def switching(report: Report) -> None:
 
 
 def speedups(report: Report, contexts: int = FULL) -> None:
-    """What reuse gains on all layers, and what vLLM's own static pattern does: alone, and with the cache full
-    of long contexts, where the more of them there are, the more of a decode step is the indexers'.
+    """Report what reuse gains on all layers, and what vLLM's own static pattern does: alone, and with the
+    cache full of long contexts, where the more of them there are, the more of a decode step is the indexers'.
     """
     seconds: dict[str, dict[str, list[float]]] = {"prefill": {}, "decode": {}}
     full = {}
@@ -284,7 +286,7 @@ def speedups(report: Report, contexts: int = FULL) -> None:
 
 
 def memory_of(report: Report, ours: Arm) -> None:
-    """What all graphs of a pattern take, and measuring, on all layers."""
+    """Report what all graphs of a pattern take, and measuring, on all layers."""
     ours.clear()
     ours.put("on", pattern(LAYERS))
     ours.prefill(LONG)

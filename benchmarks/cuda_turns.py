@@ -45,7 +45,9 @@ class Turns:
     """
 
     def __init__(self, kind: str, settings: dict[str, Setting]) -> None:
-        """settings: to be set anew when their engines were started again."""
+        """Take turns among the settings.
+
+        settings: to be set anew when their engines were started again."""
         self.kind, self.settings = kind, settings
         self.seconds: dict[tuple[str, int], list[list[float]]] = defaultdict(list)
         self.measured = 0
@@ -53,8 +55,8 @@ class Turns:
         self._random = random.Random(0)
 
     def warm_up(self, tokens: int) -> None:
-        """Everything once, a measured step included if one comes: what is loaded at its first use must not
-        count.
+        """Run everything once, a measured step included if one comes: what is loaded at its first use must
+        not count.
         """
         for name, setting in self.settings.items():
             setting.arm.clear()
@@ -74,7 +76,7 @@ class Turns:
                 say(f"{name}: of {WARMING} times no step of {self.kind} was measured")
 
     def prefill(self, length: int, rounds: int) -> None:
-        """Fresh prompts."""
+        """Time prefills of fresh prompts."""
         with self._start(length):
             for number in range(rounds):
                 for name, setting in self._shuffled():
@@ -83,7 +85,7 @@ class Turns:
                     self.seconds[name, length][-1].append(setting.arm.prefill(length, number))
 
     def decode(self, length: int, rounds: int) -> None:
-        """After a prompt that each setting finds in its arm's cache."""
+        """Time decoding after a prompt that each setting finds in its arm's cache."""
         for arm in {id(s.arm): s.arm for s in self.settings.values()}.values():
             arm.clear()
         for setting in self.settings.values():
@@ -97,9 +99,9 @@ class Turns:
                     self.seconds[name, length][-1].append(setting.arm.decode(DECODED, length))
 
     def ratio(self, over: str, under: str, length: int) -> dict[str, Any]:
-        """Of two settings: the median of the starts, each with its rounds' median ratio, or the ratio of all
-        their time where measuring is what is asked; and its interval: from the least to the greatest start,
-        or of the rounds, if there is one start.
+        """Return the ratio of two settings: the median of the starts, each with its rounds' median ratio, or
+        the ratio of all their time where measuring is what is asked; and its interval: from the least to the
+        greatest start, or of the rounds, if there is one start.
         """
         starts = [
             list(zip(a, b, strict=True))
@@ -121,8 +123,8 @@ class Turns:
         return {"ratio": statistics.median(each), "low": low, "high": high, "starts": each}
 
     def row(self, report: Report, name: str, over: str, under: str, layers: int) -> None:
-        """The worst ratio over contexts, and all of them; what the same code gave for the other kind stays in
-        it, and counts.
+        """Report the worst ratio over contexts, and all of them; what the same code gave for the other kind
+        stays in it, and counts.
         """
         lengths = dict.fromkeys(length for setting, length in self.seconds if setting == over)
         each = {
@@ -160,7 +162,7 @@ class Turns:
 
     @contextmanager
     def _start(self, length: int) -> Iterator[None]:
-        """Meanwhile a context is taken, of engines that were just started."""
+        """Take a context for the time of a block, from engines that were just started."""
         measuring = [setting.arm for setting in self.settings.values() if setting.measures]
         before = [arm.measured_steps(self.kind) for arm in measuring]
         for name in self.settings:

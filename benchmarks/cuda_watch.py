@@ -1,5 +1,5 @@
-"""What an engine of benchmarks/cuda_engine.py does, watched from outside the runtime: its steps, and which of
-them computed which block.
+"""Records what an engine of benchmarks/cuda_engine.py does, watched from outside the runtime: its steps, and
+which of them computed which block.
 """
 
 import time
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class Step:
-    """One step of the model."""
+    """A step of the model."""
 
     handed_over: float
     """To the worker, on this machine's clock."""
@@ -20,8 +20,8 @@ class Step:
 
 
 def watch(core: Any) -> list[Step]:
-    """All steps of an engine core from here on. They run in the order in which they are handed over, and end
-    in it.
+    """Record all steps of an engine core from here on. They run in the order in which they are handed over,
+    and end in it.
     """
     from indexcache_runtime.vllm.carried import PLAN
 
@@ -49,8 +49,8 @@ def watch(core: Any) -> list[Step]:
 
 
 class Provenance:
-    """Which blocks of the KV cache were last written under reuse, by what each step computes; and which are
-    served from the cache.
+    """Records which blocks of the KV cache were last written under reuse, by what each step computes, and
+    which are served from the cache.
     """
 
     def __init__(self, core: Any, reusing: Any) -> None:

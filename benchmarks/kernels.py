@@ -52,13 +52,13 @@ class Run:
         self.bandwidth = 0.0
 
     def left(self) -> float:
-        """Seconds."""
+        """Return the seconds that are left."""
         return self.end - time.monotonic()
 
 
 @contextmanager
 def variant(name: str) -> Iterator[None]:
-    """What goes wrong in one of them is printed, and the others go on."""
+    """Print what goes wrong in one variant, and let the others go on."""
     try:
         yield
     except Exception:  # noqa: BLE001  # whatever it is, the rows of the others are worth having
@@ -66,19 +66,19 @@ def variant(name: str) -> Iterator[None]:
 
 
 def median(times: list[float]) -> float:
-    """Rounded, as a number for a file."""
+    """Return the median, rounded, as a number for a file."""
     return round(statistics.median(times), 5)
 
 
 def ceilings(run: Run) -> None:
-    """What the device can do."""
+    """Report what the device can do."""
     run.bandwidth = copy_bandwidth()
     run.report.row("copy_bandwidth", run.bandwidth / 1e12, "TB/s read and written", {})
     run.report.row("fp8_rate", fp8_rate() / 1e12, "TFLOPS", {})
 
 
 def compile_all(run: Run) -> None:
-    """All variants, many at once."""
+    """Compile all variants, many at once."""
     with ProcessPoolExecutor(len(topk.TILES), multiprocessing.get_context("spawn")) as pool:
         tasks = {name: pool.submit(topk.compiled, name) for name in topk.TILES}
         for name, task in tasks.items():
@@ -88,7 +88,7 @@ def compile_all(run: Run) -> None:
 
 
 def exact(run: Run) -> None:
-    """Variants that choose wrongly can't be the best."""
+    """Report errors of each variant: one that chooses wrongly can't be the best."""
     found: dict[str, dict[str, int]] = {}
     for name in run.compiled:
         with variant(name):
@@ -103,7 +103,7 @@ def exact(run: Run) -> None:
 
 
 def speedup(label: str) -> Callable[[Run], None]:
-    """Row of a length."""
+    """Return what reports the row of a length."""
 
     def measure(run: Run) -> None:
         c = topk.prompt(topk.LENGTHS[label])
@@ -145,7 +145,7 @@ def speedup(label: str) -> Callable[[Run], None]:
 
 
 def beside(run: Run, c: Case, best: str) -> None:
-    """Memory and members beside vLLM's."""
+    """Report memory and members beside vLLM's."""
     peaks = {}
     for name, work in {"ours": lambda: topk.ours(c, best), "vllm": lambda: topk.vllm(c, DEFAULT)}.items():
         torch.cuda.empty_cache()
@@ -160,7 +160,7 @@ def beside(run: Run, c: Case, best: str) -> None:
 
 
 def overlap(run: Run) -> None:
-    """reuse_overlap."""
+    """Report reuse_overlap."""
 
     def positions() -> torch.Tensor:
         return torch.rand(OVERLAP_ROWS, 3 * K, device="cuda").argsort(dim=1)[:, :K].int()
@@ -188,7 +188,7 @@ def overlap(run: Run) -> None:
 
 
 def keys(layers: int, tokens: int) -> Callable[[Run], None]:
-    """Row of index_keys."""
+    """Return what reports the row of index_keys."""
 
     def work_of(c: KeysCase) -> tuple[Work, object]:
         table = table_of(c.indexers)
@@ -213,7 +213,7 @@ def keys(layers: int, tokens: int) -> Callable[[Run], None]:
 
 
 def trimmed(x: Indexer) -> Indexer:
-    """With no more rows of the weight than the key's."""
+    """Return the indexer with no more rows of the weight than the key's."""
     return x._replace(weight=x.weight[:DIM].contiguous())
 
 

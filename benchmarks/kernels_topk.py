@@ -36,7 +36,7 @@ ALIKE = 1e-5
 
 
 def prompt(length: int) -> Case:
-    """The last ROWS rows of a prompt of so many tokens, at random."""
+    """Return the last ROWS rows of a prompt of so many tokens, at random."""
     g = torch.Generator("cuda").manual_seed(length)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -62,12 +62,13 @@ def compiled(name: str) -> str:
 
 
 def ours(c: Case, name: str) -> torch.Tensor:
-    """Of one of the variants."""
+    """Return the choice of one of the variants."""
     return index_topk_triton(*c, TILES[name])
 
 
 def logits(c: Case) -> torch.Tensor:
-    """DeepGEMM's, as vLLM asks for them: (rows, keys or more) float32, each row from its start on."""
+    """Return DeepGEMM's logits, as vLLM asks for them: (rows, keys or more) float32, each row from its start
+    on."""
     from vllm.utils.deep_gemm import fp8_fp4_mqa_logits
 
     found: torch.Tensor = fp8_fp4_mqa_logits(
@@ -77,7 +78,7 @@ def logits(c: Case) -> torch.Tensor:
 
 
 def vllm(c: Case, megabytes: int) -> torch.Tensor:
-    """vLLM's choice, with VLLM_SPARSE_INDEXER_MAX_LOGITS_MB of so much."""
+    """Return vLLM's choice, with VLLM_SPARSE_INDEXER_MAX_LOGITS_MB of so much."""
     top_k = custom_ops()
     out = torch.full((c.q.shape[0], c.topk), -1, dtype=torch.int32, device="cuda")
     pieces = out.split(size(c, megabytes))  # type: ignore[no-untyped-call]
@@ -98,12 +99,12 @@ def vllm(c: Case, megabytes: int) -> torch.Tensor:
 
 
 def size(c: Case, megabytes: int) -> int:
-    """Rows of a chunk."""
+    """Return how many rows a chunk has."""
     return max(1, megabytes * 2**20 // 4 // c.k.shape[0])
 
 
 def chunks(c: Case, megabytes: int) -> list[Case]:
-    """A case's rows, in parts."""
+    """Return a case's rows, in parts."""
     n = size(c, megabytes)
     parts = zip(*(x.split(n) for x in (c.q, c.weights, c.starts, c.ends)), strict=True)  # type: ignore[no-untyped-call]
     return [c._replace(q=q, weights=w, starts=s, ends=e) for q, w, s, e in parts]
@@ -111,7 +112,7 @@ def chunks(c: Case, megabytes: int) -> list[Case]:
 
 @cache
 def custom_ops() -> Callable[..., None]:
-    """vLLM's top-k."""
+    """Return vLLM's top-k."""
     from vllm import _custom_ops
 
     found: Callable[..., None] = _custom_ops.top_k_per_row_prefill
@@ -119,7 +120,7 @@ def custom_ops() -> Callable[..., None]:
 
 
 def unlike(name: str) -> dict[str, int]:
-    """Errors of a variant over exact cases, by case: 0 unless the choice is wrong."""
+    """Return a variant's errors over exact cases, by case: 0 unless the choice is wrong."""
     plain = case(48, 30_000, TOPK, seed=7, device="cuda")
     every = {
         "random": plain,
@@ -129,9 +130,9 @@ def unlike(name: str) -> dict[str, int]:
 
 
 def against_logits(c: Case, name: str) -> dict[str, int]:
-    """Of 512 rows of a prompt: members that DeepGEMM's scores put below the last of the best, by more than
-    the order of sums can; members that vLLM's set lacks; places without a member, or with one that is there
-    twice.
+    """Count, of 512 rows of a prompt: members that DeepGEMM's scores put below the last of the best, by more
+    than the order of sums can; members that vLLM's set lacks; places without a member, or with one that is
+    there twice.
     """
     part = c._replace(
         q=c.q[-512:].contiguous(),

@@ -1,4 +1,5 @@
-"""What the runtime costs while it is off: the same engine with and without it, request by request in turn.
+"""Measures what the runtime costs while it is off: the same engine with and without it, request by request in
+turn.
 
     OMP_NUM_THREADS=1 python -m benchmarks.off_cost [--samples 150]
 
@@ -38,7 +39,7 @@ SHAPES = {
 
 
 class Toggle:
-    """What `install` set on some objects, to be taken out and put in again."""
+    """Keeps what `install` set on some objects, to be taken out and put in again."""
 
     def __init__(self, objects: list[Any], install: Callable[[], None]) -> None:
         before = [dict(vars(o)) for o in objects]
@@ -53,12 +54,12 @@ class Toggle:
             raise RuntimeError("the runtime put no hooks in; is the engine supported?")
 
     def put_in(self) -> None:
-        """The engine with the runtime."""
+        """Put the runtime into the engine."""
         for o, key, value, _, _ in self._changes:
             setattr(o, key, value)
 
     def take_out(self) -> None:
-        """The engine as vLLM made it."""
+        """Leave the engine as vLLM made it."""
         for o, key, _, existed, old in self._changes:
             if existed:
                 setattr(o, key, old)
@@ -76,7 +77,7 @@ class Polling:
 
     @contextmanager
     def on(self) -> Iterator[None]:
-        """Meanwhile."""
+        """Read the state for the time of a block."""
         self._may.set()
         try:
             yield
@@ -85,7 +86,7 @@ class Polling:
 
 
 def poll(port: int, token: str, may: Any) -> None:
-    """What the other process runs."""
+    """Read the state again and again: what the other process runs."""
     from indexcache_runtime.access import Credentials
     from indexcache_runtime.vllm.api_server.metrics import POLL_SECONDS, Poller, StateCollector
 
@@ -101,7 +102,7 @@ def poll(port: int, token: str, may: Any) -> None:
 
 
 def engine(folder: Path) -> Any:
-    """A vLLM engine on a small DSA model, in this process."""
+    """Return a vLLM engine on a small DSA model, in this process."""
     os.environ |= {
         "VLLM_PLUGINS": "dsa_cpu,indexcache",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -129,7 +130,7 @@ def engine(folder: Path) -> Any:
 def measure(
     llm: Any, toggle: Toggle, polling: Polling, shape: tuple[int, int, int], samples: int, rng: random.Random
 ) -> dict[str, list[float]]:
-    """Ratios of time with the runtime (off) to time without it, by clock."""
+    """Return ratios of the time with the runtime (off) to the time without it, by clock."""
     from vllm import SamplingParams
 
     prompt_tokens, tokens, at_once = shape
@@ -203,13 +204,13 @@ def main() -> None:
 
 
 def tell(report: Report, name: str, ratios: list[float]) -> None:
-    """A row: the median, with its interval."""
+    """Report a row: the median, with its interval."""
     low, high = interval(lambda which: statistics.median(ratios[i] for i in which), len(ratios))
     report.row(name, statistics.median(ratios), "ratio", len(ratios), low=low, high=high)
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),

@@ -40,7 +40,7 @@ OTHER = ("prefill_200k_speedup", "decode_200k_speedup", "prefill_on_over_native"
 
 
 def block(data: dict[str, Any], more_scores: dict[str, Any]) -> str:
-    """The table, each row with what it was measured on. more_scores: speedups with more memory for a
+    """Return the table, each row with what it was measured on. more_scores: speedups with more memory for a
     prefill's index scores.
     """
     lines = ["| on one GPU | measured | aim | |", "|---|---|---|---|"]

@@ -22,8 +22,10 @@ class Report:
     """
 
     def __init__(self, path: Path, command: str, of_commit: str = "", kind: str = "") -> None:
-        """of_commit: of the code that runs, where no git tells. kind: what sets this run apart from others
-        that write the same rows; its rows' names end with it.
+        """Report to the file at `path`.
+
+        of_commit: of the code that runs, where no git tells. kind: what sets this run apart from others that
+        write the same rows; its rows' names end with it.
         """
         self.path, self.command, self.commit, self.kind = path, command, of_commit or commit(), kind
         self._head: dict[str, Any] = {}
@@ -32,13 +34,13 @@ class Report:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What is in the file."""
+        """Return what is in the file."""
         found: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {"rows": []}
         return found
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Nobody else writes the file meanwhile. May be asked for again within."""
+        """Let nobody else write the file for the time of a block. May be asked for again within."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._held += 1
         folder = os.open(self.path.parent, os.O_RDONLY) if self._held == 1 else None
@@ -52,7 +54,7 @@ class Report:
                 os.close(folder)
 
     def begin(self, hardware: str, versions: dict[str, str]) -> None:
-        """What the rows to come are measured on."""
+        """Say what the rows to come are measured on."""
         date = datetime.now(UTC).strftime("%Y-%m-%d")
         self._head = {
             "hardware": hardware,
@@ -75,7 +77,8 @@ class Report:
         return f"{name}_{self.kind}" if self.kind else name
 
     def find(self, name: str, *, same_commit: bool) -> dict[str, Any] | None:
-        """A row that is in the file; `same_commit`: only if the code that runs made it."""
+        """Return a row that is in the file, if it is there; `same_commit`: only if the code that runs made
+        it."""
         found = next((r for r in self.data["rows"] if r["name"] == self.named(name)), None)
         return found if found is not None and (not same_commit or found["commit"] == self.commit) else None
 
@@ -107,7 +110,7 @@ class Report:
 
 
 def commit() -> str:
-    """Of the code that runs; with a plus sign if files differ from it."""
+    """Return the commit of the code that runs; with a plus sign if files differ from it."""
     try:
         head, changed = (
             subprocess.run(
@@ -127,15 +130,15 @@ def commit() -> str:
 
 
 def say(text: str) -> None:
-    """A line, with the time."""
+    """Print a line, with the time."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def interval(
     statistic: Callable[[Sequence[int]], float], samples: int, draws: int = 2000
 ) -> tuple[float, float]:
-    """A bootstrap interval of 95 % (percentiles) of a statistic, which is given which of the samples to take,
-    by number.
+    """Return a bootstrap interval of 95 % (percentiles) of a statistic, which is given which of the samples
+    to take, by number.
     """
     rng = random.Random(0)
     values = sorted(statistic(rng.choices(range(samples), k=samples)) for _ in range(draws))

@@ -9,7 +9,7 @@ Work = Callable[[], object]
 
 
 def events(work: Work, repeats: int) -> list[float]:
-    """Milliseconds of each repeat, after one that isn't timed."""
+    """Return the milliseconds of each repeat, after one that isn't timed."""
     work()
     times = []
     for _ in range(repeats):
@@ -23,8 +23,8 @@ def events(work: Work, repeats: int) -> list[float]:
 
 
 def in_turns(works: dict[str, Work], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each work in every round; each round runs all of them, so that the clock's wandering
-    strikes them alike.
+    """Return the milliseconds of each work in every round; each round runs all of them, so that the clock's
+    wandering strikes them alike.
     """
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
@@ -34,8 +34,8 @@ def in_turns(works: dict[str, Work], rounds: int) -> dict[str, list[float]]:
 
 
 def replays(works: Sequence[Work], repeats: int = 30) -> list[float]:
-    """Milliseconds of one of the works, which are alike but for their inputs: each repeat replays a graph of
-    all of them.
+    """Return the milliseconds of one of the works, which are alike but for their inputs: each repeat replays
+    a graph of all of them.
     """
     for _ in range(2):
         for work in works:
@@ -49,14 +49,14 @@ def replays(works: Sequence[Work], repeats: int = 30) -> list[float]:
 
 
 def copy_bandwidth() -> float:
-    """Bytes read and written a second by a copy of 4 GB within the device."""
+    """Return the bytes read and written a second by a copy of 4 GB within the device."""
     source = torch.randint(0, 255, (1 << 32,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     return 2 * source.numel() / (statistics.median(events(lambda: target.copy_(source), 20)) / 1000)
 
 
 def fp8_rate() -> float:
-    """Operations a second of a product of two random matrices in fp8, 8,192 each way."""
+    """Return the operations a second of a product of two random matrices in fp8, 8,192 each way."""
     n = 8192
     a, b = (torch.randn(n, n, device="cuda").to(torch.float8_e4m3fn) for _ in range(2))
     one = torch.ones((), device="cuda")

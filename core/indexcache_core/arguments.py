@@ -16,7 +16,7 @@ _LETTER_AND_NUMBER = re.compile(r"(-[A-Za-z])(\d+)")
 
 @dataclass(frozen=True)
 class Option:
-    """One option that was given."""
+    """An option that was given."""
 
     name: str
     """With its dashes: `--pipeline-parallel-size`, `-pp`, `--attention-config.backend`."""

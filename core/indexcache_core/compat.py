@@ -1,4 +1,4 @@
-"""Whether a model and an engine's arguments can carry IndexCache: a config in, reasons against it out.
+"""Says whether a model and an engine's arguments can carry IndexCache: a config in, reasons against it out.
 
 Pure, so that the operator can ask before a pod exists, and the engine asks the same thing when it loads. What
 only a loaded engine can tell (patched functions, a platform's kernels) it reports itself in State.supported.
@@ -19,7 +19,7 @@ from indexcache_core.refusals import REFUSALS
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is read from the config of one model class."""
+    """Says what is read from the config of one model class."""
 
     indexers: str
     """The field that holds the number of indexer sites."""
@@ -49,8 +49,8 @@ def argument_reasons(args: Sequence[str]) -> list[str]:
 
 
 def indexers(config: Mapping[str, Any]) -> int | None:
-    """Number of indexer sites of a model with this config.json, in whose order a pattern has its letters;
-    None if it isn't known.
+    """Return how many indexer sites a model with this config.json has, in whose order a pattern has its
+    letters; None if it isn't known.
     """
     architecture = ARCHITECTURES.get(_architecture(config))
     number = config.get(architecture.indexers) if architecture else None
@@ -58,8 +58,8 @@ def indexers(config: Mapping[str, Any]) -> int | None:
 
 
 def model_reasons(config: Mapping[str, Any]) -> list[str]:
-    """Reasons against a model by its config.json; none if it has an indexer in every layer and the runtime
-    knows its class.
+    """Return the reasons against a model by its config.json; none if it has an indexer in every layer and the
+    runtime knows its class.
     """
     name = _architecture(config)
     if name not in ARCHITECTURES:

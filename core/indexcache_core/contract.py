@@ -1,4 +1,4 @@
-"""What operator and engine say to each other, over the engine's control port.
+"""Defines what operator and engine say to each other, over the engine's control port.
 
     GET  /v1/state    -> State                    what the engine is and does, and its counters
     PUT  /v1/flags    Desired -> State            what it shall do; the same again renews the permit
@@ -34,13 +34,13 @@ PORT_ENV = "INDEXCACHE_CONTROL_PORT"
 
 
 class Model(BaseModel):
-    """Base of everything that travels: unknown fields are errors, values don't change."""
+    """The base of everything that travels: unknown fields are errors, values don't change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Mode(StrEnum):
-    """What an engine does. `tripped` works as `off`, and needs a newer epoch to leave."""
+    """Says what an engine does. `tripped` works as `off`, and needs a newer epoch to leave."""
 
     OFF = "off"
     SHADOW = "shadow"
@@ -49,7 +49,7 @@ class Mode(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an engine is in its mode."""
+    """Says why an engine is in its mode."""
 
     STARTED = "Started"
     REQUESTED = "Requested"
@@ -63,7 +63,7 @@ class Reason(StrEnum):
 
 
 class InFlight(StrEnum):
-    """What becomes of requests in flight that were touched by reuse when an engine leaves mode `on`, for
+    """Says what becomes of requests in flight that were touched by reuse when an engine leaves mode `on`, for
     whatever reason.
     """
 
@@ -89,7 +89,8 @@ class Flags(Model):
 
 
 class Identity(Model):
-    """On whose behalf: becomes labels of metrics, so that an alert can be bound to what fired it."""
+    """Names on whose behalf an engine works: it becomes labels of metrics, so that an alert can be bound to
+    what fired it."""
 
     namespace: str = ""
     rollout: str = ""
@@ -148,7 +149,7 @@ class Kill(Model):
 
 
 class Site(Model):
-    """One place with an indexer."""
+    """A place with an indexer."""
 
     index: int
     layer: int
@@ -176,7 +177,7 @@ class Series(Model):
 
 
 class Requests(Model):
-    """Users' requests, cumulative but for `running`; probes are counted in `probes` alone.
+    """Counts users' requests, cumulative but for `running`; probes are counted in `probes` alone.
 
     A request is admitted under the mode of the step that first schedules it.
     """
@@ -199,7 +200,7 @@ class Requests(Model):
 
 
 class Steps(Model):
-    """Engine steps, cumulative."""
+    """Counts engine steps, cumulative."""
 
     full: int = 0
     """All Full, in mode `off`, `shadow` or `tripped`."""
@@ -210,7 +211,7 @@ class Steps(Model):
 
 
 class Cache(Model):
-    """Prefix cache, in tokens, cumulative."""
+    """Counts what the prefix cache was asked for and gave, in tokens, cumulative."""
 
     baseline_hits: int = 0
     """Tokens served from blocks computed under the baseline."""
@@ -223,7 +224,7 @@ class Cache(Model):
 
 
 class BreakerTest(Model):
-    """Of one guardrail that may trip the breaker, the test that is nearest to doing so."""
+    """The test that is nearest to tripping the breaker, of one guardrail that may."""
 
     guardrail: GuardrailName
     site: int | None = None
@@ -238,8 +239,8 @@ class BreakerTest(Model):
 
 
 class StepTime(Model):
-    """Where the time of prefill steps went on the device, in seconds, cumulative over the steps that were
-    timed (a few of them).
+    """Says where the time of prefill steps went on the device, in seconds, cumulative over the steps that
+    were timed (a few of them).
     """
 
     steps: int = 0
@@ -251,7 +252,7 @@ class StepTime(Model):
 
 
 class DeviceUse(Model):
-    """What switching holds on each device, beside what the engine holds without it."""
+    """Says what switching holds on each device, beside what the engine holds without it."""
 
     graph_bytes: int = 0
     """CUDA graphs of the pattern in force or last in force, or those that measured steps in shadow are
@@ -272,7 +273,7 @@ class DeviceUse(Model):
 
 
 class State(Model):
-    """What an engine says of itself."""
+    """Says what an engine is and does."""
 
     contract: int = CONTRACT
     supported: bool
@@ -329,5 +330,5 @@ class Refused(Model):
 
 
 def new_incarnation() -> str:
-    """A name for one life of an engine."""
+    """Return a random name for one life of an engine."""
     return secrets.token_hex(8)

@@ -13,7 +13,7 @@ BUCKETS = 50
 
 
 class Histogram(BaseModel):
-    """Counts of observations in [0, 1] by bucket, and their sum. Bucket i holds [i / BUCKETS, (i + 1) /
+    """Holds counts of observations in [0, 1] by bucket, and their sum. Bucket i holds [i / BUCKETS, (i + 1) /
     BUCKETS); 1.0 is in the last.
     """
 
@@ -24,29 +24,29 @@ class Histogram(BaseModel):
 
     @property
     def count(self) -> int:
-        """Observations in all."""
+        """Return the number of observations."""
         return sum(self.counts)
 
     @property
     def mean(self) -> float | None:
-        """Mean of the observations themselves; None without any."""
+        """Return the mean of the observations themselves; None without any."""
         return self.sum / self.count if self.count else None
 
     def since(self, earlier: "Histogram") -> "Histogram | None":
-        """What was added after `earlier`; None if this is not a continuation of it (the counter was
+        """Return what was added after `earlier`; None if this is not a continuation of it (the counter was
         reset).
         """
         counts = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
         return None if min(counts) < 0 else Histogram(counts=counts, sum=max(self.sum - earlier.sum, 0.0))
 
     def plus(self, other: "Histogram") -> "Histogram":
-        """Both together."""
+        """Return both together."""
         counts = tuple(a + b for a, b in zip(self.counts, other.counts, strict=True))
         return Histogram(counts=counts, sum=self.sum + other.sum)
 
 
 def of(values: Sequence[float]) -> Histogram:
-    """A histogram of these values, each in [0, 1]."""
+    """Return a histogram of these values, each in [0, 1]."""
     counts = [0] * BUCKETS
     for value in values:
         counts[bucket(value)] += 1
@@ -54,17 +54,17 @@ def of(values: Sequence[float]) -> Histogram:
 
 
 def bucket(value: float) -> int:
-    """The bucket of a value in [0, 1]; ValueError outside (NaN included)."""
+    """Return the bucket of a value in [0, 1]; ValueError outside (NaN included)."""
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"{value} is not in [0, 1]")
     return min(int(value * BUCKETS), BUCKETS - 1)
 
 
 def lower(i: int) -> float:
-    """Lower bound of bucket i."""
+    """Return the lower bound of bucket i."""
     return i / BUCKETS
 
 
 def upper(i: int) -> float:
-    """Upper bound of bucket i."""
+    """Return the upper bound of bucket i."""
     return (i + 1) / BUCKETS

@@ -20,7 +20,7 @@ class PatternError(ValueError):
 
 
 def check(pattern: str) -> str:
-    """The pattern itself, if it is one for some model: letters F and S, an F first.
+    """Return the pattern itself, if it is one for some model: letters F and S, an F first.
 
     Raises PatternError.
     """
@@ -55,14 +55,14 @@ Pattern = Annotated[
 
 
 def protect(pattern: str, protected: Iterable[int]) -> str:
-    """The pattern with the protected sites Full, whatever it said of them."""
+    """Return the pattern with the protected sites Full, whatever it said of them."""
     kept = set(protected)
     return "".join(FULL if i in kept else letter for i, letter in enumerate(pattern))
 
 
 def leaders(pattern: str) -> tuple[int, ...]:
-    """For each site the index of the site whose choice it reads: its own if Full, the nearest Full one before
-    it if Shared.
+    """Return for each site the index of the site whose choice it reads: its own if Full, the nearest Full one
+    before it if Shared.
     """
     out: list[int] = []
     for i, letter in enumerate(pattern):
@@ -71,18 +71,18 @@ def leaders(pattern: str) -> tuple[int, ...]:
 
 
 def shared_sites(pattern: str) -> tuple[int, ...]:
-    """Indexes of the Shared sites."""
+    """Return the indexes of the Shared sites."""
     return tuple(i for i, letter in enumerate(pattern) if letter == SHARED)
 
 
 def retention(pattern: str) -> float:
-    """Share of the indexers that still run, in (0, 1]."""
+    """Return the share of the indexers that still run, in (0, 1]."""
     return pattern.count(FULL) / len(pattern)
 
 
 def misfits(pattern: str, protected: Iterable[int], domains: list[str]) -> list[str]:
-    """Reasons against a pattern for a model whose sites lie in these domains, one a site, in execution order;
-    none if it fits.
+    """Return the reasons against a pattern for a model whose sites lie in these domains, one a site, in
+    execution order; none if it fits.
 
     A *domain* is where choices can be compared: one pipeline stage, one compression ratio. The first site of
     each must be Full.

@@ -14,7 +14,7 @@ from indexcache_core.supported import ATTENTION_BACKENDS, CACHE_TYPES, EXECUTORS
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting that asks for a feature: an argument of the server, or a variable of its environment."""
+    """A setting that asks for a feature: an argument of the server, or a variable of its environment."""
 
     name: str
     """How it is spelled in full: `--pipeline-parallel-size`, `VLLM_USE_RUST_FRONTEND`."""
@@ -35,7 +35,7 @@ class Setting:
 
     @property
     def is_argument(self) -> bool:
-        """Whether it is an argument of the server."""
+        """Return whether it is an argument of the server."""
         return self.name.startswith("--")
 
     def reason(self, why: str, value: str | None, spelled: str = "") -> str:
@@ -47,8 +47,8 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """One feature that is refused."""
+class RefusedFeature:
+    """A feature that is refused."""
 
     feature: str
     settings: tuple[Setting, ...]
@@ -67,13 +67,13 @@ class Refusal:
 RUST_FRONTEND = "VLLM_USE_RUST_FRONTEND"
 
 REFUSALS = (
-    Refusal(
+    RefusedFeature(
         feature="speculative decoding, MTP layers",
         settings=(Setting(name="--speculative-config", short=("-sc",), config="speculative_config"),),
         why="a draft's rows may be taken back, and its layers write the same buffer of choices; neither was "
         "tried",
     ),
-    Refusal(
+    RefusedFeature(
         feature="pipeline parallel",
         settings=(
             Setting(
@@ -86,7 +86,7 @@ REFUSALS = (
         why="each stage has choices of its own: its first indexer can't be Shared, and no pattern says where "
         "stages begin",
     ),
-    Refusal(
+    RefusedFeature(
         feature="data parallel",
         settings=(
             Setting(
@@ -98,7 +98,7 @@ REFUSALS = (
         ),
         why="control reaches one engine core; the others would go on as they were",
     ),
-    Refusal(
+    RefusedFeature(
         feature="decode or prefill context parallel",
         settings=(
             Setting(
@@ -116,7 +116,7 @@ REFUSALS = (
         ),
         why="a choice is split over ranks",
     ),
-    Refusal(
+    RefusedFeature(
         feature="micro-batches (DBO)",
         settings=(
             Setting(name="--enable-dbo", config="parallel_config.enable_dbo"),
@@ -125,7 +125,7 @@ REFUSALS = (
         why="two micro-batches share one buffer: a Shared layer would read the other's rows",
         notes={"cpu": "; vLLM turns DBO off there"},
     ),
-    Refusal(
+    RefusedFeature(
         feature="HiSparse",
         settings=(
             Setting(
@@ -137,7 +137,7 @@ REFUSALS = (
         why="its caches are bound to leaders at start-up",
         notes={"cpu": ", by vLLM too"},
     ),
-    Refusal(
+    RefusedFeature(
         feature="KV connectors, KV offloading",
         settings=(
             Setting(name="--kv-transfer-config", config="kv_transfer_config"),
@@ -145,7 +145,7 @@ REFUSALS = (
         ),
         why="KV made under reuse would leave the engine without its mark",
     ),
-    Refusal(
+    RefusedFeature(
         feature="offloading weights",
         settings=(
             Setting(name="--cpu-offload-gb", config="offload_config.uva.cpu_offload_gb", allowed=("0",)),
@@ -159,12 +159,12 @@ REFUSALS = (
         "their place; "
         "the other way was never tried",
     ),
-    Refusal(
+    RefusedFeature(
         feature="encoder disaggregation",
         settings=(Setting(name="--ec-transfer-config", config="ec_transfer_config"),),
         why="it was never tried",
     ),
-    Refusal(
+    RefusedFeature(
         feature="other attention backends",
         settings=(
             # In a configuration it stands empty where vLLM chooses: the CUDA adapter asks the layers which
@@ -183,25 +183,25 @@ REFUSALS = (
             "by itself",
         },
     ),
-    Refusal(
+    RefusedFeature(
         feature="KV cache of another type than the model's, fp8 as well",
         settings=(Setting(name="--kv-cache-dtype", config="cache_config.cache_dtype", allowed=CACHE_TYPES),),
         why="keys and values of another type than the model's were never tried",
         notes={"cpu": ": its caches have the model's own type"},
     ),
-    Refusal(
+    RefusedFeature(
         feature="sleep mode",
         settings=(Setting(name="--enable-sleep-mode", config="model_config.enable_sleep_mode"),),
         why="what waking up does to the sites' buffers was never tried",
         notes={"cpu": ", by vLLM too"},
     ),
-    Refusal(
+    RefusedFeature(
         feature="LoRA",
         settings=(Setting(name="--enable-lora", config="lora_config"),),
         why="what was measured and probed on one adapter says nothing of another; a pattern's CUDA graphs "
         "hold none",
     ),
-    Refusal(
+    RefusedFeature(
         feature="several API servers",
         settings=(
             Setting(
@@ -213,13 +213,13 @@ REFUSALS = (
         ),
         why="vLLM merges their metrics without those of reuse",
     ),
-    Refusal(
+    RefusedFeature(
         feature="the Rust frontend",
         settings=(Setting(name=RUST_FRONTEND, allowed=("0",)),),
         why="it loads no Python plugins, so it shows no metrics of reuse",
         shown_by="tests/engine/test_refused_settings.py::test_the_servers_switch_is_vllms",
     ),
-    Refusal(
+    RefusedFeature(
         feature="several nodes, Ray",
         settings=(
             Setting(name="--nnodes", short=("-n",), config="parallel_config.nnodes", allowed=("1",)),

@@ -1,5 +1,5 @@
-"""What of vLLM was read and tested, and so may run under reuse: releases, cache types, attention backends,
-executors.
+"""Lists what of vLLM was read and tested, and so may run under reuse: releases, cache types, attention
+backends, executors.
 """
 
 import re

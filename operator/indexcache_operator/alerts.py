@@ -1,5 +1,5 @@
-"""What an alert does: writes the intent to fall back into the status of the rollout it speaks of, if it
-speaks of the present revision.
+"""Says what an alert does: it writes the intent to fall back into the status of the rollout it speaks of, if
+it speaks of the present revision.
 
 The intent is all that is written; the rollout's own loop, woken, does the rest.
 """
@@ -28,7 +28,7 @@ TRIES = 8
 
 
 class Outcome(StrEnum):
-    """What became of an alert."""
+    """Says what became of an alert."""
 
     ROLLED_BACK = "rolled_back"
     ALREADY = "already_falling_back"
@@ -49,7 +49,9 @@ class Receiver:
     wake: Callable[[str], None]
 
     async def firing(self, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Outcome:
-        """One alert. KubeError if the intent could not be stored, Conflict among them."""
+        """Take one alert; store the intent to fall back if it speaks of the present revision. Raises
+        KubeError if the intent could not be stored, Conflict among them.
+        """
         if not all(labels.get(name) for name in ("namespace", "rollout", "uid", "revision")):
             return Outcome.UNBOUND
         try:
@@ -89,7 +91,7 @@ class Receiver:
 
 
 def judge(rollout: Rollout, labels: Mapping[str, str]) -> Outcome:
-    """What an alert with these labels means for a rollout as it stands. Pure."""
+    """Judge what an alert with these labels means for a rollout as it stands. Pure."""
     status = rollout.status
     if rollout.uid != labels["uid"]:
         return Outcome.OTHER_UID
@@ -105,6 +107,6 @@ def judge(rollout: Rollout, labels: Mapping[str, str]) -> Outcome:
 
 
 def message(labels: Mapping[str, str], annotations: Mapping[str, str]) -> str:
-    """An alert in words, for the status."""
+    """Return an alert in words, for the status."""
     text = annotations.get("summary") or annotations.get("description") or ""
     return f"alert {labels.get('alertname', 'without a name')} fires" + (f": {text[:512]}" if text else "")

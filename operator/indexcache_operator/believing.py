@@ -1,5 +1,5 @@
-"""Planning while engines may say anything: one of whose state no decision can be made counts as one that
-can't be asked.
+"""Plans while engines may say anything: one of whose state no decision can be made counts as one that can't
+be asked.
 
 What an engine answers is checked against the contract, so a state like that is a fault of the planner's, or
 of a number that nobody thought of. It must not take the way back from the engines beside it.

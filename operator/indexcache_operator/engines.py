@@ -35,15 +35,15 @@ class Engines:
     port: int = CONTROL_PORT
 
     async def state(self, ip: str) -> State:
-        """What an engine says of itself. EngineError."""
+        """Return what an engine says of itself. Raises EngineError."""
         return await self._call("GET", ip, "/v1/state", None)
 
     async def put(self, ip: str, desired: Desired) -> State:
-        """Desired flags; the same again renews the permit. EngineError."""
+        """Put desired flags; the same again renews the permit. Raises EngineError."""
         return await self._call("PUT", ip, "/v1/flags", desired.model_dump_json())
 
     async def kill(self, ip: str, reason: str) -> State:
-        """To the baseline from the next step on. EngineError."""
+        """Send an engine to the baseline from the next step on. Raises EngineError."""
         return await self._call("POST", ip, "/v1/kill", Kill(reason=reason[:KILL_REASON]).model_dump_json())
 
     async def _call(self, method: str, ip: str, path: str, body: str | None) -> State:

@@ -1,4 +1,4 @@
-"""One HTTP call to a pod, bounded in time and in the size of its answer: whoever answers may be anything."""
+"""Makes one HTTP call to a pod, bounded in time and in the size of its answer: a pod may answer anything."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One call, and its bounds."""
+    """A call, and its bounds."""
 
     method: str
     host: str
@@ -38,7 +38,7 @@ class Call:
 
     @property
     def url(self) -> str:
-        """The whole address."""
+        """Return the whole address."""
         return f"http://{self._authority}{self.path}"
 
     @property
@@ -48,7 +48,7 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came back, whatever it says."""
+    """Holds what came back, whatever it says."""
 
     status: int
     body: bytes

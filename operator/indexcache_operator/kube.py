@@ -45,11 +45,11 @@ class KubeError(Exception):
 
 
 class NotFound(KubeError):
-    """404."""
+    """Says that the API knows no such object (404)."""
 
 
 class Conflict(KubeError):
-    """409, or a JSON patch whose test failed (422): somebody else wrote first; look again."""
+    """Says that somebody else wrote first (409, or a JSON patch whose test failed, 422): look again."""
 
 
 class Kube:

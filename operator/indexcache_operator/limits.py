@@ -1,5 +1,5 @@
-"""What an answer in JSON may hold, whoever gives it: numbers that stay exact, texts, lists and nesting of a
-size that is met in earnest.
+"""Bounds what an answer in JSON may hold, whoever gives it: numbers that stay exact, texts, lists and nesting
+of a size that is met in earnest.
 """
 
 import json

@@ -55,7 +55,7 @@ with its traceback.
 
 @dataclass(kw_only=True)
 class RolloutLoop:
-    """One rollout's loop. `run` it once; `wake` it as often as you like."""
+    """Runs one rollout's loop. `run` it once; `wake` it as often as you like."""
 
     kube: Kube
     session: aiohttp.ClientSession
@@ -82,14 +82,14 @@ class RolloutLoop:
         self._wake.set()
 
     def changed(self, version: str) -> None:
-        """The rollout has this resourceVersion now: look at once, unless it is what this loop itself wrote
-        last.
+        """Note that the rollout has this resourceVersion now: look at once, unless it is what this loop
+        itself wrote last.
         """
         if version != self._writer.version:
             self.wake()
 
     async def run(self) -> None:
-        """Until the rollout is gone."""
+        """Run the loop until the rollout is gone."""
         failures = 0
         try:
             while True:
@@ -110,7 +110,8 @@ class RolloutLoop:
             self._forget()
 
     async def _turn(self) -> float | None:
-        """One look, plan, act. Seconds until the next, None if there is nothing left to look at."""
+        """Look once, plan and act; return the seconds until the next look, None if there is nothing left to
+        look at."""
         began = time.monotonic()
         try:
             sighting = await self.observer.look(self.namespace, self.name, self._sight, self._prober.take())
@@ -204,5 +205,5 @@ class RolloutLoop:
 
 
 def _only(error: Exception, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
-    """Whether an error is of these kinds, or a group of nothing else."""
+    """Return whether an error is of these kinds, or a group of nothing else."""
     return isinstance(error, kinds) or (isinstance(error, ExceptionGroup) and error.split(kinds)[1] is None)

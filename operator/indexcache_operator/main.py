@@ -1,5 +1,5 @@
-"""Entry point. `indexcache-operator` watches rollouts; `indexcache-operator release` ends all of them safely,
-for an uninstall.
+"""The entry point. `indexcache-operator` watches rollouts; `indexcache-operator release` ends all of them
+safely, for an uninstall.
 
 One event loop holds all: Kopf's watch, a loop for each rollout, the webhook. A signal ends it wherever it is:
 what was told to engines holds as long as their permits, and the next operator goes on from the rollouts'

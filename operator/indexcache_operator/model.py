@@ -1,5 +1,5 @@
-"""All that passes between observe/, plan/ and act/: what was seen, what is to be done, and what doing it
-needs.
+"""Holds all that passes between observe/, plan/ and act/: what was seen, what is to be done, and what doing
+it needs.
 
 `plan(observation, memory) -> Plan` is pure. An Observation is one look at everything; an Action is idempotent
 and safe to do again after a crash at any point. A Sighting carries, beside the observation, what no decision
@@ -23,7 +23,7 @@ MAX_CONTINUATION = 8
 
 @dataclass(frozen=True, kw_only=True)
 class EnginePod:
-    """One pod of the rollout's Deployment and what its engine said, if it could be asked."""
+    """A pod of the rollout's Deployment and what its engine said, if it could be asked."""
 
     name: str
     ip: str | None
@@ -77,7 +77,7 @@ class ProbeSet:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """One pair: log-probabilities of the continuation, mean a token, in nats."""
+    """Holds the answers of one pair: log-probabilities of the continuation, mean a token, in nats."""
 
     revision: str
     context_tokens: int
@@ -90,7 +90,7 @@ class ProbeResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """One look at everything that a decision may rest on."""
+    """Holds what one look saw: everything that a decision may rest on."""
 
     now: datetime
     name: str
@@ -125,7 +125,7 @@ class Observation:
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """One IndexCacheRollout, as it was read."""
+    """Holds one IndexCacheRollout, as it was read."""
 
     raw: Object
     """Its resourceVersion is what a write of the status is checked against."""
@@ -146,7 +146,7 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """One look at a rollout: the observation, and what acting on it needs beside."""
+    """Holds one look at a rollout: the observation, and what acting on it needs beside."""
 
     observation: Observation
     rollout: Rollout
@@ -170,7 +170,7 @@ class Sighting:
 
 @dataclass(frozen=True, kw_only=True)
 class Kill:
-    """Baseline from the next step on, on one pod."""
+    """Send one pod to the baseline from the next step on."""
 
     pod: str
     reason: str
@@ -183,12 +183,12 @@ class PersistStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class EnsureWorkload:
-    """Deployment, Services and Secret as the spec wants them, by server-side apply."""
+    """Apply Deployment, Services and Secret as the spec wants them, server-side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetLabels:
-    """Which Services a pod stands behind. Done when the change is written."""
+    """Set which Services a pod stands behind. Done when the change is written."""
 
     pod: str
     baseline: bool
@@ -197,7 +197,7 @@ class SetLabels:
 
 @dataclass(frozen=True, kw_only=True)
 class PutFlags:
-    """Desired flags of one engine; the same again renews its permit."""
+    """Put the desired flags of one engine; the same again renews its permit."""
 
     pod: str
     desired: Desired
@@ -205,7 +205,8 @@ class PutFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchRoute:
-    """Backends of the user's rule: a JSON patch that tests the rule's name and the resource version."""
+    """Patch the backends of the user's rule: a JSON patch that tests the rule's name and the resource
+    version."""
 
     rule_index: int
     rule: str
@@ -237,12 +238,12 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteWorkload:
-    """Our objects gone."""
+    """Delete our objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseWorkload:
-    """Our objects kept, no longer ours (deletionPolicy Retain)."""
+    """Keep our objects, but no longer as ours (deletionPolicy Retain)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,7 +272,7 @@ Remembered_co = TypeVar("Remembered_co", covariant=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Generic[Remembered_co]):
-    """What follows from an observation."""
+    """Holds what follows from an observation."""
 
     status: Status
     actions: tuple[Action, ...] = ()

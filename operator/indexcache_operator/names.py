@@ -57,17 +57,17 @@ class Place(NamedTuple):
 
 
 def baseline_service(rollout: str) -> str:
-    """The Service that the user's route names."""
+    """Return the name of the Service that the user's route names."""
     return f"{rollout}-baseline"
 
 
 def canary_service(rollout: str) -> str:
-    """The Service that takes the canary's share."""
+    """Return the name of the Service that takes the canary's share."""
     return f"{rollout}-canary"
 
 
 def secret(rollout: str) -> str:
-    """The Secret with the control port's token."""
+    """Return the name of the Secret with the control port's token."""
     return f"{rollout}-control"
 
 

@@ -64,7 +64,7 @@ class Releaser:
         return all(results)
 
     async def one(self, namespace: str, name: str, seconds: float) -> bool:
-        """One rollout. KubeError if it can't be let go."""
+        """Release one rollout. Raises KubeError if it can't be let go."""
         deadline = time.monotonic() + seconds
         performer = Performer(
             kube=self.kube,
@@ -112,7 +112,7 @@ class Releaser:
 
 
 def _leaving(sighting: Sighting) -> Sighting:
-    """The same, as if the rollout were being deleted and its engines kept."""
+    """Return the same sighting, as if the rollout were being deleted and its engines kept."""
     observation = replace(sighting.observation, deleting=True)
     if observation.spec is not None:
         kept = observation.spec.model_copy(update={"deletion_policy": DeletionPolicy.RETAIN})
@@ -121,7 +121,7 @@ def _leaving(sighting: Sighting) -> Sighting:
 
 
 async def stop_operator(kube: Kube, namespace: str, deployment: str, seconds: float) -> None:
-    """Scale the operator to nothing and wait until its pods are gone. KubeError; TimeoutError if they
+    """Scale the operator to nothing and wait until its pods are gone. Raises KubeError; TimeoutError if they
     stay.
     """
     path = names.object_path("apis/apps/v1", "deployments", namespace, deployment)

@@ -15,7 +15,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How this operator is set up."""
+    """Says how this operator is set up."""
 
     runtime: Runtime
     """INDEXCACHE_RUNTIME_IMAGE, INDEXCACHE_RUNTIME_PULL_POLICY: the image whose init container brings the
@@ -38,7 +38,7 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """From the environment. SettingsError."""
+        """Read the settings from the environment. Raises SettingsError."""
         image = environ.get("INDEXCACHE_RUNTIME_IMAGE", "")
         if not image:
             raise SettingsError(
@@ -79,5 +79,5 @@ class Settings:
         )
 
     def token(self) -> str:
-        """The webhook's token as it stands now; empty if there is none."""
+        """Return the webhook's token as it stands now; empty if there is none."""
         return self.token_file.read_text().strip() if self.token_file else ""

@@ -45,7 +45,7 @@ people.
 
 
 class Alert(BaseModel):
-    """One alert of a payload; fields that are not read are allowed, as versions of Alertmanager differ in
+    """An alert of a payload; fields that are not read are allowed, as versions of Alertmanager differ in
     them.
     """
 
@@ -55,7 +55,7 @@ class Alert(BaseModel):
 
 
 class Payload(BaseModel):
-    """Alertmanager's webhook payload, version 4. Its alerts are read one by one."""
+    """Holds Alertmanager's webhook payload, version 4. Its alerts are read one by one."""
 
     version: Literal["4"]
     alerts: Annotated[list[Any], Field(max_length=10_000)]  # Any: JSON

@@ -1,5 +1,5 @@
-"""What opens the control port, from the environment: its token and its number. The engine core serves it, the
-API server asks it.
+"""Reads what opens the control port, from the environment: its token and its number. The engine core serves
+it, the API server asks it.
 
 The token's file is a mounted Secret, which is replaced while the engine runs. It is looked at whenever the
 token is asked for, and read when it has changed. Two processes read it, and the operator has its own copy, so
@@ -29,7 +29,7 @@ Signature = tuple[int, int, int, int, int]
 
 
 class NoToken(Exception):
-    """There is no token to guard the control port with; says why and what to do."""
+    """Says why there is no token to guard the control port with, and what to do."""
 
 
 class Credentials:
@@ -41,8 +41,8 @@ class Credentials:
     def __init__(
         self, token: str, path: Path | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`path`: the file to follow; without one the token stays as it is. Raises ValueError if the token is
-        empty."""
+        """Hold the token, and follow its file at `path`; without one the token stays as it is. Raises
+        ValueError if the token is empty."""
         if not token:
             raise ValueError("the control token is empty; an empty token would let anybody in")
         self._token, self._path, self._clock = token, path, clock

@@ -1,4 +1,5 @@
-"""What an engine must offer for reuse to be switched in it, and what the engine core tells its workers.
+"""Defines what an engine must offer for reuse to be switched in it, and what the engine core tells its
+workers.
 
 An engine is served by an adapter in five words: *capabilities* (is it supported, or why not), *sites* (the
 places with an indexer), *modes* (what each site does in the next step), *taint* (no baseline request reads KV

@@ -1,4 +1,4 @@
-"""How a request asks never to be served under reuse. Pure.
+"""Defines how a request asks never to be served under reuse. Pure.
 
     body     "vllm_xargs": {"indexcache": "off"}      SamplingParams.extra_args, in whatever API
     header   x-indexcache: off                        where the server names requests by X-Request-Id

@@ -5,26 +5,19 @@ compat.py).
 from pathlib import Path
 
 from indexcache_core.compat import NATIVE_SHARING
-from indexcache_core.refusals import REFUSALS, Refusal, Setting
+from indexcache_core.refusals import REFUSALS, RefusedFeature, Setting
 from indexcache_core.supported import OLDEST, PLATFORMS, VERSIONS, named
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
-BEGIN = "<!-- Made of core/indexcache_core/refusals.py by `make generate`. Do not edit. -->\n"
-END = "<!-- end -->\n"
+from scripts.generate.pages import DOCS, filled
+
+PAGE = DOCS / "compatibility.md"
+SOURCE = "core/indexcache_core/refusals.py"
 SHOWN = {"cpu": "CPU", "cuda": "CUDA"}
 
 
 def render() -> dict[Path, str]:
     """Return the page and its text. Raises ValueError if the page has no place for the table."""
-    text = PAGE.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(
-            f"{PAGE}: found no lines {BEGIN.strip()} and {END.strip()}; expected the table between them; put "
-            "them back"
-        )
-    return {PAGE: before + begin + table() + end + after}
+    return {PAGE: filled(PAGE, SOURCE, table())}
 
 
 def table() -> str:
@@ -50,7 +43,7 @@ def table() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows])
 
 
-def _row(refusal: Refusal) -> list[str]:
+def _row(refusal: RefusedFeature) -> list[str]:
     settings = ", ".join(_setting(setting) for setting in refusal.settings)
     shown = f" (`{refusal.shown_by}`)" if refusal.shown_by else ""
     return [
@@ -65,7 +58,7 @@ def _setting(setting: Setting) -> str:
     return f"`{setting.name}`" + (f" (from vLLM {named(setting.since)})" if setting.since > OLDEST else "")
 
 
-def _cell(refusal: Refusal, platform: str) -> str:
+def _cell(refusal: RefusedFeature, platform: str) -> str:
     return ("refused" if platform in refusal.platforms else "") + refusal.notes.get(platform, "")
 
 

@@ -29,7 +29,7 @@ MAX_NAME = 54
 
 
 class Rule(NamedTuple):
-    """One rule in CEL. The message is a literal, or an expression where the value is a bounded string (a
+    """A rule in CEL. The message is a literal, or an expression where the value is a bounded string (a
     number's text is not).
     """
 
@@ -40,7 +40,7 @@ class Rule(NamedTuple):
     """The field to name, where it is not the node itself."""
 
     def render(self) -> dict[str, str]:
-        """As it stands in the CRD."""
+        """Return the rule as it stands in the CRD."""
         fields = {
             "rule": self.rule,
             "message": self.message,
@@ -169,7 +169,7 @@ def _between(node: Schema) -> Rule:
 
 
 def _plain(node: Schema) -> None:
-    """Without defaults: a status says what was written to it, no more."""
+    """Remove defaults from the schema: a status says what was written to it, no more."""
     node.pop("default", None)
     for child in node.get("properties", {}).values():
         _plain(child)
@@ -192,7 +192,7 @@ def _described(node: Schema) -> None:
 
 
 def at(root: Schema, path: str) -> Schema:
-    """The node at a dotted path of properties; KeyError if there is none."""
+    """Return the node at a dotted path of properties; KeyError if there is none."""
     node = root
     for name in filter(None, path.split(".")):
         node = node["properties"][name]
@@ -200,7 +200,7 @@ def at(root: Schema, path: str) -> Schema:
 
 
 def crd() -> dict[str, Any]:
-    """The whole definition."""
+    """Return the whole definition."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -238,7 +238,7 @@ def render() -> dict[Path, str]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Without anchors: lists that are equal by accident stay apart."""
+    """Writes YAML without anchors: lists that are equal by accident stay apart."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -13,7 +13,7 @@ closed.
 
 @dataclass
 class Background:
-    """Some tasks of one owner."""
+    """Runs some tasks of one owner."""
 
     owner: str
     """Who they work for, for people."""
@@ -24,7 +24,7 @@ class Background:
         self._tasks += [asyncio.create_task(one, name=getattr(one, "__qualname__", None)) for one in work]
 
     def check(self) -> None:
-        """RuntimeError if one of them failed: what it worked for is no longer true."""
+        """Raise RuntimeError if one of them failed: what it worked for is no longer true."""
         failed = next((t for t in self._tasks if t.done() and not t.cancelled() and t.exception()), None)
         if failed:
             raise RuntimeError(

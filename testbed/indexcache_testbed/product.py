@@ -28,12 +28,12 @@ SUFFIXES = {".py", ".toml", ".txt", ".typed", ""}
 
 
 def repository(target: str) -> str:
-    """The image's name without its tag."""
+    """Return the image's name without its tag."""
     return f"localhost/indexcache-{target}"
 
 
 def tag(target: str, root: Path = ROOT) -> str:
-    """A hash of the files that the image is made from."""
+    """Return a hash of the files that the image is made from."""
     digest = hashlib.sha256()
     for source in SOURCES[target]:
         path = root / source
@@ -49,7 +49,7 @@ def tag(target: str, root: Path = ROOT) -> str:
 
 
 def loaded(layout: Layout) -> dict[str, str]:
-    """Tags of the images last put into a cluster, by target."""
+    """Return the tags of the images last put into a cluster, by target."""
     found: dict[str, str] = json.loads((layout.artifacts / "project/tags.json").read_text())
     return found
 

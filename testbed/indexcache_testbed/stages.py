@@ -47,7 +47,7 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a stage."""
+    """Says what became of a stage."""
 
     target: str
     passed: int

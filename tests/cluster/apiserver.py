@@ -23,19 +23,19 @@ START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class ApiServer:
-    """Where it listens, and a kubeconfig of its administrator."""
+    """Says where the server listens, and holds a kubeconfig of its administrator."""
 
     url: str
     kubeconfig: Path
 
 
 def cache() -> Path:
-    """Where the testbed keeps what it builds."""
+    """Return where the testbed keeps what it builds."""
     return Path(os.environ.get("INDEXCACHE_CACHE") or "/var/cache/indexcache")
 
 
 def binaries() -> Path | None:
-    """The folder with etcd, kube-apiserver, helm and promtool, if they are built."""
+    """Return the folder with etcd, kube-apiserver, helm and promtool, if they are built."""
     given = os.environ.get("INDEXCACHE_BIN")
     folders = (
         [Path(given)]
@@ -54,7 +54,7 @@ def binaries() -> Path | None:
 
 @contextmanager
 def running(work: Path, bin_dir: Path) -> Iterator[ApiServer]:
-    """One API server with an empty store, stopped on the way out."""
+    """Run one API server with an empty store, stopped on the way out."""
     client, peer, secure = _free_ports(3)
     (work / "tokens.csv").write_text(f"{TOKEN},admin,admin,system:masters\n")
     _key(work / "sa.key")

@@ -19,7 +19,7 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs the API server."""
+    """Mark everything here: it needs the API server."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.cluster)
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def binaries() -> Path:
-    """The folder of the testbed's binaries."""
+    """Return the folder of the testbed's binaries."""
     folder: Path | None = apiserver.binaries()
     if folder is None:
         pytest.fail(
@@ -39,14 +39,14 @@ def binaries() -> Path:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, binaries: Path) -> Iterator[apiserver.ApiServer]:
-    """One API server for all tests; each takes a namespace of its own."""
+    """Run one API server for all tests; each takes a namespace of its own."""
     with apiserver.running(tmp_path_factory.mktemp("apiserver"), binaries) as found:
         yield found
 
 
 @pytest.fixture
 async def kube(server: apiserver.ApiServer) -> AsyncIterator[Kube]:
-    """A client of it, with our CRD and HTTPRoute's in place."""
+    """Yield a client of it, with our CRD and HTTPRoute's in place."""
     configuration = Configuration()
     await config.load_kube_config(config_file=str(server.kubeconfig), client_configuration=configuration)
     async with ApiClient(configuration=configuration) as client:
@@ -63,7 +63,7 @@ _ready: set[str] = set()
 
 
 def httproute_crd() -> dict[str, Any]:
-    """Gateway API's own, out of the gateway's chart."""
+    """Return Gateway API's own definition, out of the gateway's chart."""
     for path in sorted(apiserver.cache().glob("testbed/chart-*/charts/crds/crds/gatewayapi-crds.yaml")):
         documents = yaml.load_all(path.read_text(), yaml.CSafeLoader)
         return next(
@@ -74,14 +74,14 @@ def httproute_crd() -> dict[str, Any]:
 
 @pytest.fixture
 async def namespace(kube: Kube, request: pytest.FixtureRequest) -> str:
-    """A namespace of the test's own."""
+    """Return a namespace of the test's own."""
     made = await kube.create("/api/v1/namespaces", {"metadata": {"generateName": "test-"}})
     name: str = made["metadata"]["name"]
     return name
 
 
 async def established(kube: Kube, crd: dict[str, Any]) -> None:
-    """The CRD applied, and served."""
+    """Apply the CRD, and wait until it is served."""
     path = f"{CRDS}/{crd['metadata']['name']}"
     await kube.apply(path, crd)
     spec = crd["spec"]

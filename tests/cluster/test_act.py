@@ -34,7 +34,7 @@ DEPLOYMENTS = "apis/apps/v1"
 
 
 class World:
-    """One rollout and the ways to look at it."""
+    """Holds one rollout and the ways to look at it."""
 
     def __init__(self, kube: Kube, namespace: str, session: aiohttp.ClientSession) -> None:
         self.kube, self.namespace = kube, namespace

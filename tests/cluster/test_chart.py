@@ -182,7 +182,7 @@ def test_alerts_fire_when_they_should(binaries: Path, tmp_path: Path) -> None:
 async def operator(
     kube: Kube, namespace: str, binaries: Path, server: apiserver.ApiServer, request: pytest.FixtureRequest
 ) -> AsyncIterator[Kube]:
-    """The API as the operator's service account may use it, with the chart's rights and no others."""
+    """Yield the API as the operator's service account may use it, with the chart's rights and no others."""
     values = (f"watchNamespaces={{{namespace}}}",) if request.param == "namespaced" else ()
     applied = [body for body in rendered(binaries, *values, namespace=namespace) if "Role" in body["kind"]]
     for body in applied:

@@ -1,4 +1,4 @@
-"""What the API server itself refuses, each by the field's name; what it fills in; what it shows."""
+"""Tests what the API server itself refuses, each by the field's name; what it fills in; what it shows."""
 
 import copy
 from typing import Any
@@ -17,7 +17,8 @@ GOOD: dict[str, Any] = {
 
 
 def rollout(**changes: Any) -> dict[str, Any]:
-    """GOOD with some fields of the spec set, by dotted path with `__` for dots; None takes one away."""
+    """Return GOOD with some fields of the spec set, by dotted path with `__` for dots; None takes one
+    away."""
     body = copy.deepcopy(GOOD)
     for path, value in changes.items():
         *parents, last = path.split("__")

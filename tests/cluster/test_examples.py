@@ -1,4 +1,4 @@
-"""What users are told to apply is accepted as it stands, and reads back as meant."""
+"""Tests that what users are told to apply is accepted as it stands, and reads back as meant."""
 
 from typing import Any
 

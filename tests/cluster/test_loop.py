@@ -52,7 +52,7 @@ Decide = Callable[[Observation], tuple[Status, list[Action]]]
 
 
 class Scene:
-    """One rollout, and loops over it that decide as the test says."""
+    """Holds one rollout, and loops over it that decide as the test says."""
 
     def __init__(self, kube: Kube, namespace: str, session: aiohttp.ClientSession) -> None:
         self.kube, self.namespace, self.session = kube, namespace, session
@@ -544,7 +544,7 @@ async def test_loops_begin_with_an_event_wake_by_it_and_end_with_their_rollout(s
 
 
 async def _pod(scene: Scene) -> None:
-    """A pod that says it runs. No kubelet is here to make it true."""
+    """Make a pod that says it runs. No kubelet is here to make it true."""
     labels = {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true"}
     path = names.object_path("api/v1", "pods", scene.namespace)
     made = await scene.kube.create(

@@ -96,7 +96,7 @@ async def started(env: dict[str, str], tmp_path: Path) -> AsyncIterator[Operator
 
 @asynccontextmanager
 async def at_work(kube: Kube, namespace: str, env: dict[str, str], tmp_path: Path) -> AsyncIterator[Operator]:
-    """An operator that has taken up ROLLOUT: its Deployment is there."""
+    """Run an operator that has taken up ROLLOUT: its Deployment is there."""
     async with started(env, tmp_path) as operator:
         await kube.create(names.rollouts_path(namespace), ROLLOUT)
 

@@ -44,8 +44,8 @@ def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def machine() -> dict[str, list[str]]:
-    """What a cluster could leave on the machine. Rules come without comments and packet counters, which
-    change by themselves.
+    """Return what a cluster could leave on the machine. Rules come without comments and packet counters,
+    which change by themselves.
     """
     rules = [line for line in run(["iptables-save"]).splitlines() if not line.startswith("#")]
     return {
@@ -59,8 +59,8 @@ def machine() -> dict[str, list[str]]:
 
 
 def processes() -> list[str]:
-    """Command lines that name this cluster's directory: its components, their launcher, the pods' shims.
-    Others come and go.
+    """Return command lines that name this cluster's directory: its components, their launcher, the pods'
+    shims. Others come and go.
     """
     return sorted(
         line for line in run(["ps", "-e", "-ww", "-o", "args="]).splitlines() if f"/clusters/{NAME}/" in line
@@ -68,7 +68,7 @@ def processes() -> list[str]:
 
 
 def processes_in(namespace: str) -> list[int]:
-    """Processes whose process namespace is `namespace`."""
+    """Return processes whose process namespace is `namespace`."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""What every adapter must keep, each as a function that raises AssertionError where an engine doesn't.
+"""Checks what every adapter must keep, each as a function that raises AssertionError where an engine doesn't.
 
 They take an engine that has been reset, and leave it in any mode. The first Shared site of a pattern is the
 best witness: all that it is computed from is as at the baseline, whatever the sites after it do, so there
@@ -22,19 +22,20 @@ most are others.
 
 
 def alternating(engine: Engine) -> str:
-    """FSFS..."""
+    """Return FSFS..., as long as the engine's model has indexers."""
     return ("FS" * len(engine.control.sites))[: len(engine.control.sites)]
 
 
 def patterns(engine: Engine) -> list[str]:
-    """Alternating; a run of Shared sites at the end; all but the first Shared."""
+    """Return an alternating pattern; one with a run of Shared sites at the end; and one with all but the
+    first Shared."""
     n = len(engine.control.sites)
     return [alternating(engine), "F" * (n // 2) + "S" * (n - n // 2), "F" + "S" * (n - 1)]
 
 
 def differences(one: Answer, other: Answer) -> list[float]:
-    """In log-probability, up to the first other token: two nearly equal ones compete there, or the difference
-    shows.
+    """Return differences in log-probability, up to the first other token: two nearly equal ones compete
+    there, or the difference shows.
     """
     assert len(one.tokens) == len(other.tokens)
     same = takewhile(lambda i: one.tokens[i] == other.tokens[i], range(len(one.tokens)))
@@ -43,8 +44,8 @@ def differences(one: Answer, other: Answer) -> list[float]:
 
 
 def agree(a: Sequence[Answer], b: Sequence[Answer], tolerance: Tolerance) -> None:
-    """The same tokens with the same log-probabilities; with a tolerance, up to a token that two nearly equal
-    ones compete for.
+    """Check that both are the same tokens with the same log-probabilities; with a tolerance, up to a token
+    that two nearly equal ones compete for.
     """
     assert len(a) == len(b)
     if not any(tolerance):
@@ -56,7 +57,7 @@ def agree(a: Sequence[Answer], b: Sequence[Answer], tolerance: Tolerance) -> Non
 
 
 def same_reads(a: Reads, b: Reads, strays: float, sites: Sequence[int]) -> None:
-    """These sites read the same in both runs."""
+    """Check that these sites read the same in both runs."""
     assert len(a) == len(b) > 0
     for one, other in zip(a, b, strict=True):
         assert one.keys() == other.keys()
@@ -65,13 +66,13 @@ def same_reads(a: Reads, b: Reads, strays: float, sites: Sequence[int]) -> None:
 
 
 def follows(step: dict[int, torch.Tensor], pattern: str) -> None:
-    """In this step each site reads its leader's set."""
+    """Check that in this step each site reads its leader's set."""
     for site, leader in enumerate(leaders(pattern)):
         assert torch.equal(step[site], step[leader])
 
 
 def off_equals_unpatched(engine: Engine) -> None:
-    """And it does so after reuse, too."""
+    """Check that `off` answers as an untouched engine, also after reuse."""
     for _ in range(2):
         agree(engine.ask(engine.prompts, 16), engine.untouched, engine.binding.repeats)
         engine.put(Mode.ON, patterns(engine)[-1])
@@ -80,15 +81,15 @@ def off_equals_unpatched(engine: Engine) -> None:
 
 
 def shadow_changes_nothing(engine: Engine) -> None:
-    """However much it measures."""
+    """Check that shadow answers as `off`, however much it measures."""
     engine.put(Mode.SHADOW, alternating(engine), sample_rows=ALL)
     agree(engine.ask(engine.prompts, 16), engine.untouched, engine.binding.repeats)
     assert {s.site for s in engine.state.series if s.overlap.count} == set(shared_sites(alternating(engine)))
 
 
 def shared_reads_its_leaders_set(engine: Engine, pattern: str) -> None:
-    """Prefills in chunks, decodes and both together, of several requests; and the first Shared site would
-    have chosen otherwise.
+    """Check prefills in chunks, decodes and both together, of several requests; and that the first Shared
+    site would have chosen otherwise.
     """
     with engine.reads() as baseline:
         engine.ask(engine.prompts, 4)
@@ -108,8 +109,8 @@ def shared_reads_its_leaders_set(engine: Engine, pattern: str) -> None:
 
 
 def short_extensions_follow(engine: Engine) -> None:
-    """A few tokens after a cached context, which a backend may take for decoding: each Shared site reads its
-    leader's set, and what comes out is what a prefill of the whole gives.
+    """Check a few tokens after a cached context, which a backend may take for decoding: each Shared site
+    reads its leader's set, and what comes out is what a prefill of the whole gives.
     """
     pattern, size = alternating(engine), engine.block_size
     context = engine.prompts[1][: len(engine.prompts[1]) // size * size]
@@ -131,9 +132,9 @@ def short_extensions_follow(engine: Engine) -> None:
 
 
 def measuring_changes_nothing(engine: Engine) -> None:
-    """FULL_TO_SCRATCH against SHARED: the same answers, and in every step a Shared site reads its leader's
-    set. Sets are compared as far as an engine repeats itself: in all steps, or in the longest prompt's
-    chunks, which no generated token precedes.
+    """Check FULL_TO_SCRATCH against SHARED: the same answers, and in every step a Shared site reads its
+    leader's set. Sets are compared as far as an engine repeats itself: in all steps, or in the longest
+    prompt's chunks, which no generated token precedes.
     """
     pattern = alternating(engine)
     engine.put(Mode.ON, pattern, sample_rows=0)
@@ -151,7 +152,7 @@ def measuring_changes_nothing(engine: Engine) -> None:
 
 
 def _flipped(engine: Engine, sample_rows: int) -> tuple[Answer, Reads]:
-    """The longest prompt: its first step at the baseline, two under reuse, the rest at the baseline."""
+    """Ask the longest prompt: its first step at the baseline, two under reuse, the rest at the baseline."""
     engine.reset()
     with engine.reads() as steps:
         name = engine.start(engine.prompts[0], 16)
@@ -165,8 +166,8 @@ def _flipped(engine: Engine, sample_rows: int) -> tuple[Answer, Reads]:
 
 
 def keys_stay_warm(engine: Engine) -> None:
-    """After a flip back the first Shared site chooses as if it had never been Shared, and what SHARED leaves
-    behind is what FULL_TO_SCRATCH leaves behind.
+    """Check that after a flip back the first Shared site chooses as if it had never been Shared, and that
+    what SHARED leaves behind is what FULL_TO_SCRATCH leaves behind.
     """
     engine.reset()
     with engine.reads() as baseline:
@@ -182,7 +183,7 @@ def keys_stay_warm(engine: Engine) -> None:
 
 
 def keys_stay_warm_in_decode(engine: Engine) -> None:
-    """The same for a flip while tokens are generated."""
+    """Check the same for a flip while tokens are generated."""
     answers = []
     for sample_rows in (0, ALL):
         engine.reset()
@@ -198,8 +199,8 @@ def keys_stay_warm_in_decode(engine: Engine) -> None:
 
 
 def measurements_are_of_what_was_read(engine: Engine, mode: Mode) -> None:
-    """The overlap of each measured row, against the sets that attention read: in shadow at every Shared site;
-    under reuse at the first one, whose fresh choice is what the baseline read there.
+    """Check the overlap of each measured row against the sets that attention read: in shadow at every Shared
+    site; under reuse at the first one, whose fresh choice is what the baseline read there.
     """
     pattern, k, prompt = alternating(engine), engine.k, engine.prompts[0]
     with engine.reads() as baseline:
@@ -226,7 +227,7 @@ def measurements_are_of_what_was_read(engine: Engine, mode: Mode) -> None:
 
 
 def _by_position(steps: Reads) -> dict[int, list[set[int]]]:
-    """For each site, the sets that one request's tokens read, by position."""
+    """Return for each site the sets that one request's tokens read, by position."""
     out: dict[int, list[set[int]]] = {}
     for step in steps:
         for site, rows in step.items():
@@ -235,8 +236,8 @@ def _by_position(steps: Reads) -> dict[int, list[set[int]]]:
 
 
 def contexts_up_to_k(engine: Engine) -> None:
-    """Where everything is chosen reuse changes nothing, but for the order of a sum, and nothing is measured,
-    up to a context of k.
+    """Check that where everything is chosen reuse changes nothing, but for the order of a sum, and that
+    nothing is measured, up to a context of k.
     """
     crossing, short = engine.prompts[-2:]
     plain = engine.ask([short], 16)
@@ -253,7 +254,7 @@ def contexts_up_to_k(engine: Engine) -> None:
 
 
 def several_at_once_as_alone(engine: Engine) -> None:
-    """In chunks of other sizes, beside each other."""
+    """Check that requests in chunks of other sizes, beside each other, are answered as alone."""
     engine.put(Mode.ON, alternating(engine))
     together = engine.ask(engine.prompts, 12)
     alone = []
@@ -264,7 +265,7 @@ def several_at_once_as_alone(engine: Engine) -> None:
 
 
 def preempted_as_not(engine: Engine) -> None:
-    """Requests that lose their blocks for want of memory, under reuse, and are computed again."""
+    """Check requests that lose their blocks for want of memory, under reuse, and are computed again."""
     tokens = 2 * engine.core.scheduler.hash_block_size + 8
     engine.put(Mode.ON, alternating(engine))
     asked = engine.prompts[1:4]
@@ -280,9 +281,9 @@ def preempted_as_not(engine: Engine) -> None:
 
 
 def reuse_is_cached_for_reuse(engine: Engine) -> None:
-    """What was computed under reuse is read again under the same reuse, and counted as such: the tokens that
-    are computed anew choose what they chose the first time, as far as sums in another order let them, and so
-    does what comes out.
+    """Check that what was computed under reuse is read again under the same reuse, and counted as such: the
+    tokens that are computed anew choose what they chose the first time, as far as sums in another order let
+    them, and so does what comes out.
     """
     engine.put(Mode.ON, alternating(engine))
     for prompt in engine.prompts:
@@ -308,8 +309,8 @@ def reuse_is_cached_for_reuse(engine: Engine) -> None:
 
 
 def reuse_is_never_served_to_the_baseline(engine: Engine) -> None:
-    """Traffic under reuse fills the prefix cache, then a kill: the same prompts get the answers of an engine
-    that never reused.
+    """Check that after traffic under reuse filled the prefix cache, and a kill, the same prompts get the
+    answers of an engine that never reused.
     """
     engine.put(Mode.ON, alternating(engine))
     engine.ask(engine.prompts, 16)

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Tolerance(NamedTuple):
-    """By how much a log-probability may differ."""
+    """Says by how much a log-probability may differ."""
 
     first: float
     """Of the first token, which the prefill makes."""
@@ -42,28 +42,29 @@ class Binding(Protocol):
 
     @property
     def tokens_a_step(self) -> int:
-        """max_num_batched_tokens: more than k; a prompt of five times as many and 64 tokens more must fit
-        into the model's length.
+        """Return max_num_batched_tokens: more than k; a prompt of five times as many and 64 tokens more must
+        fit into the model's length.
         """
         ...
 
     @property
     def repeats(self) -> Tolerance:
-        """When the same step is done again: zeros on a platform whose kernels are deterministic."""
+        """Return the tolerance where the same step is done again: zeros on a platform whose kernels are
+        deterministic."""
         ...
 
     @property
     def rounding(self) -> Tolerance:
-        """When the same is computed in other steps."""
+        """Return the tolerance where the same is computed in other steps."""
         ...
 
     @property
     def strays(self) -> float:
-        """The share of a set's members that may differ when the same step is done again."""
+        """Return the share of a set's members that may differ when the same step is done again."""
         ...
 
     def start(self, folder: Path) -> Any:
-        """A vllm.LLM, its engine core in this process, of a model with four indexers or more written to
+        """Start a vllm.LLM, its engine core in this process, of a model with four indexers or more written to
         `folder`, on which a choice of positions shows. Chunked prefill and prefix cache on, eight requests at
         once, raw log-probabilities, and no token of ours in the environment, so that the runtime stays out
         until `Engine.adopt`.
@@ -79,13 +80,13 @@ class Binding(Protocol):
         ...
 
     def skip_key_write(self, worker: Any, skip: bool) -> None:
-        """A broken build: while it skips, no site that isn't Full writes its keys."""
+        """Break the build: while it skips, no site that isn't Full writes its keys."""
         ...
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came out of one request."""
+    """Holds what came out of one request."""
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -108,12 +109,12 @@ class Engine:
 
     @property
     def core(self) -> Any:
-        """vLLM's EngineCore."""
+        """Return vLLM's EngineCore."""
         return self.llm.llm_engine.engine_core.engine_core
 
     @property
     def model(self) -> Any:
-        """The loaded model, where the one worker is in this process too."""
+        """Return the loaded model, where the one worker is in this process too."""
         return self.core.model_executor.driver_worker.worker.model_runner.get_model()
 
     def adopt(self) -> None:
@@ -125,19 +126,19 @@ class Engine:
 
     @property
     def state(self) -> State:
-        """What GET answers."""
+        """Return what GET /v1/state answers."""
         state: State = self.control.state()
         return state
 
     @property
     def k(self) -> int:
-        """Tokens chosen a row."""
+        """Return how many tokens a row chooses."""
         k: int = self.core.vllm_config.model_config.hf_text_config.index_topk
         return k
 
     @property
     def block_size(self) -> int:
-        """Tokens a block of the KV cache, by the engine's own word."""
+        """Return how many tokens a block of the KV cache has, by the engine's own word."""
         size: int = self.core.vllm_config.cache_config.block_size
         return size
 
@@ -147,8 +148,8 @@ class Engine:
 
     @property
     def prompts(self) -> list[list[int]]:
-        """Contexts over k in several steps and in one, across k, and under it. The first fills the first
-        steps by itself.
+        """Return prompts with contexts over k in several steps and in one, across k, and under it. The first
+        fills the first steps by itself.
         """
         k, step = self.k, self.binding.tokens_a_step
         return prompts(1, 5 * step - 23, 3 * step + 20, 2 * step - 20, step - 10, k - 4, k // 2 + 8)
@@ -166,7 +167,7 @@ class Engine:
         return state
 
     def kill(self) -> None:
-        """To the baseline."""
+        """Send the engine to the baseline."""
         self.control.kill(Kill(reason="test"))
 
     def forget(self) -> None:
@@ -174,7 +175,7 @@ class Engine:
         assert self.llm.reset_prefix_cache()
 
     def reset(self) -> None:
-        """At the baseline, nothing cached, nothing measured."""
+        """Leave the engine at the baseline, nothing cached, nothing measured."""
         self.kill()
         self.forget()
         self.put(
@@ -196,7 +197,7 @@ class Engine:
         return name
 
     def step(self) -> None:
-        """One step of the engine."""
+        """Run one step of the engine."""
         for o in self.llm.llm_engine.step():
             if o.finished:
                 out = o.outputs[0]
@@ -212,21 +213,21 @@ class Engine:
         return [self._done.pop(name) for name in names]
 
     def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[Answer]:
-        """All at once, to the end."""
+        """Ask all prompts at once, to the end."""
         return self.finish([self.start(p, max_tokens) for p in prompts])
 
     def ask_each(self, prompts: Sequence[Prompt], max_tokens: int) -> list[Answer]:
-        """One after another, to the end."""
+        """Ask one prompt after another, to the end."""
         return [self.ask([p], max_tokens)[0] for p in prompts]
 
     def scheduled(self, name: str) -> Any:
-        """The scheduler's own request."""
+        """Return the scheduler's own request."""
         return next(
             r for key, r in self.core.scheduler.requests.items() if key == name or key.startswith(name + "-")
         )
 
     def on_workers(self, do: Callable[..., T], *args: Any) -> list[T]:
-        """What a function gives on every rank's worker, which is its first argument."""
+        """Return what a function gives on every rank's worker, which is its first argument."""
         import cloudpickle  # type: ignore[import-untyped]
 
         for module in {type(getattr(do, "__self__", do)).__module__, do.__module__} - {"builtins"}:
@@ -238,8 +239,8 @@ class Engine:
 
     @contextmanager
     def reads(self) -> Iterator[Reads]:
-        """What attention reads meanwhile; there once the block is left. Each rank must have read the same, as
-        far as a step repeats.
+        """Record what attention reads for the time of a block; it is there once the block is left. Each rank
+        must have read the same, as far as a step repeats.
         """
         steps: Reads = []
         self.on_workers(self.binding.record)
@@ -259,7 +260,7 @@ class Engine:
 
     @contextmanager
     def skipped_key_writes(self) -> Iterator[None]:
-        """A broken build meanwhile: only Full sites write their keys."""
+        """Break the build for the time of a block: only Full sites write their keys."""
         self.on_workers(self.binding.skip_key_write, True)
         try:
             yield
@@ -268,7 +269,7 @@ class Engine:
 
     @contextmanager
     def measurements(self) -> Iterator[list[tuple[Any, Any]]]:
-        """The plans and measurements that the engine core counts meanwhile."""
+        """Record the plans and measurements that the engine core counts for the time of a block."""
         steps: list[tuple[Any, Any]] = []
         count = self.control.measured
 
@@ -284,7 +285,7 @@ class Engine:
 
     @contextmanager
     def scarce(self, blocks: int) -> Iterator[None]:
-        """All free blocks of the KV cache but so many are taken meanwhile."""
+        """Take all free blocks of the KV cache but so many for the time of a block."""
         pool = self.core.scheduler.kv_cache_manager.block_pool
         taken = pool.get_new_blocks(pool.get_num_free_blocks() - blocks)
         try:
@@ -294,7 +295,7 @@ class Engine:
 
 
 def same_sets(a: torch.Tensor, b: torch.Tensor, strays: float) -> bool:
-    """Whether two tensors (rows, k) of sorted sets are the same but for a share of their members."""
+    """Return whether two tensors (rows, k) of sorted sets are the same but for a share of their members."""
     if torch.equal(a, b):
         return True
     if a.shape != b.shape or not strays:
@@ -304,14 +305,14 @@ def same_sets(a: torch.Tensor, b: torch.Tensor, strays: float) -> bool:
 
 
 def prompts(seed: int, *lengths: int) -> list[list[int]]:
-    """Random prompts."""
+    """Return random prompts."""
     g = torch.Generator().manual_seed(seed)
     return [torch.randint(3, 256, (n,), generator=g).tolist() for n in lengths]
 
 
 def launch(binding: Binding, folder: Path) -> Engine:
-    """An engine that has answered untouched, and then been taken charge of: so "unpatched" and "off" differ
-    in nothing else.
+    """Start an engine that has answered untouched, and then been taken charge of: so "unpatched" and "off"
+    differ in nothing else.
     """
     engine = Engine(binding.start(folder), binding)
     assert "schedule" not in vars(engine.core.scheduler)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 
 from tests.conformance import checks
 from tests.conformance.engine import Engine
@@ -23,7 +23,7 @@ class Conformance:
 
     @pytest.fixture
     def engine(self, launched: Engine) -> Iterator[Engine]:
-        """At the baseline, nothing cached."""
+        """Yield the engine at the baseline, with nothing cached."""
         launched.reset()
         yield launched
         assert not launched.llm.llm_engine.has_unfinished_requests()
@@ -77,6 +77,6 @@ class Conformance:
         def no_enter(blocks: Any, behaviour: str | None) -> int:
             return 0
 
-        monkeypatch.setattr(Blocks, "enter", no_enter)
+        monkeypatch.setattr(BlockNamer, "enter", no_enter)
         with pytest.raises(AssertionError, match="other log-probability"):
             checks.reuse_is_never_served_to_the_baseline(engine)

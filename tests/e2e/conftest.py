@@ -1,5 +1,5 @@
-"""One installation for all end-to-end tests: the operator, the users' route and probes, three engines, and a
-witness that records them.
+"""Sets up one installation for all end-to-end tests: the operator, the users' route and probes, three
+engines, and a witness that records them.
 
     testbed run pytest tests/e2e            inside the testbed's network, with the product's images loaded
                                             (`make e2e` does both)
@@ -43,7 +43,7 @@ _seeds = itertools.count(100)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs the testbed, shares one event loop, and runs in the order of ORDER."""
+    """Mark everything here: it needs the testbed, shares one event loop, and runs in the order of ORDER."""
     ours = [item for item in items if HERE in item.path.parents]
     for item in ours:
         item.add_marker(pytest.mark.e2e)
@@ -54,8 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def installed() -> AsyncIterator[str]:
-    """The operator and what a rollout's user brings; the gateway's URL. Undoes what a failed test may have
-    left, all of it, and none of it without a deadline of its own.
+    """Install the operator and what a rollout's user brings; yield the gateway's URL. Undoes what a failed
+    test may have left, all of it, and none of it without a deadline of its own.
     """
     await install.operator()
     await install.fresh()
@@ -69,7 +69,7 @@ async def installed() -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def witness(installed: str) -> AsyncIterator[Witness]:
-    """Watches from the beginning to the end; the engines are there."""
+    """Watch from the beginning to the end; the engines are there."""
     async with Witness(install.NAMESPACE, install.ROLLOUT, install.ROUTE) as watching:
         await Stage(watching, Load(installed, install.MODEL), install.EXAMPLES, print).apply("demo-good")
         await install.engines_answer(installed, ENGINES_WITHIN, print)
@@ -78,13 +78,13 @@ async def witness(installed: str) -> AsyncIterator[Witness]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stage(installed: str, witness: Witness) -> AsyncIterator[Stage]:
-    """A stage with users at work, who ask what nobody asked before."""
+    """Yield a stage with users at work, who ask what nobody asked before."""
     async with Load(installed, install.MODEL, seed=next(_seeds)) as load:
         yield Stage(witness, load, install.EXAMPLES, print)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def engines(witness: Witness) -> AsyncIterator[support.Engines]:
-    """The engines' own ports, users' and control."""
+    """Yield the engines' own ports, users' and control."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
         yield support.Engines(session)

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a way to each engine's own ports, to Prometheus and the webhook, and
+"""Holds what the end-to-end tests share: a way to each engine's own ports, to Prometheus and the webhook, and
 rollouts that hold still.
 """
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Completion:
-    """One answer, token by token."""
+    """An answer, token by token."""
 
     tokens: tuple[str, ...]
     logprobs: tuple[float, ...]
@@ -42,7 +42,7 @@ class Engines:
     _token: str = field(default="", repr=False)
 
     async def pods(self) -> dict[str, str]:
-        """Addresses by name, of those that are not on their way out."""
+        """Return addresses by name, of those that are not on their way out."""
         found = await kubectl.items("pods", install.NAMESPACE, SELECTOR)
         return {
             p["metadata"]["name"]: p["status"]["podIP"]
@@ -51,7 +51,7 @@ class Engines:
         }
 
     async def token(self) -> str:
-        """The control port's token."""
+        """Return the control port's token."""
         if not self._token:
             secret = await kubectl.get("secret", f"{install.ROLLOUT}-control", install.NAMESPACE)
             self._token = base64.b64decode(secret["data"]["token"]).decode()
@@ -60,9 +60,9 @@ class Engines:
     async def call(
         self, method: str, ip: str, path: str, body: bytes | None = None, token: str | None = None
     ) -> tuple[int, str]:
-        """Status and text of a call to a control port; with the engines' token unless another is given ("":
-        none at all). A large body is sent only once it is asked for, as curl does: a refusal that comes while
-        it is under way can be lost with the connection.
+        """Return status and text of a call to a control port; with the engines' token unless another is given
+        ("": none at all). A large body is sent only once it is asked for, as curl does: a refusal that comes
+        while it is under way can be lost with the connection.
         """
         token = await self.token() if token is None else token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -73,7 +73,7 @@ class Engines:
             return answer.status, await answer.text()
 
     async def state(self, ip: str) -> State:
-        """An engine's state."""
+        """Return an engine's state."""
         status, text = await self.call("GET", ip, "/v1/state")
         assert status == 200, text
         return State.model_validate_json(text)
@@ -89,7 +89,7 @@ class Engines:
         return State.model_validate_json(text)
 
     async def complete(self, ip: str, prompt: str, *, tokens: int) -> Completion:
-        """What one engine answers to a user."""
+        """Return what one engine answers to a user."""
         body = {
             "model": install.MODEL,
             "prompt": prompt,
@@ -107,20 +107,21 @@ class Engines:
 
 
 async def service(name: str, namespace: str) -> str:
-    """A Service's URL inside the testbed."""
+    """Return a Service's URL inside the testbed."""
     spec = (await kubectl.get("service", name, namespace))["spec"]
     return f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
 
 
 async def annotate(key: str, value: str) -> None:
-    """kubectl annotate the rollout."""
+    """Annotate the rollout with kubectl."""
     await kubectl.kubectl(
         "-n", install.NAMESPACE, "annotate", "icr", install.ROLLOUT, f"{key}={value}", "--overwrite"
     )
 
 
 def held(weight: int, change: Callable[[Object], None] | None = None) -> Callable[[Object], None]:
-    """Makes a rollout of an example stay at its only step, under a revision that was never tried."""
+    """Return a change that makes a rollout of an example stay at its only step, under a revision that was
+    never tried."""
 
     def apply(rollout: Object) -> None:
         rollout["spec"]["strategy"]["steps"] = [{"weight": weight, "minDuration": "10m"}]
@@ -144,32 +145,32 @@ async def exposed(
 
 
 def restored(stage: Stage) -> bool:
-    """Whether the users' route is as they wrote it."""
+    """Return whether the users' route is as they wrote it."""
     return bool(stage.witness.routes) and set(backends(stage.witness.routes[-1])) == {BASELINE}
 
 
 def after(looks: Sequence[Answers], moment: float) -> list[Answers]:
-    """Looks that began after a moment: one takes a second at most."""
+    """Return the looks that began after a moment: one takes a second at most."""
     return [look for look in looks if look.at > moment + 1.0]
 
 
 def heard(looks: Sequence[Answers], engines: int = 3) -> list[Answers]:
-    """Looks in which that many engines answered: on a busy machine one may be late."""
+    """Return the looks in which that many engines answered: on a busy machine one may be late."""
     return [look for look in looks if len(look.states) == engines]
 
 
 def all_off(look: Answers, engines: int = 3) -> bool:
-    """Whether that many engines answered, and none reuses."""
+    """Return whether that many engines answered, and none reuses."""
     return len(look.states) == engines and not reusing(look)
 
 
 def modes(look: Answers) -> set[Mode]:
-    """Of all engines."""
+    """Return the modes of all engines."""
     return {state.mode for state in look.states.values()}
 
 
 async def in_groups(size: int, calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Results of all calls in order, so many of them under way at a time."""
+    """Return the results of all calls in order, so many of them under way at a time."""
     slots = asyncio.Semaphore(size)
 
     async def one(call: Callable[[], Awaitable[T]]) -> T:

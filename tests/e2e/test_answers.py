@@ -1,5 +1,5 @@
-"""What users get through the gateway is what the model's table says: the very questions of the table, asked
-of real engines.
+"""Tests that what users get through the gateway is what the model's table says: the very questions of the
+table, asked of real engines.
 
 No rollout owns the engines here, so that the tests can set patterns by hand on all of them.
 """
@@ -29,7 +29,7 @@ PERMIT = 120.0
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def free(engines: Engines) -> AsyncIterator[list[str]]:
-    """Addresses of the engines, which nobody else commands; at the baseline in the end."""
+    """Yield the addresses of the engines, which nobody else commands; at the baseline in the end."""
     await install.fresh()
     addresses = list((await engines.pods()).values())
     yield addresses
@@ -60,8 +60,8 @@ async def test_answers_are_those_of_the_models_table(
 
 
 async def ask(session: aiohttp.ClientSession, url: str, question: Question, *, salt: str) -> bool:
-    """Whether the answer through the gateway is right. `salt` keeps patterns out of each other's prefix
-    caches, as in the table.
+    """Return whether the answer through the gateway is right. `salt` keeps patterns out of each other's
+    prefix caches, as in the table.
     """
     body = {
         "model": install.MODEL,
@@ -76,7 +76,8 @@ async def ask(session: aiohttp.ClientSession, url: str, question: Question, *, s
 
 
 def table_says(pattern: str, questions: list[Question]) -> list[bool]:
-    """What the model behind patterns.json answers under the pattern: plain torch, no server, no cache."""
+    """Return what the model behind patterns.json answers under the pattern: plain torch, no server, no
+    cache."""
     torch.set_num_threads(1)  # engines and users want the cores as well
     model, right = load(MODEL), {}
     for length in {q.tokens for q in questions}:

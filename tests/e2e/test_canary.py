@@ -1,5 +1,5 @@
-"""One canary, in order: a pod of it is lost, alerts come that don't concern it, one comes that does, and none
-of its KV is served later.
+"""Tests one canary, in order: a pod of it is lost, alerts come that don't concern it, one comes that does,
+and none of its KV is served later.
 
 The pattern ruins answers, so that KV made under it would show; all guardrails only observe, so the canary
 ends when the tests want it.
@@ -32,7 +32,7 @@ PROMPTS, SEED = 50, 5_000
 
 @dataclass
 class Lost:
-    """What happened when a pod of the canary was deleted."""
+    """Tells what happened when a pod of the canary was deleted."""
 
     stage: Stage
     pod: str
@@ -45,7 +45,7 @@ class Lost:
     """The last look before."""
 
     def since(self) -> list[Seen]:
-        """The rollout since then."""
+        """Return the versions of the rollout since then."""
         return [seen for seen in self.stage.seen() if seen.at >= self.before]
 
 
@@ -58,8 +58,8 @@ def _only_watched(rollout: Object) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def lost(installed: str, witness: Witness) -> AsyncIterator[Lost]:
-    """A canary of one pod, whose pod was deleted, and that goes on with another; the replacement has come up
-    meanwhile.
+    """Yield a canary of one pod, whose pod was deleted, and that goes on with another; the replacement has
+    come up meanwhile.
     """
     async with Load(installed, install.MODEL, seed=99, pairs=PAIRS) as load:
         stage = Stage(witness, load, install.EXAMPLES, print)
@@ -163,13 +163,13 @@ async def test_after_a_fallback_tokens_are_those_of_an_engine_that_never_reused(
 
 
 async def _ask(engines: Engines, ip: str, tables: list[Table], *, first: bool) -> list[Any]:
-    """The first question about each table, or a later one: the same prefix, and others after it."""
+    """Ask the first question about each table, or a later one: the same prefix, and others after it."""
     prompts = [t.question(0 if first else 3).prompt for t in tables]
     return await in_groups(4, [partial(engines.complete, ip, p, tokens=2) for p in prompts])
 
 
 def _alert(stage: Stage, *, status: str = "firing", **labels: str) -> Object:
-    """Alertmanager's payload about the present try, but for what is given."""
+    """Return Alertmanager's payload about the present try, but for what is given."""
     now = stage.witness.now
     own = {"namespace": install.NAMESPACE, "rollout": install.ROLLOUT, "uid": now.object["metadata"]["uid"]}
     identity = {"alertname": "Test", **own, "revision": now.status["revision"], **labels}

@@ -32,7 +32,7 @@ async def restore() -> None:
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="session")
 async def whole() -> AsyncIterator[None]:
-    """Whatever a test did, the gateway is whole afterwards."""
+    """Make the gateway whole afterwards, whatever a test did."""
     yield
     await restore()
 
@@ -82,7 +82,7 @@ async def test_a_fallback_past_the_gateway_is_total_all_the_same(stage: Stage) -
 
 
 def accepted(witness: Witness) -> dict[str, int] | None:
-    """Backends of the route, once the gateway says that it has put this generation in place."""
+    """Return the route's backends, once the gateway says that it has put this generation in place."""
     route = witness.routes[-1]
     parents = route.status.get("parents") or []
     seen = [
@@ -97,7 +97,7 @@ def accepted(witness: Witness) -> dict[str, int] | None:
 
 
 def reached(seen: Seen) -> bool:
-    """Whether the rollout counts its weight as reached."""
+    """Return whether the rollout counts its weight as reached."""
     return bool((seen.status.get("step") or {}).get("reachedAt"))
 
 

@@ -159,7 +159,7 @@ def _short(rollout: Object) -> None:
 
 
 def short_probes() -> Object:
-    """Probes that no pattern can fail: shorter than the model's k."""
+    """Return probes that no pattern can fail: shorter than the model's k."""
     line = json.dumps(
         {"prompt": ask(16, seed=78, index=0, history=0).prompt, "continuation": "s1", "contextTokens": 40}
     )

@@ -25,7 +25,8 @@ Launched = Callable[[int], tuple[Engine, Path]]
 
 @pytest.fixture(scope="session")
 def launched_with(tmp_path_factory: pytest.TempPathFactory) -> Launched:
-    """Engines by block size, with one rank, adopted, each started once; and the folders of their models."""
+    """Return engines by block size, with one rank, adopted, each started once; and the folders of their
+    models."""
 
     @functools.cache
     def launched(block_size: int) -> tuple[Engine, Path]:
@@ -41,13 +42,13 @@ def launched_with(tmp_path_factory: pytest.TempPathFactory) -> Launched:
 
 @pytest.fixture(scope="session", params=BLOCK_SIZES[:1], ids="blocks of {}".format)
 def cpu_engine(request: pytest.FixtureRequest, launched_with: Launched) -> tuple[Engine, Path]:
-    """The engine of a block size, 16 unless a test says otherwise; and the folder of its model."""
+    """Return the engine of a block size, 16 unless a test says otherwise; and the folder of its model."""
     return launched_with(request.param)
 
 
 @pytest.fixture
 def engine(cpu_engine: tuple[Engine, Path]) -> Iterator[Engine]:
-    """At the baseline, nothing cached, no measurements."""
+    """Yield the engine at the baseline, nothing cached, no measurements."""
     engine = cpu_engine[0]
     engine.reset()
     yield engine

@@ -27,7 +27,7 @@ EXACT, ROUNDING = Tolerance(0.0, 0.0), Tolerance(1e-4, 1e-4)
 
 @dataclass(frozen=True)
 class Cpu:
-    """One rank in this process, or several, each in a process of its own."""
+    """Binds the suite to a CPU: one rank in this process, or several, each in a process of its own."""
 
     ranks: int = 1
     tokens_a_step: int = TOKENS_A_STEP
@@ -113,5 +113,5 @@ class Cpu:
 
 
 def layers(worker: Any) -> Any:
-    """The model's layers, each of which is a site."""
+    """Return the model's layers, each of which is a site."""
     return worker.worker.model_runner.get_model().model.layers

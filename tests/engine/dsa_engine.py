@@ -1,5 +1,5 @@
-"""One vLLM engine in a process of its own: reads a job from stdin, writes what came out to the file named by
-its argument.
+"""Runs one vLLM engine in a process of its own: reads a job from stdin, writes what came out to the file
+named by its argument.
 
 A process of its own, since vLLM loads its plugins once a process, and the tests of other plugins run beside
 these. job: {"engine": arguments of vllm.LLM, "batches": {name: {"prompts": [[token, ...], ...], "max_tokens":
@@ -19,7 +19,7 @@ from typing import Any
 
 
 def request(o: Any) -> dict[str, Any]:
-    """What came out of one request."""
+    """Return what came out of one request."""
     tokens = list(o.outputs[0].token_ids)
     rows = list(zip(o.outputs[0].logprobs, tokens, strict=True))
     if o.prompt_logprobs:
@@ -33,7 +33,7 @@ def request(o: Any) -> dict[str, Any]:
 
 @contextmanager
 def recorded(llm: Any, every: int | None) -> Iterator[list[dict[str, Any]]]:
-    """While it lasts, each layer's choice goes through here: as a plugin would take it, by putting its own
+    """Record each layer's choice for the time of a block: as a plugin would take it, by putting its own
     `select` before the op's.
     """
     import torch
@@ -78,7 +78,7 @@ def recorded(llm: Any, every: int | None) -> Iterator[list[dict[str, Any]]]:
 
 
 def main() -> None:
-    """Runs the job."""
+    """Run the job."""
     from vllm import LLM, SamplingParams
 
     job = json.load(sys.stdin)

@@ -79,7 +79,7 @@ class Server:
         )
 
     def ask(self, prompt: list[int], headers: dict[str, str] | None = None, tokens: int = 8) -> list[int]:
-        """The tokens generated."""
+        """Return the tokens generated."""
         body = {
             "model": "m",
             "prompt": prompt,
@@ -102,7 +102,7 @@ class Server:
 
 
 def deliver(folder: Path) -> None:
-    """What an init container copies: our packages and their metadata, nothing else."""
+    """Copy what an init container copies: our packages and their metadata, nothing else."""
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     packages = [str(ROOT / name) for name in ("core", "kernels", "runtime", "testbed/dsa_cpu")]
     subprocess.run(
@@ -125,8 +125,8 @@ def deliver(folder: Path) -> None:
 
 @contextmanager
 def serving(folder: Path, model: Path, args: list[str], env: Mapping[str, str]) -> Iterator[Server]:
-    """A server of `model` under the name m, once it is ready. `env` is added to an environment without
-    anything of vLLM's or ours.
+    """Run a server of `model` under the name m; yield it once it is ready. `env` is added to an environment
+    without anything of vLLM's or ours.
     """
     deliver(folder / "plugins")
     (folder / "token").write_text(TOKEN)

@@ -19,7 +19,7 @@ def launched(cpu_engine: tuple[Engine, Path]) -> Engine:
 
 
 class TestOneRank(Conformance):
-    """In this process."""
+    """Runs the suite in this process."""
 
 
 OF_BLOCKS = (

@@ -65,7 +65,7 @@ def serve(
     batches: dict[str, Any],
     out: Path,
 ) -> dict[str, Any]:
-    """What a vLLM of its own makes of the batches, one after another."""
+    """Return what a vLLM of its own makes of the batches, one after another."""
     engine = {
         "model": str(model),
         "dtype": "float32",
@@ -96,7 +96,7 @@ def serve(
 
 
 class Served:
-    """One engine's results, and the reference for its model."""
+    """Holds one engine's results, and the reference for its model."""
 
     def __init__(self, setup: Setup, folder: Path, reference: Reference) -> None:
         self.reference, self.setup, self.prompts = reference, setup, prompts(setup.seed)
@@ -122,7 +122,8 @@ def batch(ids: list[list[int]], *, prompt_logprobs: bool = True, every: int | No
 
 @pytest.fixture(scope="module")
 def modelled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Reference]]:
-    """A model's folder and its reference, by architecture; one for all engines that serve it."""
+    """Return what gives a model's folder and its reference, by architecture; one for all engines that serve
+    it."""
 
     @functools.cache
     def made(architecture: str) -> tuple[Path, Reference]:
@@ -141,7 +142,7 @@ def served(request: pytest.FixtureRequest, modelled: Callable[[str], tuple[Path,
 
 @dataclass(frozen=True)
 class Difference:
-    """How one request differs from the reference forced along its tokens."""
+    """Says how one request differs from the reference forced along its tokens."""
 
     logprobs: torch.Tensor
     """(rows,) float64, absolute; the last rows of the request, those whose log-probabilities were asked
@@ -155,7 +156,7 @@ class Difference:
     """
 
     def check(self) -> None:
-        """The promise, and that it is about nearly all rows."""
+        """Check the promise, and that it is about nearly all rows."""
         assert self.sure.float().mean() > 0.9
         assert self.logprobs[self.sure].max() < TOLERANCE
         assert not (self.wrong_tokens & self.sure[-MAX_TOKENS:]).any()
@@ -163,7 +164,7 @@ class Difference:
 
 @functools.cache
 def forced(reference: Reference, ids: tuple[int, ...], **how: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and sure rows of the reference; requests alone and together give the same tokens, and are
+    """Return logits and sure rows of the reference; requests alone and together give the same tokens, and are
     computed once.
     """
     outcome = reference(ids, **how)

@@ -13,13 +13,13 @@ from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.breaker_control import BreakerControl
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.ledger import Ledger
-from indexcache_runtime.control.switch import Refusal
+from indexcache_runtime.control.switch import CallRefused
 from indexcache_runtime.engine import StepPlan
 from indexcache_runtime.measuring.budget import MeasuringBudget
 from indexcache_runtime.measuring.measurements import Measurements
 from indexcache_runtime.measuring.timed_prefills import TimedPrefills
 from indexcache_runtime.vllm.engine_core import blocks, hasher, step_planner, takeover
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
 
@@ -49,10 +49,10 @@ SCHEDULING: tuple[tuple[Any, str], ...] = (
     (step_planner, "opted_out"),
 )
 NAMING: tuple[tuple[Any, str], ...] = (
-    (Blocks, "enter"),
-    (Blocks, "_best"),
-    (Blocks, "_classed"),
-    (Blocks, "reused_tokens"),
+    (BlockNamer, "enter"),
+    (BlockNamer, "_best"),
+    (BlockNamer, "_classed"),
+    (BlockNamer, "reused_tokens"),
     (blocks, "salted"),
     (hasher, "salted"),
 )
@@ -78,7 +78,7 @@ HOOKS = (*SCHEDULING, *NAMING, *COUNTING, *WORKING)
 
 
 class Broken(Exception):
-    """What the hook raises."""
+    """Stands for what the hook raises."""
 
 
 def broken(*args: Any, **kwargs: Any) -> Any:
@@ -87,8 +87,8 @@ def broken(*args: Any, **kwargs: Any) -> Any:
 
 @pytest.fixture
 def engine(cpu_engine: tuple[Engine, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """At the baseline, every step measured that can be; taken charge of anew afterwards, as after a
-    restart.
+    """Yield the engine at the baseline, every step measured that can be; taken charge of anew afterwards, as
+    after a restart.
     """
     e = cpu_engine[0]
     e.reset()
@@ -124,7 +124,7 @@ def test_a_hook_that_raises_costs_no_request(
         engine.step()
     monkeypatch.setattr(owner, name, broken)
     if owner in (BreakerControl, generic.GenericSite):  # those are asked where flags change
-        with contextlib.suppress(Refusal):  # which it is where asking for the state fails already
+        with contextlib.suppress(CallRefused):  # which it is where asking for the state fails already
             engine.put(Mode.ON, checks.patterns(engine)[-1])
     late = [engine.start(p, 6) for p in (long, *short)]
     answers = engine.finish([*under_way, *late])
@@ -136,7 +136,7 @@ def test_a_hook_that_raises_costs_no_request(
     engine.step()
     assert_vllms_own(engine)
     checks.agree(engine.ask(engine.prompts[2:4], 16), engine.untouched[2:4], engine.binding.rounding)
-    with pytest.raises(Refusal, match="Unsupported"):
+    with pytest.raises(CallRefused, match="Unsupported"):
         engine.put(Mode.ON, checks.alternating(engine))
     engine.kill()
 

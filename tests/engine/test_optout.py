@@ -21,7 +21,7 @@ ITS, OTHERS = prompts(21, 350)[0], prompts(22, 300, 420, 500)
 
 
 def begin(engine: Engine, prompt: list[int], name: str) -> str:
-    """A request that opts out in its body."""
+    """Begin a request that opts out in its body."""
     from vllm import SamplingParams
 
     extra = {"indexcache": "off"}
@@ -34,14 +34,14 @@ def begin(engine: Engine, prompt: list[int], name: str) -> str:
 
 @pytest.fixture(scope="module")
 def clean(cpu_engine: tuple[Engine, Path]) -> list[Answer]:
-    """What the engine answers at the baseline, with nothing in its cache."""
+    """Return what the engine answers at the baseline, with nothing in its cache."""
     cpu_engine[0].reset()
     return cpu_engine[0].ask_each([ITS, *OTHERS], TOKENS)
 
 
 def in_company(engine: Engine, name: str) -> tuple[Answer, list[Answer]]:
-    """Its answer and the others', under reuse, where the prefix cache holds its prompt as reuse computed
-    it.
+    """Return its answer and the others', under reuse, where the prefix cache holds its prompt as reuse
+    computed it.
     """
     engine.put(Mode.ON, PATTERN)
     engine.ask([ITS], TOKENS)

@@ -45,7 +45,7 @@ async def completions(server: Server) -> AsyncIterator[Completions]:
 
 
 def probe(index: int, tokens: int = 1) -> Probe:
-    """A question about a table of 256 pairs; a second token of the answer begins the next question."""
+    """Return a question about a table of 256 pairs; a second token of the answer begins the next question."""
     asked = questions.ask(256, seed=31, index=index).probe()
     return Probe(
         prompt=asked.prompt,
@@ -55,7 +55,7 @@ def probe(index: int, tokens: int = 1) -> Probe:
 
 
 def expected(server: Server, tokens: Tokens) -> float:
-    """The same from `prompt_logprobs`, which reads nothing from the prefix cache."""
+    """Return the same from `prompt_logprobs`, which reads nothing from the prefix cache."""
     body = {
         "model": "m",
         "prompt": [*tokens.prompt, *tokens.continuation],
@@ -73,7 +73,7 @@ def expected(server: Server, tokens: Tokens) -> float:
 
 
 def reread(server: Server, tokens: Tokens) -> float:
-    """The first token's log-probability without a salt."""
+    """Return the first token's log-probability without a salt."""
     body = {"model": "m", "prompt": list(tokens.prompt), "max_tokens": 1, "temperature": 0, "logprobs": 0}
     body |= {"logprob_token_ids": [tokens.continuation[0]], "return_tokens_as_token_ids": True}
     answer = server.users.post("/v1/completions", json=body).raise_for_status().json()
@@ -82,7 +82,7 @@ def reread(server: Server, tokens: Tokens) -> float:
 
 
 def hits(server: Server) -> float:
-    """Tokens read from the prefix cache so far."""
+    """Return how many tokens were read from the prefix cache so far."""
     text = server.users.get("/metrics").text
     return sum(
         float(line.split()[-1])

@@ -1,5 +1,5 @@
-"""What becomes of requests in flight when reuse ends: under Recompute they go on as if it had never been,
-under Continue undisturbed.
+"""Tests what becomes of requests in flight when reuse ends: under Recompute they go on as if it had never
+been, under Continue undisturbed.
 
 Mutants: a build that counts requests as recomputed but preempts none, and one that preempts them but lets
 them read blocks that reuse made. Each is told from the true one by the tokens that follow the flip.
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from indexcache_core.contract import Breaker, Desired, Flags, InFlight, Mode, Reason, Thresholds
 from indexcache_runtime.vllm.engine_core import step_planner
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 
 from tests.conformance.engine import Answer, Engine, prompts
 from tests.engine.cpu_binding import at_each_block_size
@@ -24,15 +24,15 @@ PROMPTS = prompts(11, *LENGTHS)
 
 
 def so_far(engine: Engine, names: list[str]) -> list[int]:
-    """How many tokens each request has generated."""
+    """Return how many tokens each request has generated."""
     return [engine.scheduled(name).num_output_tokens for name in names]
 
 
 def flipped(
     engine: Engine, in_flight: InFlight, flip: Callable[[Engine], object]
 ) -> tuple[list[Answer], list[int]]:
-    """Requests that begin under reuse and, half done, see its end: their answers, and how many tokens each
-    had then.
+    """Run requests that begin under reuse and, half done, see its end; return their answers, and how many
+    tokens each had then.
     """
     engine.put(Mode.ON, PATTERN, in_flight=in_flight)
     names = [engine.start(p, TOKENS) for p in PROMPTS]
@@ -46,7 +46,7 @@ def flipped(
 def rest(
     engine: Engine, answers: list[Answer], had: list[int]
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Of each request the tokens after the flip, and what a pod that never reused says after the same
+    """Return for each request the tokens after the flip, and what a pod that never reused says after the same
     prefix.
     """
     after = [a.tokens[n:] for a, n in zip(answers, had, strict=True)]
@@ -153,11 +153,11 @@ def nothing_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tainted_blocks_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def enter(blocks: Blocks, behaviour: str | None) -> int:
+    def enter(blocks: BlockNamer, behaviour: str | None) -> int:
         blocks.current = behaviour or blocks.current
         return 0
 
-    monkeypatch.setattr(Blocks, "enter", enter)
+    monkeypatch.setattr(BlockNamer, "enter", enter)
 
 
 @pytest.mark.parametrize("mutate", [nothing_preempted, tainted_blocks_are_read_again])

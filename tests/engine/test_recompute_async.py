@@ -13,7 +13,7 @@ from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.engine import Capabilities
 from indexcache_runtime.vllm.carried import PLAN
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import ATTRIBUTE
 from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
@@ -44,7 +44,7 @@ class Core:
         )
         self.hasher = core.request_block_hasher
         self.control = EngineControl(Capabilities("m", engine.control.sites))
-        blocks = Blocks(self.scheduler, self.scheduler.hash_block_size, opted_out)
+        blocks = BlockNamer(self.scheduler, self.scheduler.hash_block_size, opted_out)
         StepPlanner(self.control, self.scheduler, blocks, Credentials(TOKEN), seed=1).install(
             SimpleNamespace(request_block_hasher=None)
         )
@@ -66,7 +66,7 @@ class Core:
         return request
 
     def deliver(self, output: Any, token: int) -> None:
-        """The step comes back; each of its requests sampled this token."""
+        """Deliver a step's end; each of its requests sampled this token."""
         from vllm.v1.outputs import ModelRunnerOutput
 
         names = list(output.num_scheduled_tokens)

@@ -1,5 +1,5 @@
-"""That each refusal reads a field that vLLM has: set on the configuration of a real engine, it is named,
-alone.
+"""Tests that each refusal reads a field that vLLM has: set on the configuration of a real engine, it is
+named, alone.
 """
 
 from typing import Any

@@ -28,8 +28,8 @@ def reference(cpu_engine: tuple[Engine, Path]) -> Reference:
 
 
 def wrong_rows(reference: Reference, prompt: list[int], answer: Answer, **kwargs: Any) -> list[int]:
-    """Generated tokens whose log-probability isn't the reference's, within 1e-4, but for those that hang on a
-    rounding.
+    """Return generated tokens whose log-probability isn't the reference's, within 1e-4, but for those that
+    hang on a rounding.
     """
     ids = prompt + list(answer.tokens)
     out = reference(ids[:-1], **kwargs)
@@ -44,7 +44,7 @@ def wrong_rows(reference: Reference, prompt: list[int], answer: Answer, **kwargs
 
 
 def flipped(engine: Engine, prompt: list[int], sample_rows: int = 0) -> Answer:
-    """One request: its first step at the baseline, two under reuse, the rest at the baseline."""
+    """Run one request: its first step at the baseline, two under reuse, the rest at the baseline."""
     name = engine.start(prompt, 24)
     engine.step()
     engine.put(Mode.ON, PATTERN, sample_rows=sample_rows)

@@ -1,4 +1,4 @@
-"""After reuse has been killed nobody is served what it made: tokens equal those of an engine that never
+"""Tests that after a kill of reuse nobody is served what it made: tokens equal those of an engine that never
 reused.
 
 A build that forgets the salt must fail here, in each of the ways that it can forget.
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from indexcache_core.contract import Mode
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 
 from tests.conformance.engine import Answer, Engine
@@ -23,7 +23,8 @@ PATTERN = "FSSS"
 
 
 def prompts(seed: int, bases: int, each: int) -> list[list[int]]:
-    """Prompts in families that share 256 tokens, whole blocks at either size, and end in 40 of their own."""
+    """Return prompts in families that share 256 tokens, whole blocks at either size, and end in 40 of their
+    own."""
     g = torch.Generator().manual_seed(seed)
 
     def draw(n: int) -> list[int]:
@@ -37,7 +38,7 @@ PROMPTS = prompts(5, bases=10, each=5)
 
 @pytest.fixture(scope="module")
 def clean(cpu_engine: tuple[Engine, Path]) -> list[Answer]:
-    """What the engine answers at the baseline, with nothing in its cache."""
+    """Return what the engine answers at the baseline, with nothing in its cache."""
     cpu_engine[0].reset()
     return cpu_engine[0].ask(PROMPTS, 12)
 
@@ -47,7 +48,7 @@ def tokens(answers: list[Answer]) -> list[tuple[int, ...]]:
 
 
 def after_traffic(engine: Engine) -> list[Answer]:
-    """Traffic under reuse with the same beginnings, a kill, and then the prompts at the baseline."""
+    """Send traffic under reuse with the same beginnings, a kill, and then the prompts at the baseline."""
     engine.put(Mode.ON, PATTERN)
     engine.ask(PROMPTS, 12)
     engine.kill()
@@ -55,8 +56,8 @@ def after_traffic(engine: Engine) -> list[Answer]:
 
 
 def after_flips_in_mid_request(engine: Engine) -> list[Answer]:
-    """Requests that begin under one state and end under another, in both directions, and then the prompts at
-    the baseline.
+    """Send requests that begin under one state and end under another, in both directions, and then the
+    prompts at the baseline.
     """
     names = [engine.start(p, 12) for p in PROMPTS[::2]]
     for flip in (lambda: engine.put(Mode.ON, PATTERN), engine.kill) * 8:
@@ -78,11 +79,11 @@ def test_fifty_prompts_after_flips_in_mid_request(engine: Engine, clean: list[An
     assert engine.state.mode is Mode.TRIPPED
 
 
-def no_enter(blocks: Blocks, behaviour: str | None) -> int:
+def no_enter(blocks: BlockNamer, behaviour: str | None) -> int:
     return 0
 
 
-def enter_without_renaming(blocks: Blocks, behaviour: str | None) -> int:
+def enter_without_renaming(blocks: BlockNamer, behaviour: str | None) -> int:
     blocks.current = behaviour
     return 1
 
@@ -102,7 +103,7 @@ def test_a_build_without_the_salt_fails(
     scenario: Callable[[Engine], list[Answer]],
     mutant: Any,
 ) -> None:
-    monkeypatch.setattr(Blocks, "enter", mutant)
+    monkeypatch.setattr(BlockNamer, "enter", mutant)
     assert tokens(scenario(engine)) != tokens(clean)
 
 
@@ -163,8 +164,8 @@ def from_before(engine: Engine, prompt: list[int], monkeypatch: pytest.MonkeyPat
 
 
 def grown_under_reuse(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> int:
-    """A request from before grows under reuse, from less than a block. How many tokens of it the baseline is
-    then served from the cache.
+    """Let a request from before grow under reuse, from less than a block. How many tokens of it the baseline
+    is then served from the cache.
     """
     short = PROMPTS[0][:10]
     engine.put(Mode.ON, PATTERN)
@@ -182,7 +183,7 @@ def test_the_baseline_is_served_nothing_of_a_request_from_before_the_takeover(
 def test_a_build_that_leaves_such_a_request_its_hasher_fails(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Blocks, "_own", lambda *args: None)
+    monkeypatch.setattr(BlockNamer, "_own", lambda *args: None)
     assert grown_under_reuse(engine, monkeypatch) > 0
 
 

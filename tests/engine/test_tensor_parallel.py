@@ -29,7 +29,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 class TestTwoRanks(Conformance):
-    """Each check that looks at what attention reads looks at both ranks."""
+    """Runs the suite on two ranks: each check that looks at what attention reads looks at both."""
 
 
 @pytest.fixture
@@ -68,13 +68,13 @@ def record_steps(worker: Any) -> None:
 
 
 def recorded_steps(worker: Any) -> Any:
-    """What was kept; keep no more."""
+    """Return what was kept; keep no more."""
     del worker.worker.execute_model
     return worker.__dict__.pop("steps")
 
 
 def under_load(engine: Engine, steps: int = 40) -> tuple[list[str], list[Record]]:
-    """Requests come and go, and each third step flags change while the step is on its way from the scheduler
+    """Let requests come and go while each third step flags change with the step on its way from the scheduler
     to the ranks: reuse, or a kill. For each step, the letters in force when it was scheduled, and what each
     rank did.
     """
@@ -109,7 +109,7 @@ def under_load(engine: Engine, steps: int = 40) -> tuple[list[str], list[Record]
 
 
 def letters(record: Record) -> list[str]:
-    """What the sites did in each step, as a pattern."""
+    """Return what the sites did in each step, as a pattern."""
     return ["".join({"select": "F", "_shared": "S"}[what] for what in doing) for _, doing in record]
 
 
@@ -122,7 +122,7 @@ def test_flags_change_on_both_ranks_at_the_same_step(engine: Engine) -> None:
 
 
 def lag(worker: Any, late: bool) -> None:
-    """Rank 1 does each step what the one before was to do."""
+    """Break rank 1: it does each step what the one before was to do."""
     if worker.rpc_rank != 1:
         return
     adapter = worker.execute_model.__self__._adapter
@@ -150,7 +150,7 @@ def test_a_rank_that_lags_a_step_is_seen(engine: Engine) -> None:
 
 
 def measure_nothing_covered(worker: Any, rank: int | None) -> None:
-    """This rank measures that no reused set covers anything; None: all measure again."""
+    """Have this rank measure that no reused set covers anything; None: all measure again."""
     from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
     from indexcache_runtime.vllm.worker import overlap
 

@@ -18,6 +18,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> str | None:
-    """What is given to vLLM as attention_backend."""
+    """Return what is given to vLLM as attention_backend."""
     asked: str | None = request.config.getoption("--attention-backend")
     return asked

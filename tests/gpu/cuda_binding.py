@@ -43,7 +43,7 @@ bit.
 
 
 def environment() -> None:
-    """What vLLM reads when it is imported; no token of ours, so that the runtime stays out until it is
+    """Set what vLLM reads when it is imported; no token of ours, so that the runtime stays out until it is
     told.
     """
     os.environ.pop("INDEXCACHE_TOKEN_FILE", None)
@@ -80,12 +80,13 @@ def in_order() -> None:
 
 
 def ordered(worker: Any) -> None:
-    """`in_order` in a rank's own process."""
+    """Put a rank's sums in order, in its own process."""
     in_order()
 
 
 def engine(folder: Path, *, seed: int = 0, **options: Any) -> Any:
-    """A vllm.LLM of a random model written to `folder`, with hooks for the runtime, and sums in order."""
+    """Return a vllm.LLM of a random model written to `folder`, with hooks for the runtime, and sums in
+    order."""
     from dsa_cpu import random_model
     from indexcache_runtime.vllm import plugin
 
@@ -186,8 +187,8 @@ def _unwatch(impl: Any) -> None:
 
 @dataclass(frozen=True)
 class Cuda:
-    """One rank in this process, or several, each in a process of its own with a GPU of its own; without CUDA
-    graphs, or with.
+    """Binds the suite to GPUs: one rank in this process, or several, each in a process of its own with a GPU
+    of its own; without CUDA graphs, or with.
     """
 
     ranks: int = 1
@@ -235,12 +236,12 @@ class Cuda:
         own = getattr(SharedLayer.write_key, "own", SharedLayer.write_key)
 
         def unwritten(shared: Any, positions: torch.Tensor, key: torch.Tensor) -> None:
-            """Nothing."""
+            """Write nothing."""
 
         unwritten.own = own  # type: ignore[attr-defined]
         SharedLayer.write_key = unwritten if skip else own  # type: ignore[method-assign, assignment]
 
 
 def layers(worker: Any) -> Any:
-    """The model's layers, each of which is a site."""
+    """Return the model's layers, each of which is a site."""
     return worker.worker.model_runner.get_model().model.layers

@@ -25,12 +25,12 @@ def launched(tmp_path_factory: pytest.TempPathFactory, backend: str | None) -> I
 
 
 def every_step(budget: MeasuringBudget, tokens: int, requests: int) -> bool:
-    """Whatever measuring it takes."""
+    """Allow every step to be measured, whatever measuring takes."""
     return True
 
 
 class TestCuda(Conformance):
-    """All of it."""
+    """Runs all of the suite."""
 
     def test_the_backend_is_the_one_that_was_asked_for(self, engine: Engine, backend: str | None) -> None:
         impls = {type(layer.self_attn.impl).__name__ for layer in engine.model.model.layers}

@@ -40,7 +40,7 @@ Clean = tuple[list[Answer], list[Answer]]
 
 
 def static_answers(folder: Path, options: dict[str, Any]) -> Clean:
-    """What vLLM's own static pattern answers, in a process of its own."""
+    """Return what vLLM's own static pattern answers, in a process of its own."""
     child = [
         sys.executable,
         "-m",
@@ -61,14 +61,14 @@ def static_answers(folder: Path, options: dict[str, Any]) -> Clean:
 
 
 def later(a: list[Answer], b: list[Answer]) -> float:
-    """The mean difference in log-probability of the tokens after the first."""
+    """Return the mean difference in log-probability of the tokens after the first."""
     return fmean(d for one, other in zip(a, b, strict=True) for d in differences(one, other)[1:])
 
 
 def same(found: list[Answer], clean: Clean) -> None:
-    """The first token's log-probability is a clean run's, as prefills repeat to the bit; those of decode
-    steps are as near to a clean run's as clean runs are to each other: vLLM's top-k of decode steps breaks
-    ties by chance.
+    """Check that the first token's log-probability is a clean run's, as prefills repeat to the bit, and that
+    those of decode steps are as near to a clean run's as clean runs are to each other: vLLM's top-k of decode
+    steps breaks ties by chance.
     """
     for got, expected in zip(found, clean[0], strict=True):
         assert differences(got, expected)[0] <= 0.001
@@ -82,7 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def options(backend: str | None) -> dict[str, Any]:
-    """Of all engines."""
+    """Return the options of all engines."""
     return GRAPHS | {"attention_backend": backend}
 
 
@@ -104,7 +104,7 @@ def launched(native: Clean, folder: Path, options: dict[str, Any]) -> tuple[Engi
 
 @pytest.fixture
 def untouched(launched: tuple[Engine, Clean]) -> Clean:
-    """What the engine answered before the runtime took charge, twice asked."""
+    """Return what the engine answered before the runtime took charge, twice asked."""
     return launched[1]
 
 
@@ -168,8 +168,8 @@ def test_a_replayed_step_measures_what_one_without_graphs_does(
 
 
 def keys(under: Engine, name: str, first: int, last: int) -> dict[int, torch.Tensor]:
-    """A request's index keys at these positions, as its Shared layers' caches hold them: (positions, dim)
-    float32.
+    """Return a request's index keys at these positions, as its Shared layers' caches hold them: (positions,
+    dim) float32.
     """
     request = under.scheduled(name)
     blocks = list(under.core.scheduler.kv_cache_manager.get_block_ids(request.request_id)[0])
@@ -182,7 +182,7 @@ def keys(under: Engine, name: str, first: int, last: int) -> dict[int, torch.Ten
 
 
 def off_by(found: dict[int, torch.Tensor], wanted: dict[int, torch.Tensor]) -> float:
-    """The largest mean distance of a site's keys, as a share of what they are."""
+    """Return the largest mean distance of a site's keys, as a share of what they are."""
     assert found.keys() == wanted.keys()
     assert all(key.abs().amax(1).min() > 0 for key in wanted.values())
     return max(
@@ -233,7 +233,7 @@ def test_prefill_time_is_told_by_part(under: Engine) -> None:
 def switched(
     under: Engine, asked: list[list[int]]
 ) -> tuple[list[int], list[Answer], list[Answer], list[Answer]]:
-    """Requests under way through a switch to the pattern and a kill: how many tokens each had before, and
+    """Run requests through a switch to the pattern and a kill; return how many tokens each had before, and
     their answers; and those of requests that came after the switch and after the kill.
     """
     under.reset()
@@ -279,7 +279,7 @@ def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(
 
 
 def head(answer: Answer, tokens: int) -> Answer:
-    """Its first tokens."""
+    """Return its first tokens."""
     return Answer(answer.tokens[:tokens], answer.logprobs[:tokens], 0)
 
 

@@ -20,7 +20,7 @@ PATTERN = "FSSFS"
 
 
 class TestTwoRanks(Conformance):
-    """Each check that looks at what attention reads looks at both ranks."""
+    """Runs the suite on two ranks: each check that looks at what attention reads looks at both."""
 
     @pytest.fixture(scope="class")
     @classmethod

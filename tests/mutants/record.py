@@ -1,4 +1,5 @@
-"""What is known of all mutants: how many there were, and which survived, with what a person said of them."""
+"""Records what is known of all mutants: how many there were, and which survived, with what a person said of
+them."""
 
 import json
 from collections.abc import Collection
@@ -57,7 +58,7 @@ class Record:
 
     @property
     def share(self) -> float:
-        """Of the mutants that aren't equivalent, how many were killed."""
+        """Return how many were killed of the mutants that aren't equivalent, as a share."""
         equivalent = sum(row["judgement"].startswith(EQUIVALENT) for row in self._rows)
         return (self._total - len(self._rows)) / max(self._total - equivalent, 1)
 
@@ -66,7 +67,7 @@ class Record:
         return sum(self.mutants.values())
 
     def summary(self) -> str:
-        """The sums over all modules."""
+        """Return the sums over all modules."""
         lived = len(self._rows)
         equivalent = sum(row["judgement"].startswith(EQUIVALENT) for row in self._rows)
         return (
@@ -82,6 +83,7 @@ def mangled(function: str) -> str:
 
 
 def function_of(mutant: str) -> str:
-    """The function that a mutant of mutmut changes: "a.b.xǁClassǁmethod__mutmut_3" -> "Class.method"."""
+    """Return the function that a mutant of mutmut changes: "a.b.xǁClassǁmethod__mutmut_3" ->
+    "Class.method"."""
     mangled = mutant.rpartition(".")[2].rpartition("__mutmut_")[0]
     return mangled.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")

@@ -77,7 +77,7 @@ class Scratch:
         return codes
 
     def change(self, mutant: str) -> str:
-        """The lines that a mutant takes away and puts in."""
+        """Return the lines that a mutant takes away and puts in."""
         shown = self._tool("show", mutant).stdout.splitlines()
         lines = [line for line in shown if line[:1] in "+-" and line[:3] not in ("---", "+++")]
         return "\n".join(f"{line[0]} {line[1:].strip()}" for line in lines)

@@ -1,4 +1,5 @@
-"""What is mutated, and which tests must notice: each module's own, so that a run takes minutes, not days."""
+"""Says what is mutated, and which tests must notice: each module's own, so that a run takes minutes, not
+days."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Target:
-    """One module."""
+    """A module that is mutated."""
 
     module: str
     """Its path below the folder of its package, as imports see it."""
@@ -22,12 +23,12 @@ class Target:
 
     @property
     def name(self) -> str:
-        """As imports name it."""
+        """Return the module's name, as imports have it."""
         return self.module.removesuffix(".py").replace("/", ".")
 
 
 def targets() -> list[Target]:
-    """All of them. A new module of a folder that is mutated comes by itself."""
+    """Return all modules that are mutated. A new module of a folder that is mutated comes by itself."""
     found = []
     for package, folder, tests in (
         ("operator", "indexcache_operator/plan", "tests/unit/operator/plan"),

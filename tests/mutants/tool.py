@@ -9,7 +9,7 @@ from mutmut.mutation import file_mutation, mutators
 
 
 def names(node: cst.BaseString) -> Iterable[cst.BaseString]:
-    """Mutants of a literal that is a name: a key, a reason, a value."""
+    """Yield mutants of a literal that is a name: a key, a reason, a value."""
     if not (isinstance(node, cst.SimpleString) and " " in str(node.evaluated_value)):
         yield from mutators.operator_string(node)
 

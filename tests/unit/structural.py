@@ -1,4 +1,5 @@
-"""Whether a structural schema lets a value through, by hand: what the API server would say, without one.
+"""Tells whether a structural schema lets a value through, by hand: what the API server would say, without
+one.
 
 It knows the keywords and the CEL rules that the CRD uses, and no others: a rule that is new to it is a
 KeyError, so that whoever writes one says here what it means.

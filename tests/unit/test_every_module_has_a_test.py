@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def modules() -> list[str]:
-    """Modules of the plan and of core that hold code."""
+    """Return the modules of the plan and of core that hold code."""
     found = []
     for package, folder in (("operator", "indexcache_operator/plan"), ("core", "indexcache_core")):
         for path in sorted((ROOT / package / folder).rglob("*.py")):
@@ -19,7 +19,7 @@ def modules() -> list[str]:
 
 
 def imported(path: Path) -> set[str]:
-    """What a file imports: modules, and names from them, which may be modules too."""
+    """Return what a file imports: modules, and names from them, which may be modules too."""
     out: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,5 +1,5 @@
-"""What the GPU's conformance suite takes for "read": places in a cache, turned back into positions. Needs no
-GPU.
+"""Tests what the GPU's conformance suite takes for "read": places in a cache, turned back into positions.
+Needs no GPU.
 """
 
 import torch

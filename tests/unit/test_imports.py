@@ -18,7 +18,7 @@ OPERATOR, RUNTIME = "operator/indexcache_operator", "runtime/indexcache_runtime"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """All packages, to be changed."""
+    """Copy all packages, to be changed."""
     for folder in FOLDERS[:-1]:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".importlinter", tmp_path)
@@ -26,7 +26,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def check(root: Path) -> tuple[int, str]:
-    """The exit code of the linter, and what it says with its line breaks taken out."""
+    """Return the exit code of the linter, and what it says with its line breaks taken out."""
     done = subprocess.run(
         [
             sys.executable,
@@ -50,7 +50,7 @@ def check(root: Path) -> tuple[int, str]:
 
 
 def appended(module: str, line: str) -> Callable[[Path], None]:
-    """A change that adds a line to a module."""
+    """Return a change that adds a line to a module."""
 
     def change(root: Path) -> None:
         with (root / module).open("a") as file:
@@ -60,7 +60,7 @@ def appended(module: str, line: str) -> Callable[[Path], None]:
 
 
 def moved(old: str, new: str) -> Callable[[Path], None]:
-    """A change that renames a module, here and wherever it is imported."""
+    """Return a change that renames a module, here and wherever it is imported."""
 
     def change(root: Path) -> None:
         shutil.move(root / old, root / new)

@@ -1,4 +1,4 @@
-"""What is read of the machine: nothing but what is listed here, each with its reason.
+"""Lists what is read of the machine: nothing but what stands here, each with its reason.
 
 A value that differs between machines makes a test pass on one and fail on another. So a new reading is a new
 line here, and whoever adds it says why it decides nothing, or gives the value explicitly instead. Found by

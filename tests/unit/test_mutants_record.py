@@ -1,5 +1,5 @@
-"""What is kept of mutants: judgements stay with their mutants, and the share leaves out what no test can
-tell.
+"""Tests what is kept of mutants: judgements stay with their mutants, and the share leaves out what no test
+can tell.
 """
 
 import pytest
@@ -50,6 +50,6 @@ def test_every_module_that_is_mutated_has_its_tests() -> None:
     assert len(names) == len(targets())
     assert all((ROOT / target.tests).exists() for target in targets())
     assert {
-        "indexcache_operator.plan.wanted.exposure",
+        "indexcache_operator.plan.wanted.confirmation",
         "indexcache_runtime.vllm.engine_core.step_planner",
     } <= names

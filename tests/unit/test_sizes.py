@@ -34,7 +34,7 @@ LONG_FUNCTIONS = {
 
 @cache
 def sources() -> tuple[tuple[str, str], ...]:
-    """Paths and texts of all modules that are shipped, but for empty ones."""
+    """Return paths and texts of all modules that are shipped, but for empty ones."""
     found = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
     return tuple((str(path.relative_to(ROOT)), text) for path in found if (text := path.read_text()).strip())
 

@@ -38,8 +38,8 @@ of a bet.
 
 @lru_cache(maxsize=256)
 def log_factors(m: float) -> tuple[tuple[float, ...], ...]:
-    """For each fraction, the logarithm of the factor of an observation in each bucket, for the null "mean <=
-    m", m in (0, 1).
+    """Return for each fraction the logarithm of the factor of an observation in each bucket, for the null
+    "mean <= m", m in (0, 1).
     """
     if not 0.0 < m < 1.0:
         raise ValueError(f"{m} is not a threshold in (0, 1)")
@@ -47,7 +47,8 @@ def log_factors(m: float) -> tuple[tuple[float, ...], ...]:
 
 
 def log_wealth(counts: Sequence[int], m: float, share: float = 1.0) -> tuple[float, ...]:
-    """For each fraction, the logarithm of the wealth made of these observations, for the null "mean <= m".
+    """Return for each fraction the logarithm of the wealth made of these observations, for the null "mean <=
+    m".
 
     `counts`: observations by bucket. `share`: what one observation counts, in (0, 1].
     """
@@ -58,14 +59,14 @@ def log_wealth(counts: Sequence[int], m: float, share: float = 1.0) -> tuple[flo
 
 
 def mirrored(counts: Sequence[int]) -> tuple[int, ...]:
-    """Counts of 1 - X. Its bucket's lower bound is 1 minus the upper bound of X's: the bet against X stays
-    conservative.
+    """Return the counts of 1 - X. Its bucket's lower bound is 1 minus the upper bound of X's: the bet against
+    X stays conservative.
     """
     return tuple(reversed(counts))
 
 
 def log_mean_exp(logs: Sequence[float]) -> float:
-    """log(mean(exp(logs))), without overflow."""
+    """Return log(mean(exp(logs))), without overflow."""
     top = max(logs)
     if top == -math.inf:
         return top
@@ -73,6 +74,6 @@ def log_mean_exp(logs: Sequence[float]) -> float:
 
 
 def log_add(a: float, b: float) -> float:
-    """log(exp(a) + exp(b))."""
+    """Return log(exp(a) + exp(b))."""
     high, low = max(a, b), min(a, b)
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))

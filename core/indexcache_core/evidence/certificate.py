@@ -17,17 +17,17 @@ _HORIZON = 1e9  # observations; what needs more is as good as never
 
 
 def log_certificate(histogram: Histogram, m: float, share: float = 1.0) -> float:
-    """log V against "mean <= m"; 0 without observations."""
+    """Return log V against "mean <= m"; 0 without observations."""
     return log_mean_exp(log_wealth(histogram.counts, m, share))
 
 
 def certified(histogram: Histogram, m: float, beta: float, share: float = 1.0) -> bool:
-    """Whether "mean <= m" is refuted at level beta."""
+    """Return whether "mean <= m" is refuted at level beta."""
     return log_certificate(histogram, m, share) >= -math.log(beta)
 
 
 def still_needed(histogram: Histogram, m: float, beta: float, share: float = 1.0) -> int | None:
-    """An estimate: observations still wanted if those to come are like those that came.
+    """Return an estimate of how many observations are still wanted if those to come are like those that came.
 
     0 once certified; None without observations, or where their like would never certify.
     """
@@ -59,8 +59,8 @@ def still_needed(histogram: Histogram, m: float, beta: float, share: float = 1.0
 
 
 def lower_bound(histogram: Histogram, delta: float, share: float = 1.0) -> float | None:
-    """The largest m, to 1e-4, for which "mean <= m" is refuted at level delta: with probability 1 - delta the
-    mean is at all times above.
+    """Return the largest m, to 1e-4, for which "mean <= m" is refuted at level delta: with probability 1 -
+    delta the mean is at all times above.
 
     None without observations. V falls as m rises (its factors are 1 - c + c x / m), so bisection finds it.
     """

@@ -31,24 +31,25 @@ from indexcache_core.histogram import Histogram
 
 
 def log_purse(first: int, last: int) -> float:
-    """log of w_first + ... + w_last; -inf for none."""
+    """Return log of w_first + ... + w_last; -inf for none."""
     return -math.inf if last < first else math.log(1.0 / first - 1.0 / (last + 1))
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Where the recursion stands: log S for each fraction, and the last slot opened. Kept in memory only."""
+    """Says where the recursion stands: log S for each fraction, and the last slot opened. Kept in memory
+    only."""
 
     log_s: tuple[float, ...]
     slot: int
 
     @property
     def log_e(self) -> float:
-        """log of the mean of S: its e-value."""
+        """Return log of the mean of S: the detector's e-value."""
         return log_mean_exp(self.log_s)
 
     def after(self, batch: Histogram, m0: float, slot: int, share: float = 1.0) -> "Detector":
-        """The detector after a look's new observations; itself if there are none.
+        """Return the detector after a look's new observations; itself if there are none.
 
         `m0`: the threshold; `slot`: seconds since the revision began, never falling; `share`: see betting.py.
         """
@@ -61,18 +62,18 @@ class Detector:
 
 
 def fresh() -> Detector:
-    """Before any observation of the revision."""
+    """Return the detector before any observation of the revision."""
     return Detector(log_s=(log_purse(1, 1),) * len(FRACTIONS), slot=1)
 
 
 def resumed(cumulative: Histogram, m0: float, slot: int, share: float = 1.0) -> Detector:
-    """After a loss of memory: the first bet on all that the counters hold; slots up to `slot` stay
-    unopened.
+    """Return the detector after a loss of memory: the first bet on all that the counters hold; slots up to
+    `slot` stay unopened.
     """
     first = fresh().after(cumulative, m0, 1, share)
     return Detector(log_s=first.log_s, slot=max(slot, 1))
 
 
 def log_e(detectors: "list[Detector] | tuple[Detector, ...]") -> float:
-    """log of the mean of the e-values of detectors of one null on several streams; 0 for none."""
+    """Return log of the mean of the e-values of detectors of one null on several streams; 0 for none."""
     return log_mean_exp([d.log_e for d in detectors]) if detectors else 0.0

@@ -1,5 +1,5 @@
-"""What is judged: the guardrails, the tests of each, their parts of alpha, and what is said of one that is
-breached.
+"""Defines what is judged: the guardrails, the tests of each, their parts of alpha, and what is said of one
+that is breached.
 
 The operator judges what all engines of a rollout measured together (plan/facts/guardrails.py), each engine's
 breaker what that engine measured alone (indexcache_runtime/measuring/breaker.py). Both read here which tests
@@ -49,7 +49,7 @@ operator 0.1 nat, and them 2.3.
 
 
 class TestKey(NamedTuple):
-    """One test, or one group of tests that a certificate is asked for."""
+    """A test, or a group of tests that a certificate is asked for."""
 
     guardrail: Name
     site: int | None = None

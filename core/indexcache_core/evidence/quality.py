@@ -19,8 +19,8 @@ THRESHOLD = 0.4
 
 
 def value(drop: float, tolerance: float) -> float:
-    """The observation of a drop. A drop that is no number (an infinite or undefined log-probability) is the
-    worst, 0.
+    """Return the observation of a drop. A drop that is no number (an infinite or undefined log-probability)
+    is the worst, 0.
     """
     if math.isnan(drop):
         return 0.0
@@ -29,7 +29,7 @@ def value(drop: float, tolerance: float) -> float:
 
 
 def drop(value: float, tolerance: float) -> float:
-    """The drop, in nats a token, of an observation: for people to read a mean or a bound of observations
-    by.
+    """Return the drop, in nats a token, of an observation: for people to read a mean or a bound of
+    observations by.
     """
     return (1.0 - value) * 2 * CLIP * tolerance - CLIP * tolerance

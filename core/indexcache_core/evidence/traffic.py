@@ -1,4 +1,4 @@
-"""Whether the engines' own counters show the share of traffic that the route was told to give.
+"""Tells whether the engines' own counters show the share of traffic that the route was told to give.
 
 A status is no data plane: a gateway cut off from its proxies reports the new generation as accepted while
 traffic goes on as before. So a weight counts as reached only if the requests that engines admitted since the
@@ -27,7 +27,7 @@ most a third of the change.
 
 
 class Reached(StrEnum):
-    """What the counters say of the desired share."""
+    """Says what the counters show of the desired share."""
 
     YES = "Yes"
     NO = "No"
@@ -39,12 +39,12 @@ def _log_choose(n: int, k: int) -> float:
 
 
 def _divergence(q: float, p: float) -> float:
-    """Kullback-Leibler divergence of Bernoulli(q) from Bernoulli(p), in nats; p in (0, 1)."""
+    """Return the Kullback-Leibler divergence of Bernoulli(q) from Bernoulli(p), in nats; p in (0, 1)."""
     return (q * math.log(q / p) if q > 0 else 0.0) + ((1 - q) * math.log((1 - q) / (1 - p)) if q < 1 else 0.0)
 
 
 def at_most(k: int, n: int, p: float) -> float:
-    """P(Binomial(n, p) <= k), or a bound above it."""
+    """Return P(Binomial(n, p) <= k), or a bound above it."""
     if k >= n or p <= 0.0:
         return 1.0
     if k < 0 or p >= 1.0:
@@ -60,25 +60,25 @@ def at_most(k: int, n: int, p: float) -> float:
 
 
 def at_least(k: int, n: int, p: float) -> float:
-    """P(Binomial(n, p) >= k), or a bound above it."""
+    """Return P(Binomial(n, p) >= k), or a bound above it."""
     return at_most(n - k, n, 1.0 - p)
 
 
 def consistent(canary: int, total: int, share: float, delta: float = DELTA) -> bool:
-    """Whether `canary` of `total` requests don't reject the share at level delta (two-sided)."""
+    """Return whether `canary` of `total` requests don't reject the share at level delta (two-sided)."""
     return at_most(canary, total, share) > delta / 2 and at_least(canary, total, share) > delta / 2
 
 
 def spent(number: int, delta: float = DELTA) -> float:
-    """What the n-th of any number of counts may be wrong by, so that all of them together are by at most
-    delta.
+    """Return what the n-th of any number of counts may be wrong by, so that all of them together are by at
+    most delta.
     """
     return delta / (number * (number + 1))
 
 
 def likelihood_ratio(canary: int, total: int, *, old: float, new: float) -> float:
-    """Log of how much likelier `canary` of `total` requests are under the new share than under the old; both
-    in (0, 1).
+    """Return log of how much likelier `canary` of `total` requests are under the new share than under the
+    old; both in (0, 1).
     """
     return canary * math.log(new / old) + (total - canary) * math.log((1 - new) / (1 - old))
 
@@ -86,7 +86,8 @@ def likelihood_ratio(canary: int, total: int, *, old: float, new: float) -> floa
 def judge(
     canary: int, total: int, *, old: float, new: float, delta: float = DELTA, slack: float = SLACK
 ) -> Reached:
-    """Whether the canary's share of traffic is `new`, where before the change it was `old` (both in [0, 1]).
+    """Judge whether the canary's share of traffic is `new`, where before the change it was `old` (both in [0,
+    1]).
 
     `canary` of `total` requests were admitted by canary pods since the change was accepted. YES: some share
     within `slack` of the new one agrees with them, and every share from the old one on, away from the new, is
@@ -115,8 +116,8 @@ def judge(
 
 
 def requests_needed(old: float, new: float, delta: float = DELTA) -> int:
-    """About how many requests tell the old share from the new: normal approximation of the binomial, both
-    errors `delta`.
+    """Return about how many requests tell the old share from the new: normal approximation of the binomial,
+    both errors `delta`.
     """
     if old == new:
         return 1

@@ -1,5 +1,5 @@
-"""What the evidence says of one test: one guardrail, one threshold, and the observations that belong to
-it.
+"""Works out what the evidence says of one test: one guardrail, one threshold, and the observations that
+belong to it.
 """
 
 import math
@@ -11,7 +11,7 @@ from indexcache_core.histogram import Histogram
 
 
 class Verdict(StrEnum):
-    """In the order in which they outrank each other; Observing never acts."""
+    """The verdicts, in the order in which they outrank each other; Observing never acts."""
 
     BREACHED = "Breached"
     NO_DATA = "NoData"
@@ -35,22 +35,22 @@ class Judgement:
 
     @property
     def mean(self) -> float | None:
-        """Of the observations; None without any."""
+        """Return the mean of the observations; None without any."""
         return self.histogram.mean
 
     @property
     def samples(self) -> float:
-        """In full observations (see betting.py on shares)."""
+        """Return how many observations there are, in full ones (see betting.py on shares)."""
         return self.histogram.count * self.share
 
     @property
     def lower_bound(self) -> float | None:
-        """The mean is above it with probability 1 - beta, at all times at once."""
+        """Return a bound above which the mean is with probability 1 - beta, at all times at once."""
         return certificate.lower_bound(self.histogram, self.beta, self.share)
 
     @property
     def needed(self) -> int | None:
-        """Observations that the certificate still wants, estimated; 0 where it wants none."""
+        """Return how many observations the certificate still wants, estimated; 0 where it wants none."""
         if self.threshold is None or self.verdict in (Verdict.CERTIFIED, Verdict.OBSERVING):
             return 0
         return certificate.still_needed(self.histogram, self.threshold, self.beta, self.share)
@@ -78,7 +78,7 @@ def judge(
     acts: bool = True,
     share: float = 1.0,
 ) -> Judgement:
-    """The verdict on one test.
+    """Return the verdict on one test.
 
     `histogram`: all observations of the revision that the certificate may count; `log_e`: of the test's
     detectors; `alpha`: this test's part of the chance of a false rollback; `beta`: the chance of a wrong
@@ -100,7 +100,7 @@ def judge(
 
 
 def worst(verdicts: "list[Verdict]") -> Verdict:
-    """The one that decides among several: any breach, else what is missing, else certified; Observing only
-    where nothing acts.
+    """Return the verdict that decides among several: any breach, else what is missing, else certified;
+    Observing only where nothing acts.
     """
     return next((v for v in Verdict if v in verdicts), Verdict.OBSERVING)

@@ -19,7 +19,7 @@ class Case(NamedTuple):
     rope: Rope
 
     def to(self, device: str) -> "Case":
-        """The same there, with caches of its own."""
+        """Return the same case on a device, with caches of its own."""
         return Case(
             [
                 Indexer(
@@ -47,7 +47,7 @@ def case(
     interleaved: bool = False,
     seed: int = 0,
 ) -> Case:
-    """Random layers and tokens, some of which have no slot; what is in the caches is anything."""
+    """Return random layers and tokens, some of which have no slot; what is in the caches is anything."""
     g = torch.Generator().manual_seed(seed)
     blocks = 2 * (tokens // BLOCK + 1)
     indexers = [
@@ -69,7 +69,7 @@ def case(
 
 
 def cases() -> dict[str, Case]:
-    """All cases, by name, on the CPU."""
+    """Return all cases, by name, on the CPU."""
     plain, none = case(5, seed=8), case(5, seed=9)
     return {
         "5 tokens": case(5),
@@ -94,7 +94,7 @@ def cases() -> dict[str, Case]:
 
 
 def held(cache: torch.Tensor) -> torch.Tensor:
-    """The keys of all places of (blocks, tokens a block, dim + 4) uint8: (places, dim) float32."""
+    """Return the keys of all places of (blocks, tokens a block, dim + 4) uint8: (places, dim) float32."""
     flat, dim = cache.flatten(1), cache.shape[2] - 4
     values = flat[:, : cache.shape[1] * dim].reshape(-1, dim).view(torch.float8_e4m3fn).float()
     scales = flat[:, cache.shape[1] * dim :].contiguous().view(torch.float32).reshape(-1, 1)
@@ -102,14 +102,15 @@ def held(cache: torch.Tensor) -> torch.Tensor:
 
 
 def written(c: Case) -> list[torch.Tensor]:
-    """What stands in the caches for the case's tokens, in each layer: (tokens with a slot, dim) float32."""
+    """Return what stands in the caches for the case's tokens, in each layer: (tokens with a slot, dim)
+    float32."""
     return [
         held(indexer.cache)[slots[slots >= 0]] for indexer, slots in zip(c.indexers, c.slots, strict=True)
     ]
 
 
 def untouched(c: Case, before: Case) -> bool:
-    """Whether all else in the caches is as it was before."""
+    """Return whether all else in the caches is as it was before."""
     for indexer, old, slots in zip(c.indexers, before.indexers, c.slots, strict=True):
         dim, size = indexer.norm_weight.shape[0], indexer.cache.shape[0] * BLOCK
         other = torch.ones(size, dtype=torch.bool, device=slots.device).index_fill_(

@@ -1,4 +1,4 @@
-"""What `index_keys` is given of the model: tensors that are in their place all the time."""
+"""Describes what `index_keys` is given of the model: tensors that are in their place all the time."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 
 
 class Indexer(NamedTuple):
-    """One layer's indexer."""
+    """The indexer of one layer."""
 
     weight: torch.Tensor
     """(dim or more, hidden) bfloat16, contiguous, hidden a multiple of 8; its first dim rows are the
@@ -21,7 +21,7 @@ class Indexer(NamedTuple):
 
 
 class Rope(NamedTuple):
-    """How all of them rotate."""
+    """Says how all of them rotate."""
 
     table: torch.Tensor
     """(positions, 2 h) floats: cosines, then sines."""

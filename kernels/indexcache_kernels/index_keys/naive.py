@@ -42,7 +42,7 @@ def index_keys_naive(
 
 
 def rotated(key: torch.Tensor, positions: torch.Tensor, rope: Rope) -> torch.Tensor:
-    """(tokens, dim) float32, the first dimensions of each rotated by its position."""
+    """Return (tokens, dim) float32, the first dimensions of each rotated by its position."""
     cos, sin = rope.table[positions].float().chunk(2, dim=-1)  # [tokens, h]
     h = cos.shape[1]
     turned = key[:, : 2 * h]

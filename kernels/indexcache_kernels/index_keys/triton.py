@@ -127,7 +127,8 @@ def store_kernel(  # type: ignore[no-untyped-def]
 
 
 def table_of(indexers: Sequence[Indexer]) -> torch.Tensor:
-    """(4, indexers) int64 on their device: the addresses of what each has. They must stay where they are."""
+    """Return (4, indexers) int64 on their device: the addresses of what each has. They must stay where they
+    are."""
     rows = [[getattr(x, name).data_ptr() for x in indexers] for name in Indexer._fields]
     return torch.tensor(rows, dtype=torch.int64, device=indexers[0].weight.device)
 
@@ -135,13 +136,13 @@ def table_of(indexers: Sequence[Indexer]) -> torch.Tensor:
 def calls_of(
     sites: Iterable[int], hidden: Sequence[torch.Tensor], slots: Sequence[torch.Tensor]
 ) -> list[list[int]]:
-    """(3, layers): of which indexer each is, and the addresses of its input and its slots."""
+    """Return (3, layers): of which indexer each is, and the addresses of its input and its slots."""
     return [list(sites), [x.data_ptr() for x in hidden], [x.data_ptr() for x in slots]]
 
 
 def shares(hidden: int, programs: int) -> tuple[int, int]:
-    """How many parts of how many steps each, if a part of all takes so many programs. Parts are even, so that
-    no number of layers needs the kernel compiled once more.
+    """Return how many parts of how many steps each there are, if a part of all takes so many programs. Parts
+    are even, so that no number of layers needs the kernel compiled once more.
     """
     steps = triton.cdiv(hidden, STEP)
     least = triton.cdiv(steps, min(PARTS, triton.cdiv(PROGRAMS, programs)))

@@ -54,7 +54,7 @@ def check(
     ends: torch.Tensor,
     topk: int,
 ) -> None:
-    """Raises ValueError, naming the argument, for inputs that `index_topk` does not take."""
+    """Check the inputs; raise ValueError, naming the argument, for what `index_topk` does not take."""
     if q.dim() != 3:
         raise ValueError(f"q: {q.dim()} dimensions; expected 3, (rows, heads, dim)")
     if k.dim() != 2:

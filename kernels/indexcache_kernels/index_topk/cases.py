@@ -23,7 +23,7 @@ class Case(NamedTuple):
     topk: int
 
     def to(self, device: str) -> "Case":
-        """The same there."""
+        """Return the same case on a device."""
         return Case(
             self.q.to(device),
             self.k.to(device),
@@ -38,7 +38,7 @@ class Case(NamedTuple):
 def case(
     rows: int, keys: int, topk: int, *, heads: int = 32, dim: int = 128, seed: int = 0, device: str = "cpu"
 ) -> Case:
-    """The last rows of a prompt of so many keys, at random."""
+    """Return the last rows of a prompt of so many keys, at random."""
     g = torch.Generator(device).manual_seed(seed)
 
     def whole(*shape: int, least: int, most: int) -> torch.Tensor:
@@ -56,7 +56,7 @@ def case(
 
 
 def adversarial(c: Case) -> dict[str, Case]:
-    """A case's shapes with scores that are hard to choose from: by name."""
+    """Return a case's shapes with scores that are hard to choose from, by name."""
     n, device = c.k.shape[0], c.k.device
     place = torch.arange(n, device=device)
     alike = c._replace(
@@ -80,7 +80,7 @@ def adversarial(c: Case) -> dict[str, Case]:
 
 
 def cases() -> dict[str, Case]:
-    """All cases, by name, on the CPU."""
+    """Return all cases, by name, on the CPU."""
     plain = case(5, 700, 32, seed=1)
     rows = torch.arange(5, dtype=torch.int32)
     return {
@@ -102,8 +102,8 @@ def cases() -> dict[str, Case]:
 
 
 def errors(c: Case, found: torch.Tensor, scores: torch.Tensor | None = None) -> int:
-    """Members of what was found whose scores are not those of the reference, or that are not there, or there
-    twice.
+    """Count members of what was found whose scores are not those of the reference, or that are not there, or
+    there twice.
 
     scores: (rows, keys) float32, of the case; None: the reference's.
     """

@@ -6,7 +6,7 @@ import torch
 def index_scores(
     q: torch.Tensor, k: torch.Tensor, k_scale: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
-    """(rows, keys) float32 scores of all keys, whatever the rows' bounds. NaN scores are -inf."""
+    """Return (rows, keys) float32 scores of all keys, whatever the rows' bounds. NaN scores are -inf."""
     scores = torch.zeros(q.shape[0], k.shape[0], device=q.device)
     keys = k.float().T
     for head in range(q.shape[1]):  # all heads at once would take that many times the memory

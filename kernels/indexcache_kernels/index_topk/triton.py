@@ -19,7 +19,7 @@ NOTHING = tl.constexpr(-(2**31))
 
 
 class Tiles(NamedTuple):
-    """How the work is cut."""
+    """Says how the work is cut."""
 
     keys: int = 64
     """Scored at once."""
@@ -45,8 +45,8 @@ def cut(  # type: ignore[no-untyped-def]
     n_most,  # at least n_least
     CAPACITY: tl.constexpr,
 ):
-    """What to keep of the candidates: their scores, which ones, where to, how many, and a bound that n_least
-    of them reach.
+    """Choose what to keep of the candidates: their scores, which ones, where to, how many, and a bound that
+    n_least of them reach.
 
     At least n_least of the highest, and at most n_most of them.
     """

@@ -1,4 +1,4 @@
-"""How much of what an indexer would choose afresh is in the set that a Shared layer reuses.
+"""Measures how much of what an indexer would choose afresh is in the set that a Shared layer reuses.
 
 Two measures of each query row, with R the reused set, F the fresh one and s the index scores of F's members:
 
@@ -19,7 +19,7 @@ __all__ = ["reuse_overlap"]
 def reuse_overlap(
     reused: torch.Tensor, fresh: torch.Tensor, fresh_scores: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Overlap and recall of score mass of every row.
+    """Return overlap and recall of score mass of every row.
 
     reused, fresh: (rows, k) int32 or int64, positions in any order, -1 is padding and may stand anywhere; no
     position twice in a row. fresh_scores: (rows, k) floats, the index scores of `fresh`, place by place; what
@@ -38,7 +38,7 @@ def reuse_overlap(
 
 
 def check(reused: torch.Tensor, fresh: torch.Tensor, fresh_scores: torch.Tensor | None) -> None:
-    """Raises ValueError, naming the argument, for inputs that `reuse_overlap` does not take."""
+    """Check the inputs; raise ValueError, naming the argument, for what `reuse_overlap` does not take."""
     if reused.dim() != 2:
         raise ValueError(f"reused: {reused.dim()} dimensions; expected 2, (rows, k)")
     for name, x in (("fresh", fresh), ("fresh_scores", fresh_scores)):

@@ -20,8 +20,8 @@ class Case(NamedTuple):
 
 
 def sets(rows: int, k: int, positions: int, filled: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """(rows, k) int32: `filled` (rows,) positions out of `positions`, none twice, and padding, shuffled
-    together.
+    """Return (rows, k) int32: `filled` (rows,) positions out of `positions`, none twice, and padding,
+    shuffled together.
     """
     out = torch.full((rows, k), -1, dtype=torch.int32)
     for i, n in enumerate(filled.tolist()):
@@ -39,8 +39,8 @@ def case(
     seed: int = 0,
     full: bool = False,
 ) -> Case:
-    """A random case out of 2k positions. The first row has nothing fresh, the second nothing reused, the
-    third the same set twice.
+    """Return a random case out of 2k positions. The first row has nothing fresh, the second nothing reused,
+    the third the same set twice.
 
     spread: standard deviation of the scores. full: no padding, and no such rows.
     """
@@ -58,7 +58,7 @@ def case(
 
 
 def cases() -> dict[str, Case]:
-    """All cases, by name, on the CPU."""
+    """Return all cases, by name, on the CPU."""
     plain = case(5, 64, seed=1)
     assert plain.fresh_scores is not None
     return {
@@ -91,10 +91,10 @@ def cases() -> dict[str, Case]:
 
 
 def shifted(positions: torch.Tensor) -> torch.Tensor:
-    """The same sets far up, where float32 no longer tells neighbours apart; padding stays."""
+    """Return the same sets far up, where float32 no longer tells neighbours apart; padding stays."""
     return torch.where(positions < 0, positions, positions + 2**24)
 
 
 def by_columns(x: torch.Tensor) -> torch.Tensor:
-    """The same values, kept column by column."""
+    """Return the same values, kept column by column."""
     return x.T.contiguous().T

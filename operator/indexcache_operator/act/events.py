@@ -12,7 +12,7 @@ MAX_MESSAGE = 1024  # the API's own limit
 
 
 async def emit(kube: Kube, *, namespace: str, name: str, uid: str, event: Event) -> None:
-    """One Event. KubeError."""
+    """Write one Event. Raises KubeError."""
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     body: dict[str, Any] = {
         "metadata": {"generateName": f"{name}.", "namespace": namespace},

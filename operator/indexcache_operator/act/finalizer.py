@@ -10,12 +10,12 @@ from indexcache_operator.objects import Object
 
 
 async def hold(kube: Kube, raw: Object) -> None:
-    """Put it on. Conflict, KubeError."""
+    """Put it on. Raises Conflict, KubeError."""
     await _write(kube, raw, [*(raw["metadata"].get("finalizers") or []), names.FINALIZER])
 
 
 async def let_go(kube: Kube, raw: Object) -> None:
-    """Take it off; a rollout that has gone is no error. Conflict, KubeError."""
+    """Take it off; a rollout that has gone is no error. Raises Conflict, KubeError."""
     kept = [f for f in raw["metadata"].get("finalizers") or [] if f != names.FINALIZER]
     try:
         await _write(kube, raw, kept)

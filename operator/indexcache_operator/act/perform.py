@@ -1,4 +1,4 @@
-"""Doing what a plan says, in its order.
+"""Does what a plan says, in its order.
 
 Kills wait for nothing: they go out first, all at once, beside everything else, and are tried again should one
 fail. The rest is done one after another, runs of flags for several engines together. One failure stops one
@@ -47,8 +47,8 @@ class Performer:
     prober: Prober
 
     async def perform(self, sighting: Sighting, plan: Plan[object]) -> None:
-        """All of a plan. Raises what failed: EngineError, KubeError, ActionError, ForeignObject; a group of
-        them if several did.
+        """Do all of a plan. Raises what failed: EngineError, KubeError, ActionError, ForeignObject; a group
+        of them if several did.
         """
         kills = [action for action in plan.actions if isinstance(action, Kill)]
         rest = [action for action in plan.actions if not isinstance(action, Kill)]
@@ -64,7 +64,7 @@ class Performer:
 
 
 class _Turn:
-    """One plan, being done."""
+    """Does one plan."""
 
     def __init__(self, performer: Performer, sighting: Sighting, plan: Plan[object]) -> None:
         self._p = performer
@@ -138,8 +138,8 @@ class _Turn:
             self._status = self._plan.status
 
     async def _emit(self, action: model.Event) -> None:
-        """An Event that can't be written is a loss to readers and stops nothing: what follows may be a
-        fallback.
+        """Write an Event; one that can't be written is a loss to readers and stops nothing: what follows may
+        be a fallback.
         """
         owner = self._owner
         try:
@@ -234,7 +234,7 @@ def _raise_all(failures: Sequence[BaseException]) -> None:
 
 
 def runs(actions: Sequence[Action]) -> Iterator[list[Action]]:
-    """Actions as they may be done: neighbouring PutFlags together, the others alone."""
+    """Yield actions as they may be done: neighbouring PutFlags together, the others alone."""
     for together, group in groupby(actions, key=lambda action: isinstance(action, PutFlags)):
         if together:
             yield list(group)

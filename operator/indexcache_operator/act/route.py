@@ -11,7 +11,7 @@ from indexcache_operator.model import PatchRoute
 
 
 async def patch(kube: Kube, namespace: str, route: str, action: PatchRoute) -> None:
-    """Replace the rule's backends. Conflict if anybody has written the route since; KubeError."""
+    """Replace the rule's backends. Raises Conflict if anybody has written the route since; KubeError."""
     rule = f"/spec/rules/{action.rule_index}"
     body: list[dict[str, Any]] = [
         {"op": "test", "path": "/metadata/resourceVersion", "value": action.resource_version},

@@ -1,4 +1,4 @@
-"""Writing the status: everything that must survive a crash, and no more often than that needs.
+"""Writes the status: everything that must survive a crash, and no more often than that needs.
 
 Every write is checked against the version that was looked at. An unchecked one could erase an intent to fall
 back that the webhook wrote in between, which it has promised to Alertmanager to keep.
@@ -44,7 +44,7 @@ class StatusWriter:
         """resourceVersion of the last write."""
 
     def due(self, old: Status, new: Status) -> bool:
-        """Whether a changed status should be written now."""
+        """Return whether a changed status should be written now."""
         if old == new:
             return False
         before, after = dump(old), dump(new)
@@ -53,8 +53,8 @@ class StatusWriter:
         return loud(before) != loud(after) or self._clock() - self._written >= QUIET_SECONDS
 
     async def write(self, kube: Kube, raw: Object, status: Status) -> Object:
-        """Replace the status of the very object that was looked at. Returns the object as stored. Conflict,
-        KubeError.
+        """Replace the status of the very object that was looked at. Returns the object as stored. Raises
+        Conflict, KubeError.
         """
         metadata = raw["metadata"]
         path = names.rollouts_path(metadata["namespace"], metadata["name"], "status")

@@ -1,5 +1,5 @@
-"""How the spec is written down: camelCase outside, snake_case inside, unknown fields refused; and the API's
-names.
+"""Defines how the spec is written down: camelCase outside, snake_case inside, unknown fields refused; and the
+API's names.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -19,7 +19,7 @@ MAX_ITEMS = 1024
 
 
 class ApiModel(BaseModel):
-    """Base of the spec and its parts."""
+    """The base of the spec and its parts."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,

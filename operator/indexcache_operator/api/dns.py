@@ -18,7 +18,7 @@ class InvalidName(ValueError):
 
 
 class Kind(NamedTuple):
-    """One kind of name."""
+    """A kind of name."""
 
     called: str
     pattern: str

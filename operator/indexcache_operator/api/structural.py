@@ -1,4 +1,4 @@
-"""From pydantic's JSON schema to a structural schema, the dialect that a CustomResourceDefinition takes.
+"""Turns pydantic's JSON schema into a structural schema, the dialect that a CustomResourceDefinition takes.
 
 Kubernetes wants no `$ref`, no `anyOf` with null, boolean `exclusiveMinimum`, and a bound on every list and
 string, since it prices each CEL rule by the longest value that the schema lets through. Traps: a `$ref`
@@ -32,8 +32,8 @@ Schema = dict[str, Any]
 
 
 def structural(model: type[Any]) -> Schema:
-    """The structural schema of a type, by its aliases. TypeError for what Kubernetes' dialect can't
-    express.
+    """Return the structural schema of a type, by its aliases. Raises TypeError for what Kubernetes'
+    dialect can't express.
     """
     whole = TypeAdapter(model).json_schema(by_alias=True, mode="validation")
     return _convert(whole, whole.get("$defs", {}), "")
@@ -71,7 +71,8 @@ def _convert(node: Schema, defs: Schema, path: str) -> Schema:
 
 
 def _resolved(node: Schema, defs: Schema, path: str) -> Schema:
-    """With references followed and `| None` taken away: in Kubernetes an absent field is the null."""
+    """Return a node with references followed and `| None` taken away: in Kubernetes an absent field is the
+    null."""
     while "$ref" in node or "anyOf" in node:
         siblings = {key: value for key, value in node.items() if key not in ("$ref", "anyOf")}
         if "$ref" in node:

@@ -90,7 +90,7 @@ SPAN = "x-duration"
 
 @dataclass(frozen=True)
 class Within:
-    """Beside `Duration` in a field's type: the range that it must lie in."""
+    """Stands beside `Duration` in a field's type: the range that it must lie in."""
 
     span: Span
 
@@ -120,5 +120,5 @@ Seconds = Annotated[
 
 
 def default(duration: str) -> Any:  # Any: a text here, a timedelta once it is validated
-    """The default of a field that is a Duration, as the CRD shows it."""
+    """Return the default of a field that is a Duration, as the CRD shows it."""
     return Field(default=duration, validate_default=True)

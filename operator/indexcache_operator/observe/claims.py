@@ -1,5 +1,5 @@
-"""Which rollout has which rule of which HTTPRoute: two that split one rule would undo each other's weights
-for ever.
+"""Decides which rollout has which rule of which HTTPRoute: two that split one rule would undo each other's
+weights for ever.
 
 Whoever has changed the route has it; before that, the rollout that was made first. Every rollout's events
 tell this: nothing is asked for it.
@@ -16,7 +16,7 @@ Rule = tuple[str, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One rollout's claim to a rule."""
+    """The claim of one rollout to a rule."""
 
     name: str
     rule: Rule

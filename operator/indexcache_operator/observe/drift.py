@@ -1,4 +1,4 @@
-"""Whether the objects in the cluster are those that the spec wants, whoever changed them since.
+"""Tells whether the objects in the cluster are those that the spec wants, whoever changed them since.
 
 A hash on the Deployment tells what was last applied; whether somebody has changed it since, only the API
 server can say, as it alone knows how it writes a quantity or a default. So it is asked, by a server-side
@@ -100,6 +100,6 @@ def _same_service(wanted: Object, found: Object | None) -> bool:
 
 
 def _owned(wanted: Object, found: Object) -> bool:
-    """Whether every owner wanted is there."""
+    """Return whether every owner wanted is there."""
     uids = {o["uid"] for o in found["metadata"].get("ownerReferences") or []}
     return all(o["uid"] in uids for o in wanted["metadata"].get("ownerReferences") or [])

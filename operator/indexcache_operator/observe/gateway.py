@@ -53,7 +53,7 @@ def nowhere(rollout: Rollout) -> Route | None:
 
 
 def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:
-    """That rule of the route, found only if it is there once; `raw` None: there is no such route."""
+    """Return that rule of the route, found only if it is there once; `raw` None: there is no such route."""
     if raw is None:
         return Route(
             found=False,
@@ -85,8 +85,8 @@ def read(raw: Object | None, wanted: HttpRoute, namespace: str) -> Route:
 
 
 def _accepted(parents: list[Object]) -> int | None:
-    """The highest generation that every parent has accepted with all references resolved; None while one has
-    not, or there is none.
+    """Return the highest generation that every parent has accepted with all references resolved; None while
+    one has not, or there is none.
     """
     seen = []
     for parent in parents:

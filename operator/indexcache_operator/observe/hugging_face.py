@@ -39,7 +39,7 @@ class HubError(Exception):
 
 
 class HuggingFace:
-    """Configs by model name, fetched once; a failure is tried again after a while."""
+    """Holds configs by model name, fetched once; a failure is tried again after a while."""
 
     def __init__(self, session: aiohttp.ClientSession, endpoint: str | None) -> None:
         self._session = session

@@ -42,7 +42,7 @@ PROBES_SECONDS = 30.0
 
 @dataclass(kw_only=True)
 class Sight:
-    """What one rollout's looks remember: caches, never a decision's ground."""
+    """Keeps what one rollout's looks remember: caches, never a decision's ground."""
 
     confirmed: drift.Confirmed = field(default_factory=drift.Confirmed)
     probes: tuple[float, str, ProbeSet] | None = None

@@ -10,7 +10,8 @@ _TRANSIENT = {"PodInitializing", "ContainerCreating"}
 
 
 def engine_pod(raw: Object, *, template: str | None, state: State | None, error: str | None) -> EnginePod:
-    """One pod, with what its engine said. `template` is the hash that pods of the present template carry."""
+    """Return one pod, with what its engine said. `template` is the hash that pods of the present template
+    carry."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     labels = metadata.get("labels") or {}
     return EnginePod(
@@ -28,7 +29,7 @@ def engine_pod(raw: Object, *, template: str | None, state: State | None, error:
 
 
 def askable(raw: Object) -> str | None:
-    """The address at which a pod's engine may answer; None if none can."""
+    """Return the address at which a pod's engine may answer; None if none can."""
     status = raw.get("status") or {}
     ip: str | None = status.get("podIP")
     return ip if status.get("phase") == "Running" else None
@@ -42,7 +43,7 @@ def ended(raw: Object) -> bool:
 
 
 def problem(status: Object) -> str | None:
-    """Why a pod is not ready, in the kubelet's words; None while it only takes its time."""
+    """Return why a pod is not ready, in the kubelet's words; None while it only takes its time."""
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"not scheduled: {condition.get('message') or condition.get('reason', '')}"

@@ -29,7 +29,7 @@ class UnreadableStatus(ValueError):
 
 
 def read(raw: Object) -> Rollout:
-    """The rollout in an object of the API. UnreadableStatus."""
+    """Read the rollout in an object of the API. Raises UnreadableStatus."""
     metadata = raw["metadata"]
     spec, problem, unknown = _spec(raw.get("spec") or {})
     return Rollout(

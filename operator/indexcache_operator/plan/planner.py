@@ -1,5 +1,5 @@
-"""From one look to a plan: evidence, then the phase, then what is wanted of pods and route, then the actions
-that are missing.
+"""Leads from one look to a plan: evidence, then the phase, then what is wanted of pods and route, then the
+actions that are missing.
 
 Pure, and a function of the present only: whatever was done or not done before a crash shows in the
 observation, so each look asks again for all that isn't as it should be. Order of actions: kills, which wait
@@ -19,8 +19,8 @@ from indexcache_operator.plan.phases.table import TABLE
 from indexcache_operator.plan.report import commands, conditions, publishing
 from indexcache_operator.plan.report.traffic import traffic
 from indexcache_operator.plan.traffic import arrival, draining
-from indexcache_operator.plan.wanted import exposure, flags
-from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted import confirmation, flags
+from indexcache_operator.plan.wanted.targets import Targets, label_actions, route_actions
 
 WITHOUT_WORKLOAD = frozenset({Phase.PENDING, Phase.FAILED, Phase.FALLING_BACK})
 
@@ -63,7 +63,7 @@ def _understood(situation: Situation, measured: bool) -> Situation:
         situation = replace(situation, evidence=judging.judge(situation))
     situation = replace(situation, memory=_count(situation))
     situation = replace(situation, memory=draining.observe(situation))
-    situation = replace(situation, memory=exposure.note_permits(situation))
+    situation = replace(situation, memory=confirmation.note_permits(situation))
     seen, remembered = arrival.observe(situation)
     return replace(situation, seen=seen, memory=remembered)
 
@@ -83,8 +83,8 @@ def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dic
         and snapshot.observation.spec is not None
     ):
         actions.append(EnsureWorkload())
-    actions += exposure.label_actions(snapshot, targets)
-    actions += exposure.route_actions(situation, targets)
+    actions += label_actions(snapshot, targets)
+    actions += route_actions(situation, targets)
     actions += flags.puts(situation)
     asked = probes.choose(situation)
     memory = situation.memory

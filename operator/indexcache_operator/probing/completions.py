@@ -1,5 +1,5 @@
-"""How likely an engine holds a fixed continuation of a prompt: the mean log-probability of its tokens, in
-nats.
+"""Asks how likely an engine holds a fixed continuation of a prompt: the mean log-probability of its tokens,
+in nats.
 
 Each token of the continuation is a completion of one token after the prompt and the continuation so far,
 which asks for the log-probability of just that token (`logprob_token_ids`). So the engine computes the logits
@@ -63,7 +63,7 @@ class Completions:
     api_key: str | None = None
 
     async def model(self, ip: str) -> str:
-        """The name under which an engine serves its model. ProbeError."""
+        """Return the name under which an engine serves its model. Raises ProbeError."""
         answer = await self._call("GET", ip, "/v1/models", None)
         try:
             return str(answer["data"][0]["id"])
@@ -71,7 +71,8 @@ class Completions:
             raise ProbeError(f"{ip}: /v1/models names no model") from None
 
     async def tokens(self, ip: str, model: str, probe: Probe) -> Tokens:
-        """Prompt and continuation as this engine's tokenizer splits the whole. ProbeError, see `split`."""
+        """Return prompt and continuation as this engine's tokenizer splits the whole. Raises ProbeError, see
+        `split`."""
 
         async def of(text: str) -> tuple[int, ...]:
             answer = await self._call(
@@ -86,8 +87,8 @@ class Completions:
         return split(probe, prompt, whole)
 
     async def logprob(self, ip: str, model: str, tokens: Tokens) -> float:
-        """Mean log-probability of the continuation's tokens after the prompt, in nats. One request for each,
-        in turn. ProbeError.
+        """Return the mean log-probability of the continuation's tokens after the prompt, in nats. One request
+        for each, in turn. Raises ProbeError.
         """
         salt = secrets.token_urlsafe(32)  # 256 bits, as vLLM advises
         found = []
@@ -135,7 +136,7 @@ class Completions:
 
 
 def split(probe: Probe, prompt: tuple[int, ...], whole: tuple[int, ...]) -> Tokens:
-    """What the whole's tokens add to the prompt's.
+    """Return what the whole's tokens add to the prompt's.
 
     ProbeError, naming the probe, if the prompt's tokens are no prefix of the whole's, or if the continuation
     has none or too many.
@@ -157,8 +158,8 @@ def split(probe: Probe, prompt: tuple[int, ...], whole: tuple[int, ...]) -> Toke
 
 
 def token_logprob(answer: Object, token: int) -> float:
-    """This token's log-probability in a completion of one token, in nats. ProbeError if it is not there, or
-    is none.
+    """Return this token's log-probability in a completion of one token, in nats. Raises ProbeError if it is
+    not there, or is none.
     """
     try:
         found = float(answer["choices"][0]["logprobs"]["top_logprobs"][0][f"token_id:{token}"])

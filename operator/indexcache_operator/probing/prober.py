@@ -38,7 +38,7 @@ class Prober:
             self._task.add_done_callback(self._ended)
 
     def take(self) -> tuple[ProbeResult, ...]:
-        """Results since the last time."""
+        """Return the results since the last time."""
         taken, self._results = tuple(self._results), []
         return taken
 
@@ -73,7 +73,7 @@ class Prober:
 async def ask(
     run: RunProbes, probe: Probe, engines: Engines, completions: Completions, baseline_ip: str, canary_ip: str
 ) -> ProbeResult:
-    """One pair. ProbeError, EngineError."""
+    """Ask one pair. Raises ProbeError, EngineError."""
     before = await _pair(engines, baseline_ip, canary_ip)
     model = await completions.model(baseline_ip)
     tokens = await completions.tokens(baseline_ip, model, probe)

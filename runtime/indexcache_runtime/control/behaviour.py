@@ -1,4 +1,4 @@
-"""What an engine does from one step on, as its scheduler is told by the control. Pure."""
+"""Says what an engine does from one step on, as its scheduler is told by the control. Pure."""
 
 from dataclasses import dataclass
 

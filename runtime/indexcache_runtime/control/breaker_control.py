@@ -1,5 +1,5 @@
-"""When the breaker is asked, and about what: between an engine's switch, its measurements and the evidence.
-Pure: the time is an argument.
+"""Decides when the breaker is asked, and about what: between an engine's switch, its measurements and the
+evidence. Pure: the time is an argument.
 
 A question is a series, its pattern, the guardrails that may trip and their thresholds; each has a breaker of
 its own (breaker.py), kept after it tripped, so that everybody can read why. Slots are seconds since the

@@ -1,4 +1,4 @@
-"""Where the control port's thread and the engine's thread meet: one lock around switch, counts and
+"""Guards where the control port's thread and the engine's thread meet: one lock around switch, counts and
 measurements.
 
 The engine's thread asks once a step what to do (`behaviour`) and reports what it did; the port's thread reads
@@ -122,7 +122,7 @@ class EngineControl:
         return state.model_copy(update={"series": series})
 
     def put(self, desired: Desired) -> State:
-        """Accept flags or renew their permit. Raises switch.Refusal."""
+        """Accept flags or renew their permit. Raises switch.CallRefused."""
         with self._lock:
             now = self._clock()
             self._switch.put(desired, now)

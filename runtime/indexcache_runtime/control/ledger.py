@@ -1,4 +1,4 @@
-"""Who was served how: cumulative counts of requests, steps and cached tokens. Pure, not thread-safe.
+"""Counts who was served how: cumulative counts of requests, steps and cached tokens. Pure, not thread-safe.
 
 These counts, not a gateway's status, tell how much traffic an engine had and under which behaviour. Probes
 are kept apart from users.

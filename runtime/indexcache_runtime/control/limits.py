@@ -1,5 +1,5 @@
-"""How much a peer of the control port may ask of it: bytes, lines, seconds, connections, and time of its
-thread.
+"""Bounds how much a peer of the control port may ask of it: bytes, lines, seconds, connections, and time of
+its thread.
 
 Anybody who reaches the port may connect. Up to the token a peer is a stranger, and whatever it sends must
 cost the engine next to nothing: its thread shares the interpreter with the engine's.

@@ -1,4 +1,4 @@
-"""How fast strangers are served: a share of one processor, whatever they send. Pure."""
+"""Bounds how fast strangers are served: a share of one processor, whatever they send. Pure."""
 
 
 class Pace:

@@ -1,5 +1,5 @@
-"""One connection to the control port: bytes in, bytes out, and until when. Reads no socket and no clock, so
-that every order of events can be played to it.
+"""Holds one connection to the control port: bytes in, bytes out, and until when. Reads no socket and no
+clock, so that every order of events can be played to it.
 
     HEAD -> BODY -> ANSWER -> HEAD ...            the connection is kept, if the peer and the answer want it
                     ANSWER -> DRAIN -> ENDED      it is closed: what still comes is dropped for a moment
@@ -18,7 +18,7 @@ from indexcache_runtime.control.routes import Answer, Call, Routes
 
 
 class Stage(Enum):
-    """What a connection waits for."""
+    """Says what a connection waits for."""
 
     HEAD = "head"
     BODY = "body"
@@ -28,7 +28,7 @@ class Stage(Enum):
 
 
 class Peer:
-    """One connection's conversation."""
+    """Holds one connection's conversation."""
 
     def __init__(self, routes: Routes, now: float) -> None:
         self._routes = routes

@@ -1,4 +1,4 @@
-"""What can be told from a request's head before it is whole. Pure.
+"""Tells what can be told from a request's head before it is whole. Pure.
 
 A kill needs no more than its request line and the token. Both are looked for in the bytes as they come, so
 that a kill acts even if what follows them is slow, cut, too large or no HTTP.

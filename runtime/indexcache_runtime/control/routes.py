@@ -1,5 +1,5 @@
-"""What the control port answers: who may call, what a body must be, what a refusal looks like. Knows no
-socket and no HTTP parser (peer.py does); all decisions on reuse are engine_control.py's.
+"""Decides what the control port answers: who may call, what a body must be, what a refusal looks like. Knows
+no socket and no HTTP parser (peer.py does); all decisions on reuse are engine_control.py's.
 
 Invariants: without the token nothing is answered, 404 included, but that it is missing or that a request
 can't be read; a body over MAX_BODY is refused before it is read, and one of unknown length as soon as it
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.engine_control import EngineControl
-from indexcache_runtime.control.switch import Refusal, refuse
+from indexcache_runtime.control.switch import CallRefused, refuse
 
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
@@ -40,7 +40,7 @@ STATE, FLAGS, KILL = ("GET", "/v1/state"), ("PUT", "/v1/flags"), ("POST", "/v1/k
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: a status and JSON."""
+    """An answer: a status and JSON."""
 
     status: int
     body: bytes
@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a peer that showed the token."""
+    """A call of a peer that showed the token."""
 
     method: str
     path: str
@@ -141,13 +141,13 @@ class Routes:
                 logger.info("indexcache: epoch %d accepted, mode %s", accepted.epoch, accepted.mode)
                 return _json(accepted)
             return _json(self._control.state())
-        except Refusal as e:
+        except CallRefused as e:
             return self._refused(call, e)
 
     def _kill(self, number: int, body: bytes) -> Answer:
         try:
             asked = _parse(Kill, body or b"{}")
-        except Refusal as e:
+        except CallRefused as e:
             return self._name(number, e.refused.message)
         logger.warning("indexcache: reason of the kill: %s", asked.reason)
         return _json(self._control.name_kill(number, asked))
@@ -158,7 +158,7 @@ class Routes:
         logger.warning("indexcache: reason of the kill: %s", asked.reason)
         return _json(self._control.name_kill(number, asked), close=close)
 
-    def _refused(self, call: Call, refusal: Refusal) -> Answer:
+    def _refused(self, call: Call, refusal: CallRefused) -> Answer:
         logger.warning("indexcache: refused %s: %s", call.path, refusal)
         return _refusal(refusal)
 
@@ -177,7 +177,7 @@ def _parse(model: type[M], body: bytes) -> M:
         raise refuse("Invalid", f"{where or 'body'}: {first['msg']}{found}", where or "body") from e
 
 
-def _refusal(refusal: Refusal, status: int | None = None) -> Answer:
+def _refusal(refusal: CallRefused, status: int | None = None) -> Answer:
     refused: Refused = refusal.refused
     return _json(refused, STATUS[refused.code] if status is None else status, close=True)
 

@@ -14,7 +14,7 @@ from indexcache_core import pattern as patterns
 from indexcache_core.contract import Desired, Flags, Identity, Mode, Reason, Refused, State, Thresholds
 
 
-class Refusal(Exception):
+class CallRefused(Exception):
     """A call that was refused; `refused` is what the caller is told."""
 
     def __init__(self, refused: Refused) -> None:
@@ -22,9 +22,9 @@ class Refusal(Exception):
         self.refused = refused
 
 
-def refuse(code: str, message: str, field: str = "") -> Refusal:
-    """Make a Refusal to raise."""
-    return Refusal(Refused.model_validate({"code": code, "message": message, "field": field}))
+def refuse(code: str, message: str, field: str = "") -> CallRefused:
+    """Make a CallRefused to raise."""
+    return CallRefused(Refused.model_validate({"code": code, "message": message, "field": field}))
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Switch:
         return None if self.permit_until is None else max(self.permit_until - now, 0.0)
 
     def put(self, desired: Desired, now: float) -> None:
-        """Accept flags, or renew their permit. Raises Refusal, having changed nothing but what time did."""
+        """Accept flags, or renew their permit. Raises CallRefused, and then nothing but time has changed."""
         self.advance(now)
         if desired.incarnation != self.incarnation:
             raise refuse(

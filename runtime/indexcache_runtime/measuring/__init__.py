@@ -1,1 +1,1 @@
-"""What is measured in an engine, for how much of its time, and what that says against a pattern."""
+"""Decides what is measured in an engine, for how much of its time, and what that says against a pattern."""

@@ -1,5 +1,5 @@
-"""How much of an engine's time measuring may take. Pure; the engine core asks once a step, and tells what
-steps took.
+"""Bounds how much of an engine's time measuring may take. Pure; the engine core asks once a step, and tells
+what steps took.
 
 Measuring may take a fixed share of the time of the steps that could be measured, and no more: after a
 measured step whose price is p seconds, none is measured until such steps have taken p / MEASURED_SHARE. Each

@@ -1,5 +1,5 @@
-"""What workers tell of their device: where the time of prefill steps went, and what switching holds. Pure,
-not thread-safe."""
+"""Adds up what workers tell of their device: where the time of prefill steps went, and what switching holds.
+Pure, not thread-safe."""
 
 from dataclasses import dataclass, field
 

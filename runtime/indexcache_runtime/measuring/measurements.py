@@ -1,4 +1,4 @@
-"""What was measured, by site, bucket of context length and mode. Pure, not thread-safe."""
+"""Keeps what was measured, by site, bucket of context length and mode. Pure, not thread-safe."""
 
 import math
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Which query rows of a step are measured.
+"""Chooses which query rows of a step are measured.
 
 What is sampled is rows, some tens a step, never whole steps: a step measured whole costs what an all-Full
 step costs. A row whose context holds no more than k tokens chooses them all and is never sampled.

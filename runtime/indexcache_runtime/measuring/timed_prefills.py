@@ -1,4 +1,5 @@
-"""Which prefill steps are timed, by part, instead of measured. Pure; the engine core asks once a step."""
+"""Chooses which prefill steps are timed, by part, instead of measured. Pure; the engine core asks once a
+step."""
 
 from dataclasses import dataclass
 

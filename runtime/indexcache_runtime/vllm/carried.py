@@ -1,5 +1,5 @@
-"""What rides on vLLM's own objects between the engine core and its workers, so that no further message is
-needed."""
+"""Defines what rides on vLLM's own objects between the engine core and its workers, so that no further
+message is needed."""
 
 PLAN = "indexcache_plan"
 """Attribute of SchedulerOutput: what the step does, an engine.StepPlan; absent where it does nothing but run

@@ -1,4 +1,4 @@
-"""Where what this plugin logs goes: to vLLM's own handlers, in each of its processes."""
+"""Says where what this plugin logs goes: to vLLM's own handlers, in each of its processes."""
 
 import logging
 

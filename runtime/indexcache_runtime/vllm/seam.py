@@ -1,4 +1,4 @@
-"""What of vLLM's engine core and its workers the runtime leans on: the names, and how they are called.
+"""Lists what of vLLM's engine core and its workers the runtime leans on: the names, and how they are called.
 
 Most of them are no interface that vLLM promises. So they are compared with the vLLM in this process before an
 engine is taken charge of, and what differs is a reason why it isn't supported. What only CUDA's adapter leans

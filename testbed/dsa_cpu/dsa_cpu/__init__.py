@@ -22,8 +22,8 @@ from dsa_cpu import guard
 
 
 def platform() -> str | None:
-    """Entry point of `vllm.platform_plugins`: the class vLLM is to use as its platform, or None where vLLM
-    was not built for CPUs.
+    """Return the class that vLLM is to use as its platform, or None where vLLM was not built for CPUs: the
+    entry point of `vllm.platform_plugins`.
 
     A platform from outside beats the built-in ones, so on a GPU host this must stay out of the way.
     """
@@ -31,8 +31,8 @@ def platform() -> str | None:
 
 
 def register() -> None:
-    """Entry point of `vllm.general_plugins`: puts the indexer in place of vLLM's, if the platform is ours and
-    the version is known.
+    """Put the indexer in place of vLLM's, if the platform is ours and the version is known: the entry point
+    of `vllm.general_plugins`.
 
     An unknown version is refused by the platform, and there only for models with DSA: the others go on as
     without this package.

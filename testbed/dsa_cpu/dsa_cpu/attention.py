@@ -16,47 +16,47 @@ from dsa_cpu.paging import flat, write
 
 
 class TorchSparseMLABackend(AttentionBackend):  # type: ignore[misc]
-    """What vLLM asks an attention backend for."""
+    """Says what vLLM asks of an attention backend."""
 
     @staticmethod
     def get_name() -> str:
-        """Shown in vLLM's log."""
+        """Return the name that vLLM's log shows."""
         return "TORCH_SPARSE_MLA"
 
     @staticmethod
     def get_impl_cls() -> type["TorchSparseMLAImpl"]:
-        """The class whose instance each layer holds."""
+        """Return the class whose instance each layer holds."""
         return TorchSparseMLAImpl
 
     @staticmethod
     def get_builder_cls() -> type[SparseMetadataBuilder]:
-        """The class that builds a step's metadata."""
+        """Return the class that builds a step's metadata."""
         return SparseMetadataBuilder
 
     @classmethod
     def is_mla(cls) -> bool:
-        """True: one latent for all heads."""
+        """Return True: one latent for all heads."""
         return True
 
     @classmethod
     def is_sparse(cls) -> bool:
-        """True: positions come from an indexer."""
+        """Return True: positions come from an indexer."""
         return True
 
 
 class TorchIndexerBackend(TorchSparseMLABackend):
-    """Backend of the indexers' key caches: vLLM needs one for every cache, and uses its metadata builder
-    only.
+    """Stands as the backend of the indexers' key caches: vLLM needs one for every cache, and uses its
+    metadata builder only.
     """
 
     @staticmethod
     def get_name() -> str:
-        """Shown in vLLM's log."""
+        """Return the name that vLLM's log shows."""
         return "TORCH_DSA_INDEXER"
 
 
 class TorchSparseMLAImpl(MLAAttentionImpl[SparseMetadata]):  # type: ignore[misc]
-    """One layer's attention."""
+    """Computes one layer's attention."""
 
     is_sparse = True
     supports_dense_mha_prefill = False
@@ -97,7 +97,8 @@ class TorchSparseMLAImpl(MLAAttentionImpl[SparseMetadata]):  # type: ignore[misc
         self.own_buffer: Any = topk_indices_buffer
 
     def record_logical_topk_ready(self) -> None:
-        """Called by vLLM after each choice, for GPU streams; nothing to wait for here."""
+        """Do nothing: vLLM calls it after each choice, for GPU streams, and there is nothing to wait for
+        here."""
 
     def do_kv_cache_update(
         self,
@@ -121,7 +122,7 @@ class TorchSparseMLAImpl(MLAAttentionImpl[SparseMetadata]):  # type: ignore[misc
         attn_metadata: Any,
         layer: Any,
     ) -> tuple[torch.Tensor, None]:
-        """Attention of all rows of a step.
+        """Compute the attention of all rows of a step.
 
         q: (tokens, heads, lora + rope), or its two parts. Positions are read from the indexer's buffer (rows,
         k) int32, -1 padded. Returns (tokens, heads, lora) in the queries' dtype, and no log-sum-exp.
@@ -144,7 +145,7 @@ class TorchSparseMLAImpl(MLAAttentionImpl[SparseMetadata]):  # type: ignore[misc
         request: torch.Tensor,
         chosen: torch.Tensor,
     ) -> torch.Tensor:
-        """Attention of some rows in float32.
+        """Compute the attention of some rows in float32.
 
         q: (rows, heads, lora + rope); cache: (slots, lora + rope); request: (rows,); chosen: (rows, k) int32,
         -1 padded at the end.

@@ -1,4 +1,4 @@
-"""What an indexer computes: scores of all earlier positions of a row, and the k best of them. Pure.
+"""Defines what an indexer computes: scores of all earlier positions of a row, and the k best of them. Pure.
 
     score(t, s) = sum over heads h of w(t, h) * relu(q(t, h) . k(s))          DeepSeek-V3.2, arXiv 2512.02556,
                                                                               equation 1
@@ -16,7 +16,7 @@ NEVER = float("-inf")
 def index_scores(
     q: torch.Tensor, keys: torch.Tensor, weights: torch.Tensor, position: torch.Tensor
 ) -> torch.Tensor:
-    """Index scores of rows that share their keys, or have keys of their own.
+    """Return index scores of rows that share their keys, or have keys of their own.
 
     q: (rows, heads, dim); keys: (positions, dim) or (rows, positions, dim); weights: (rows, heads), with all
     scales in them; position: (rows,) int64. Returns (rows, positions) float32, -inf after each row's own
@@ -37,7 +37,7 @@ def index_scores(
 
 
 def topk_positions(scores: torch.Tensor, k: int) -> torch.Tensor:
-    """Positions of the k best scores of each row.
+    """Return the positions of the k best scores of each row.
 
     scores: (rows, positions) floats without NaN; -inf is no position. Returns (rows, k) int32: best first, -1
     padded at the end where a row has fewer than k positions.

@@ -22,7 +22,7 @@ BLOCK_SIZE = 16
 
 
 def is_dsa(vllm_config: Any) -> bool:
-    """Whether the configured model is one that this package serves."""
+    """Return whether the configured model is one that this package serves."""
     model = vllm_config.model_config
     return model is not None and not ARCHITECTURES.isdisjoint(
         getattr(model.hf_config, "architectures", None) or ()
@@ -30,7 +30,8 @@ def is_dsa(vllm_config: Any) -> bool:
 
 
 def check_supported(vllm_config: Any) -> None:
-    """Raises guard.Unsupported, naming the setting, for what was never written or tried here."""
+    """Check the configuration; raise guard.Unsupported, naming the setting, for what was never written or
+    tried here."""
     guard.check_version()
     parallel, cache = vllm_config.parallel_config, vllm_config.cache_config
     for name in (
@@ -67,14 +68,14 @@ class DsaCpuPlatform(CpuPlatform):  # type: ignore[misc]
     def get_attn_backend_cls(
         cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None
     ) -> str:
-        """The attention backend's class, as a dotted name."""
+        """Return the attention backend's class, as a dotted name."""
         if attn_selector_config.use_mla and attn_selector_config.use_sparse:
             return "dsa_cpu.attention.TorchSparseMLABackend"
         return str(super().get_attn_backend_cls(selected_backend, attn_selector_config, num_heads))
 
     @classmethod
     def check_and_update_config(cls, vllm_config: Any) -> None:
-        """Adapts the configuration in place. Raises guard.Unsupported for a DSA model under a configuration
+        """Change the configuration in place. Raises guard.Unsupported for a DSA model under a configuration
         that can't work.
         """
         scheduler, cache, parallel = (

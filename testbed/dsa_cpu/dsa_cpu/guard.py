@@ -25,11 +25,11 @@ QUANTIZE = "per_token_group_quant_fp8"
 
 
 class Unsupported(RuntimeError):
-    """This vLLM, or this configuration of it, is none for which dsa-cpu was written."""
+    """Says that this vLLM, or this configuration of it, is none for which dsa-cpu was written."""
 
 
 def vllm_version() -> str:
-    """The installed vLLM's version, as vLLM itself looks it up; empty if there is none."""
+    """Return the installed vLLM's version, as vLLM itself looks it up; empty if there is none."""
     try:
         return importlib.metadata.version("vllm")
     except importlib.metadata.PackageNotFoundError:
@@ -37,7 +37,7 @@ def vllm_version() -> str:
 
 
 def version_reason(version: str | None = None) -> str | None:
-    """Why this version of vLLM (by default the installed one) is not supported, or None if it is."""
+    """Return why this version of vLLM (by default the installed one) is not supported, or None if it is."""
     found = vllm_version() if version is None else version
     if found.startswith(SUPPORTED) and "cpu" in found:
         return None
@@ -48,13 +48,13 @@ def version_reason(version: str | None = None) -> str | None:
 
 
 def check_version() -> None:
-    """Raises Unsupported unless the installed vLLM is one that is supported."""
+    """Raise Unsupported unless the installed vLLM is one that is supported."""
     if (reason := version_reason()) is not None:
         raise Unsupported(reason)
 
 
 def check_indexer(op: Callable[..., Any]) -> None:
-    """Raises Unsupported unless vLLM's indexer op is constructed as expected.
+    """Raise Unsupported unless vLLM's indexer op is constructed as expected.
 
     op: `SparseAttnIndexer`, unpatched.
     """
@@ -66,7 +66,7 @@ def check_indexer(op: Callable[..., Any]) -> None:
 
 
 def check_quantize(names: dict[str, Any], forward: Callable[..., Any]) -> None:
-    """Raises Unsupported unless `Indexer.forward` quantizes queries through the module global that is
+    """Raise Unsupported unless `Indexer.forward` quantizes queries through the module global that is
     replaced.
 
     names: the globals of the module that defines Indexer. forward: `Indexer.forward`.

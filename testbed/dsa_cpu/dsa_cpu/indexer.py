@@ -25,7 +25,7 @@ from dsa_cpu.paging import flat, write
 
 
 class TorchSparseAttnIndexer(SparseAttnIndexer):  # type: ignore[misc]
-    """vLLM's indexer op of one layer, in torch."""
+    """Stands in for vLLM's indexer op of one layer, in torch."""
 
     rows_at_once = 256
     """Of a long prefill, how many rows are scored together, over no more positions than the last of them can
@@ -94,7 +94,7 @@ class TorchSparseAttnIndexer(SparseAttnIndexer):  # type: ignore[misc]
     def row_scores(
         self, q: torch.Tensor, weights: torch.Tensor, m: SparseMetadata, rows: torch.Tensor
     ) -> torch.Tensor:
-        """Index scores of some rows of the step, over all positions of their contexts.
+        """Return index scores of some rows of the step, over all positions of their contexts.
 
         q: (tokens, heads, dim); weights: (tokens, heads); rows: (n,) int64, in any order.
         Returns (n, longest context in the step) float32, -inf after each row's own position.
@@ -114,7 +114,7 @@ class TorchSparseAttnIndexer(SparseAttnIndexer):  # type: ignore[misc]
         return topk_positions(index_scores(q, keys, weights, position), self.topk_tokens)
 
     def _keys_of(self, m: SparseMetadata, request: int) -> torch.Tensor:
-        """The keys of one request's context: (positions, dim)."""
+        """Return the keys of one request's context: (positions, dim)."""
         return flat(self.k_cache.kv_cache)[m.slots[request, : m.seq_lens[request]]]
 
 
@@ -128,8 +128,8 @@ def register_indexer() -> None:
 
 
 def unquantized(q: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """In place of vLLM's quantization of queries (rows, dim) to fp8: the queries themselves, and scales of
-    one (rows, 1).
+    """Return the queries themselves, in place of vLLM's quantization of queries (rows, dim) to fp8, and
+    scales of one (rows, 1).
     """
     return q, q.new_ones(q.shape[0], 1)
 

@@ -1,5 +1,5 @@
-"""Which token of a step belongs to which request, at which position, and in which slot of the paged caches it
-is kept.
+"""Says which token of a step belongs to which request, at which position, and in which slot of the paged
+caches it is kept.
 
 One dataclass and one builder serve both kinds of cache that a DSA layer has: the latents of its attention and
 the keys of its indexer. Every token counts as "decode": vLLM's MLA layer then sends whole prefills, chunks,
@@ -17,7 +17,8 @@ from dsa_cpu.paging import rows_of, slots_of
 
 @dataclass
 class SparseMetadata(AttentionMetadata):  # type: ignore[misc]
-    """One step of one group of caches. All tensors are int64 but `slot_mapping`, which is vLLM's own."""
+    """Describes one step of one group of caches. All tensors are int64 but `slot_mapping`, which is vLLM's
+    own."""
 
     num_actual_tokens: int
     slot_mapping: torch.Tensor
@@ -52,7 +53,7 @@ class SparseMetadataBuilder(AttentionMetadataBuilder[SparseMetadata]):  # type: 
     def build(
         self, common_prefix_len: int, common_attn_metadata: Any, fast_build: bool = False
     ) -> SparseMetadata:
-        """The metadata of one step."""
+        """Build the metadata of one step."""
         c = common_attn_metadata
         starts = c.query_start_loc_cpu[: c.num_reqs + 1].long()
         seq_lens = c.seq_lens[: c.num_reqs].long()

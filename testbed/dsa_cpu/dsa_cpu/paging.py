@@ -6,7 +6,7 @@ import torch
 
 
 def rows_of(starts: torch.Tensor, seq_lens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Request and position of every row of a step.
+    """Return request and position of every row of a step.
 
     starts: (requests + 1,) int64, first row of each request and the end. seq_lens: (requests,) int64,
     contexts with this step's tokens: a request's rows are the last of its context. Returns two (rows,) int64.
@@ -18,7 +18,7 @@ def rows_of(starts: torch.Tensor, seq_lens: torch.Tensor) -> tuple[torch.Tensor,
 
 
 def slots_of(block_table: torch.Tensor, seq_lens: torch.Tensor, block_size: int) -> torch.Tensor:
-    """The slot of every position of every request, 0 beyond its context.
+    """Return the slot of every position of every request, 0 beyond its context.
 
     block_table: (requests, blocks) integers; seq_lens: (requests,) int64. Returns (requests, longest context)
     int64.
@@ -29,8 +29,8 @@ def slots_of(block_table: torch.Tensor, seq_lens: torch.Tensor, block_size: int)
 
 
 def flat(cache: torch.Tensor) -> torch.Tensor:
-    """A paged cache (blocks, block size, width) as (slots, width), without a copy. Raises RuntimeError if its
-    layout forbids that.
+    """Return a paged cache (blocks, block size, width) as (slots, width), without a copy. Raises RuntimeError
+    if its layout forbids that.
     """
     return cache.view(-1, cache.shape[-1])
 

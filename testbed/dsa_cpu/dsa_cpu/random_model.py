@@ -62,7 +62,7 @@ GAINS = {
 
 
 def shapes(config: dict[str, Any] = CONFIG) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all weights, as Hugging Face has them. All layers are dense."""
+    """Return names and shapes of all weights, as Hugging Face has them. All layers are dense."""
     c = config
     hidden, heads, latent, wide = (
         c["hidden_size"],
@@ -100,7 +100,7 @@ def shapes(config: dict[str, Any] = CONFIG) -> dict[str, tuple[int, ...]]:
 
 
 def write(folder: Path, architecture: str, seed: int, **changes: Any) -> None:
-    """Writes config.json and model.safetensors, float32, of one of KINDS. `changes`: fields of CONFIG with
+    """Write config.json and model.safetensors, float32, of one of KINDS. `changes`: fields of CONFIG with
     other values.
     """
     config = CONFIG | changes

@@ -25,8 +25,8 @@ MODES = ("off", "shadow", "on")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a forward pass over n tokens gives. Sites are indexers in execution order; here every layer has
-    one.
+    """Holds what a forward pass over n tokens gives. Sites are indexers in execution order; here every layer
+    has one.
     """
 
     logits: Tensor
@@ -51,8 +51,8 @@ class Outcome:
     """(sites, n) bool: whether the row's attention read the site's own choice."""
 
     def sure(self, margin: float = 1e-5) -> Tensor:
-        """(n,) bool: rows that no choice decided by less than `margin` has touched, neither their own nor one
-        they attend to.
+        """Return (n,) bool: rows that no choice decided by less than `margin` has touched, neither their own
+        nor one they attend to.
         """
         doubtful = torch.zeros(self.margin.shape[1], dtype=torch.bool)
         close = torch.zeros_like(doubtful)
@@ -69,7 +69,7 @@ class Reference:
     """
 
     def __init__(self, path: str | Path, dtype: torch.dtype = torch.float64) -> None:
-        """Loads config.json and model.safetensors. Raises ValueError for a model of another kind."""
+        """Load config.json and model.safetensors. Raises ValueError for a model of another kind."""
         self.config: dict[str, Any] = json.loads(Path(path, "config.json").read_text())
         self.dtype = dtype
         self.weights = {name: w.to(dtype) for name, w in load_file(Path(path, "model.safetensors")).items()}
@@ -96,7 +96,7 @@ class Reference:
         reuse_rows: Tensor | None = None,
         topk: int | None = None,
     ) -> Outcome:
-        """The forward pass over the tokens `ids`.
+        """Run the forward pass over the tokens `ids`.
 
         pattern: F or S for each site; None: all Full. mode: `off` and `shadow` choose afresh everywhere, `on`
         lets Shared sites read their leader's choice; overlap and recall compare with that choice in each.
@@ -153,20 +153,20 @@ class Reference:
         return Outcome(logits, *(torch.stack(x) for x in zip(*sites, strict=True)))
 
     def linear(self, x: Tensor, name: str) -> Tensor:
-        """x W^T."""
+        """Return x W^T."""
         out: Tensor = x @ self.weights[name + ".weight"].T
         return out
 
     def norm(self, x: Tensor, name: str) -> Tensor:
-        """RMSNorm."""
+        """Return the RMSNorm of x."""
         out: Tensor = (
             x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weights[name + ".weight"]
         )
         return out
 
     def angles(self, n: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines (n, rope / 2). The angles themselves are float32, as every implementation has
-        them.
+        """Return cosines and sines (n, rope / 2). The angles themselves are float32, as every implementation
+        has them.
         """
         dim = self.config["qk_rope_head_dim"]
         inverse = 1.0 / self.theta ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
@@ -174,8 +174,8 @@ class Reference:
         return angle.cos().to(self.dtype), angle.sin().to(self.dtype)
 
     def index_scores(self, i: int, x: Tensor, q_latent: Tensor, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
-        """(n, n): the sum over index heads of their weight times relu(q . k), with the model's two scales in
-        the weights.
+        """Return (n, n): the sum over index heads of their weight times relu(q . k), with the model's two
+        scales in the weights.
         """
         name = f"model.layers.{i}.self_attn.indexer."
         heads, dim, rope = (
@@ -200,7 +200,7 @@ class Reference:
     def attention(
         self, i: int, x: Tensor, q_latent: Tensor, cos_sin: tuple[Tensor, Tensor], chosen: Tensor
     ) -> Tensor:
-        """(n, hidden): MLA, in its form with keys and values of each head written out, over the chosen
+        """Return (n, hidden): MLA, in its form with keys and values of each head written out, over the chosen
         positions.
         """
         c, name = self.config, f"model.layers.{i}.self_attn."
@@ -226,7 +226,7 @@ class Reference:
         return self.linear(torch.einsum("hts,shd->thd", weights, v).flatten(1), name + "o_proj")
 
     def mlp(self, i: int, x: Tensor) -> Tensor:
-        """SwiGLU."""
+        """Return the SwiGLU of x."""
         name = f"model.layers.{i}.mlp."
         return self.linear(
             F.silu(self.linear(x, name + "gate_proj")) * self.linear(x, name + "up_proj"), name + "down_proj"
@@ -234,22 +234,22 @@ class Reference:
 
 
 def rotate_pairs(x: Tensor, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary embedding of pairs (0, 1), (2, 3), ...: (n, heads, rope)."""
+    """Rotate pairs (0, 1), (2, 3), ... of (n, heads, rope)."""
     cos, sin = (a[:, None] for a in cos_sin)
     a, b = x[..., 0::2], x[..., 1::2]
     return torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
 
 
 def rotate_halves(x: Tensor, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary embedding of pairs (0, d/2), (1, d/2 + 1), ...: (n, heads, rope)."""
+    """Rotate pairs (0, d/2), (1, d/2 + 1), ... of (n, heads, rope)."""
     cos, sin = (a[:, None] for a in cos_sin)
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
 def choose(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best positions of each row as a mask (n, n), ties to the earlier, and the margin (n,) by which
-    they were chosen.
+    """Return the k best positions of each row as a mask (n, n), ties to the earlier, and the margin (n,) by
+    which they were chosen.
     """
     n = scores.shape[1]
     best = scores.sort(dim=-1, descending=True, stable=True)
@@ -264,7 +264,7 @@ def choose(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def compare(reused: Tensor, fresh: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Overlap and recall of score mass, (n,) each, of masks (n, n)."""
+    """Return overlap and recall of score mass, (n,) each, of masks (n, n)."""
     overlap = (reused & fresh).sum(1).to(scores.dtype) / fresh.sum(1)
     mass = scores.masked_fill(~fresh, -torch.inf).softmax(-1)
     return overlap, (mass * reused).sum(1)

@@ -1,4 +1,5 @@
-"""What every cluster of ours has: DNS, the gateway, monitoring, volumes and the namespaces they live in.
+"""Applies what every cluster of ours has: DNS, the gateway, monitoring, volumes and the namespaces they live
+in.
 
 Idempotent: manifests are applied, Envoy Gateway's release is left alone when its chart is the one installed,
 and what users of the testbed fill in (Alertmanager's receiver) is created when missing and never overwritten;
@@ -29,7 +30,7 @@ DEFAULT_RECEIVER = "http://indexcache-operator.indexcache-system.svc:9443/alerts
 
 
 def render(layout: Layout, manifest: str, **values: str) -> str:
-    """A manifest with its variables filled in.
+    """Return a manifest with its variables filled in.
 
     Raises:
         KeyError: it has a variable of no value.
@@ -79,7 +80,7 @@ def install(cluster: Cluster, built: Built, pins: Pins, report: Reporter) -> Non
 
 
 def gateway_address(cluster: Cluster) -> str | None:
-    """The gateway's address, which answers on port 80 inside the cluster's network; None before it has
+    """Return the gateway's address, which answers on port 80 inside the cluster's network; None before it has
     one.
     """
     gateway = cluster.get("gateway", GATEWAY, "-n", GATEWAY_NAMESPACE)
@@ -102,7 +103,7 @@ def configure_receiver(cluster: Cluster, *, url: str = DEFAULT_RECEIVER, token: 
 
 
 def receiver_token(cluster: Cluster) -> str:
-    """The bearer token that Alertmanager sends."""
+    """Return the bearer token that Alertmanager sends."""
     path = "go-template={{.data.token | base64decode}}"
     return cluster.kubectl("get", "secret", "alertmanager-receiver", "-n", "monitoring", "-o", path)
 

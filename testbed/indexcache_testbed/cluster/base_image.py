@@ -52,12 +52,12 @@ ENGINE_DOCKERFILE = (
 
 
 def base_stamp(layout: Layout) -> Path:
-    """The file that says that the base of these packages and hooks is in buildah's store."""
+    """Return the file that says that the base of these packages and hooks is in buildah's store."""
     return layout.artifacts / "buildah" / f"python-base-{keys.key(SUITE, *PACKAGES, *HOOKS, BASE_DOCKERFILE)}"
 
 
 def engine_archive(layout: Layout) -> Path:
-    """Where the engine's image lies."""
+    """Return where the engine's image lies."""
     own = keys.key(base_stamp(layout).name, ENGINE_DOCKERFILE)
     return layout.artifacts / f"image-{own}" / buildah.archive_name(ENGINE)
 

@@ -1,4 +1,4 @@
-"""Everything that a cluster is made of, built once into the cache. Warm, this only compares keys.
+"""Builds everything that a cluster is made of, once, into the cache. Warm, this only compares keys.
 
 Two things at a time: the Go compiler, which takes both cores, and what waits for the network.
 """
@@ -18,7 +18,7 @@ from .report import Reporter
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What `build` leaves."""
+    """Says where `build` leaves what it made."""
 
     binaries: Path
     """Directory of kube-apiserver, kubectl, helm and the others."""
@@ -37,7 +37,7 @@ class Built:
 
 
 def artifacts(layout: Layout, pins: Pins) -> Built:
-    """Where everything lies, whether it is built or not."""
+    """Return where everything lies, whether it is built or not."""
     binaries = golang.binaries(layout, pins)
     archives = [
         *images.go_archives(layout, pins, binaries).values(),
@@ -53,7 +53,7 @@ def artifacts(layout: Layout, pins: Pins) -> Built:
 
 
 def is_built(built: Built) -> bool:
-    """Whether nothing is missing."""
+    """Return whether nothing is missing."""
     return all(path.exists() for path in built.artifacts()) and engine_environment.is_whole(built.engine)
 
 

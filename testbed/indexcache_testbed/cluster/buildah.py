@@ -22,12 +22,12 @@ BUILD_MOUNTS = ("/etc/ssl/certs", "/etc/pip.conf")
 
 
 def archive_name(image: str) -> str:
-    """A file name for an image's archive."""
+    """Return a file name for an image's archive."""
     return image.replace("/", "_").replace(":", "_") + ".tar"
 
 
 def command(layout: Layout, *words: str | Path) -> list[str]:
-    """A buildah command line on the testbed's own store."""
+    """Return a buildah command line on the testbed's own store."""
     store = layout.artifacts / "buildah"
     return with_private_mounts(["buildah", "--root", store / "root", "--runroot", store / "run", *words])
 
@@ -96,12 +96,12 @@ def remove(layout: Layout, image: str) -> None:
 
 
 def names(layout: Layout) -> list[str]:
-    """Full names of the images in the store."""
+    """Return the full names of the images in the store."""
     return run(command(layout, "images", "--format", "{{.Name}}:{{.Tag}}")).split()
 
 
 def archive_digest(archive: Path) -> str:
-    """Digest of the manifest in an OCI archive, by which containerd knows the image."""
+    """Return the digest of the manifest in an OCI archive, by which containerd knows the image."""
     with tarfile.open(archive) as tar:
         index = tar.extractfile("index.json")
         if index is None:

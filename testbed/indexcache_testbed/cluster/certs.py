@@ -23,7 +23,7 @@ VALID = datetime.timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who a certificate is for."""
+    """Says who a certificate is for."""
 
     name: str
     """Kubernetes' user name."""
@@ -34,7 +34,7 @@ class Subject:
 
 
 def clients(node: str) -> dict[str, Subject]:
-    """File name to client, with the names that Kubernetes' built-in roles are bound to."""
+    """Return clients by file name, with the names that Kubernetes' built-in roles are bound to."""
     return {
         "admin": Subject("testbed-admin", ("system:masters",)),
         "controller-manager": Subject("system:kube-controller-manager"),

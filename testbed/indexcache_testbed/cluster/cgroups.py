@@ -15,7 +15,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 def parents(name: str, root: Path = ROOT) -> list[Path]:
-    """The directories that stand for the group `name` (with a leading slash): one for each hierarchy."""
+    """Return the directories that stand for the group `name` (with a leading slash), one a hierarchy."""
     relative = name.lstrip("/")
     if is_unified(root):
         return [root / relative]
@@ -27,7 +27,7 @@ def parents(name: str, root: Path = ROOT) -> list[Path]:
 
 
 def is_unified(root: Path = ROOT) -> bool:
-    """Whether the machine has version 2 alone."""
+    """Return whether the machine has version 2 alone."""
     return (root / "cgroup.controllers").exists()
 
 

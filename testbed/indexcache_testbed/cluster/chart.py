@@ -1,5 +1,5 @@
-"""Envoy Gateway's own Helm chart, out of its Go module. Its values.yaml is generated upstream from a template
-with two variables.
+"""Takes Envoy Gateway's own Helm chart out of its Go module. Its values.yaml is generated upstream from a
+template with two variables.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ MODULE = "github.com/envoyproxy/gateway"
 
 
 def fill_values(template: str, image: str) -> str:
-    """The chart's values with the image that is in the cluster, never to be pulled."""
+    """Return the chart's values with the image that is in the cluster, never to be pulled."""
     return template.replace("${GatewayImage}", image).replace("${GatewayImagePullPolicy}", "Never")
 
 
 def chart_directory(layout: Layout, pins: Pins) -> Path:
-    """Where the chart lies once it is made."""
+    """Return where the chart lies once it is made."""
     return layout.artifacts / f"chart-{keys.key(pins.gateway, pins.images['envoy-gateway'], 'eg')}"
 
 

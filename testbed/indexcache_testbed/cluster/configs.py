@@ -51,7 +51,7 @@ ETCD = "http://127.0.0.1:2379"
 
 
 def containerd(layout: Layout, pause_image: str) -> str:
-    """containerd's configuration (TOML, version 2). JSON strings are TOML strings."""
+    """Return containerd's configuration (TOML, version 2). JSON strings are TOML strings."""
     state = layout.state
     text = json.dumps
     return f"""version = 2
@@ -73,8 +73,8 @@ state = {text(str(state / "run" / "containerd"))}
 
 
 def cni(layout: Layout) -> str:
-    """The pod network: a bridge on this node. Pods' addresses start at 10.88.1.0; the node has the first of
-    the range.
+    """Return the configuration of the pod network: a bridge on this node. Pods' addresses start at 10.88.1.0;
+    the node has the first of the range.
     """
     ranges = [[{"subnet": POD_CIDR, "rangeStart": "10.88.1.0", "rangeEnd": "10.88.4.250"}]]
     ipam = {
@@ -96,8 +96,8 @@ def cni(layout: Layout) -> str:
 
 
 def kubelet(layout: Layout) -> str:
-    """The kubelet's configuration. It asks the API server who may see logs; nothing is evicted or collected
-    on a shared disk.
+    """Return the kubelet's configuration. It asks the API server who may see logs; nothing is evicted or
+    collected on a shared disk.
     """
     config = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -132,7 +132,7 @@ def kubelet(layout: Layout) -> str:
 
 
 def kubeconfig(layout: Layout, client: str) -> str:
-    """Access for one client, with its certificate inside."""
+    """Return the access of one client, with its certificate inside."""
 
     def data(file: str) -> str:
         return base64.b64encode((layout.pki / file).read_bytes()).decode()
@@ -151,7 +151,7 @@ def kubeconfig(layout: Layout, client: str) -> str:
 
 
 def first_components(layout: Layout, binaries: Path) -> dict[str, list[str]]:
-    """Name to command line, of what waits for nothing."""
+    """Return command lines by name, of what waits for nothing."""
     pki = layout.pki
     return {
         "containerd": ["containerd", "-c", str(layout.state / "containerd.toml")],
@@ -188,7 +188,7 @@ def first_components(layout: Layout, binaries: Path) -> dict[str, list[str]]:
 
 
 def other_components(layout: Layout, binaries: Path) -> dict[str, list[str]]:
-    """Name to command line, of what waits for the API server."""
+    """Return command lines by name, of what waits for the API server."""
     pki = layout.pki
 
     def access(client: str) -> str:
@@ -225,7 +225,8 @@ def other_components(layout: Layout, binaries: Path) -> dict[str, list[str]]:
 
 
 def plan(layout: Layout, binaries: Path) -> dict[str, Any]:
-    """What the cluster's first process does: directories to cover, network to set up, components to start."""
+    """Return what the cluster's first process does: directories to cover, network to set up, components to
+    start."""
     return {
         "directories": list(PRIVATE_DIRECTORIES),
         "commands": [

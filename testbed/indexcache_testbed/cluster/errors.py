@@ -1,5 +1,5 @@
-"""What goes wrong in the testbed and is the user's to read: one line that says what was found and what to
-do.
+"""Defines what goes wrong in the testbed and is the user's to read: one line that says what was found and
+what to do.
 """
 
 from __future__ import annotations

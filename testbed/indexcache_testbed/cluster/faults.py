@@ -19,8 +19,8 @@ WITHIN = 30.0
 
 
 def cut_rules(pod_ips: list[str]) -> list[list[str]]:
-    """iptables rules that drop, both ways, what passes between Envoy pods and the xDS port of their control
-    plane.
+    """Return iptables rules that drop, both ways, what passes between Envoy pods and the xDS port of their
+    control plane.
     """
     comment = ["-m", "comment", "--comment", COMMENT]
     drop = [*comment, "-j", "DROP"]
@@ -60,5 +60,5 @@ def restore_gateway(cluster: Cluster) -> None:
 
 
 def is_cut(cluster: Cluster) -> bool:
-    """Whether `cut_gateway` is in force."""
+    """Return whether `cut_gateway` is in force."""
     return COMMENT in cluster.run(["iptables", "-w", "-S", "FORWARD"], timeout=WITHIN)

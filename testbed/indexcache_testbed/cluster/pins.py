@@ -15,13 +15,13 @@ _WHEEL = re.compile(r"^([A-Za-z0-9._-]+)==([^\s\\]+)")
 
 
 def required_modules(go_mod: str) -> dict[str, str]:
-    """Module path to version, of all `require` lines of a go.mod's text."""
+    """Return versions by module path, of all `require` lines of a go.mod's text."""
     found = (_REQUIRED.match(line) for line in go_mod.splitlines() if "=>" not in line)
     return {match[1]: match[2] for match in found if match}
 
 
 def pinned_wheels(lock: str) -> dict[str, str]:
-    """Package to version, of all pins in a requirements file's text."""
+    """Return versions by package, of all pins in a requirements file's text."""
     found = (_WHEEL.match(line) for line in lock.splitlines())
     return {match[1]: match[2] for match in found if match}
 
@@ -64,12 +64,12 @@ class Pins:
 
     @classmethod
     def of(cls, layout: Layout) -> Pins:
-        """The pins of a checkout."""
+        """Return the pins of a checkout."""
         return cls.parse((layout.go_module / "go.mod").read_text(), layout.binaries_lock.read_text())
 
     @property
     def images(self) -> dict[str, str]:
-        """Short name to full name of the images that carry one program each."""
+        """Return the full names, by short name, of the images that carry one program each."""
         return {
             "pause": "localhost/testbed/pause:1",
             "coredns": f"registry.k8s.io/coredns/coredns:{self.coredns}",

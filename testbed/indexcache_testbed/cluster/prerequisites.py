@@ -1,4 +1,5 @@
-"""What must be there before anything is fetched or built: Linux, root, disk, namespaces, Debian's packages.
+"""Checks what must be there before anything is fetched or built: Linux, root, disk, namespaces, Debian's
+packages.
 
     python -m indexcache_testbed.cluster.prerequisites CACHE [environment]
 

@@ -33,7 +33,7 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
-        """The living process of this id."""
+        """Return the living process of this id."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except (FileNotFoundError, ProcessLookupError):
@@ -43,8 +43,8 @@ class Process:
 
     @classmethod
     def recorded(cls, file: Path) -> Process | None:
-        """The process that wrote its /proc/self/stat line into `file`; None if there is no file, or that
-        process has ended.
+        """Return the process that wrote its /proc/self/stat line into `file`; None if there is no file, or
+        that process has ended.
         """
         try:
             stat = file.read_text()
@@ -56,11 +56,11 @@ class Process:
         return now if now and now.started == start_time(stat) else None
 
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Return whether it still runs."""
         return Process.of(self.pid) == self
 
     def children(self) -> list[Process]:
-        """Its living children."""
+        """Return its living children."""
         try:
             pids = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         except (FileNotFoundError, ProcessLookupError):
@@ -68,7 +68,7 @@ class Process:
         return [child for child in map(Process.of, map(int, pids)) if child]
 
     def kill(self) -> None:
-        """SIGKILL, if it still runs."""
+        """Send SIGKILL, if it still runs."""
         if self.alive():
             try:
                 os.kill(self.pid, signal.SIGKILL)

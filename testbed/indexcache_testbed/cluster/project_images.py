@@ -60,7 +60,7 @@ def forget(layout: Layout, repository: str, keep: str) -> None:
 
 
 def archive_glob(repository: str, suffix: str) -> str:
-    """Files that belong to any tag of a repository."""
+    """Return a glob of the files that belong to any tag of a repository."""
     return buildah.archive_name(f"{repository}:*").removesuffix(".tar") + suffix
 
 

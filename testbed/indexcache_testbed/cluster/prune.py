@@ -1,4 +1,4 @@
-"""What earlier sources were built into goes when nobody can need it any more: a set of binaries alone is 1
+"""Removes what earlier sources were built into when nobody can need it any more: a set of binaries alone is 1
 GB.
 
 Kept is what a cluster that is up was started from, and what any checkout used within KEPT_SECONDS: several
@@ -39,7 +39,7 @@ def prune(layout: Layout) -> list[Path]:
 
 
 def _place(layout: Layout, path: Path) -> Path:
-    """The directory, right under the artifacts, that holds a path."""
+    """Return the directory, right under the artifacts, that holds a path."""
     return layout.artifacts / path.relative_to(layout.artifacts).parts[0]
 
 

@@ -25,8 +25,8 @@ class Reporter:
 
     @contextmanager
     def step(self, title: str, *, about: str = "") -> Iterator[None]:
-        """Time a step. `about` is the estimate ("about 6 minutes"); with it the step is announced before it
-        begins.
+        """Report a step's title and how long it took. `about` is the estimate ("about 6 minutes"); with it
+        the step is announced before it begins.
         """
         if about:
             self.note(f"{title}: {about} the first time")

@@ -11,8 +11,8 @@ from .errors import CommandError
 
 
 def with_private_mounts(argv: Sequence[str | Path]) -> list[str]:
-    """A command line that runs `argv` in a mount namespace of its own: what it mounts is seen by nobody and
-    gone with it.
+    """Return a command line that runs `argv` in a mount namespace of its own: what it mounts is seen by
+    nobody and gone with it.
     """
     return ["unshare", "--mount", "--propagation", "private", *map(str, argv)]
 

@@ -15,7 +15,7 @@ from .shell import run
 
 
 def parse_images(listing: str) -> dict[str, str]:
-    """Name to digest, of the table that `ctr images ls` prints."""
+    """Return digests by name, of the table that `ctr images ls` prints."""
     rows = (line.split() for line in listing.splitlines()[1:])
     return {row[0]: row[2] for row in rows if len(row) > 2}
 
@@ -25,13 +25,13 @@ def _ctr(cluster: Cluster, *words: str | Path) -> str:
 
 
 def images(cluster: Cluster) -> dict[str, str]:
-    """Name to digest, of the images in the cluster."""
+    """Return digests by name, of the images in the cluster."""
     return parse_images(_ctr(cluster, "images", "ls"))
 
 
 def unused(there: Mapping[str, str], used: Iterable[str], repository: str, keep: str) -> list[str]:
-    """Names of a repository's images but `keep`, those that containers use excepted; with the names by digest
-    that go with them.
+    """Return the names of a repository's images but `keep`, those that containers use excepted; with the
+    names by digest that go with them.
     """
     others = {name for name in there if name.startswith(f"{repository}:") and name != keep}
     goes = {there[name] for name in others - set(used)} - {

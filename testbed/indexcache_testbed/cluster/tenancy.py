@@ -1,4 +1,4 @@
-"""Whose the cluster is: the checkout that it was last brought to, and the commands that run in it now.
+"""Says whose the cluster is: the checkout that it was last brought to, and the commands that run in it now.
 
 A cluster's name is one for all checkouts. The one that asks gets it, unless a command of another one runs in
 it: then it is refused.

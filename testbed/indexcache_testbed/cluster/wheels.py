@@ -16,7 +16,7 @@ from .shell import run
 
 
 def locked(package: str, lock: str) -> str:
-    """The lines of a lock's text that pin one package: version and hashes.
+    """Return the lines of a lock's text that pin one package: version and hashes.
 
     Raises:
         TestbedError: the lock does not pin it.

@@ -57,7 +57,7 @@ async def demo(letters: str, console: Console) -> list[Outcome]:
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the demo: the entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", default="abcde", help="which scenarios, in order")
     args = parser.parse_args()

@@ -9,7 +9,7 @@ from indexcache_testbed.scenario.outcome import Outcome
 
 
 def render(outcomes: list[Outcome]) -> Table:
-    """One column a scenario."""
+    """Return the table of outcomes, one column a scenario."""
     table = Table(title="What happened", show_lines=True)
     table.add_column("")
     for o in outcomes:

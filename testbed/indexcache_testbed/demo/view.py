@@ -1,4 +1,4 @@
-"""What a person watches while a scenario plays: one picture of rollout, engines and answers, and a line
+"""Shows what a person watches while a scenario plays: one picture of rollout, engines and answers, and a line
 whenever something happens.
 
 On a terminal the picture is redrawn in place; elsewhere only the lines are printed.
@@ -29,17 +29,17 @@ class View:
         self._started, self._last, self._title = time.monotonic(), ("", ""), ""
 
     def scenario(self, title: str) -> None:
-        """A new scenario begins."""
+        """Begin the view of a new scenario."""
         self._tell()
         self._title = title
         self._console.rule(f"[bold]{title}")
 
     def say(self, text: str) -> None:
-        """A line, with the time since the demo began."""
+        """Show a line, with the time since the demo began."""
         self._console.print(Text(f"{time.monotonic() - self._started:6.1f} s  ", style="dim") + Text(text))
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Show the present again and again, until cancelled."""
         with Live(console=self._console, refresh_per_second=4, transient=True, auto_refresh=False) as live:
             while True:
                 self._tell()
@@ -62,7 +62,7 @@ class View:
             self._last = phase, step_now
 
     def picture(self) -> RenderableType:
-        """The present."""
+        """Return a picture of the present."""
         return Group(self._rollout(), self._engines(), self._answers())
 
     def _rollout(self) -> Table:

@@ -1,4 +1,4 @@
-"""What came of each request, and what that amounts to."""
+"""Holds what came of each request, and what that amounts to."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ REUSE_STATE = "on"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One request's end."""
+    """The end of one request."""
 
     asked_at: float
     """Seconds of time.monotonic()."""
@@ -41,7 +41,7 @@ class Tally:
 
     @property
     def share_right(self) -> float | None:
-        """Of those answered; None without any."""
+        """Return the share that is right of those answered; None without any."""
         answered = self.asked - self.failed
         return self.right / answered if answered else None
 
@@ -59,5 +59,5 @@ def tally(answers: Iterable[Answer]) -> Tally:
 
 
 def failures(answers: Iterable[Answer]) -> Counter[str]:
-    """What the failed ones said."""
+    """Count what the failed ones said."""
     return Counter(f"{a.status} {a.error}".strip() for a in answers if a.failed)

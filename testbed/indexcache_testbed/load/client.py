@@ -24,7 +24,7 @@ PAUSE = 0.3
 
 @dataclass
 class Load:
-    """Some users at one URL. Use as an async context manager: the users start on entering and end on
+    """Plays some users at one URL. Use as an async context manager: the users start on entering and end on
     leaving.
     """
 
@@ -60,7 +60,7 @@ class Load:
             await self._session.close()
 
     def since(self, moment: float) -> list[Answer]:
-        """Answers to what was asked at or after this moment of time.monotonic()."""
+        """Return answers to what was asked at or after this moment of time.monotonic()."""
         return [a for a in self.answers if a.asked_at >= moment]
 
     def about(self, pairs: int, history: int | None = None, *, pause: float = PAUSE) -> None:

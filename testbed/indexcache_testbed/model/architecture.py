@@ -47,7 +47,7 @@ class Shape:
 
 
 class Angles(NamedTuple):
-    """Rope's cosines and sines, each [T, rope / 2], and the causal mask [T, T], True where a query may
+    """Holds rope's cosines and sines, each [T, rope / 2], and the causal mask [T, T], True where a query may
     look.
     """
 
@@ -57,8 +57,8 @@ class Angles(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What attention needs of its tokens: latent query [B, T, q_lora]; queries, keys [B, H, T, nope + rope];
-    values [B, H, T, value].
+    """Holds what attention needs of its tokens: latent query [B, T, q_lora]; queries, keys [B, H, T, nope +
+    rope]; values [B, H, T, value].
     """
 
     latent: Tensor
@@ -68,13 +68,13 @@ class Inputs(NamedTuple):
 
 
 def rope_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates (0, 1), (2, 3), ... of the last dimension. x [..., T, rope]."""
+    """Rotate (0, 1), (2, 3), ... of the last dimension. x [..., T, rope]."""
     a, b = x[..., 0::2], x[..., 1::2]
     return torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
 
 
 def rope_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates (0, rope / 2), (1, rope / 2 + 1), ... of the last dimension. x [..., T, rope]."""
+    """Rotate (0, rope / 2), (1, rope / 2 + 1), ... of the last dimension. x [..., T, rope]."""
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
@@ -106,7 +106,10 @@ class Indexer(nn.Module):
         self.weights_proj = linear(shape.hidden, shape.index_heads)
 
     def forward(self, x: Tensor, latent: Tensor, angles: Angles) -> Tensor:
-        """Scores [B, T, T], not masked, in float32 or better. x [B, T, hidden], latent [B, T, q_lora]."""
+        """Return scores [B, T, T], not masked, in float32 or better.
+
+        x [B, T, hidden], latent [B, T, q_lora].
+        """
         s, (batch, length, _) = self.shape, x.shape
         q: Tensor = self.wq_b(latent).view(batch, length, s.index_heads, s.index_head).transpose(1, 2)
         k: Tensor = self.k_norm(self.wk(x))
@@ -134,7 +137,7 @@ class Attention(nn.Module):
         self.indexer = Indexer(s)
 
     def inputs(self, x: Tensor, angles: Angles) -> Inputs:
-        """x [B, T, hidden], normalized."""
+        """Project x [B, T, hidden], normalized, to what attention and indexer read."""
         s, (batch, length, _), (cos, sin, _) = self.shape, x.shape, angles
         latent: Tensor = self.q_a_layernorm(self.q_a_proj(x))
         q: Tensor = self.q_b_proj(latent).view(batch, length, s.heads, s.nope + s.rope).transpose(1, 2)
@@ -151,8 +154,8 @@ class Attention(nn.Module):
         return Inputs(latent, q, k, kv[..., s.nope :])
 
     def attend(self, inputs: Inputs, chosen: Tensor | None) -> Tensor:
-        """[B, T, hidden]. chosen: True where a query reads a key, broadcastable to [B, H, T, T]; None for all
-        earlier tokens.
+        """Return [B, T, hidden]. chosen: True where a query reads a key, broadcastable to [B, H, T, T]; None
+        for all earlier tokens.
         """
         _, q, k, v = inputs
         out = F.scaled_dot_product_attention(
@@ -177,8 +180,8 @@ class MLP(nn.Module):
 
 
 class Step(NamedTuple):
-    """One layer's outcome: x [B, T, hidden]; the set it read; its own choice and masked scores if they were
-    computed. All [B, T, T].
+    """Holds one layer's outcome: x [B, T, hidden]; the set it read; its own choice and masked scores if they
+    were computed. All [B, T, T].
     """
 
     x: Tensor
@@ -194,14 +197,14 @@ class Layer(nn.Module):
         self.post_attention_layernorm, self.mlp = RMSNorm(shape.hidden), MLP(shape)
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """The residual additions after attention."""
+        """Add what follows attention to the residual stream."""
         x = x + attended
         out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return out
 
     def step(self, x: Tensor, reused: Tensor | None, angles: Angles, *, score: bool) -> Step:
-        """Full if `reused` is None, else Shared with that set; `score` has a Shared layer's indexer run as
-        well, for comparison.
+        """Run the layer Full if `reused` is None, else Shared with that set; `score` has a Shared layer's
+        indexer run as well, for comparison.
         """
         attention = self.self_attn
         hidden: Tensor = self.input_layernorm(x)
@@ -215,8 +218,8 @@ class Layer(nn.Module):
 
 
 def choose(scores: Tensor, k: int) -> Tensor:
-    """The k best of each row as a mask [B, T, T], exact ties to the earlier position. A row of fewer tokens
-    holds masked ones too.
+    """Return the k best of each row as a mask [B, T, T], exact ties to the earlier position. A row of fewer
+    tokens holds masked ones too.
     """
     best = scores.sort(dim=-1, descending=True, stable=True).indices[..., :k]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(2, best, True)
@@ -252,7 +255,8 @@ class Model(nn.Module):
         return [cast(Layer, layer) for layer in self.model.layers]
 
     def angles(self, length: int) -> Angles:
-        """For positions 0 to length - 1; computed on the CPU in float32, as Hugging Face does, and kept."""
+        """Return the angles of positions 0 to length - 1; computed on the CPU in float32, as Hugging Face
+        does, and kept."""
         weight, half = self.lm_head.weight, self.shape.rope
         key = (length, weight.dtype, weight.device)
         if key not in self._angles:
@@ -266,19 +270,19 @@ class Model(nn.Module):
         return self._angles[key]
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """[B, T, hidden]. By index_select, which a CUDA graph can hold."""
+        """Return the tokens' embeddings [B, T, hidden]. By index_select, which a CUDA graph can hold."""
         return self.model.embed_tokens.weight.index_select(0, tokens.flatten()).view(
             *tokens.shape, self.shape.hidden
         )
 
     def unembed(self, x: Tensor) -> Tensor:
-        """Logits [..., vocabulary]."""
+        """Return logits [..., vocabulary]."""
         out: Tensor = self.lm_head(self.model.norm(x))
         return out
 
     @torch.no_grad()
     def run(self, tokens: Tensor, pattern: str) -> Tensor:
-        """Logits [B, T, vocabulary] under a pattern of F and S, one letter a layer. tokens [B, T]."""
+        """Return logits [B, T, vocabulary] under a pattern of F and S, one letter a layer. tokens [B, T]."""
         x, used, angles = self.embed(tokens), None, self.angles(tokens.shape[1])
         for layer, letter in zip(self.layers, pattern, strict=True):
             x, used, _, _ = layer.step(x, used if letter == "S" else None, angles, score=False)

@@ -28,7 +28,7 @@ CONTEXT = 2048
 
 
 def config(shape: Shape, dtype: torch.dtype) -> dict[str, Any]:
-    """config.json."""
+    """Return the content of config.json."""
     return {
         "architectures": ["DeepseekV32ForCausalLM"],
         "model_type": "deepseek_v32",
@@ -72,7 +72,7 @@ def config(shape: Shape, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def tokenizer() -> dict[str, Any]:
-    """tokenizer.json."""
+    """Return the content of tokenizer.json."""
     return {
         "version": "1.0",
         "truncation": None,
@@ -91,7 +91,7 @@ def tokenizer() -> dict[str, Any]:
 
 
 def tokenizer_config() -> dict[str, Any]:
-    """tokenizer_config.json."""
+    """Return the content of tokenizer_config.json."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": WORDS[BOS],
@@ -108,7 +108,7 @@ def export(
     shape: Shape | None = None,
     dtype: torch.dtype = torch.bfloat16,
 ) -> None:
-    """Writes config, weights and tokenizer into the folder, which is made if need be."""
+    """Write config, weights and tokenizer into the folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.to(dtype).contiguous() for k, v in state.items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -122,7 +122,7 @@ def export(
 
 
 def load(folder: Path) -> Model:
-    """The model of a checkpoint, in float32. Raises RuntimeError, naming the parameters, if weights and
+    """Load the model of a checkpoint, in float32. Raises RuntimeError, naming the parameters, if weights and
     config disagree.
     """
     c = json.loads((folder / "config.json").read_text())

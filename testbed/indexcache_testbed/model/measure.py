@@ -46,14 +46,14 @@ def all_patterns(layers: int) -> list[str]:
 
 
 def reuse(reused: Tensor, fresh: Tensor, scores: Tensor, first_row: int) -> tuple[float, float]:
-    """Overlap and recall, means over the rows from `first_row` on. Masks and scores [B, T, T]."""
+    """Return overlap and recall, means over the rows from `first_row` on. Masks and scores [B, T, T]."""
     r, f = reused[:, first_row:], fresh[:, first_row:]
     share = scores[:, first_row:].masked_fill(~f, -torch.inf).softmax(-1)
     return ((f & r).sum(-1) / f.sum(-1)).mean().item(), (share * r).sum(-1).mean().item()
 
 
 class _Walk:
-    """One batch of sequences through the tree of prefixes; adds batch sums to `measured`."""
+    """Takes one batch of sequences through the tree of prefixes; adds batch sums to `measured`."""
 
     def __init__(
         self, model: Model, tables: Sequence[Table], patterns: Iterable[str], measured: Measured
@@ -74,8 +74,8 @@ class _Walk:
         self.visit("", self.model.embed(self.tokens), None, [])
 
     def visit(self, done: str, x: Tensor, used: Tensor | None, fulls: list[Tensor]) -> None:
-        """From the layer after the prefix `done` on. fulls: the choices of all layers so far while every one
-        was Full.
+        """Walk on from the layer after the prefix `done`. fulls: the choices of all layers so far while every
+        one was Full.
         """
         site = len(done)
         if site == len(self.layers):
@@ -116,8 +116,8 @@ class _Walk:
 def measure(
     model: Model, tables: Sequence[Table], patterns: Iterable[str] | None = None, *, batch: int = 32
 ) -> Measured:
-    """Every pattern (or those given, and all Full) on tables of one size. Raises ValueError where no question
-    comes past 2k tokens.
+    """Measure every pattern (or those given, and all Full) on tables of one size. Raises ValueError where no
+    question comes past 2k tokens.
     """
     pairs, asked, layers = len(tables[0].pairs), len(tables[0].asked), model.shape.layers
     history = past_2k(pairs, model.shape.topk)

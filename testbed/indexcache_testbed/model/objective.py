@@ -21,7 +21,7 @@ Stage = Literal["dense", "warm", "sparse"]
 
 
 def forward(model: Model, tokens: Tensor, stage: Stage, rows: int = 256) -> tuple[Tensor, Tensor]:
-    """Logits [B, T, vocabulary] and the divergence summed over layers (0 when dense).
+    """Return logits [B, T, vocabulary] and the divergence summed over layers (0 when dense).
 
     tokens [B, T] with T > k; `rows` query rows past k are drawn for each layer's divergence.
     """
@@ -60,8 +60,8 @@ def forward(model: Model, tokens: Tensor, stage: Stage, rows: int = 256) -> tupl
 
 
 def attention_share(q: Tensor, k: Tensor, visible: Tensor) -> Tensor:
-    """Attention probabilities averaged over heads, [B, R, T]. q [B, H, R, d], k [B, H, T, d], visible [B or
-    1, R, T].
+    """Return attention probabilities averaged over heads, [B, R, T]. q [B, H, R, d], k [B, H, T, d], visible
+    [B or 1, R, T].
     """
     logits = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
     share: Tensor = logits.masked_fill(~visible[:, None], -torch.inf).softmax(-1).mean(1)
@@ -69,7 +69,7 @@ def attention_share(q: Tensor, k: Tensor, visible: Tensor) -> Tensor:
 
 
 def kl(target: Tensor, scores: Tensor, visible: Tensor) -> Tensor:
-    """Mean over rows of KL(target || softmax of the visible scores). All [B, R, T]."""
+    """Return the mean over rows of KL(target || softmax of the visible scores). All [B, R, T]."""
     log_q = scores.masked_fill(~visible, -torch.inf).log_softmax(-1)
     # 0 * (log 0 - log 0) is no number; where the target is 0 the summand is 0.
     divergence: Tensor = (

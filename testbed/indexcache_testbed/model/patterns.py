@@ -33,7 +33,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Reuse:
-    """What the reused set covers of the fresh one, in [0, 1]."""
+    """Says what the reused set covers of the fresh one, in [0, 1]."""
 
     overlap: float
     recall: float
@@ -61,7 +61,7 @@ class PatternTable:
         return cls(sizes, raw["topk"], raw["seed"], raw["patterns"], raw["on"], raw["shadow"])
 
     def save(self, path: Path) -> None:
-        """One line an entry, so that a diff shows which pattern changed."""
+        """Write one line an entry, so that a diff shows which pattern changed."""
         head: dict[str, Any] = {
             "about": ABOUT,
             "topk": self.topk,
@@ -80,7 +80,7 @@ class PatternTable:
         return len(next(iter(self.patterns)))
 
     def column(self, pairs: int) -> int:
-        """Position of a size in the lists. Raises KeyError if it was not measured."""
+        """Return the position of a size in the lists. Raises KeyError if it was not measured."""
         for i, size in enumerate(self.sizes):
             if size.pairs == pairs:
                 return i
@@ -89,26 +89,27 @@ class PatternTable:
         )
 
     def right(self, pattern: str, pairs: int) -> float:
-        """Share of answers right."""
+        """Return the share of answers that are right."""
         return self.patterns[pattern]["right"][self.column(pairs)]
 
     def log_prob(self, pattern: str, pairs: int) -> float:
-        """Mean log-probability of the right answer, in nats."""
+        """Return the mean log-probability of the right answer, in nats."""
         return self.patterns[pattern]["log_prob"][self.column(pairs)]
 
     def reuse_on(self, pattern: str, pairs: int) -> dict[int, Reuse]:
-        """By Shared site, while the pattern is on."""
+        """Return overlap and recall by Shared site, while the pattern is on."""
         return self._reuse(
             self.on, [(i, pattern[: i + 1]) for i, letter in enumerate(pattern) if letter == "S"], pairs
         )
 
     def reuse_shadow(self, pattern: str, pairs: int) -> dict[int, Reuse]:
-        """By Shared site, with all layers Full: what shadow mode sees before anybody is exposed."""
+        """Return overlap and recall by Shared site, with all layers Full: what shadow mode sees before
+        anybody is exposed."""
         keys = [(i, f"{pattern.rfind('F', 0, i)}>{i}") for i, letter in enumerate(pattern) if letter == "S"]
         return self._reuse(self.shadow, keys, pairs)
 
     def lowest_recall(self, pattern: str, pairs: int) -> float:
-        """The least recall in shadow over the Shared sites, 1 if there is none."""
+        """Return the least recall in shadow over the Shared sites, 1 if there is none."""
         return min((r.recall for r in self.reuse_shadow(pattern, pairs).values()), default=1.0)
 
     def _reuse(
@@ -133,8 +134,9 @@ class Chosen:
 
 
 def choose(table: PatternTable) -> Chosen:
-    """Good: at least half Shared, 97 % right at every size. Harmful: at most 30 % at the long sizes (the
-    upper two). Drift: 98 % on the smallest tables and at most 50 % on the largest. All Full: 99 % everywhere.
+    """Choose a good, a harmful and a drifting pattern. Good: at least half Shared, 97 % right at every size.
+    Harmful: at most 30 % at the long sizes (the upper two). Drift: 98 % on the smallest tables and at most 50
+    % on the largest. All Full: 99 % everywhere.
 
     Among those, guardrails decide: good and drift-while-short with the highest recall, harmful with the
     lowest, so that one threshold of recall lets the first two into a canary and stops the third in shadow.

@@ -28,7 +28,7 @@ data:
 
 
 def render() -> str:
-    """The ConfigMap."""
+    """Return the ConfigMap."""
     probes = [
         ask(pairs, seed=SEED, index=i, history=history).probe()
         for (pairs, history), count in SHAPES.items()

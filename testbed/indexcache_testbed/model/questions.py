@@ -47,13 +47,13 @@ MEASURED_QUESTIONS = 3_072
 
 
 def text(ids: list[int]) -> str:
-    """The prompt whose token ids these are."""
+    """Return the prompt whose token ids these are."""
     return " ".join(WORDS[i] for i in ids)
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question as a prompt, and its answer, which is one token."""
+    """A question as a prompt, and its answer, which is one token."""
 
     ids: tuple[int, ...]
     """The prompt's token ids, from BOS to the key asked for."""
@@ -72,11 +72,11 @@ class Question:
 
     @property
     def tokens(self) -> int:
-        """Context length in tokens."""
+        """Return the context length in tokens."""
         return len(self.ids)
 
     def right(self, completion: str) -> bool:
-        """Whether a server's completion begins with the answer."""
+        """Return whether a server's completion begins with the answer."""
         return completion.split()[:1] == [self.answer]
 
     def probe(self) -> "Probe":
@@ -95,7 +95,7 @@ class Probe:
 
     @property
     def text(self) -> str:
-        """Prompt and continuation."""
+        """Return prompt and continuation."""
         return self.prompt + self.continuation
 
 
@@ -108,7 +108,7 @@ class Table:
     """For each question the pair it asks for, by position in `pairs`."""
 
     def ids(self) -> list[int]:
-        """The whole sequence, answers included: 1 + 2 pairs + 3 questions token ids."""
+        """Return the whole sequence, answers included: 1 + 2 pairs + 3 questions token ids."""
         out = [BOS]
         for key, value in self.pairs:
             out += (key, value)
@@ -117,8 +117,8 @@ class Table:
         return out
 
     def question(self, history: int) -> Question:
-        """The question asked after `history` others with their answers. Raises ValueError if the table has no
-        such question.
+        """Return the question asked after `history` others with their answers. Raises ValueError if the table
+        has no such question.
         """
         if not 0 <= history < len(self.asked):
             raise ValueError(
@@ -130,18 +130,18 @@ class Table:
 
 
 def context(pairs: int, history: int) -> int:
-    """Tokens of the prompt with that table and history."""
+    """Count the tokens of the prompt with that table and history."""
     return 1 + 2 * pairs + 3 * history + 2
 
 
 def past_2k(pairs: int, topk: int = TOPK) -> int:
-    """The smallest history with which a question's context is longer than 2k tokens."""
+    """Return the smallest history with which a question's context is longer than 2k tokens."""
     return max(0, -(-(2 * topk + 1 - context(pairs, 0)) // 3))
 
 
 def table(pairs: int, *, seed: int, index: int, questions: int = QUESTIONS, symbols: int = SYMBOLS) -> Table:
-    """The table of that number in the endless series of a seed. Raises ValueError if there are fewer symbols
-    than pairs.
+    """Return the table of that number in the endless series of a seed. Raises ValueError if there are fewer
+    symbols than pairs.
     """
     if not 1 <= pairs <= symbols:
         raise ValueError(f"pairs: {pairs}; expected 1 to {symbols}, a symbol is the key of at most one pair")
@@ -153,7 +153,7 @@ def table(pairs: int, *, seed: int, index: int, questions: int = QUESTIONS, symb
 
 
 def ask(pairs: int, *, seed: int, index: int, history: int | None = None) -> Question:
-    """Question number `index` of a seed, each after a table of its own: what the load generator sends.
+    """Return question number `index` of a seed, each after a table of its own: what the load generator sends.
 
     Without a history the shortest one is taken that brings the context past 2k tokens, and if even the
     longest does not, that one.
@@ -164,7 +164,7 @@ def ask(pairs: int, *, seed: int, index: int, history: int | None = None) -> Que
 
 
 def measured_tables(pairs: int, count: int = MEASURED_QUESTIONS) -> list[Table]:
-    """The tables behind a column of patterns.json: enough for `count` questions past 2k."""
+    """Return the tables behind a column of patterns.json: enough for `count` questions past 2k."""
     each = QUESTIONS - past_2k(pairs)
     if each < 1:
         raise ValueError(
@@ -175,7 +175,7 @@ def measured_tables(pairs: int, count: int = MEASURED_QUESTIONS) -> list[Table]:
 
 
 def measured_questions(pairs: int) -> Iterator[Question]:
-    """The very questions behind a column of patterns.json, the first question of every table before the
+    """Yield the very questions behind a column of patterns.json, the first question of every table before the
     second of any.
     """
     tables = measured_tables(pairs)

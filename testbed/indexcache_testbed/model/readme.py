@@ -22,7 +22,7 @@ known. {good} keeps the answers, {harmful} ruins them at once, and {drift} ruins
 
 
 def render(folder: Path) -> str:
-    """The page, for a folder with one model in tiny_dsa/."""
+    """Return the page, for a folder with one model in tiny_dsa/."""
     table = PatternTable.load(folder / "tiny_dsa/patterns.json")
     chosen, training = choose(table), _training(folder / "tiny_dsa/training.jsonl")
     full = "F" * table.sites

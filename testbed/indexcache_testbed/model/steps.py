@@ -1,5 +1,5 @@
-"""One training step at one table size, captured as a CUDA graph on a GPU: at these sizes a step is bound by
-its 1,500 kernel launches.
+"""Trains one step at one table size, captured as a CUDA graph on a GPU: at these sizes a step is bound by its
+1,500 kernel launches.
 
 Traps of the capture, each met once: autocast must not cache its casts; AdamW must be fused and capturable,
 its rate a tensor; gradients must be None when the capture begins, so that they live in the graph's own
@@ -18,7 +18,7 @@ from .questions import ASK, BOS, QUESTIONS, SYMBOLS
 def draw(
     batch: int, pairs: int, device: torch.device, questions: int = QUESTIONS, symbols: int = SYMBOLS
 ) -> tuple[Tensor, Tensor]:
-    """Random sequences of the task and the answers: tokens [B, 1 + 2 pairs + 3 questions], answers [B,
+    """Draw random sequences of the task and the answers: tokens [B, 1 + 2 pairs + 3 questions], answers [B,
     questions].
 
     The distribution is that of `questions.table`; drawn on the device, as a training step has no time for
@@ -37,7 +37,7 @@ def draw(
 
 
 class Optimizer:
-    """AdamW whose rate a captured graph can read."""
+    """Optimizes by AdamW, with a rate that a captured graph can read."""
 
     def __init__(self, params: list[nn.Parameter], rate: float, *, graphs: bool) -> None:
         self.params, self.graphs = params, graphs
@@ -67,7 +67,7 @@ class Optimizer:
 
 
 class TrainingStep:
-    """Calling it trains on one fresh batch; `loss` and `divergence` are then the batch's, as tensors on the
+    """Trains on one fresh batch when called; `loss` and `divergence` are then the batch's, as tensors on the
     device.
     """
 
@@ -119,7 +119,8 @@ class TrainingStep:
         return graph
 
     def _work(self) -> tuple[Tensor, Tensor]:
-        """Forward, backward, clip, AdamW. The warm stage learns from the divergence alone."""
+        """Do one step's work: forward, backward, clip, AdamW. The warm stage learns from the divergence
+        alone."""
         pairs = self.size[1]
         with torch.autocast(self.tokens.device.type, torch.bfloat16, cache_enabled=False):
             logits, divergence = forward(self.model, self.tokens, self.stage)

@@ -84,12 +84,12 @@ class Log:
 
 
 def rate_at(rate: float, step: int, done: float) -> float:
-    """Warm-up over 200 steps, then from `done` 0 to 1 a cosine down to a twentieth."""
+    """Return the rate: a warm-up over 200 steps, then from `done` 0 to 1 a cosine down to a twentieth."""
     return rate * min(1.0, step / 200) * (0.5 * (1 + math.cos(math.pi * done)) * 0.95 + 0.05)
 
 
 class Trainer:
-    """One seed's model and its stages."""
+    """Trains one seed's model, stage after stage."""
 
     def __init__(self, recipe: Recipe, shape: Shape, device: torch.device, log: Log, *, graphs: bool) -> None:
         self.recipe, self.device, self.log, self.graphs = recipe, device, log, graphs
@@ -99,7 +99,7 @@ class Trainer:
         self.indexers = [p for n, p in named if ".indexer." in n]
 
     def dense(self) -> bool:
-        """Curriculum up to the full size, then the tail. False if the seed was given up."""
+        """Train dense: a curriculum up to the full size, then the tail. False if the seed was given up."""
         r = self.recipe
         optimizer = Optimizer(self.body, r.dense_rate, graphs=self.graphs)
         started, full, pairs, running, count = self.log.elapsed(), 0.0, r.first_pairs, 9.0, 0
@@ -135,8 +135,8 @@ class Trainer:
     def rest(
         self, stage: Stage, params: list[nn.Parameter], rate: float, limit: float, divergence: float
     ) -> None:
-        """The warm stage at full size, or the sparse one, every other batch at a size drawn from the smaller
-        ones.
+        """Train the warm stage at full size, or the sparse one, every other batch at a size drawn from the
+        smaller ones.
         """
         r = self.recipe
         optimizer = Optimizer(params, rate, graphs=self.graphs)
@@ -174,7 +174,7 @@ class Trainer:
         self.log(event, stage=stage, step=count, pairs=pairs, loss=loss, divergence=kl)
 
     def run(self) -> bool:
-        """All three stages within the budget. False if the seed was given up."""
+        """Run all three stages within the budget. False if the seed was given up."""
         r = self.recipe
         if not self.dense():
             return False
@@ -191,7 +191,7 @@ class Trainer:
 
 
 def tabulate(model: Model, seed: int, say: Callable[..., None]) -> PatternTable:
-    """Every pattern at every size."""
+    """Measure every pattern at every size."""
     table = PatternTable([], model.shape.topk, seed)
     for pairs in SIZES:
         m = measure(model, measured_tables(pairs))
@@ -216,7 +216,7 @@ def tabulate(model: Model, seed: int, say: Callable[..., None]) -> PatternTable:
 def train_seed(
     seed: int, recipe: Recipe, out: Path, device: torch.device, log: Log, *, graphs: bool
 ) -> list[str]:
-    """Trains, saves and measures one seed; the figures it misses."""
+    """Train, save and measure one seed; return the figures that it misses."""
     log.begin(seed)
     torch.manual_seed(seed)
     torch.backends.cuda.matmul.allow_tf32 = True

@@ -1,4 +1,4 @@
-"""When a rollout's alert rules first held, by Prometheus' own record."""
+"""Tells when a rollout's alert rules first held, by Prometheus' own record."""
 
 import time
 from collections.abc import Sequence

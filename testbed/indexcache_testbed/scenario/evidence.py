@@ -1,5 +1,5 @@
-"""When the engines' counters first held the evidence, worked out again from the witness's record, apart from
-the operator.
+"""Tells when the engines' counters first held the evidence, worked out again from the witness's record, apart
+from the operator.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,7 +29,8 @@ class Measured:
 
 
 def measured(looks: Sequence[Answers], mode: Mode) -> Measured:
-    """Over the whole series that the last look shows. Engines that restarted count from their restart."""
+    """Return what was measured over the whole series that the last look shows. Engines that restarted count
+    from their restart."""
     series = [s for state in (looks[-1].states.values() if looks else ()) for s in judged(state.series, mode)]
     overlap, recall = total(s.overlap for s in series), total(s.recall for s in series)
     by_site = [total(s.recall for s in series if s.site == site).mean for site in {s.site for s in series}]
@@ -38,12 +39,12 @@ def measured(looks: Sequence[Answers], mode: Mode) -> Measured:
 
 
 def judged(series: Iterable[Series], mode: Mode) -> list[Series]:
-    """Those that guardrails judge by."""
+    """Return those that guardrails judge by."""
     return [s for s in series if s.mode is mode and s.context >= JUDGED_FROM]
 
 
 def total(histograms: Iterable[Histogram]) -> Histogram:
-    """All together."""
+    """Return all of them together."""
     out = Histogram()
     for h in histograms:
         out = out.plus(h)
@@ -86,8 +87,8 @@ def first_breach(
 
 
 def last_renewal(looks: Sequence[Answers], permit: float) -> float | None:
-    """When a permit of so many seconds was last renewed on any engine: its end, as the engines tell it, less
-    its length.
+    """Return when a permit of so many seconds was last renewed on any engine: its end, as the engines tell
+    it, less its length.
     """
     ends = [
         look.at + state.permit_remaining_seconds

@@ -1,5 +1,5 @@
-"""What a user's cluster would have: the operator from its chart, alert rules, probes, and a route to the
-engines.
+"""Installs what a user's cluster would have: the operator from its chart, alert rules, probes, and a route to
+the engines.
 
 Runs inside the testbed's network; the images are in the cluster already. Everything is applied, so doing it
 again changes nothing.
@@ -29,8 +29,8 @@ each second here. Unhurried users give that many in so long without a gap.
 
 
 async def operator() -> None:
-    """The operator and its alert rules, from the chart. Prometheus reads rules when it starts: it is started
-    anew if they changed.
+    """Install the operator and its alert rules, from the chart. Prometheus reads rules when it starts: it is
+    started anew if they changed.
     """
     before = await kubectl.find("configmap", "indexcache-rules", "monitoring")
     token = base64.b64decode(
@@ -77,7 +77,7 @@ def _image(target: str) -> dict[str, str]:
 
 
 async def fresh() -> None:
-    """Without the rollout of an earlier run; its policy retains the engines, so they need not start again.
+    """Remove the rollout of an earlier run; its policy retains the engines, so they need not start again.
 
     CommandError, with the rollout's own message, if it does not end: an engine that is gone for good holds it
     until its permit lapses.
@@ -93,14 +93,14 @@ async def fresh() -> None:
 
 
 async def companions() -> None:
-    """What the rollout's user brings: a route and probes."""
+    """Apply what the rollout's user brings: a route and probes."""
     await kubectl.kubectl(
         "apply", "-f", str(EXAMPLES / "demo-route.yaml"), "-f", str(EXAMPLES / "demo-probes.yaml")
     )
 
 
 async def gateway() -> str:
-    """The gateway's URL."""
+    """Return the gateway's URL."""
     found = await kubectl.get("gateway", "gw", "infra")
     return f"http://{found['status']['addresses'][0]['value']}"
 

@@ -14,24 +14,24 @@ async def kubectl(*args: str, stdin: str = "", within: float = 120) -> str:
 
 
 async def apply(*objects: dict[str, Any]) -> None:
-    """kubectl apply these."""
+    """Run `kubectl apply` on these objects."""
     await kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
 
 async def get(kind: str, name: str, namespace: str) -> dict[str, Any]:
-    """One object. CommandError if it isn't there."""
+    """Return one object. CommandError if it isn't there."""
     found: dict[str, Any] = json.loads(await kubectl("-n", namespace, "get", kind, name, "-o", "json"))
     return found
 
 
 async def find(kind: str, name: str, namespace: str) -> dict[str, Any] | None:
-    """One object, or None."""
+    """Return one object, or None."""
     text = await kubectl("-n", namespace, "get", kind, name, "-o", "json", "--ignore-not-found")
     return json.loads(text) if text.strip() else None
 
 
 async def items(kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
-    """Objects by label."""
+    """Return objects by label."""
     found: list[dict[str, Any]] = json.loads(
         await kubectl("-n", namespace, "get", kind, "-l", selector, "-o", "json")
     )["items"]

@@ -1,4 +1,4 @@
-"""What a scenario shows, in figures."""
+"""Holds what a scenario shows, in figures."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from indexcache_testbed.scenario.evidence import Measured
 
 @dataclass
 class Outcome:
-    """One scenario's end. Times are seconds; what does not apply is None."""
+    """The end of one scenario. Times are seconds; what does not apply is None."""
 
     letter: str
     title: str
@@ -40,8 +40,8 @@ class Outcome:
 
 
 def phase_times(seen: list[tuple[float, str]], end: float) -> list[tuple[str, float]]:
-    """Time in each phase, from the moments at which the rollout was seen in it (merged while it stays the
-    same).
+    """Return the time in each phase, from the moments at which the rollout was seen in it (merged while it
+    stays the same).
     """
     out: list[tuple[str, float]] = []
     for (at, phase), (until, _) in zip(seen, [*seen[1:], (end, "")], strict=True):

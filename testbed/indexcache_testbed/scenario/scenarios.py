@@ -31,7 +31,7 @@ Scenario = Callable[[Stage], Awaitable[Outcome]]
 
 
 async def good(stage: Stage) -> Outcome:
-    """A pattern that keeps the answers goes all the way."""
+    """Roll out a pattern that keeps the answers: it goes all the way."""
     stage.begin()
     stage.load.about(*MEDIUM)
     rollout = await stage.apply("demo-good")
@@ -43,7 +43,7 @@ async def good(stage: Stage) -> Outcome:
 
 
 async def harmful(stage: Stage) -> Outcome:
-    """A pattern that ruins answers is seen in shadow: nobody is exposed."""
+    """Roll out a pattern that ruins answers: it is seen in shadow, and nobody is exposed."""
     stage.begin()
     stage.load.about(*LONG)
     rollout = await stage.apply("demo-harmful")
@@ -59,8 +59,8 @@ async def harmful(stage: Stage) -> Outcome:
 
 
 async def drift(stage: Stage) -> Outcome:
-    """A pattern that is harmless on short tables and ruinous on long ones: the users' tables grow while it is
-    exposed.
+    """Roll out a pattern that is harmless on short tables and ruinous on long ones: the users' tables grow
+    while it is exposed.
     """
     stage.begin()
     stage.load.about(*SHORT)
@@ -92,7 +92,7 @@ async def drift(stage: Stage) -> Outcome:
 
 
 async def operator_lost(stage: Stage) -> Outcome:
-    """The operator is taken away in mid-canary: the engines return to the baseline by themselves when their
+    """Take the operator away in mid-canary: the engines return to the baseline by themselves when their
     permit lapses.
     """
     stage.begin()
@@ -122,7 +122,7 @@ async def operator_lost(stage: Stage) -> Outcome:
 
 
 async def alert(stage: Stage) -> Outcome:
-    """All the operator's guardrails only observe; Prometheus sees recall fall, Alertmanager calls, the
+    """Let all the operator's guardrails only observe: Prometheus sees recall fall, Alertmanager calls, the
     operator rolls back.
     """
     stage.begin()
@@ -192,7 +192,7 @@ def _hold_steps(rollout: dict[str, Any]) -> None:
 
 
 def _alpha(witness: Witness) -> float:
-    """One test's part of the chance of a false rollback, as the status states it."""
+    """Return one test's part of the chance of a false rollback, as the status states it."""
     found = [e["alpha"] for e in witness.now.status.get("evidence", []) if e.get("indexer") is not None]
     return float(min(found))
 

@@ -1,4 +1,4 @@
-"""One scenario under way: the witness, the load, and the moments that the figures are taken from."""
+"""Holds one scenario under way: the witness, the load, and the moments that the figures are taken from."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Life = tuple[str, str]
 
 @dataclass
 class Stage:
-    """What a scenario plays on."""
+    """Holds what a scenario plays on."""
 
     witness: Witness
     load: Load
@@ -33,13 +33,14 @@ class Stage:
     first_look: int = 0
 
     def begin(self) -> None:
-        """A new scenario begins here."""
+        """Begin a new scenario here."""
         self.started, self.first_look = time.monotonic(), len(self.witness.looks)
 
     async def apply(
         self, example: str, change: Callable[[dict[str, Any]], None] | None = None
     ) -> dict[str, Any]:
-        """kubectl apply one of examples/, changed if wanted; what was applied, once the API server has it."""
+        """Apply one of examples/ with kubectl, changed if wanted; return what was applied, once the API
+        server has it."""
         rollout: dict[str, Any] = yaml.safe_load((self.examples / f"{example}.yaml").read_text())
         if change:
             change(rollout)
@@ -52,8 +53,8 @@ class Stage:
 
     @staticmethod
     def _has(witness: Witness, stored: dict[str, Any]) -> bool:
-        """Whether the witness sees this object in this generation or a later one: until then it speaks of
-        what was before.
+        """Return whether the witness sees this object in this generation or a later one: until then it speaks
+        of what was before.
         """
         seen = witness.now.object.get("metadata", {})
         return bool(seen.get("uid") == stored["uid"] and seen["generation"] >= stored["generation"])
@@ -72,22 +73,23 @@ class Stage:
     # Moments and counts, from the witness's record.
 
     def looks(self) -> list[Answers]:
-        """Of this scenario."""
+        """Return the looks of this scenario."""
         return self.witness.looks[self.first_look :]
 
     def seen(self) -> list[Seen]:
-        """Versions of the rollout in this scenario."""
+        """Return the versions of the rollout in this scenario."""
         return [s for s in self.witness.seen if s.at >= self.started]
 
     def off_since(self, moment: float) -> float | None:
-        """The first look after the moment from which on every look shows no engine reusing."""
+        """Return the time of the first look after the moment from which on every look shows no engine
+        reusing."""
         after = [look for look in self.looks() if look.at >= moment]
         last_on = max((i for i, look in enumerate(after) if reusing(look)), default=-1)
         return after[last_on + 1].at if last_on + 1 < len(after) else None
 
     def zero_since(self, moment: float, canary: str) -> float | None:
-        """From when on, at or after the moment, the route has no canary backend and the gateway has accepted
-        that.
+        """Return from when on, at or after the moment, the route has no canary backend and the gateway has
+        accepted that.
         """
         earlier = [s for s in self.witness.routes if s.at < moment]
         for seen in [*earlier[-1:], *(s for s in self.witness.routes if s.at >= moment)]:
@@ -101,7 +103,7 @@ class Stage:
         return None
 
     def admitted_between(self, start: float, end: float) -> int:
-        """Requests admitted under reuse between two moments, by each engine's own counter.
+        """Count requests admitted under reuse between two moments, by each engine's own counter.
 
         It begins with the first look from `start` on. An engine that did not answer then begins with what it
         last said before; one that never did is new, and so is all that it admitted.
@@ -121,8 +123,8 @@ class Stage:
     def outcome(
         self, letter: str, title: str, pattern: str, mode: Mode, *, since: float | None = None
     ) -> Outcome:
-        """The figures that every scenario has; answers and admissions from this moment on, by default the
-        scenario's beginning.
+        """Return the figures that every scenario has; answers and admissions from this moment on, by default
+        the scenario's beginning.
         """
         now, begun = time.monotonic(), self.started if since is None else since
         answers = self.load.since(begun)

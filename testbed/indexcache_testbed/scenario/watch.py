@@ -23,7 +23,7 @@ from indexcache_testbed.scenario import kubectl
 
 @dataclass(frozen=True)
 class Answers:
-    """What all engines said at one moment; an engine that did not answer is missing."""
+    """Holds what all engines said at one moment; an engine that did not answer is missing."""
 
     at: float
     """Seconds of time.monotonic()."""
@@ -89,12 +89,12 @@ class Witness:
 
     @property
     def engines(self) -> dict[str, State]:
-        """The last look."""
+        """Return what engines said in the last look."""
         return self.looks[-1].states if self.looks else {}
 
     @property
     def now(self) -> Seen:
-        """The rollout as last seen."""
+        """Return the rollout as last seen."""
         return self.seen[-1] if self.seen else Seen(time.monotonic(), {})
 
     async def until(self, what: str, holds: Callable[["Witness"], bool], within: float) -> float:
@@ -117,13 +117,13 @@ class Witness:
         )
 
     def current(self) -> bool:
-        """Whether the status speaks of the present spec."""
+        """Return whether the status speaks of the present spec."""
         return bool(
             self.now.status.get("observedGeneration") == self.now.object.get("metadata", {}).get("generation")
         )
 
     def describe(self) -> str:
-        """The present, in a line."""
+        """Describe the present in a line."""
         modes = ", ".join(
             f"{pod.rsplit('-', 1)[-1]} {s.mode} ({s.reason})" for pod, s in sorted(self.engines.items())
         )
@@ -137,7 +137,7 @@ class Witness:
             self.changed.notify_all()
 
     async def _follow(self, kind: str, name: str, into: list[Seen]) -> None:
-        """Every version of an object that the API server tells of."""
+        """Keep every version of an object that the API server tells of."""
         while True:
             process = await asyncio.create_subprocess_exec(
                 *(
@@ -169,7 +169,7 @@ class Witness:
             await asyncio.sleep(0.5)  # it isn't there yet, or the watch ended
 
     async def _follow_pods(self) -> None:
-        """Which engines there are, and the token to ask them with."""
+        """Follow which engines there are, and the token to ask them with."""
         while True:
             found = await kubectl.items("pods", self.namespace, f"indexcache.dev/rollout={self.rollout}")
             self._pods = {
@@ -194,7 +194,7 @@ class Witness:
             await asyncio.sleep(max(0.0, start + self.interval - time.monotonic()))
 
     async def ask(self, ip: str) -> State | None:
-        """One engine's state, or None if it does not answer (it may be starting, or gone)."""
+        """Ask one engine for its state; return None if it does not answer (it may be starting, or gone)."""
         assert self._session is not None
         headers = {"Authorization": f"Bearer {base64.b64decode(self._token).decode()}"}
         try:
@@ -205,11 +205,11 @@ class Witness:
 
 
 def backends(route: Seen) -> dict[str, int]:
-    """Weights of the route's first rule by backend."""
+    """Return the weights of the route's first rule by backend."""
     rules = route.object.get("spec", {}).get("rules") or [{}]
     return {b["name"]: b.get("weight", 1) for b in rules[0].get("backendRefs", [])}
 
 
 def reusing(look: Answers) -> list[str]:
-    """Engines in mode `on`."""
+    """Return the engines in mode `on`."""
     return sorted(pod for pod, state in look.states.items() if state.mode is Mode.ON)

@@ -1,4 +1,4 @@
-"""How the arguments of an engine's server are read: by the spellings that vLLM's own parser takes."""
+"""Tests how the arguments of an engine's server are read: by the spellings that vLLM's own parser takes."""
 
 import pytest
 from indexcache_core.arguments import Option, last, parse

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 
 def many(value: float, n: int) -> Any:
-    """A histogram of one value, often observed."""
+    """Return a histogram of one value, often observed."""
     one = of([value])
     return one.model_copy(update={"counts": tuple(count * n for count in one.counts), "sum": value * n})
 

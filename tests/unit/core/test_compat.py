@@ -1,4 +1,4 @@
-"""Which models and arguments are refused, and by what name."""
+"""Tests which models and arguments are refused, and by what name."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What of the contract is computed."""
+"""Tests what of the contract is computed."""
 
 from indexcache_core import contract
 

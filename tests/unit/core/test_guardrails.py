@@ -1,4 +1,4 @@
-"""What is judged: names, tests, the split of alpha, and words."""
+"""Tests what is judged: names, tests, the split of alpha, and words."""
 
 from typing import get_args
 

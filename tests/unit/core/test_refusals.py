@@ -1,7 +1,7 @@
 """The table of what is refused: complete in itself, and each reason in words."""
 
 import pytest
-from indexcache_core.refusals import REFUSALS, RUST_FRONTEND, Refusal, Setting
+from indexcache_core.refusals import REFUSALS, RUST_FRONTEND, RefusedFeature, Setting
 from indexcache_core.supported import OLDEST, PLATFORMS
 
 SETTINGS = [setting for refusal in REFUSALS for setting in refusal.settings]
@@ -22,7 +22,7 @@ def test_names_are_spelled_as_they_are_read(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.feature)
-def test_each_is_refused_somewhere_for_a_reason(refusal: Refusal) -> None:
+def test_each_is_refused_somewhere_for_a_reason(refusal: RefusedFeature) -> None:
     assert refusal.settings
     assert refusal.why
     assert set(refusal.platforms) <= set(PLATFORMS)

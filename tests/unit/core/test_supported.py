@@ -1,4 +1,4 @@
-"""What of vLLM may run under reuse."""
+"""Tests what of vLLM may run under reuse."""
 
 import pytest
 from indexcache_core import supported

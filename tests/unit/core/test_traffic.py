@@ -190,7 +190,7 @@ def test_what_is_told(canary: int, total: int, old: float, new: float, expected:
 
 
 def first(old: float, new: float, delta: float = traffic.DELTA, slack: float = traffic.SLACK) -> int:
-    """After how many requests, split as the new share says, it counts as reached."""
+    """Return after how many requests, split as the new share says, it counts as reached."""
     for n in range(1, 3000):
         if traffic.judge(round(n * new), n, old=old, new=new, delta=delta, slack=slack) is Reached.YES:
             return n

@@ -1,4 +1,4 @@
-"""What certificates and detectors say together of one test."""
+"""Tests what certificates and detectors say together of one test."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ def judged(
     log_e: float = 0.0,
     **changes: Any,
 ) -> Judgement:
-    """What is said of a test with these figures."""
+    """Return what is said of a test with these figures."""
     return verdict.judge(histogram, threshold, log_e=log_e, alpha=0.01, beta=0.05, **changes)
 
 

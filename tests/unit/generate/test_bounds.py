@@ -23,7 +23,7 @@ BOUNDED = [(path, node) for path, node in leaves(CRD["spec"]) if just_around(nod
 
 
 def changed(path: Path, value: Any) -> dict[str, Any]:
-    """The whole spec with one field changed. Lists get items that are right in themselves."""
+    """Return the whole spec with one field changed. Lists get items that are right in themselves."""
     out = copy.deepcopy(WHOLE)
     node: Any = out
     for part in path[:-1]:
@@ -41,14 +41,14 @@ def changed(path: Path, value: Any) -> dict[str, Any]:
 
 
 def items(path: Path, number: int) -> list[Any]:
-    """So many items of a list, each right in itself."""
+    """Return so many items of a list, each right in itself."""
     if path[-1] == "steps":
         return [{"weight": i + 1} for i in range(number)]
     return list(range(number)) if path[-1] == "protected" else ["x"] * number
 
 
 def accepted(spec: dict[str, Any]) -> bool:
-    """Whether the model takes a spec."""
+    """Return whether the model takes a spec."""
     try:
         Spec.model_validate(spec)
     except ValidationError:

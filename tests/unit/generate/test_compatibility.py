@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from indexcache_core.compat import NATIVE_SHARING
-from indexcache_core.refusals import REFUSALS, Refusal, Setting
+from indexcache_core.refusals import REFUSALS, RefusedFeature, Setting
 
 from scripts.generate import compatibility
 
@@ -44,7 +44,7 @@ def test_all_that_is_refused_is_in_the_table() -> None:
 
 def test_a_row_says_where_and_from_which_version(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = (Setting(name="--old"), Setting(name="--new", since=(0, 99)))
-    refusal = Refusal(
+    refusal = RefusedFeature(
         feature="x",
         settings=settings,
         why="it harms",
@@ -55,13 +55,3 @@ def test_a_row_says_where_and_from_which_version(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(compatibility, "REFUSALS", (refusal,))
     expected = "| x | `--old`, `--new` (from vLLM 0.99) | is not there | refused, by us | it harms (`t.py`) |"
     assert expected in compatibility.table().splitlines()
-
-
-def test_a_page_without_a_place_for_the_table_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("## Refused\n")
-    monkeypatch.setattr(compatibility, "PAGE", page)
-    with pytest.raises(ValueError, match="found no lines"):
-        compatibility.render()

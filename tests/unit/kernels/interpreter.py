@@ -12,8 +12,8 @@ import torch
 
 
 def interpreted(script: str, out: Path) -> Any:
-    """What a script saves to the path that is its argument. It prints the type of its kernel, which shows
-    that it is interpreted.
+    """Return what a script saves to the path that is its argument. It prints the type of its kernel, which
+    shows that it is interpreted.
     """
     done = subprocess.run(
         [sys.executable, "-c", script, str(out)],

@@ -31,7 +31,7 @@ torch.save({name: [x.cache for x in c.indexers] for name, c in all.items()}, sys
 
 @pytest.fixture(scope="module")
 def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[torch.Tensor]]:
-    """What the kernel makes of the cases' caches."""
+    """Return what the kernel makes of the cases' caches."""
     found: dict[str, list[torch.Tensor]] = interpreted(
         SCRIPT, tmp_path_factory.mktemp("interpreted") / "caches.pt"
     )
@@ -39,7 +39,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[torch.Ten
 
 
 def filled(c: Case) -> Case:
-    """The case after the torch form wrote its keys."""
+    """Return the case after the torch form wrote its keys."""
     own = c.to("cpu")
     index_keys_naive(*own)
     return own
@@ -114,7 +114,7 @@ def test_the_scale_is_a_power_of_two_that_leaves_nothing_out() -> None:
 
 
 def elsewhere(x: torch.Tensor) -> torch.Tensor:
-    """The same, where no vector of it can be read at once."""
+    """Return the same values, where no vector of them can be read at once."""
     return x.new_empty(x.numel() + 1)[1:].view_as(x).copy_(x)
 
 

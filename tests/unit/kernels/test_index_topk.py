@@ -27,7 +27,7 @@ torch.save({name: index_topk_triton(*c) for name, c in cases().items()}, sys.arg
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
-    """What the kernel chooses in the cases."""
+    """Return what the kernel chooses in the cases."""
     chosen: dict[str, torch.Tensor] = interpreted(
         SCRIPT, tmp_path_factory.mktemp("interpreted") / "chosen.pt"
     )

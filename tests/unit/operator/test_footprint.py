@@ -1,4 +1,4 @@
-"""What the operator drags in: a small process that shares no fate with torch."""
+"""Tests what the operator drags in: a small process that shares no fate with torch."""
 
 import json
 import subprocess

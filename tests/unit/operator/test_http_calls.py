@@ -15,7 +15,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def call(port: int, **changes: Any) -> Call:
-    """A call to a server of this machine."""
+    """Return a call to a server of this machine."""
     values: dict[str, Any] = {
         "method": "GET",
         "host": "127.0.0.1",

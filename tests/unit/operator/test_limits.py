@@ -1,4 +1,4 @@
-"""What an answer may hold."""
+"""Tests what an answer may hold."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""How a rollout's loop waits."""
+"""Tests how a rollout's loop waits."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from indexcache_operator.plan import plan
 
 
 def waiting() -> RolloutLoop:
-    """A loop that looks at nothing."""
+    """Return a loop that looks at nothing."""
     nothing: Any = None
     return RolloutLoop(
         kube=nothing, session=nothing, observer=nothing, planner=plan, namespace="ns", name="r", uid="u"

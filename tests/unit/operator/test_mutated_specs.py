@@ -23,7 +23,7 @@ from indexcache_operator.plan.facts import revision
 from indexcache_operator.plan.facts.guardrails import effective_pattern
 from indexcache_operator.workload.merge import TemplateError
 from indexcache_operator.workload.render import Owner, Runtime, render
-from indexcache_runtime.control.switch import Refusal, Switch
+from indexcache_runtime.control.switch import CallRefused, Switch
 from pydantic import ValidationError
 
 from scripts.generate.crd import root_schema
@@ -38,14 +38,14 @@ PHASES = [phase for phase in Phase if phase not in (Phase.FELL_BACK, Phase.FALLI
 
 
 def without_nulls(value: Any) -> Any:
-    """As the API server stores it: a null is an absent field."""
+    """Return a value as the API server stores it: a null is an absent field."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def pruned(schema: Schema, value: Any) -> Any:
-    """As the API server stores it: without the fields that the schema doesn't know."""
+    """Return a value as the API server stores it: without the fields that the schema doesn't know."""
     if isinstance(value, dict) and "properties" in schema:
         known = schema["properties"]
         return {name: pruned(known[name], child) for name, child in value.items() if name in known}
@@ -65,13 +65,13 @@ def let_through(spec: Any, about: str) -> None:
 
 
 def rollout(spec: Any) -> dict[str, Any]:
-    """A rollout with this spec, as the API server gives it."""
+    """Return a rollout with this spec, as the API server gives it."""
     metadata = {"name": "chat", "namespace": "ns", "uid": "uid", "resourceVersion": "1", "generation": 3}
     return {"metadata": metadata, "spec": spec}
 
 
 def related(said: str, path: tuple[str | int, ...]) -> bool:
-    """Whether an error's field is the one that was changed, one in it, or one around it."""
+    """Return whether an error's field is the one that was changed, one in it, or one around it."""
     changed = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return changed.split("[")[0].startswith(said.split("[")[0]) or said.startswith(changed.split("[")[0])
 
@@ -165,7 +165,7 @@ def planned(spec: Spec, recall: float) -> None:
     for phase in PHASES:
         try:
             told(spec, seen(spec, phase, recall))
-        except Refusal as refused:
+        except CallRefused as refused:
             assert refused.refused.code == "DoesNotFit", refused  # noqa: PT017 (a pattern may fit no engine)
 
 

@@ -98,7 +98,7 @@ def rollout(spec: dict[str, Any], status: dict[str, Any] | None = None) -> dict[
 
 
 async def look(transport: Transport) -> Sighting:
-    """One look at the rollout as it is stored."""
+    """Look once at the rollout as it is stored."""
     async with aiohttp.ClientSession() as session:
         observer = Observer(
             kube=Api(transport),
@@ -112,7 +112,7 @@ async def look(transport: Transport) -> Sighting:
 
 
 def asking(route: str = "r", rule: str = "g", probes: str = "p") -> dict[str, Any]:
-    """A spec with these names."""
+    """Return a spec with these names."""
     return {
         "traffic": {"httpRoute": {"name": route, "rule": rule}},
         "guardrails": {"quality": {"probes": {"configMap": probes}}},

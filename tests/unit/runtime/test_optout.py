@@ -50,7 +50,7 @@ def test_good_values() -> None:
 
 
 class Server:
-    """What an application behind the middleware gets, and what the client gets."""
+    """Keeps what an application behind the middleware gets, and what the client gets."""
 
     def __init__(self) -> None:
         self.got: dict[str, str] | None = None

@@ -1,4 +1,4 @@
-"""From when on an alert's rule could be seen to hold."""
+"""Tests from when on an alert's rule could be seen to hold."""
 
 from collections.abc import Iterable
 

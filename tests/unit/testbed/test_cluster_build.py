@@ -1,4 +1,4 @@
-"""What is built is named by what it is built from; recipes are text."""
+"""Tests that what is built is named by what it is built from; recipes are text."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def built(folder: Path) -> Built:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Cluster:
-    """Up, and brought to another checkout."""
+    """Return a cluster that is up, and brought to another checkout."""
     cluster = Cluster(Layout(tmp_path / "cache", name="unit"))
     cluster.layout.state.mkdir(parents=True)
     cluster.layout.launcher.write_text(Path("/proc/self/stat").read_text())
@@ -43,7 +43,7 @@ def cluster(tmp_path: Path) -> Cluster:
 
 @pytest.fixture
 def other(cluster: Cluster) -> Iterator[Command]:
-    """A command of the other checkout's in the cluster, which holds on over exec."""
+    """Run a command of the other checkout's in the cluster, which holds on over exec."""
     command = [sys.executable, "-c", HOLD, str(cluster.layout.use)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 def best(scores: list[float], k: int) -> list[int]:
-    """By score, the earlier position first among equals."""
+    """Return the k best by score, the earlier position first among equals."""
     return sorted((p for p, s in enumerate(scores) if s > NEVER), key=lambda p: (-scores[p], p))[:k]
 
 

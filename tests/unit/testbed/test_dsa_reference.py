@@ -107,7 +107,7 @@ def test_reuse_for_some_rows_leaves_the_rows_before_alone(reference: Reference, 
 def outcome(
     margin: list[list[float]], chosen: list[list[list[int]]], reads_own: list[list[bool]] | None = None
 ) -> Outcome:
-    """An outcome of few rows with only what `sure` reads."""
+    """Return an outcome of few rows with only what `sure` reads."""
     nothing = torch.empty(0)
     own = torch.tensor(reads_own) if reads_own else torch.ones(len(margin), len(margin[0]), dtype=torch.bool)
     return Outcome(

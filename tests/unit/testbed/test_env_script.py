@@ -23,7 +23,7 @@ PACKAGES = ("core", "kernels", "operator", "runtime", "testbed", "testbed/dsa_cp
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """A cache with that uv."""
+    """Return a cache with that uv."""
     key = hashlib.sha256((CHECKOUT / "requirements/uv.txt").read_bytes() + b"1\n").hexdigest()[:12]
     place = tmp_path / "cache/env" / f"uv-{key}"
     (place / "bin").mkdir(parents=True)
@@ -34,7 +34,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def checkout(folder: Path) -> Path:
-    """A copy of what the script reads of a checkout."""
+    """Return a copy of what the script reads of a checkout."""
     for name in ("scripts", "requirements", "testbed/indexcache_testbed"):
         shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in PACKAGES:

@@ -11,7 +11,8 @@ from transformers.models.deepseek_v32 import modeling_deepseek_v32 as hf
 
 
 def noisy(shape: Shape) -> Model:
-    """Random weights, norms and biases too: a lost one would not show at its initial value."""
+    """Return a model of random weights, norms and biases too: a lost one would not show at its initial
+    value."""
     torch.manual_seed(1)
     model = Model(shape)
     with torch.no_grad():
@@ -25,8 +26,8 @@ def noisy(shape: Shape) -> Model:
 
 @pytest.fixture
 def exact_hugging_face(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hugging Face scores and normalizes in float32 whatever the model's dtype, and its topk breaks exact
-    ties its own way: here float64, and ties to the earlier position.
+    """Make Hugging Face exact: it scores and normalizes in float32 whatever the model's dtype, and its topk
+    breaks exact ties its own way; here float64, and ties to the earlier position.
     """
     to_float = torch.Tensor.float
 

@@ -70,7 +70,7 @@ def test_reuse_on_and_in_shadow_agrees_with_sets_recomputed_row_by_row(
 def _sets(
     model: Model, table: questions.Table, letters: str, site: int
 ) -> tuple[dict[int, list[set[int]]], torch.Tensor]:
-    """Fresh choices of every site, row by row, under a pattern; the scores of one site."""
+    """Return fresh choices of every site, row by row, under a pattern; the scores of one site."""
     tokens = torch.tensor([table.ids()])
     angles = model.angles(tokens.shape[1])
     used: torch.Tensor | None = None

@@ -1,4 +1,4 @@
-"""What is missing is told in a line each, before anything is fetched."""
+"""Tests that what is missing is told in a line each, before anything is fetched."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def apt_get_alone(program: str, path: str | None = None) -> str | None:
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine of root's on which nothing is there: no program, no namespaces, no file of the kernel's."""
+    """Return a machine of root's on which nothing is there: no program, no namespaces, no file of the
+    kernel's."""
     calls: list[list[str]] = []
 
     def run(argv: list[str], **how: object) -> str:

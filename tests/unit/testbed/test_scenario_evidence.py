@@ -1,4 +1,4 @@
-"""When the witness says that the engines' counters held the evidence."""
+"""Tests when the witness says that the engines' counters held the evidence."""
 
 from indexcache_core.contract import Identity, Mode, Series, State
 from indexcache_core.evidence.detector import fresh, log_e

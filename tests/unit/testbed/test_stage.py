@@ -1,4 +1,4 @@
-"""What a scenario counts, from looks in which an engine may be missing."""
+"""Tests what a scenario counts, from looks in which an engine may be missing."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from indexcache_testbed.scenario.watch import Answers, Witness
 
 
 def look(at: float, **counts: int) -> Answers:
-    """A look at engines by name, each with the requests that it admitted under reuse; `b2` is a second life
-    of pod b.
+    """Return a look at engines by name, each with the requests that it admitted under reuse; `b2` is a second
+    life of pod b.
     """
     states = {
         name[0]: State(supported=True, incarnation=name, requests=Requests(admitted_reuse=n))

@@ -1,1 +1,1 @@
-"""From engines' counters and answers of probes to what each guardrail says."""
+"""Makes of engines' counters and answers of probes what each guardrail says."""

@@ -1,5 +1,5 @@
-"""One try's evidence, look after look: what engines counted since the last, what is bet on it, and what
-probes answered.
+"""Collects one try's evidence, look after look: what engines counted since the last, what is bet on it, and
+what probes answered.
 """
 
 from dataclasses import replace

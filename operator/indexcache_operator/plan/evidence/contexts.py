@@ -1,5 +1,5 @@
-"""How long the users' contexts are of late, by the engines' counters: what probes are drawn by, and which
-certificates are wanted.
+"""Tells how long the users' contexts are of late, by the engines' counters: what probes are drawn by, and
+which certificates are wanted.
 
 Counting begins with the revision's try, so that what users asked before it says nothing of it, and forgets:
 HALF requests halve the weight of what came before them, so a traffic that drifts is followed.

@@ -1,4 +1,4 @@
-"""What engines counted since the last look, by what asks for it.
+"""Tells what engines counted since the last look, by what asks for it.
 
 Only what engines measured for this try counts (I6): the state must speak of this revision and of this
 pattern.

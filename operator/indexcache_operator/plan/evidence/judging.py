@@ -1,4 +1,4 @@
-"""What each guardrail says now.
+"""Says what each guardrail says now.
 
 Certificates in Shadowing rest on what was measured in shadow, afterwards on what was measured under reuse;
 detectors bet on both.

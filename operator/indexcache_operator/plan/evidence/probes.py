@@ -1,4 +1,4 @@
-"""Which probes are asked next: contexts as the traffic's are, new pods of the canary first.
+"""Chooses which probes are asked next: contexts as the traffic's are, new pods of the canary first.
 
 By the deficit rule: of the buckets of context length that have probes, the next is the one that lags most
 behind its share of the traffic. Probes go on after the certificate, more seldom: what was good may drift.

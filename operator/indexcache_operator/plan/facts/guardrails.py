@@ -1,4 +1,4 @@
-"""Which tests a spec asks for, and each one's part of alpha.
+"""Tells which tests a spec asks for, and each one's part of alpha.
 
 The guardrails, their tests and the split are core's (indexcache_core/evidence/guardrails.py); this is how a
 spec sets them. A guardrail with a threshold that isn't `observeOnly` *acts*: it takes part in alpha and can
@@ -32,7 +32,7 @@ CARRIES = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Guardrail:
-    """One guardrail as it is tested."""
+    """A guardrail as it is tested."""
 
     name: Name
     measure: Measure | None

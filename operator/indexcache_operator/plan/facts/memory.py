@@ -1,5 +1,5 @@
-"""What the planner remembers between two looks of one process. Losing it loses sensitivity for a moment,
-never correctness.
+"""Holds what the planner remembers between two looks of one process. Losing it loses sensitivity for a
+moment, never correctness.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from indexcache_core.histogram import Histogram
 
 
 class SeriesKey(NamedTuple):
-    """One cumulative histogram of one life of one engine."""
+    """Names one cumulative histogram of one life of one engine."""
 
     pod: str
     incarnation: str
@@ -26,7 +26,7 @@ class SeriesKey(NamedTuple):
 
 
 class TotalKey(NamedTuple):
-    """The same, over all engines that the revision ran on."""
+    """Names the same over all engines that the revision ran on."""
 
     measure: Measure
     site: int
@@ -40,7 +40,7 @@ Life = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """Where counting of users' requests began (requests.py)."""
+    """Says where counting of users' requests began (requests.py)."""
 
     setting: str
     """What they are counted for."""
@@ -53,8 +53,8 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """One revision's try, under one set of guardrails: `key` names them, and another key starts from
-    nothing.
+    """Remembers one revision's try, under one set of guardrails: `key` names them, and another key starts
+    from nothing.
     """
 
     key: str
@@ -78,7 +78,7 @@ class Memory:
     """Those behind neither Service on their way to the canary's, with the counters since their last
     request.
     """
-    drained: frozenset[Life] = frozenset()
+    drained_pods: frozenset[Life] = frozenset()
     """Those that get no requests there any more."""
     permits: dict[Life, datetime] = field(default_factory=dict)
     """When the permit ends of each that was last heard to run the reuse it was told to."""

@@ -1,5 +1,5 @@
-"""What is being tried, by name: a hash of what an engine computes with, not of how many engines there are or
-who judges them.
+"""Names what is being tried, by name: a hash of what an engine computes with, not of how many engines there
+are or who judges them.
 """
 
 from collections.abc import Callable, Mapping

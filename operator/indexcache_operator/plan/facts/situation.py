@@ -1,5 +1,5 @@
-"""What decisions rest on: a look, the status so far, what is remembered, and what the counters were found to
-say.
+"""Holds what decisions rest on: a look, the status so far, what is remembered, and what the counters were
+found to say.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from indexcache_operator.plan.facts.snapshot import Snapshot
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one guardrail says."""
+    """Holds what one guardrail says."""
 
     guardrail: Guardrail
     verdict: Verdict
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What all guardrails say (evidence/judging.py)."""
+    """Holds what all guardrails say (evidence/judging.py)."""
 
     answers: tuple[Answer, ...] = ()
     shares: dict[int, float] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What the engines' counters say of the route's present setting (traffic/arrival.py)."""
+    """Holds what the engines' counters say of the route's present setting (traffic/arrival.py)."""
 
     reached: Reached = Reached.UNKNOWN
     requests: int = 0
@@ -72,7 +72,7 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """What a decision rests on. A decision that goes on from its own status passes a copy with that
+    """Holds what a decision rests on. A decision that goes on from its own status passes a copy with that
     status.
     """
 

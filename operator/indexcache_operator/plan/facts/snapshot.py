@@ -1,4 +1,5 @@
-"""One look, with what every decision asks of it already worked out. Reads only; nothing here decides."""
+"""Holds one look, with what every decision asks of it already worked out. Reads only; nothing here
+decides."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

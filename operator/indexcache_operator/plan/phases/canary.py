@@ -13,8 +13,9 @@ from indexcache_operator.api.status import Phase, Status, StepStatus
 from indexcache_operator.plan.facts.guardrails import guarded
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.phases.entering import enter, fall_back, weighted
-from indexcache_operator.plan.wanted import exposure, flags
-from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted import canary_pods, confirmation, flags, route
+from indexcache_operator.plan.wanted.labels import entering_labels
+from indexcache_operator.plan.wanted.targets import Targets
 
 
 def decide(situation: Situation) -> Status:
@@ -25,7 +26,7 @@ def decide(situation: Situation) -> Status:
     if step is None or step.index >= len(spec.strategy.steps):
         return fall_back(situation, "Superseded", "spec.strategy.steps no longer has the step under way")
     weight = spec.strategy.steps[step.index].weight
-    count = exposure.canary_count(weight, spec.engine.replicas, snapshot.routed)
+    count = canary_pods.canary_count(weight, spec.engine.replicas, snapshot.routed)
     exposed = _exposed(situation, weight, count)
     step = _reached(situation, exposed, replace(step, weight=weight))
     message = _message(exposed, step, count)
@@ -48,11 +49,11 @@ def decide(situation: Situation) -> Status:
 
 def _exposed(situation: Situation, weight: int, count: int) -> Situation:
     """Return the situation with the canary's pods chosen and confirmed, and the weight that they justify."""
-    chosen = replace(situation.status, canary_pods=exposure.choose(situation, count))
+    chosen = replace(situation.status, canary_pods=canary_pods.choose(situation, count))
     situation = replace(situation, status=chosen)
-    situation = replace(situation, status=exposure.adopt_route(situation))
-    situation = replace(situation, status=exposure.confirm(situation))
-    traffic = weighted(situation.status.traffic, exposure.justified(situation, weight, count))
+    situation = replace(situation, status=route.adopt_route(situation))
+    situation = replace(situation, status=confirmation.confirm(situation))
+    traffic = weighted(situation.status.traffic, confirmation.justified(situation, weight, count))
     return replace(situation, status=replace(situation.status, traffic=traffic))
 
 
@@ -97,7 +98,7 @@ def _message(situation: Situation, step: StepStatus, count: int) -> str:
         busy = [
             p.name
             for p in snapshot.pods
-            if p.name in status.canary_pods and not exposure.may_reuse(situation, p)
+            if p.name in status.canary_pods and not confirmation.may_reuse(situation, p)
         ]
         waiting = "waiting until all confirm reuse"
         if busy:
@@ -115,12 +116,12 @@ def targets(situation: Situation) -> Targets:
     """
     snapshot, status = situation.snapshot, situation.status
     reusing = {
-        p.name for p in snapshot.pods if p.name in status.canary_pods and exposure.may_reuse(situation, p)
+        p.name for p in snapshot.pods if p.name in status.canary_pods and confirmation.may_reuse(situation, p)
     }
     return Targets(
-        kinds={p.name: flags.CANARY if p.name in reusing else flags.SHADOW for p in snapshot.pods},
-        labels=exposure.entering_labels(situation),
-        backends=exposure.backends(situation, status.traffic.desired) if _safe(situation) else None,
+        kinds={p.name: flags.ON_CANARY_PERMIT if p.name in reusing else flags.SHADOW for p in snapshot.pods},
+        labels=entering_labels(situation),
+        backends=route.backends(situation, status.traffic.desired) if _safe(situation) else None,
     )
 
 

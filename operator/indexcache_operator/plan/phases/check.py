@@ -20,7 +20,7 @@ from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.plan.phases.entering import enter
 from indexcache_operator.plan.wanted import flags
-from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted.targets import Targets
 
 WAIT_FOR_COMPANIONS = timedelta(seconds=10)
 """In which a route or probes may yet appear."""

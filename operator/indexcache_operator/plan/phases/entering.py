@@ -1,4 +1,4 @@
-"""How a phase begins, and what is written down where a try ends."""
+"""Says how a phase begins, and what is written down where a try ends."""
 
 from dataclasses import replace
 

@@ -26,7 +26,7 @@ from indexcache_operator.plan.facts.snapshot import OFF, may_be_on, pod_status
 from indexcache_operator.plan.phases import check
 from indexcache_operator.plan.phases.entering import NOT_THE_PATTERNS_FAULT, enter, reject, remember
 from indexcache_operator.plan.wanted import flags
-from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted.targets import Targets
 from indexcache_operator.plan.wanted.withdrawal import (
     canary_released,
     restored,
@@ -49,8 +49,7 @@ def kills(situation: Situation, kinds: dict[str, str]) -> list[Kill]:
     return [
         Kill(pod=p.name, reason=why)
         for p in snapshot.observation.pods
-        if kinds.get(p.name, OFF) not in (flags.CANARY, flags.PROMOTED)
-        and may_be_on(p, pod_status(status, p.name), since)
+        if kinds.get(p.name, OFF) not in flags.REUSING and may_be_on(p, pod_status(status, p.name), since)
     ]
 
 

@@ -10,8 +10,9 @@ from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan.facts.guardrails import certainty, guarded
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.phases.entering import enter, remember, weighted
-from indexcache_operator.plan.wanted import exposure, flags
-from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted import flags, route
+from indexcache_operator.plan.wanted.labels import entering_labels
+from indexcache_operator.plan.wanted.targets import Targets
 from indexcache_operator.plan.wanted.withdrawal import canary_released, restored, returning_labels
 
 
@@ -55,10 +56,10 @@ def promoting_targets(situation: Situation) -> Targets:
     then the canary's label.
     """
     snapshot, status = situation.snapshot, situation.status
-    kinds = {p.name: flags.CANARY for p in snapshot.pods}
+    kinds = {p.name: flags.ON_CANARY_PERMIT for p in snapshot.pods}
     if status.traffic.desired:  # not all confirmed yet
-        return Targets(kinds=kinds, labels=exposure.entering_labels(situation), backends=None)
-    labels, backends = returning_labels(situation), exposure.backends(situation, 0)
+        return Targets(kinds=kinds, labels=entering_labels(situation), backends=None)
+    labels, backends = returning_labels(situation), route.backends(situation, 0)
     behind = any(p.baseline_label for p in snapshot.ready)
     return Targets(kinds=kinds, labels=labels, backends=backends if behind else None)
 
@@ -66,6 +67,6 @@ def promoting_targets(situation: Situation) -> Targets:
 def promoted_targets(situation: Situation) -> Targets:
     """Want reuse on every pod, new ones included."""
     return Targets(
-        kinds={p.name: flags.PROMOTED for p in situation.snapshot.pods},
+        kinds={p.name: flags.ON_PROMOTED_PERMIT for p in situation.snapshot.pods},
         labels={p.name: (True, False) for p in situation.snapshot.pods},
     )

@@ -7,7 +7,8 @@ from indexcache_operator.api.status import Phase, Status, StepStatus
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.phases.entering import enter, fall_back
 from indexcache_operator.plan.wanted import flags
-from indexcache_operator.plan.wanted.exposure import Targets, adopt_route
+from indexcache_operator.plan.wanted.route import adopt_route
+from indexcache_operator.plan.wanted.targets import Targets
 
 
 def decide(situation: Situation) -> Status:

@@ -1,4 +1,4 @@
-"""What ends a try from outside its own phase, in order of rank.
+"""Decides what ends a try from outside its own phase, in order of rank.
 
 A deletion and an intent that was written down end it in any phase that has something to end. While engines
 have been told something (ENGAGED), so do the kill annotation, a spec that can't be read, a change of what is
@@ -33,7 +33,7 @@ CAUSES = {
 
 
 class Cause(NamedTuple):
-    """Why a try ends."""
+    """Says why a try ends."""
 
     name: str
     message: str

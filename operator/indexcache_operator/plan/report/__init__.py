@@ -1,1 +1,1 @@
-"""What people read: conditions, evidence, printer columns, live figures."""
+"""Writes what people read: conditions, evidence, printer columns, live figures."""

@@ -1,4 +1,4 @@
-"""What the printer columns say in words."""
+"""Writes what the printer columns say in words."""
 
 from indexcache_core.evidence.guardrails import IN_RESOURCE
 from indexcache_core.evidence.verdict import Verdict

@@ -1,4 +1,5 @@
-"""When the status is written for people: when something happened, and while something runs after each EVERY.
+"""Decides when the status is written for people: when something happened, and while something runs after each
+EVERY.
 
 A steady state yields the same status look after look, so that nothing is written.
 """

@@ -1,1 +1,1 @@
-"""Where users' requests go, by the engines' own counters."""
+"""Tells where users' requests go, by the engines' own counters."""

@@ -1,4 +1,4 @@
-"""Whether traffic went where the route says, by the engines' own counters
+"""Tells whether traffic went where the route says, by the engines' own counters
 (indexcache_core/evidence/traffic.py says why and how).
 
 Counting begins when every gateway accepted the route's generation, and begins anew when the counters

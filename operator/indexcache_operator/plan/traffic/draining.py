@@ -1,7 +1,7 @@
-"""When a pod that left the baseline's Service gets no requests any more, by its own counter.
+"""Tells when a pod that left the baseline's Service gets no requests any more, by its own counter.
 
 A label is taken off at once; proxies learn of it a moment later, and a gateway that is cut off from them
-never tells. What counts is silence, which is three things together:
+never tells. A pod counts as drained by three things together:
 * None of so many requests came to the pod as would have brought one with certainty, but for a chance of
   DELTA, had it still had half of an even share. Half, as gateways don't draw lots: they spare who is slow.
   Counting begins anew with each request that comes, and the n-th beginning may spend DELTA / n (n + 1): so
@@ -42,18 +42,20 @@ def observe(situation: Situation) -> Memory:
             continue
         if pod.state is None:  # its counter will tell when it answers again
             draining |= {life: mark for life, mark in memory.draining.items() if life[0] == pod.name}
-            drained |= {life for life in memory.drained if life[0] == pod.name}
+            drained |= {life for life in memory.drained_pods if life[0] == pod.name}
             continue
         life = (pod.name, pod.state.incarnation)
         if pod.canary_label:
-            drained |= memory.drained & {life}
+            drained |= memory.drained_pods & {life}
             continue
         before = memory.draining.get(life)
         draining[life], others, came = _count(snapshot, life, before)
-        known = life in memory.drained or (before is None and wants_on(pod_status(status, pod.name).desired))
+        known = life in memory.drained_pods or (
+            before is None and wants_on(pod_status(status, pod.name).desired)
+        )
         if not came and (known or _drained(snapshot, pod, draining[life], others)):
             drained.add(life)
-    return replace(memory, draining=draining, drained=frozenset(drained))
+    return replace(memory, draining=draining, drained_pods=frozenset(drained))
 
 
 def _count(snapshot: Snapshot, life: Life, mark: Mark | None) -> tuple[Mark, int, bool]:

@@ -1,1 +1,1 @@
-"""What is wanted of pods, labels, route and engines, and in which order."""
+"""Decides what is wanted of pods, labels, route and engines, and in which order."""

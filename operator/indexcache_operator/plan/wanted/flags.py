@@ -20,8 +20,11 @@ from indexcache_operator.plan.facts.guardrails import breaker, thresholds
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import OFF, pod_status
 
-SHADOW, CANARY, PROMOTED = "shadow", "on-canary", "on-promoted"
-"""Kinds of content, beside OFF; the permit's length is part of it."""
+SHADOW, ON_CANARY_PERMIT, ON_PROMOTED_PERMIT = "shadow", "on-canary", "on-promoted"
+"""Kinds of content, beside OFF: the two under reuse differ in their permit, spec.fallback.permit.canary or
+.promoted. A promotion turns reuse on with the short one, and the long one comes once it is done.
+"""
+REUSING = (ON_CANARY_PERMIT, ON_PROMOTED_PERMIT)
 RENEW_BELOW = 0.7
 """Of a permit: renewed once less than this is left, so that two renewals may fail before it lapses."""
 
@@ -39,7 +42,7 @@ def content(situation: Situation, kind: str) -> Desired:
     if kind == OFF:
         return Desired(incarnation="", epoch=1, flags=Flags(), identity=who)
     spec = snapshot.spec
-    on = kind in (CANARY, PROMOTED)
+    on = kind in REUSING
     cache = spec.index_cache
     return Desired(
         incarnation="",
@@ -62,7 +65,7 @@ def content(situation: Situation, kind: str) -> Desired:
 def permit(spec: Spec, kind: str) -> timedelta:
     """Return how long reuse of this kind goes on without a renewal."""
     given = spec.fallback.permit
-    return given.promoted if kind == PROMOTED else given.canary
+    return given.promoted if kind == ON_PROMOTED_PERMIT else given.canary
 
 
 def name(desired: Desired, kind: str) -> str:
@@ -87,16 +90,16 @@ def assign(situation: Situation, kinds: dict[str, str]) -> Status:
             pod.state is not None and _overtaken(pod.state, content(situation, kind), epoch)
         ):
             epoch, used = new, True
-        lasts = permit(snapshot.spec, kind) if kind in (CANARY, PROMOTED) else old.permit
+        lasts = permit(snapshot.spec, kind) if kind in REUSING else old.permit
         if (
-            kind not in (CANARY, PROMOTED)
+            kind not in REUSING
             and pod.state is not None
             and pod.state.mode is not Mode.ON
             and pod.state.epoch >= epoch
         ):
             lasts = timedelta()
-        # What a try confirmed ends with it: in the next the same engine has to fall silent and answer anew.
-        kept = old.confirmed if kind in (CANARY, PROMOTED) else ""
+        # What a try confirmed ends with it: in the next the same engine has to drain and answer anew.
+        kept = old.confirmed if kind in REUSING else ""
         pods.append(replace(old, desired=wanted, epoch=epoch, permit=lasts, confirmed=kept))
     return replace(status, pods=tuple(pods), epoch=new if used else status.epoch)
 
@@ -135,7 +138,7 @@ def settled(situation: Situation, pod: EnginePod) -> bool:
 
 def kind_of(pod: PodStatus) -> str:
     """Return the kind of content by its name."""
-    return next((k for k in (SHADOW, CANARY, PROMOTED) if pod.desired.startswith(k)), OFF)
+    return next((k for k in (SHADOW, *REUSING) if pod.desired.startswith(k)), OFF)
 
 
 def puts(situation: Situation) -> Iterable[PutFlags]:

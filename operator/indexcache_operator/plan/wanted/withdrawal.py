@@ -16,7 +16,7 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import Backend
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, route_accepted, route_has_canary
-from indexcache_operator.plan.wanted import exposure
+from indexcache_operator.plan.wanted import route
 
 QUIET, FEW_REQUESTS = timedelta(seconds=10), 30
 """So long with so few requests, and nothing more will be learnt soon."""
@@ -39,7 +39,7 @@ def canary_released(snapshot: Snapshot) -> bool:
     return not any(p.canary_label for p in snapshot.pods)
 
 
-def drained(situation: Situation) -> bool:
+def canary_service_drained(situation: Situation) -> bool:
     """Return whether nothing shows traffic through the canary's Service, long enough or certainly enough."""
     status = situation.status
     if (
@@ -64,7 +64,7 @@ def returning_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:
     One pod of the canary stays out of the baseline's Service until then, if others are there: what reaches it
     comes through the canary's, so its counter tells soon and for certain whether anything still does.
     """
-    release = not route_has_canary(situation.snapshot) and drained(situation)
+    release = not route_has_canary(situation.snapshot) and canary_service_drained(situation)
     witness = None if release else sentinel(situation.snapshot)
     return {p.name: (p.name != witness, p.canary_label and not release) for p in situation.snapshot.pods}
 
@@ -87,4 +87,4 @@ def returning_backends(situation: Situation) -> tuple[Backend, ...] | None:
     """
     behind_baseline = any(p.baseline_label for p in situation.snapshot.ready)
     behind_canary = any(p.canary_label for p in situation.snapshot.ready)
-    return exposure.backends(situation, 0) if behind_baseline or not behind_canary else None
+    return route.backends(situation, 0) if behind_baseline or not behind_canary else None

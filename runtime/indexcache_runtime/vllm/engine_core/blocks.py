@@ -34,7 +34,7 @@ from indexcache_runtime.vllm.engine_core.hasher import ATTRIBUTE, Hasher, Names,
 CLASSED = "_indexcache_classed"
 
 
-class Blocks:
+class BlockNamer:
     """Names one engine core's blocks. Used by its thread alone, but for the hasher on new requests."""
 
     def __init__(
@@ -44,8 +44,8 @@ class Blocks:
         opted_out: Callable[[Any], bool] = lambda request: False,
         failed: Callable[[str, Exception], None] | None = None,
     ) -> None:
-        """`opted_out`: whether a request never reuses; its answer for a request never changes. `failed`: is
-        told what failed here, and what it was doing; without it, it is raised."""
+        """Name the scheduler's blocks. `opted_out`: whether a request never reuses; its answer for a request
+        never changes. `failed`: is told what failed here, and what it was doing; without it, it is raised."""
         self._failed = failed
         self._scheduler = scheduler
         self._size = block_size

@@ -46,7 +46,8 @@ class Hasher:
     thread."""
 
     def __init__(self, original: Names, failed: Callable[[str, Exception], None] | None = None) -> None:
-        """`failed`: is told what failed here, and what it was doing; without it, it is raised."""
+        """Stand in for `original`. `failed`: is told what failed here, and what it was doing; without it, it
+        is raised."""
         self.original, self.failed = original, failed
 
     def __call__(self, request: Any) -> list[bytes]:

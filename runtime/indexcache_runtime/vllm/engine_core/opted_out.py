@@ -1,4 +1,4 @@
-"""Whether a request opted out of reuse, read where it is scheduled: in the engine core."""
+"""Tells whether a request opted out of reuse, read where it is scheduled: in the engine core."""
 
 from typing import Any
 

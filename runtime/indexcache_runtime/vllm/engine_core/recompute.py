@@ -1,4 +1,4 @@
-"""Prefilling again what reuse computed: vLLM's own preemption, of requests that we choose.
+"""Prefills again what reuse computed: vLLM's own preemption, of requests that we choose.
 
 A preempted request loses its KV and keeps its tokens; it goes to the head of the queue, is looked up in the
 prefix cache under the names of the behaviour then in force, and is prefilled again from there. It is what

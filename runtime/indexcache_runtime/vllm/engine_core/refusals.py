@@ -1,4 +1,5 @@
-"""Why an engine can't switch reuse, read off vLLM's configuration. Pure: asks nothing of a device or a model.
+"""Says why an engine can't switch reuse, read off vLLM's configuration. Pure: asks nothing of a device or a
+model.
 
 What is refused stands in core (indexcache_core/refusals.py, supported.py); here is how it shows in a
 VllmConfig. Each reason names the setting, what was found, what was expected and what to do.

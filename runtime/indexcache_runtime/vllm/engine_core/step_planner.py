@@ -25,7 +25,7 @@ from indexcache_runtime.control.ledger import Ledger
 from indexcache_runtime.engine import REPLAYED_ROWS, Measured, Row, StepPlan
 from indexcache_runtime.measuring.sampling import Scheduled, choose
 from indexcache_runtime.vllm.carried import FAILED, MEASURED, PLAN
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.recompute import recompute
@@ -42,7 +42,7 @@ class StepPlanner:
         self,
         control: EngineControl,
         scheduler: Any,
-        blocks: Blocks,
+        blocks: BlockNamer,
         credentials: Credentials,
         *,
         seed: int | None = None,

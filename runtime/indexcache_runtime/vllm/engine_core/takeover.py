@@ -18,7 +18,7 @@ from indexcache_runtime.engine import Capabilities
 from indexcache_runtime.vllm import seam
 from indexcache_runtime.vllm.carried import ATTACH
 from indexcache_runtime.vllm.engine_core import refusals
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
@@ -68,7 +68,7 @@ def adopt(core: Any, credentials: Credentials, *, seed: int | None = None) -> En
         core.request_block_hasher = vllms_own(core.request_block_hasher)
         return control
     scheduler = core.scheduler
-    blocks = Blocks(
+    blocks = BlockNamer(
         scheduler, scheduler.hash_block_size, opted_out, lambda doing, error: planner.fail(doing, error)
     )
     planner = StepPlanner(control, scheduler, blocks, credentials, seed=seed)

@@ -1,4 +1,4 @@
-"""What a worker must know of an architecture to find the adapter of its model."""
+"""Defines what a worker must know of an architecture to find the adapter of its model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

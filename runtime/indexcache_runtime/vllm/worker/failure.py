@@ -1,5 +1,5 @@
-"""What fails of ours in the middle of the model's step, kept until the step is over: the step goes on, which
-doesn't need it. Pure."""
+"""Keeps what fails of ours in the middle of the model's step until that step is over: it goes on,
+which doesn't need it. Pure."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Changing vLLM's functions by name, and putting them back."""
+"""Changes vLLM's functions by name, and puts them back."""
 
 import importlib
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""How much of what an indexer would choose afresh the set that it reuses holds: overlap, and recall of score
-mass, from its scores."""
+"""Measures how much of what an indexer would choose afresh the set that it reuses holds: overlap, and recall
+of score mass, from its scores."""
 
 import torch
 from indexcache_kernels.reuse_overlap import reuse_overlap

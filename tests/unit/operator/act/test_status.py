@@ -1,4 +1,4 @@
-"""When a status is written."""
+"""Tests when a status is written."""
 
 import math
 from dataclasses import replace

@@ -41,8 +41,8 @@ LONG, MANY = "é" * 5000, 1100
 
 
 def written(held: Status) -> dict[str, Any]:
-    """What is written of a status, through JSON as strict as the API's, after checking it against the CRD
-    that is applied.
+    """Return what is written of a status, through JSON as strict as the API's, after checking it against the
+    CRD that is applied.
     """
     out: dict[str, Any] = json.loads(json.dumps(stored.dump(held), allow_nan=False))
     assert problems(CRD, out) == []
@@ -60,7 +60,7 @@ BACKENDS = st.dictionaries(
 
 
 def lists(items: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
-    """Tuples of a few items, or of more than any list may have."""
+    """Draw tuples of a few items, or of more than any list may have."""
     return st.lists(items, max_size=3).map(tuple) | st.builds(lambda item: (item,) * MANY, items)
 
 
@@ -74,7 +74,8 @@ FIELDS: dict[type, st.SearchStrategy[Any]] = {
 
 
 def everything(model: type, **own: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Any value of a part of the status: each field by its type, `own` where a type isn't told by a table."""
+    """Draw any value of a part of the status: each field by its type, `own` where a type isn't told by a
+    table."""
     hints = {field.name: field.type for field in dataclasses.fields(model)}
     plain = {"str": str, "int": int, "float": float, "Time": datetime}
     made: dict[str, st.SearchStrategy[Any]] = {}

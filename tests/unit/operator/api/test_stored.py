@@ -26,7 +26,7 @@ TIMES = st.integers(0, 10**14).map(
 
 
 def held(schema: Schema) -> st.SearchStrategy[Any]:
-    """All that a node of the CRD's schema can hold."""
+    """Draw all that a node of the CRD's schema can hold."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if schema.get("format") == "date-time":
@@ -48,7 +48,7 @@ def held(schema: Schema) -> st.SearchStrategy[Any]:
 
 
 def kept(given: Any, written: Any) -> bool:
-    """Whether all that was given is in what was written, beside the defaults of what wasn't."""
+    """Return whether all that was given is in what was written, beside the defaults of what wasn't."""
     if isinstance(given, dict):
         return all(name in written and kept(value, written[name]) for name, value in given.items())
     if isinstance(given, list):

@@ -1,4 +1,4 @@
-"""Which of several rollouts has a rule of a route."""
+"""Tests which of several rollouts has a rule of a route."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def rollout(
 
 
 def others(*rollouts: dict[str, Any]) -> dict[str, str | None]:
-    """Who has the rule instead of each of them."""
+    """Return who has the rule instead of each of them."""
     claims = Claims()
     for raw in rollouts:
         claims.note(raw)

@@ -11,7 +11,7 @@ WANTED = HttpRoute(name="chat", rule="generate")
 
 
 def within(seconds: float | None) -> timedelta | None:
-    """A timeout of so many seconds; None for none."""
+    """Return a timeout of so many seconds; None for none."""
     return None if seconds is None else timedelta(seconds=seconds)
 
 

@@ -97,7 +97,7 @@ def test_a_name_never_leads_out_of_its_place_at_the_hub(model: str) -> None:
 
 
 async def asked(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> dict[str, object] | None:
-    """What a hub with this handler is found to say of a model."""
+    """Return what a hub with this handler is found to say of a model."""
     app = web.Application()
     app.router.add_get("/{path:.*}", handler)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:

@@ -1,4 +1,4 @@
-"""What is read of the spec for a look."""
+"""Tests what is read of the spec for a look."""
 
 import pytest
 from indexcache_operator.api.spec import Engine, IndexCache, Spec

@@ -1,4 +1,4 @@
-"""What of a rollout can be read."""
+"""Tests what of a rollout can be read."""
 
 import copy
 from typing import Any

@@ -30,12 +30,12 @@ QUALITY = {"quality": {"probes": {"configMap": "p"}}}
 
 
 def at(seconds: float) -> datetime:
-    """A time in the status, so many seconds after now."""
+    """Return a time in the status, so many seconds after now."""
     return NOW + timedelta(seconds=seconds)
 
 
 def engine(mode: Mode = Mode.OFF, **changes: Any) -> State:
-    """What an engine says of itself, in its first life."""
+    """Return what an engine says of itself, in its first life."""
     return State.model_validate(
         {"supported": True, "incarnation": "life", "mode": mode, "sites": SITES, **changes}
     )
@@ -45,14 +45,14 @@ IDLE = engine()
 
 
 def pod(name: str = "a", state: State | None = IDLE, /, **changes: Any) -> EnginePod:
-    """A ready pod behind the baseline's Service."""
+    """Return a ready pod behind the baseline's Service."""
     return EnginePod(
         **{"name": name, "ip": "10.0.0.1", "ready": True, "baseline_label": True, "state": state, **changes}
     )
 
 
 def route(*backends: dict[str, Any], **changes: Any) -> Route:
-    """A route that every gateway accepted; by default with the user's own backends."""
+    """Return a route that every gateway accepted; by default with the user's own backends."""
     values = {"rule_index": 0, "generation": 5, "resource_version": "77", "accepted_generation": 5, **changes}
     return Route(found=True, backends=backends or ORIGINAL, **values)
 
@@ -62,7 +62,7 @@ KEPT = RouteStatus(name="users", rule="generate", original_backends=ORIGINAL)
 
 
 def status(phase: Phase = Phase.CANARY, **changes: Any) -> Status:
-    """The status of a rollout whose revision is the spec's."""
+    """Return the status of a rollout whose revision is the spec's."""
     began = {"phase_started_at": at(-10), "revision_started_at": at(-100)}
     return stored.read({"phase": phase, "revision": REVISION, **began, **changes})
 
@@ -70,12 +70,12 @@ def status(phase: Phase = Phase.CANARY, **changes: Any) -> Status:
 def intent(
     cause: str = "Killed", message: str = "by hand", since: float = -4, of_revision: str = REVISION
 ) -> FallbackStatus:
-    """That a fallback is wanted."""
+    """Return the intent to fall back."""
     return FallbackStatus(cause=cause, message=message, since=at(since), revision=of_revision)
 
 
 def observation(*pods: EnginePod, **changes: Any) -> Observation:
-    """What was seen of a rollout."""
+    """Return what was seen of a rollout."""
     values: dict[str, Any] = {
         "now": NOW,
         "name": "chat",
@@ -93,12 +93,12 @@ def observation(*pods: EnginePod, **changes: Any) -> Observation:
 
 
 def snapshot(*pods: EnginePod, **changes: Any) -> Snapshot:
-    """One look at it."""
+    """Return one look at a rollout."""
     return Snapshot(observation(*pods, **changes))
 
 
 def case(seen: Snapshot, kept: Status | None = None, memory: Memory | None = None) -> Situation:
-    """What a decision rests on: a look, by default its own status, and a memory."""
+    """Return what a decision rests on: a look, by default its own status, and a memory."""
     return Situation(
         snapshot=seen, status=kept or seen.observation.status, memory=memory or Memory(key="try")
     )
@@ -111,18 +111,18 @@ def situation(
     seen: Seen | None = None,
     **changes: Any,
 ) -> Situation:
-    """What a decision rests on, from pods and what differs of the observation."""
+    """Return what a decision rests on, from pods and what differs of the observation."""
     made = case(snapshot(*pods, **changes), memory=memory)
     return replace(made, evidence=evidence or Evidence(), seen=seen or Seen())
 
 
 def but(c: Situation, **changes: Any) -> Situation:
-    """The same with another status."""
+    """Return the same situation with another status."""
     return replace(c, status=replace(c.status, **changes))
 
 
 def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Snapshot:
-    """A look at engines that do what the status wants of them: flags of these kinds, else off."""
+    """Return a look at engines that do what the status wants of them: flags of these kinds, else off."""
     before = observation(*pods, **changes)
     after = flags.assign(case(Snapshot(before), before.status), kinds)
     kept = {p.name: p for p in after.pods}
@@ -133,7 +133,7 @@ def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Snapshot:
 
 
 def obey(seen: Snapshot, wanted: Status, kept: PodStatus, state: State) -> State:
-    """An engine that accepted what the status wants of it."""
+    """Return an engine that accepted what the status wants of it."""
     content = flags.content(case(seen, wanted), flags.kind_of(kept))
     return state.model_copy(
         update={
@@ -148,7 +148,7 @@ def obey(seen: Snapshot, wanted: Status, kept: PodStatus, state: State) -> State
 
 
 def judgement(verdict: Verdict, histogram: Histogram | None = None, log_e: float = 0.0) -> Judgement:
-    """What is said of one test with the threshold 0.5."""
+    """Return what is said of one test with the threshold 0.5."""
     values = histogram if histogram is not None else of([0.9] * 200)
     return Judgement(verdict=verdict, histogram=values, threshold=0.5, log_e=log_e, beta=0.05, share=0.5)
 
@@ -159,11 +159,11 @@ def answer(
     judgements: dict[TestKey, Judgement] | None = None,
     of_spec: Spec | None = None,
 ) -> Answer:
-    """What one guardrail of a spec says."""
+    """Return what one guardrail of a spec says."""
     row = next(g for g in guardrails.guardrails(of_spec or spec()) if g.name == name)
     return Answer(guardrail=row, verdict=verdict, judgements=judgements or {})
 
 
 def evidence(verdict: Verdict = Verdict.CERTIFIED) -> Evidence:
-    """All that the spec's one guardrail says."""
+    """Return all that the spec's one guardrail says."""
     return Evidence(answers=(answer("recall", verdict, {TestKey("recall", None, 3): judgement(verdict)}),))

@@ -18,7 +18,7 @@ from tests.unit.operator.plan.world import World, bad, good, spec
 
 
 def safe(world: World) -> None:
-    """What must hold after every look."""
+    """Check what must hold after every look."""
     assert world.failed_requests == 0
     for name in {b["name"] for b in world.backends if world.pods} - {"other"}:
         label = "canary" if name.endswith("-canary") else "baseline"
@@ -34,7 +34,7 @@ def drifting(world: World, mode: Mode) -> float:
 
 
 def turned(world: World) -> World:
-    """From the second step on the pattern is harmful."""
+    """Make the pattern harmful from the second step on."""
     world.exposed = False
 
     def recall(w: World, mode: Mode) -> float:

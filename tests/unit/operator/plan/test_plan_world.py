@@ -283,7 +283,7 @@ def test_foreign_backends_keep_their_share_and_come_back_untouched() -> None:
 
 
 def exposed(world: World) -> World:
-    """A canary under way, its backend in the route."""
+    """Bring a canary under way, its backend in the route."""
     return world.until(Phase.CANARY).wait(lambda w: any("-canary" in b["name"] for b in w.backends))
 
 

@@ -1,4 +1,5 @@
-"""From one look to a plan: what is relied on, in which order things are done, and what stands still."""
+"""Tests the way from one look to a plan: what is relied on, in which order things are done, and what stands
+still."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from indexcache_operator.api.status import Phase, PodStatus, RouteStatus, Status
 from indexcache_operator.model import EnginePod, Plan, Probe, ProbeSet
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.planner import plan
-from indexcache_operator.plan.wanted.flags import CANARY, PROMOTED, SHADOW
+from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, ON_PROMOTED_PERMIT, SHADOW
 
 from tests.unit.operator.plan.build import (
     KEPT,
@@ -47,7 +48,8 @@ def kinds(found: Plan[Memory]) -> list[str]:
 def steady(
     phase: Phase, kind: str | None, *pods: EnginePod, kept: dict[str, Any] | None = None, **changes: Any
 ) -> Plan[Memory]:
-    """The second plan of a rollout in which everything is as it should be: the first wrote its status."""
+    """Return the second plan of a rollout in which everything is as it should be: the first wrote its
+    status."""
     names = [p.name for p in pods]
     values = {"evidence": (), **(kept or {})}
     seen = told(
@@ -61,7 +63,7 @@ def steady(
     ("phase", "kind", "seconds"),
     [
         (Phase.SHADOWING, SHADOW, 0.5),
-        (Phase.PROMOTED, PROMOTED, 1.0),
+        (Phase.PROMOTED, ON_PROMOTED_PERMIT, 1.0),
         (Phase.FELL_BACK, None, 5.0),
     ],
 )
@@ -195,7 +197,7 @@ def test_the_generation_is_written_and_conditions_and_revision_with_it() -> None
 
 
 def persisted(**changes: Any) -> bool:
-    """Whether a look at a status that lacks what is wanted has it written first."""
+    """Return whether a look at a status that lacks what is wanted has it written first."""
     return "PersistStatus" in kinds(planned(pod("a"), **changes))
 
 
@@ -211,7 +213,7 @@ def test_what_later_looks_rely_on_is_written_before_it_is_acted_on() -> None:
     )
     pods = (pod("a", **MOVED), pod("b"), pod("c"))
     confirmed = told(
-        {"a": CANARY, "b": SHADOW, "c": SHADOW}, *pods, status=before, route=WITH_CANARY
+        {"a": ON_CANARY_PERMIT, "b": SHADOW, "c": SHADOW}, *pods, status=before, route=WITH_CANARY
     ).observation
     kept = tuple(replace(p, confirmed="life") if p.name == "a" else p for p in confirmed.status.pods)
     seen = replace(confirmed, status=replace(confirmed.status, pods=kept))
@@ -244,7 +246,7 @@ def test_the_time_of_a_step_is_relied_on_its_figures_are_not(change: dict[str, A
     last = StepStatus(index=0, weight=20, started_at=at(-3), reached_at=at(-2))
     before = status(Phase.CANARY, canary_pods=("a",), step=last, traffic=TrafficStatus(desired=20))
     seen = told(
-        {"a": CANARY, "b": SHADOW}, pod("a", canary_label=True), pod("b"), status=before, **unrouted
+        {"a": ON_CANARY_PERMIT, "b": SHADOW}, pod("a", canary_label=True), pod("b"), status=before, **unrouted
     ).observation
     wanted = plan(seen).status
     assert wanted.step is not None
@@ -297,7 +299,7 @@ def counted(reuse: int, baseline: int, incarnation: str = "life") -> State:
 
 
 def seen_requests(phase: Phase, *looks: Sequence[State | None], kept: int = 0) -> int:
-    """Requests seen in a phase, over these looks at its engines."""
+    """Count the requests seen in a phase, over these looks at its engines."""
     step = STEP if phase is Phase.CANARY else None
     memory: Memory | None = None
     for states in looks:
@@ -335,7 +337,7 @@ def test_each_phase_and_step_has_a_count_of_its_own() -> None:
 
 
 def measured() -> State:
-    """An engine in shadow for this try, with one observation."""
+    """Return an engine in shadow for this try, with one observation."""
     found = Series.model_validate(
         {"site": 1, "context": 3, "mode": Mode.SHADOW, "overlap": of([0.9]), "recall": of([0.9])}
     )
@@ -402,11 +404,11 @@ def test_probes_are_asked_and_that_is_remembered() -> None:
 
 def test_a_pod_on_its_way_out_keeps_what_it_has_unless_all_go_back() -> None:
     pods = (pod("a"), pod("b", deleting=True))
-    shadow = told({"a": SHADOW, "b": CANARY}, *pods, status=status(Phase.SHADOWING)).observation
+    shadow = told({"a": SHADOW, "b": ON_CANARY_PERMIT}, *pods, status=status(Phase.SHADOWING)).observation
     after = {p.name: p.desired.rpartition("-")[0] for p in plan(shadow).status.pods}
-    assert after == {"a": SHADOW, "b": CANARY}
+    assert after == {"a": SHADOW, "b": ON_CANARY_PERMIT}
     back = told(
-        {"a": SHADOW, "b": CANARY}, *pods, status=status(Phase.FALLING_BACK, fallback=intent())
+        {"a": SHADOW, "b": ON_CANARY_PERMIT}, *pods, status=status(Phase.FALLING_BACK, fallback=intent())
     ).observation
     assert {p.desired for p in plan(back).status.pods} == {"off"}
 

@@ -23,7 +23,8 @@ from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import EnginePod, Observation, Plan, Probe, ProbeResult, ProbeSet, Route
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Life, Memory
-from indexcache_runtime.control.switch import Refusal, Switch
+from indexcache_operator.plan.phases.table import followers
+from indexcache_runtime.control.switch import CallRefused, Switch
 
 K, CONTEXT = 16, 3
 """Tokens chosen; the bucket of context length of all traffic."""
@@ -73,7 +74,7 @@ class SimPod:
 
 
 def spec(**changes: Any) -> Spec:
-    """A spec whose evidence comes quickly."""
+    """Return a spec whose evidence comes quickly."""
     base: dict[str, Any] = {
         "engine": {"image": "engine:1", "model": "/model", "replicas": 3},
         "indexCache": {"pattern": "FSFS", "minContextTokens": 0},
@@ -91,7 +92,7 @@ def spec(**changes: Any) -> Spec:
 
 @dataclass
 class World:
-    """Everything that is there but the operator."""
+    """Holds everything that is there but the operator."""
 
     spec: Spec | None = field(default_factory=spec)
     recall: Callable[[World, Mode], float] = lambda world, mode: 0.9
@@ -204,7 +205,7 @@ class World:
     # ---------------------------------------------------------------- what happens
 
     def users(self) -> None:
-        """One look's worth of requests, by the weights and the endpoints that the proxies have."""
+        """Send one look's worth of requests, by the weights and the endpoints that the proxies have."""
         serving = [b for b in self.proxies if b["weight"] > 0]
         if not self.pods:
             return
@@ -240,7 +241,7 @@ class World:
             pod.measure(self.recall(self, mode), shared_sites(pod.switch.pattern))
 
     def end_prefill(self, pod: SimPod) -> None:
-        """What waited is scheduled in the very step in which the long prefill counts as finished."""
+        """End a long prefill: what waited is scheduled in the very step in which it counts as finished."""
         pod.busy, waiting, pod.waiting = False, pod.waiting, []
         for label in waiting:
             self.serve(pod, label)
@@ -308,19 +309,20 @@ class World:
         self.backends, self.route_generation = backends, self.route_generation + 1
 
     def lose(self, name: str) -> None:
-        """A pod is gone, and its Deployment makes another."""
+        """Remove a pod; its Deployment makes another."""
         del self.pods[name]
         self.add_pod()
 
     def snapshot(self, check: Callable[[World], None] | None = None) -> None:
-        """The operator looks and acts, then time passes and users come."""
+        """Let the operator look and act, then time pass and users come."""
         observation = self.observe()
         try:
             wanted = plan(observation, self.memory)
+            assert wanted.status.phase in followers(observation.status.phase)
             for action in wanted.actions:
                 try:
                     self.act(action, wanted)
-                except Refusal:
+                except CallRefused:
                     break
             else:
                 if not self.gone:
@@ -347,7 +349,7 @@ class World:
             check(self)
 
     def until(self, *phases: Phase, looks: int = 400, check: Callable[[World], None] | None = None) -> World:
-        """Looks until one of these phases is in the stored status."""
+        """Look until one of these phases is in the stored status."""
         for _ in range(looks):
             self.snapshot(check)
             if self.status.phase in phases:
@@ -358,7 +360,7 @@ class World:
         )
 
     def wait(self, condition: Callable[[World], bool], looks: int = 100) -> World:
-        """Looks until a condition holds."""
+        """Look until a condition holds."""
         for _ in range(looks):
             if condition(self):
                 return self
@@ -369,8 +371,8 @@ class World:
         )
 
     @property
-    def drained(self) -> frozenset[Life]:
-        return self.memory.drained if self.memory else frozenset()
+    def drained_pods(self) -> frozenset[Life]:
+        return self.memory.drained_pods if self.memory else frozenset()
 
     @property
     def reuse_admitted(self) -> int:
@@ -387,17 +389,17 @@ def _image(template: str) -> str:
 
 
 def good(world: World, mode: Mode) -> float:
-    """A harmless pattern."""
+    """Return what a harmless pattern measures."""
     return world.random.uniform(0.8, 1.0)
 
 
 def bad(world: World, mode: Mode) -> float:
-    """A harmful one."""
+    """Return what a harmful pattern measures."""
     return world.random.uniform(0.0, 0.4)
 
 
 def probe_set() -> ProbeSet:
-    """Probes as long as the traffic's contexts."""
+    """Return probes as long as the traffic's contexts."""
     return ProbeSet(
         probes=tuple(Probe(prompt=f"p{i}", continuation="c", context_tokens=100) for i in range(3))
     )

@@ -24,7 +24,7 @@ RUN = RunProbes(revision="r1", baseline_pod="b", canary_pod="c", probes=(PROBE, 
 
 @dataclass
 class Pods:
-    """Two pods behind one pair of servers: the address tells which."""
+    """Plays two pods behind one pair of servers: the address tells which."""
 
     modes: dict[str, list[Mode]]
     """For each address the modes that its state shows, the last one for ever."""

@@ -78,13 +78,13 @@ def refusal(template: dict[str, Any]) -> str | None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """All places in a template."""
+    """Return all places in a template."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(found for key, item in inner for found in places(item, (*path, key)))]
 
 
 def changed(template: Any, place: tuple[Any, ...], value: Any) -> Any:
-    """The same with another value in one place."""
+    """Return the same template with another value in one place."""
     if not place:
         return value
     out = dict(template) if isinstance(template, dict) else list(template)

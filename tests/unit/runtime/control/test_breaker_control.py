@@ -5,7 +5,7 @@ from indexcache_core.contract import Breaker, Desired, Flags, Mode, Reason, Site
 from indexcache_runtime.control.behaviour import BASELINE
 from indexcache_runtime.control.breaker_control import BreakerControl
 from indexcache_runtime.control.engine_control import EngineControl
-from indexcache_runtime.control.switch import Refusal
+from indexcache_runtime.control.switch import CallRefused
 from indexcache_runtime.engine import Capabilities, Measured, Row, StepPlan
 from indexcache_runtime.measuring.breaker import LOOK_SECONDS
 
@@ -42,7 +42,7 @@ class Engine:
         )
 
     def step(self, recall: float, seconds: float = LOOK_SECONDS) -> Mode:
-        """One step that measures four requests under the mode it was given. Returns that mode."""
+        """Run one step that measures four requests under the mode it was given. Returns that mode."""
         behaviour = self.control.behaviour()
         if behaviour.mode is not Mode.OFF:
             plan = StepPlan(
@@ -175,6 +175,6 @@ def test_a_restarted_engine_knows_nothing_of_its_last_life() -> None:
 
 @pytest.mark.parametrize("threshold", [None, 0.0, 1.0])
 def test_a_threshold_that_cannot_be_judged_is_refused(threshold: float | None) -> None:
-    with pytest.raises(Refusal) as e:
+    with pytest.raises(CallRefused) as e:
         Engine().put(Mode.SHADOW, thresholds=Thresholds(recall_per_indexer=threshold))
     assert (e.value.refused.code, e.value.refused.field) == ("Invalid", "thresholds.recall_per_indexer")

@@ -1,4 +1,4 @@
-"""Where engine and port meet: what a step is told, and what a reader sees, as time passes."""
+"""Tests where engine and port meet: what a step is told, and what a reader sees, as time passes."""
 
 from indexcache_core.contract import Desired, Flags, Kill, Mode, Reason, Site
 from indexcache_runtime.control.behaviour import BASELINE

@@ -1,4 +1,5 @@
-"""What fails in the runtime itself stops reuse, and neither a kill nor the state waits for it."""
+"""Tests that what fails in the runtime itself stops reuse, and that neither a kill nor the state waits for
+it."""
 
 import pytest
 from indexcache_core.contract import Desired, Flags, Kill, Mode, Reason, Site
@@ -6,7 +7,7 @@ from indexcache_core.probe_ids import is_probe
 from indexcache_runtime.control.behaviour import BASELINE
 from indexcache_runtime.control.breaker_control import BreakerControl
 from indexcache_runtime.control.engine_control import EngineControl
-from indexcache_runtime.control.switch import Refusal
+from indexcache_runtime.control.switch import CallRefused
 from indexcache_runtime.engine import Capabilities
 
 SITES = tuple(Site(index=i, layer=i, domain="tokens", k=4) for i in range(4))
@@ -55,7 +56,7 @@ def test_after_a_failure_nothing_but_off_is_accepted_and_a_kill_is() -> None:
         permit_seconds=600,
         flags=Flags(mode=Mode.ON, pattern="FSFS"),
     )
-    with pytest.raises(Refusal, match="Unsupported"):
+    with pytest.raises(CallRefused, match="Unsupported"):
         control.put(wanted)
     assert control.kill(Kill(reason="somebody")).reason is Reason.KILLED
     assert control.put(wanted.model_copy(update={"flags": Flags()})).mode is Mode.OFF

@@ -1,4 +1,4 @@
-"""One connection's conversation, played without sockets or clocks."""
+"""Tests one connection's conversation, played without sockets or clocks."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ SITES = (Site(index=0, layer=0, domain="tokens", k=64),)
 
 
 class World:
-    """One peer of one engine, and what came out."""
+    """Holds one peer of one engine, and what came out."""
 
     def __init__(self) -> None:
         self.control = EngineControl(Capabilities("m", SITES), clock=lambda: 0.0)
@@ -43,12 +43,12 @@ class World:
 
     @property
     def statuses(self) -> list[int]:
-        """The statuses that were answered."""
+        """Return the statuses that were answered."""
         return [int(part[:3]) for part in self.came.split(b"HTTP/1.1 ")[1:]]
 
     @property
     def is_killed(self) -> bool:
-        """Whether a kill acted."""
+        """Return whether a kill acted."""
         return self.control.state().reason is Reason.KILLED
 
 

@@ -1,4 +1,4 @@
-"""What is told from a request's head before it is whole."""
+"""Tests what is told from a request's head before it is whole."""
 
 import pytest
 from hypothesis import given

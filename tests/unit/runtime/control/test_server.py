@@ -58,7 +58,7 @@ def control() -> EngineControl:
 
 @pytest.fixture
 def number(control: EngineControl) -> Iterator[int]:
-    """The port of a server of that engine."""
+    """Yield the port of a server of that engine."""
     server, number = serve(control, Credentials("t"), 0)
     yield number
     server.stop()
@@ -91,7 +91,7 @@ def answers(number: int) -> bool:
 
 
 def is_closed(s: socket.socket) -> bool:
-    """Whether the other side closed, once all that it sent is read."""
+    """Return whether the other side closed, once all that it sent is read."""
     s.settimeout(30)
     with contextlib.suppress(ConnectionError):
         while s.recv(65536):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from indexcache_core.contract import Breaker, Desired, Flags, Identity, Mode, Reason, State, Thresholds
-from indexcache_runtime.control.switch import Refusal, Switch, refuse
+from indexcache_runtime.control.switch import CallRefused, Switch, refuse
 
 ME = "incarnation-1"
 FITTING = "FSFS"
@@ -28,7 +28,7 @@ def desired(epoch: int = 1, mode: Mode = Mode.ON, **kwargs: Any) -> Desired:
 
 def refusal(s: Switch, d: Desired, now: float = 0.0) -> tuple[str, str]:
     before = (s.epoch, s.mode, s.accepted, s.permit_until, s.series_number)
-    with pytest.raises(Refusal) as e:
+    with pytest.raises(CallRefused) as e:
         s.put(d, now)
     assert (s.epoch, s.mode, s.accepted, s.permit_until, s.series_number) == before
     return e.value.refused.code, e.value.refused.field
@@ -191,7 +191,7 @@ def test_reuse_only_ever_runs_on_a_permit_of_the_newest_epoch(script: list[tuple
         else:
             try:
                 s.put(desired(number, mode=mode), now)
-            except Refusal:
+            except CallRefused:
                 continue
             assert number >= newest
             newest = number
@@ -316,7 +316,7 @@ REFUSALS: list[tuple[Desired, str, str, list[str]]] = [
 def test_a_refusal_names_field_and_finding(asked: Desired, code: str, field: str, words: list[str]) -> None:
     s = switch()
     s.put(desired(5), now=0.0)
-    with pytest.raises(Refusal) as e:
+    with pytest.raises(CallRefused) as e:
         s.put(asked, now=0.0)
     refused = e.value.refused
     assert (refused.code, refused.field) == (code, field)
@@ -325,7 +325,7 @@ def test_a_refusal_names_field_and_finding(asked: Desired, code: str, field: str
 
 
 def test_an_unsupported_engine_refuses_with_its_reasons() -> None:
-    with pytest.raises(Refusal) as e:
+    with pytest.raises(CallRefused) as e:
         switch(unsupported=("too old", "no indexers")).put(desired(), now=0.0)
     assert (e.value.refused.code, e.value.refused.message) == ("Unsupported", "too old; no indexers")
 
@@ -364,7 +364,7 @@ def test_what_a_breaker_judges_has_a_threshold(
         s.put(guarded(**thresholds), now=0.0)
         assert s.mode is Mode.ON
         return
-    with pytest.raises(Refusal) as e:
+    with pytest.raises(CallRefused) as e:
         s.put(guarded(**thresholds), now=0.0)
     assert (e.value.refused.code, e.value.refused.field) == ("Invalid", field)
     assert e.value.refused.message.startswith(said)

@@ -34,7 +34,7 @@ def cell(site: int, mode: Mode = Mode.ON, context: int = CONTEXT) -> Cell:
 def feed(
     b: Breaker, slot: int, values: dict[int, list[float]], mode: Mode = Mode.ON, context: int = CONTEXT
 ) -> None:
-    """One look's observations, by site; overlap as recall."""
+    """Feed one look's observations, by site; overlap as recall."""
     b.look([(cell(site, mode, context), of(vs), of(vs)) for site, vs in values.items()], slot)
 
 
@@ -47,8 +47,8 @@ def looks_until_tripped(b: Breaker, draw: Callable[[int], float], looks: int, ea
 
 
 def false_trips(runs: int, looks: int, alpha: float) -> float:
-    """Of engines whose every mean is exactly the threshold, the worst that is healthy: the part that
-    trips.
+    """Return which part trips of engines whose every mean is exactly the threshold, the worst that is
+    healthy.
     """
     rng = random.Random(7)
     tripped = 0
@@ -225,7 +225,7 @@ def test_each_guardrail_has_its_limit() -> None:
 
 
 def bet(values: list[float], slot: int = 2, share: float = 0.5, begun: int = 1, m0: float = M0) -> float:
-    """The wealth of one look in one stream, the other holding what was bet on it first."""
+    """Return the wealth of one look in one stream, the other holding what was bet on it first."""
     stream = Detector(log_s=detector.fresh().log_s, slot=begun).after(of(values), m0, slot, share)
     return detector.log_e([stream, detector.fresh()])
 

@@ -1,4 +1,4 @@
-"""Which steps may be measured."""
+"""Tests which steps may be measured."""
 
 import random
 from collections import deque
@@ -17,8 +17,8 @@ def run(
     late: int = 0,
     tokens: int = 64,
 ) -> list[int]:
-    """Steps that a graph would replay, all with something to measure; which of them were measured. So many
-    are scheduled ahead, and the price of a measured one falls on the step that many before it.
+    """Run steps that a graph would replay, all with something to measure; return which of them were measured.
+    So many are scheduled ahead, and the price of a measured one falls on the step that many before it.
     """
     out = []
     flying: deque[float] = deque()
@@ -34,7 +34,7 @@ def run(
 
 
 def long(budget: MeasuringBudget, steps: int, usual: float, price: float, *, ahead: int = 2) -> list[int]:
-    """Steps that no graph would replay; which of them were measured."""
+    """Run steps that no graph would replay; return which of them were measured."""
     out = []
     flying: deque[bool] = deque()
     for i in range(steps):

@@ -1,4 +1,4 @@
-"""What workers tell of their device adds up, all Full and reuse apart."""
+"""Tests that what workers tell of their device adds up, all Full and reuse apart."""
 
 from indexcache_core.contract import DeviceUse, StepTime
 from indexcache_runtime.engine import Measured, Parts

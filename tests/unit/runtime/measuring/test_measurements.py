@@ -1,4 +1,4 @@
-"""What is kept of what was measured."""
+"""Tests what is kept of what was measured."""
 
 import math
 
@@ -109,7 +109,7 @@ def test_what_changed_while_it_was_rendered_is_rendered_again() -> None:
 def filled(
     *rows: tuple[str, int], recall: float = 0.5, overlap: float = 0.25, m: Measurements | None = None
 ) -> Measurements:
-    """Measurements with one step of site 1, at these positions of requests."""
+    """Return measurements with one step of site 1, at these positions of requests."""
     m = m or Measurements(K)
     m.begin(1)
     m.add(plan(list(rows)), Measured(overlap={1: [overlap] * len(rows)}, recall={1: [recall] * len(rows)}))

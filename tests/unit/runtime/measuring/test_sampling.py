@@ -1,4 +1,4 @@
-"""Which rows are measured."""
+"""Tests which rows are measured."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""Which steps are timed."""
+"""Tests which steps are timed."""
 
 from indexcache_runtime.measuring.timed_prefills import PREFILL_TOKENS, TIMED_EVERY, TimedPrefills
 

@@ -19,7 +19,7 @@ P = inspect.Parameter
 
 @functools.cache
 def tree(module: str) -> ast.Module | None:
-    """A module's syntax; None if there is none."""
+    """Return a module's syntax; None if there is none."""
     vllm = importlib.util.find_spec("vllm")
     assert vllm is not None
     assert vllm.submodule_search_locations
@@ -28,7 +28,7 @@ def tree(module: str) -> ast.Module | None:
 
 
 def installed(module: str, name: str) -> inspect.Signature | None:
-    """The signature of a function, a method or a class, there or where it is imported from."""
+    """Return the signature of a function, a method or a class, there or where it is imported from."""
     node: ast.AST | None = tree(module)
     for part in (name, f"{name}.__init__"):
         found = _find(node, part)
@@ -72,7 +72,7 @@ def test_the_installed_release_has_them_all() -> None:
 
 
 def changed(change: Callable[[list[P]], list[P]], which: tuple[str, str]) -> seam.Found:
-    """The installed release, but for one signature."""
+    """Return the installed release, but for one signature."""
 
     def found(module: str, name: str) -> inspect.Signature | None:
         signature = installed(module, name)

@@ -1,5 +1,5 @@
-"""What Shared layers do in a step that a CUDA graph replays: their keys, all at once, when the last of them
-has its input.
+"""Does what Shared layers do in a step that a CUDA graph replays: their keys, all at once, when the last of
+them has its input.
 
 Nobody reads a Shared layer's key in the step that makes it, so it can be late. With few tokens a layer's own
 two kernels take some microseconds each time, unless another stream hides them, which depends on what else the
@@ -49,8 +49,8 @@ class BatchedKeys:
     """Makes the keys of all Shared layers of one worker's model."""
 
     def __init__(self, layers: Sequence[Any], tokens: int) -> None:
-        """layers: all with an indexer, in execution order. tokens: the most that a whole graph has. Raises
-        ValueError for what the kernel does not take."""
+        """Take the layers with an indexer, all of them, in execution order. tokens: the most that a whole
+        graph has. Raises ValueError for what the kernel does not take."""
         self._indexers = [_indexer(layer.indexer) for layer in layers]
         check(self._indexers)
         first = layers[0]

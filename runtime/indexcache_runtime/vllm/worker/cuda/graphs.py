@@ -75,9 +75,9 @@ class GraphSets:
         holds: Callable[[str], int] = lambda _: 0,
         streams: Callable[[str], Sequence[int]] = lambda _: (),
     ) -> None:
-        """keeping: what is captured meanwhile keeps what measuring needs, where it says. holds: bytes of what
-        a pattern's graphs keep. streams: ids of those to which a model under a pattern forks work, the one
-        with most work first."""
+        """Take the baseline's graphs from the runner. keeping: what is captured meanwhile keeps what
+        measuring needs, where it says. holds: bytes of what a pattern's graphs keep. streams: ids of those to
+        which a model under a pattern forks work, the one with most work first."""
         from vllm.config import CUDAGraphMode
 
         self._runner, self._modes, self._keeping, self._holds, self._streams = (

@@ -1,4 +1,4 @@
-"""Measuring a step's sampled rows on the device, without waiting for it.
+"""Measures a step's sampled rows on the device, without waiting for it.
 
 A row's index scores over its whole context come from the kernel that scores decode rows (DeepGEMM's paged
 logits, which needs no copy of the keys); where the indexer didn't run, its choice comes from the decode's

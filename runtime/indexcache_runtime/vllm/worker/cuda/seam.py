@@ -1,4 +1,4 @@
-"""What of vLLM's CUDA classes this architecture touches: the names and parameters that must be there.
+"""Lists what of vLLM's CUDA classes this architecture touches: the names and parameters that must be there.
 
 A Shared layer runs vLLM's own forward of a layer that has no indexer (`skip_topk`); beside it, vLLM's kernel
 that norms and rotates makes and writes the indexer's key, as it does in a Full layer. The indexer is called

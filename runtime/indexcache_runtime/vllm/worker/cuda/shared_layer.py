@@ -128,7 +128,7 @@ class SharedLayer:
         self._write(torch.zeros_like(slots), key, slots, slots)
 
     def write_key(self, positions: torch.Tensor, key: torch.Tensor) -> None:
-        """Norm, rotate, quantise and write (tokens, dim), in a step that has slots."""
+        """Write the key: norm, rotate and quantise (tokens, dim), in a step that has slots."""
         from vllm.forward_context import get_forward_context
 
         if get_forward_context().attn_metadata is not None:

@@ -1,5 +1,5 @@
-"""One indexer of a CUDA model, and what it does in a step: attributes of the layer's instance, set between
-steps, gone at the baseline.
+"""Switches one indexer of a CUDA model: what it does in a step is attributes of the layer's instance, set
+between steps, gone at the baseline.
 
 Layers that consume one indexer's choice also share its conversion to places in the cache, as vLLM's static
 Shared layers do: a Shared site joins its leader's index group, and the group is told of how many layers it is
@@ -63,7 +63,7 @@ class CudaSite:
         self._compare_with: int | None = None
 
     def follow(self, leader: "CudaSite | None", place: int = 0) -> None:
-        """Share this leader's choice, as the so-manieth layer of its group; None: Full."""
+        """Follow this leader: share its choice, as layer number `place` of its group. None: Full."""
         if leader is None:
             self.mode = SiteMode.FULL
             self.layer.skip_topk = False

@@ -1,5 +1,5 @@
-"""Which stream PyTorch hands out next, so that a graph is not captured on one that the model itself forks
-work to.
+"""Tells which stream PyTorch hands out next, so that a graph is not captured on one that the model itself
+forks work to.
 
 PyTorch has 32 streams and hands them out in turn, again and again, and vLLM captures each graph on the next
 one. A model runs some kernels beside others on streams from the same ring: a MoE layer its shared expert, an

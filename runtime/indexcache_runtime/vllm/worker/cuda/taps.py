@@ -1,5 +1,5 @@
-"""What measuring in shadow needs of a step that a CUDA graph replays: the graph keeps it itself, for the
-sampled rows.
+"""Keeps what measuring in shadow needs of a step that a CUDA graph replays: the graph keeps it itself, for
+the sampled rows.
 
 A replay runs no Python, so nothing can be looked at between its kernels. Measured steps in shadow are
 therefore replayed from graphs of their own, which copy some rows of each site's query, weights and choice, of

@@ -1,4 +1,4 @@
-"""Where the time of a prefill step goes: indexer, core attention, the rest, by events on the device.
+"""Measures where the time of a prefill step goes: indexer, core attention, the rest, by events on the device.
 
 Taken on some steps only, of those that Python runs, and read once they are over: an event costs about a
 microsecond of the host, three a layer, beside steps of tens of milliseconds and more.

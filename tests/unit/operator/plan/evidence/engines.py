@@ -41,7 +41,7 @@ def measured(
     protected: tuple[int, ...] = (),
     **changes: Any,
 ) -> State:
-    """An engine that measures for this try."""
+    """Return an engine that measures for this try."""
     desired = Flags(mode=Mode.SHADOW, pattern=pattern, protected=protected)
     return engine(
         Mode.SHADOW,
@@ -58,7 +58,7 @@ def total(site: int = 1, context: int = 3, measure: Any = "recall", mode: Any = 
 
 
 def bet(values: list[float], m0: float = 0.5, slot: int = SLOT, share: float = 0.5) -> Detector:
-    """The first bet of a reader that has just begun."""
+    """Return the first bet of a reader that has just begun."""
     return detector.resumed(of(values), m0, slot, share)
 
 

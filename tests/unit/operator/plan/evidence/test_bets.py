@@ -1,4 +1,4 @@
-"""What is bet on new observations."""
+"""Tests what is bet on new observations."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""One try's evidence, look after look."""
+"""Tests one try's evidence, look after look."""
 
 from dataclasses import replace
 from typing import Any

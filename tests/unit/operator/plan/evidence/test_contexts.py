@@ -12,7 +12,8 @@ from tests.unit.operator.plan.build import case, engine, pod, snapshot
 
 
 def at_look(*counts: int, incarnation: str = "one", name: str = "a") -> Snapshot:
-    """One engine with that many requests in the first buckets of context, and one that can't be asked."""
+    """Return one engine with that many requests in the first buckets of context, and one that can't be
+    asked."""
     padded = (*counts, *(0,) * (contexts.BUCKETS - len(counts)))
     return snapshot(
         pod("z", None), pod(name, engine(incarnation=incarnation, requests=Requests(contexts=padded)))

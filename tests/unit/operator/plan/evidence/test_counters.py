@@ -1,4 +1,4 @@
-"""What engines counted since the last look."""
+"""Tests what engines counted since the last look."""
 
 from dataclasses import replace
 from typing import Any

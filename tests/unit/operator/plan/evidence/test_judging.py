@@ -1,4 +1,4 @@
-"""What each guardrail says."""
+"""Tests what each guardrail says."""
 
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ GOOD, BAD = of([0.95] * 300), of([0.05] * 300)
 def remembering(
     totals: dict[TotalKey, Histogram], contexts: dict[int, float] | None = None, asked: Any = None
 ) -> Memory:
-    """A memory that holds this, with the bets of a reader that has just begun."""
+    """Return a memory that holds this, with the bets of a reader that has just begun."""
     counts = tuple((contexts or {3: 1.0}).get(i, 0.0) for i in range(9))
     out = Memory(key="try", totals=totals, contexts=counts)
     detectors: dict[Any, Detector] = {}

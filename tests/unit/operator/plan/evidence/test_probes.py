@@ -1,4 +1,4 @@
-"""Which probes are asked next, of whom, and how often."""
+"""Tests which probes are asked next, of whom, and how often."""
 
 from dataclasses import replace
 from typing import Any

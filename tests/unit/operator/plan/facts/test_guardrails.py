@@ -1,4 +1,4 @@
-"""Which tests a spec asks for, and each one's part of alpha."""
+"""Tests which tests a spec asks for, and each one's part of alpha."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the planner remembers: the keys under which it does, and that a new memory holds nothing."""
+"""Tests what the planner remembers: the keys under which it does, and that a new memory holds nothing."""
 
 from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What is tried, by name, and whether it may be tried again."""
+"""Tests what is tried, by name, and whether it may be tried again."""
 
 from dataclasses import replace
 from typing import Any

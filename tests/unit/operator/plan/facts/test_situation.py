@@ -1,4 +1,4 @@
-"""What decisions rest on: what the evidence says as a whole."""
+"""Tests what decisions rest on: what the evidence says as a whole."""
 
 from dataclasses import replace
 
@@ -51,7 +51,7 @@ def test_all_that_act_have_to_be_certified_and_in_shadow_all_but_quality(
 
 
 def says(*answers: tuple[Name, Verdict, bool]) -> Evidence:
-    """What guardrails say, each by whether it acts."""
+    """Return what guardrails say, each by whether it acts."""
     asked = spec(guardrails={**ALL, **QUALITY})
     out = []
     for name, verdict, acts in answers:

@@ -1,4 +1,4 @@
-"""What every decision asks of a look."""
+"""Tests what every decision asks of a look."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -13,8 +13,8 @@ from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Seen, Situation
 from indexcache_operator.plan.phases import canary
-from indexcache_operator.plan.wanted.exposure import Targets
-from indexcache_operator.plan.wanted.flags import CANARY, SHADOW
+from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, SHADOW
+from indexcache_operator.plan.wanted.targets import Targets
 
 from tests.unit.operator.plan.build import (
     FOREIGN,
@@ -51,7 +51,8 @@ def exposing(
     routed: bool = True,
     **changes: Any,
 ) -> Situation:
-    """The first step with its one pod exposed and its weight in the route, but for what a test says."""
+    """Return the first step with its one pod exposed and its weight in the route, but for what a test
+    says."""
     pods = pods or (pod("a", **MOVED), pod("b"), pod("c"))
     kept = status(
         canary_pods=("a",),
@@ -61,11 +62,11 @@ def exposing(
         requests_seen=9,
     )
     changes = {"route": WITH_CANARY, **changes}
-    seen = told({"a": CANARY}, *pods, status=kept, **changes)
+    seen = told({"a": ON_CANARY_PERMIT}, *pods, status=kept, **changes)
     return situation(
         *seen.observation.pods,
         status=seen.observation.status,
-        memory=Memory(key="try", drained=drained),
+        memory=Memory(key="try", drained_pods=drained),
         evidence=evidence(verdict),
         seen=Seen(reached=reached),
         **changes,
@@ -83,8 +84,10 @@ def test_the_last_step_leads_to_the_promotion() -> None:
     pods = [pod("a", **MOVED), pod("b", **MOVED), pod("c")]
     c = exposing(*pods, step=last, traffic=TrafficStatus(desired=50))
     c = but(c, canary_pods=("a", "b"))
-    told_both = told({"a": CANARY, "b": CANARY}, *pods, status=c.status, route=WITH_CANARY)
-    memory = Memory(key="try", drained=A | {("b", "life")})
+    told_both = told(
+        {"a": ON_CANARY_PERMIT, "b": ON_CANARY_PERMIT}, *pods, status=c.status, route=WITH_CANARY
+    )
+    memory = Memory(key="try", drained_pods=A | {("b", "life")})
     after = canary.decide(
         situation(
             *told_both.observation.pods,
@@ -250,7 +253,7 @@ def test_a_route_put_back_by_the_user_is_the_original_now() -> None:
 
 def test_reuse_is_turned_on_where_nobody_comes_any_more() -> None:
     c = exposing(pod("a", baseline_label=False), pod("b"), pod("c", deleting=True))
-    assert canary.targets(c).kinds == {"a": CANARY, "b": SHADOW}
+    assert canary.targets(c).kinds == {"a": ON_CANARY_PERMIT, "b": SHADOW}
     waiting = exposing(pod("a", baseline_label=False), pod("b"), drained=frozenset())
     assert canary.targets(waiting).kinds == {"a": SHADOW, "b": SHADOW}
     elsewhere = exposing(pod("a"), pod("b"), drained=frozenset({("b", "life")}))

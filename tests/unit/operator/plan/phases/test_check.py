@@ -1,4 +1,4 @@
-"""What is refused before anything is exposed, by the field's name, and how a refusal ends."""
+"""Tests what is refused before anything is exposed, by the field's name, and how a refusal ends."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from indexcache_operator.api.status import EvidenceStatus, Phase, QualityStatus,
 from indexcache_operator.model import EnginePod, Observation, Probe, ProbeSet, Route
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.phases import check
-from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted.targets import Targets
 
 from tests.unit.operator.plan.build import (
     BASELINE,
@@ -342,7 +342,7 @@ def test_probes_and_route_are_both_missed() -> None:
 
 
 def waiting(*pods: EnginePod, kind: str | None = None, **changes: Any) -> list[str]:
-    """What three engines are waited for, those that are told nothing being ready."""
+    """Return what three engines are waited for, those that are told nothing being ready."""
     seen = told(
         {p.name: kind for p in pods} if kind else {}, *pods, **{"status": status(Phase.CHECKING), **changes}
     )

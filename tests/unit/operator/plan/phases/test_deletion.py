@@ -25,7 +25,7 @@ def test_engines_stay_if_so_asked_or_if_nobody_knows(asked: Any, expected: bool)
 
 
 def after(seconds: float, *pods: EnginePod, asked: Any = None, **changes: Any) -> list[Action]:
-    """What is done so long after the fallback began."""
+    """Return what is done so long after the fallback began."""
     kept = status(Phase.FALLING_BACK, fallback=intent("Deleted", since=-seconds), **changes.pop("kept", {}))
     return actions(situation(*pods, spec=asked or spec(), status=kept, deleting=True, **changes))
 

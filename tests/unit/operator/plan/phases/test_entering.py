@@ -1,4 +1,4 @@
-"""How one phase ends and another begins."""
+"""Tests how one phase ends and another begins."""
 
 from dataclasses import replace
 

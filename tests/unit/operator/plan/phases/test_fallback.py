@@ -19,7 +19,7 @@ from indexcache_operator.api.status import (
 from indexcache_operator.model import EnginePod, Kill
 from indexcache_operator.plan.facts.situation import Seen
 from indexcache_operator.plan.phases import fallback
-from indexcache_operator.plan.wanted.flags import CANARY, PROMOTED, SHADOW
+from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, ON_PROMOTED_PERMIT, SHADOW
 
 from tests.unit.operator.plan.build import (
     KEPT,
@@ -53,8 +53,8 @@ def falling(**changes: Any) -> Status:
     [
         (ON, None, {}, True),
         (ON, SHADOW, {}, True),
-        (ON, CANARY, {}, False),
-        (ON, PROMOTED, {}, False),
+        (ON, ON_CANARY_PERMIT, {}, False),
+        (ON, ON_PROMOTED_PERMIT, {}, False),
         (engine(Mode.SHADOW), None, {}, False),
         (None, None, {}, False),
         (None, None, {"pods": LAPSING}, True),

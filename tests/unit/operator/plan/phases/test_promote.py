@@ -11,8 +11,8 @@ from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Seen, Situation
 from indexcache_operator.plan.phases import promote
-from indexcache_operator.plan.wanted.exposure import Targets
-from indexcache_operator.plan.wanted.flags import CANARY, PROMOTED, SHADOW
+from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, ON_PROMOTED_PERMIT, SHADOW
+from indexcache_operator.plan.wanted.targets import Targets
 
 from tests.unit.operator.plan.build import (
     KEPT,
@@ -34,8 +34,8 @@ MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 def promoting(
     *pods: EnginePod, kinds: dict[str, str] | None = None, desired: int = 0, **changes: Any
 ) -> Situation:
-    """A promotion in which engines do what they were told: by default, to reuse."""
-    wanted = kinds if kinds is not None else dict.fromkeys((p.name for p in pods), CANARY)
+    """Return a promotion in which engines do what they were told: by default, to reuse."""
+    wanted = kinds if kinds is not None else dict.fromkeys((p.name for p in pods), ON_CANARY_PERMIT)
     kept = status(
         Phase.PROMOTING,
         canary_pods=("a",),
@@ -66,9 +66,9 @@ def test_a_promotion_ends_when_all_reuse_and_everything_is_back() -> None:
 @pytest.mark.parametrize(
     ("c", "words"),
     [
-        (promoting(pod("a"), pod("b"), kinds={"a": CANARY, "b": SHADOW}), "1 of 2 engines"),
+        (promoting(pod("a"), pod("b"), kinds={"a": ON_CANARY_PERMIT, "b": SHADOW}), "1 of 2 engines"),
         (promoting(pod("a"), pod("b", None)), "1 of 2 engines"),
-        (promoting(pod("a"), pod("b", engine(Mode.ON)), kinds={"a": CANARY}), "1 of 2 engines"),
+        (promoting(pod("a"), pod("b", engine(Mode.ON)), kinds={"a": ON_CANARY_PERMIT}), "1 of 2 engines"),
         (promoting(pod("a"), route=WITH_CANARY), "Restoring the route"),
         (promoting(pod("a", canary_label=True)), "Restoring the route"),
         (promoting(pod("a", ready=False)), "Restoring the route"),
@@ -90,14 +90,18 @@ def test_an_engine_that_was_told_something_else_is_off() -> None:
 @pytest.mark.parametrize(
     ("pods", "kinds", "desired"),
     [
-        ([pod("a", **MOVED), pod("b")], {"a": CANARY, "b": SHADOW}, 50),  # not all reuse, the canary serves
-        ([pod("a", **MOVED), pod("b")], {"a": CANARY, "b": CANARY}, 0),  # all reuse
+        (
+            [pod("a", **MOVED), pod("b")],
+            {"a": ON_CANARY_PERMIT, "b": SHADOW},
+            50,
+        ),  # not all reuse, the canary serves
+        ([pod("a", **MOVED), pod("b")], {"a": ON_CANARY_PERMIT, "b": ON_CANARY_PERMIT}, 0),  # all reuse
         (
             [pod("a"), pod("b", canary_label=True)],
-            {"a": CANARY, "b": SHADOW},
+            {"a": ON_CANARY_PERMIT, "b": SHADOW},
             0,
         ),  # nobody serves the canary's weight
-        ([pod("a", ready=False, **MOVED), pod("b")], {"a": CANARY, "b": SHADOW}, 0),
+        ([pod("a", ready=False, **MOVED), pod("b")], {"a": ON_CANARY_PERMIT, "b": SHADOW}, 0),
     ],
 )
 def test_the_weight_goes_when_all_reuse_or_the_canary_is_gone(
@@ -122,14 +126,18 @@ def targets(*pods: EnginePod, desired: int, **changes: Any) -> Targets:
 
 def test_while_not_all_reuse_the_canary_stays() -> None:
     assert targets(pod("a", **MOVED), pod("b"), desired=50, route=WITH_CANARY) == Targets(
-        kinds={"a": CANARY, "b": CANARY}, labels={"a": (False, True), "b": (True, False)}, backends=None
+        kinds={"a": ON_CANARY_PERMIT, "b": ON_CANARY_PERMIT},
+        labels={"a": (False, True), "b": (True, False)},
+        backends=None,
     )
 
 
 def test_then_all_return_and_the_route_with_them() -> None:
     seen = Seen(reached=Reached.YES)
     assert targets(pod("a", **MOVED), pod("b"), desired=0, route=WITH_CANARY, seen=seen) == Targets(
-        kinds={"a": CANARY, "b": CANARY}, labels={"a": (False, True), "b": (True, False)}, backends=ORIGINAL
+        kinds={"a": ON_CANARY_PERMIT, "b": ON_CANARY_PERMIT},
+        labels={"a": (False, True), "b": (True, False)},
+        backends=ORIGINAL,
     )
     assert targets(pod("a", **MOVED), pod("b"), desired=0, seen=seen).labels == dict.fromkeys(
         "ab", (True, False)
@@ -148,14 +156,16 @@ def test_when_promoted_everything_stays_and_new_pods_join() -> None:
         status=status(Phase.PROMOTED),
     )
     assert promote.promoted_targets(c) == Targets(
-        kinds={"a": PROMOTED, "new": PROMOTED},
+        kinds={"a": ON_PROMOTED_PERMIT, "new": ON_PROMOTED_PERMIT},
         labels={"a": (True, False), "new": (True, False)},
         backends=None,
     )
 
 
 def test_while_not_all_reuse_a_pod_that_fell_silent_joins_the_canary() -> None:
-    c = promoting(pod("a", baseline_label=False), pod("b"), kinds={"a": CANARY, "b": SHADOW}, desired=50)
-    silent = replace(c, memory=Memory(key="try", drained=frozenset({("a", "life")})))
+    c = promoting(
+        pod("a", baseline_label=False), pod("b"), kinds={"a": ON_CANARY_PERMIT, "b": SHADOW}, desired=50
+    )
+    silent = replace(c, memory=Memory(key="try", drained_pods=frozenset({("a", "life")})))
     assert promote.promoting_targets(silent).labels["a"] == (False, True)
     assert promote.promoting_targets(c).labels["a"] == (False, False)

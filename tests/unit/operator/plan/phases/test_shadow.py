@@ -8,7 +8,7 @@ from indexcache_operator.api.status import Phase, Status, StepStatus
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Evidence
 from indexcache_operator.plan.phases import shadow
-from indexcache_operator.plan.wanted.exposure import Targets
+from indexcache_operator.plan.wanted.targets import Targets
 
 from tests.unit.operator.plan.build import (
     FOREIGN,

@@ -1,4 +1,4 @@
-"""What ends a try from outside its phase, and which cause comes first."""
+"""Tests what ends a try from outside its phase, and which cause comes first."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What is published of a situation."""
+"""Tests what is published of a situation."""
 
 from typing import Any
 

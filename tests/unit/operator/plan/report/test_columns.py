@@ -1,4 +1,4 @@
-"""What the printer columns say in words."""
+"""Tests what the printer columns say in words."""
 
 from dataclasses import replace
 from typing import Any
@@ -29,7 +29,7 @@ from tests.unit.operator.plan.report.published import STEP, memory
 
 
 def summed(*found: Judgement) -> str:
-    """The reason of a step with these judgements."""
+    """Return the reason of a step with these judgements."""
     tests = {TestKey("recall", None, i + 2): j for i, j in enumerate(found)}
     answers = (answer("recall", Verdict.HOLDING, tests),)
     return columns.reason(

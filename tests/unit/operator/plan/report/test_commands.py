@@ -22,7 +22,7 @@ ENGAGED = [Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED]
 
 
 def told(annotations: dict[str, str], **changes: Any) -> tuple[str, str] | None:
-    """What is said of these annotations."""
+    """Return what is said of these annotations."""
     return commands.ignored(situation(pod(), annotations=annotations, **changes))
 
 

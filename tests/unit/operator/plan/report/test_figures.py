@@ -88,7 +88,7 @@ def test_of_the_indexers_only_the_weakest_is_shown(
 
 
 def summed(*found: Judgement) -> str:
-    """The reason of a step with these judgements."""
+    """Return the reason of a step with these judgements."""
     tests = {TestKey("recall", None, i + 2): j for i, j in enumerate(found)}
     answers = (answer("recall", Verdict.HOLDING, tests),)
     return publish(

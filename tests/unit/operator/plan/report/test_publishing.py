@@ -1,4 +1,4 @@
-"""When the status is written for people."""
+"""Tests when the status is written for people."""
 
 from dataclasses import replace
 from typing import Any
@@ -38,7 +38,7 @@ def test_without_evidence_only_the_reason_and_the_step_are_written() -> None:
 
 
 def due(c: Situation, before: Status | None = None) -> bool:
-    """Whether live figures are written in this look."""
+    """Return whether live figures are written in this look."""
     after, remembered = publish(c, before)
     assert (remembered.published_at == at(0)) is (after.requests_seen != 7 or after.recall != "old")
     return remembered.published_at == at(0)

@@ -1,4 +1,4 @@
-"""What the status says of the traffic that was seen."""
+"""Tests what the status says of the traffic that was seen."""
 
 from dataclasses import replace
 from datetime import datetime

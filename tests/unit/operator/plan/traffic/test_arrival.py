@@ -1,4 +1,4 @@
-"""What the engines' counters say of the route's present setting."""
+"""Tests what the engines' counters say of the route's present setting."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -27,7 +27,7 @@ def counted(n: int) -> State:
 
 
 def at_look(canary: int, baseline: int, seconds: float = 0.0, **changes: Any) -> Snapshot:
-    """A canary pod behind its Service alone and a baseline pod, with so many requests."""
+    """Return a look at a canary pod behind its Service alone and a baseline pod, with so many requests."""
     pods = changes.pop("pods", None) or (pod("a", counted(canary), **MOVED), pod("b", counted(baseline)))
     seen = snapshot(*pods, **changes)
     return Snapshot(replace(seen.observation, now=at(seconds)))
@@ -216,7 +216,7 @@ def test_a_weight_taken_back_is_refuted_by_silence() -> None:
 def expected(
     monkeypatch: pytest.MonkeyPatch, wanted: Status, pods: tuple[Any, ...], number: int = 1
 ) -> tuple[float, float]:
-    """The old and the new share that the counters of these pods are judged by."""
+    """Return the old and the new share that the counters of these pods are judged by."""
     asked: list[tuple[float, float]] = []
 
     def judge(canary: int, total: int, *, old: float, new: float, delta: float) -> Reached:

@@ -20,7 +20,7 @@ POD = "pod-1"
 
 
 def leaving(world: World) -> World:
-    """A canary's first pod has just left the baseline's Service, and no proxy knows of it."""
+    """Bring a canary's first pod out of the baseline's Service, just now: no proxy knows of it."""
     world.cut_off = True
     return world.wait(lambda w: not w.pods[POD].baseline)
 
@@ -79,11 +79,11 @@ def test_the_past_of_an_engine_that_answers_late_is_no_traffic() -> None:
 
 
 def test_a_request_to_a_silent_pod_takes_the_silence_back() -> None:
-    world = World(recall=good).until(Phase.CANARY).wait(lambda w: bool(w.drained))
+    world = World(recall=good).until(Phase.CANARY).wait(lambda w: bool(w.drained_pods))
     assert not world.pods[POD].canary
     world.pods[POD].admitted_baseline += 1
     world.snapshot()
-    assert not world.drained
+    assert not world.drained_pods
     world.snapshot()
     assert world.modes() == {Mode.SHADOW}
     world.until(Phase.PROMOTED)
@@ -106,10 +106,10 @@ def test_a_pod_that_was_silent_in_an_earlier_try_is_not_therefore_silent_in_the_
 
 
 def test_a_new_operator_knows_which_pod_was_silent() -> None:
-    world = World(recall=good).until(Phase.CANARY).wait(lambda w: bool(w.drained))
+    world = World(recall=good).until(Phase.CANARY).wait(lambda w: bool(w.drained_pods))
     world.memory = None
     world.snapshot()
-    assert {life[0] for life in world.drained} == {POD}
+    assert {life[0] for life in world.drained_pods} == {POD}
 
 
 @pytest.mark.simulation
@@ -138,7 +138,7 @@ def test_a_pod_with_half_of_an_even_share_is_never_silent_in_twenty_thousand_req
             pods[0 if world.random.random() < 0.5 / 3 else world.random.choice([1, 2])].admitted_baseline += 1
         world.pass_time()
         memory = draining.observe(case(Snapshot(world.observe()), status, memory))
-        assert not memory.drained
+        assert not memory.drained_pods
     assert memory.draining
 
 
@@ -157,7 +157,7 @@ def counted(n: int, running: int = 0, reuse: int = 0) -> State:
 def looked(
     a: State | None, b: State | None, seconds: float = 0.0, b_label: bool = True, **changes: Any
 ) -> Snapshot:
-    """The canary's pod a, behind no Service, and the baseline's b."""
+    """Return a look at the canary's pod a, behind no Service, and the baseline's b."""
     pods = (pod("a", a, **{"baseline_label": False, **changes}), pod("b", b, baseline_label=b_label))
     return Snapshot(replace(observation(*pods), now=NOW + timedelta(seconds=seconds)))
 
@@ -181,7 +181,7 @@ def test_a_pod_is_silent_after_so_many_requests_to_others_and_so_long(
     others: int, seconds: float, expected: bool
 ) -> None:
     memory = observed(looked(counted(5), counted(0)), looked(counted(5), counted(others), seconds))
-    assert (memory.drained == {LIFE}) is expected
+    assert (memory.drained_pods == {LIFE}) is expected
     assert list(memory.draining) == [LIFE]
 
 
@@ -194,54 +194,56 @@ def test_a_pod_is_silent_after_so_many_requests_to_others_and_so_long(
     ],
 )
 def test_a_pod_that_still_works_or_whose_traffic_has_nowhere_to_go_is_not_silent(second: Snapshot) -> None:
-    assert not observed(looked(counted(0), counted(0)), second).drained
+    assert not observed(looked(counted(0), counted(0)), second).drained_pods
 
 
 def test_a_request_to_it_begins_the_count_anew_and_for_more() -> None:
     first = observed(looked(counted(0), counted(0)), looked(counted(1), counted(NEEDED), 9))
-    assert (first.drained, first.draining[LIFE].number) == (frozenset(), 2)
+    assert (first.drained_pods, first.draining[LIFE].number) == (frozenset(), 2)
     assert first.draining[LIFE].admitted == {LIFE: 1, OTHER: NEEDED}
-    assert not observed(looked(counted(1), counted(2 * NEEDED), 19), memory=first).drained
-    assert observed(looked(counted(1), counted(3 * NEEDED), 19), memory=first).drained
+    assert not observed(looked(counted(1), counted(2 * NEEDED), 19), memory=first).drained_pods
+    assert observed(looked(counted(1), counted(3 * NEEDED), 19), memory=first).drained_pods
 
 
 def test_who_is_known_to_be_silent_stays_so_until_a_request_comes() -> None:
     known = observed(looked(counted(0), counted(0)), looked(counted(0), counted(NEEDED), 9))
-    assert observed(looked(counted(0), counted(NEEDED), 9.5), memory=known).drained == {LIFE}
-    assert observed(looked(counted(0, running=1), counted(NEEDED), 9.5), memory=known).drained == {LIFE}
-    assert not observed(looked(counted(1), counted(NEEDED), 9.5), memory=known).drained
+    assert observed(looked(counted(0), counted(NEEDED), 9.5), memory=known).drained_pods == {LIFE}
+    assert observed(looked(counted(0, running=1), counted(NEEDED), 9.5), memory=known).drained_pods == {LIFE}
+    assert not observed(looked(counted(1), counted(NEEDED), 9.5), memory=known).drained_pods
 
 
 def test_what_was_known_of_a_pod_that_can_not_be_asked_is_kept() -> None:
     known = observed(looked(counted(0), counted(0)), looked(counted(0), counted(NEEDED), 9))
     both = replace(
-        known, drained=known.drained | {OTHER}, draining={**known.draining, OTHER: known.draining[LIFE]}
+        known,
+        drained_pods=known.drained_pods | {OTHER},
+        draining={**known.draining, OTHER: known.draining[LIFE]},
     )
     after = observed(looked(None, counted(NEEDED), 10), memory=both)
-    assert (set(after.drained), after.draining) == ({LIFE}, known.draining)
+    assert (set(after.drained_pods), after.draining) == ({LIFE}, known.draining)
     nobody = observed(looked(None, counted(0)))
-    assert not nobody.drained
+    assert not nobody.drained_pods
     assert not nobody.draining
 
 
 def test_behind_the_canarys_service_silence_is_kept_and_no_longer_counted() -> None:
     known = observed(looked(counted(0), counted(0)), looked(counted(0), counted(NEEDED), 9))
     after = observed(looked(counted(50), counted(NEEDED), 10, canary_label=True), memory=known)
-    assert after.drained == {LIFE}
+    assert after.drained_pods == {LIFE}
     assert not after.draining
-    assert not observed(looked(counted(0), counted(0), canary_label=True)).drained
+    assert not observed(looked(counted(0), counted(0), canary_label=True)).drained_pods
     assert observed(
         looked(counted(0), counted(0), canary_label=True),
-        memory=replace(known, drained=frozenset({LIFE, OTHER})),
-    ).drained == {LIFE}
+        memory=replace(known, drained_pods=frozenset({LIFE, OTHER})),
+    ).drained_pods == {LIFE}
 
 
 def test_behind_the_baselines_service_and_outside_the_canary_nothing_is_known() -> None:
     known = observed(looked(counted(0), counted(0)), looked(counted(0), counted(NEEDED), 9))
     back = observed(looked(counted(0), counted(NEEDED), 10, baseline_label=True), memory=known)
-    assert not back.drained
+    assert not back.drained_pods
     assert not back.draining
-    assert not observed(looked(counted(0), counted(NEEDED), 10), memory=known, canary_pods=()).drained
+    assert not observed(looked(counted(0), counted(NEEDED), 10), memory=known, canary_pods=()).drained_pods
 
 
 def test_each_pod_of_the_canary_is_looked_at() -> None:
@@ -254,19 +256,19 @@ def test_each_pod_of_the_canary_is_looked_at() -> None:
 
 def test_after_a_restart_a_pod_that_is_wanted_to_reuse_was_silent() -> None:
     wanted = [PodStatus(name="a", desired="on-canary-1")]
-    assert observed(looked(counted(0), counted(0)), pods=wanted).drained == {LIFE}
+    assert observed(looked(counted(0), counted(0)), pods=wanted).drained_pods == {LIFE}
     assert not observed(
         looked(counted(0), counted(0)), pods=(PodStatus(name="a", desired="shadow-1"),)
-    ).drained
+    ).drained_pods
     begun = observed(looked(counted(0), counted(0)))
-    assert not observed(looked(counted(0), counted(0), 1), memory=begun, pods=wanted).drained
+    assert not observed(looked(counted(0), counted(0), 1), memory=begun, pods=wanted).drained_pods
 
 
 def test_pods_that_can_not_be_asked_take_nothing_from_the_others() -> None:
     known = observed(looked(counted(0), counted(0)), looked(counted(0), counted(NEEDED), 9))
     both = replace(
         known,
-        drained=known.drained | {("z", "life")},
+        drained_pods=known.drained_pods | {("z", "life")},
         draining={**known.draining, ("z", "life"): known.draining[LIFE]},
     )
     first = looked(counted(0), counted(NEEDED), 10)
@@ -274,13 +276,13 @@ def test_pods_that_can_not_be_asked_take_nothing_from_the_others() -> None:
         replace(first.observation, pods=(*first.observation.pods, pod("z", None, baseline_label=False)))
     )
     after = observed(seen, memory=both, canary_pods=["a", "z"])
-    assert after.drained == {LIFE, ("z", "life")}
+    assert after.drained_pods == {LIFE, ("z", "life")}
     assert set(after.draining) == {LIFE, ("z", "life")}
 
 
 def test_requests_of_both_kinds_run_on() -> None:
     first = looked(counted(0), counted(0))
-    assert not observed(first, looked(counted(0, running=1, reuse=1), counted(NEEDED), 9)).drained
+    assert not observed(first, looked(counted(0, running=1, reuse=1), counted(NEEDED), 9)).drained_pods
 
 
 def test_fewer_requests_tell_where_fewer_pods_share_them() -> None:
@@ -288,4 +290,4 @@ def test_fewer_requests_tell_where_fewer_pods_share_them() -> None:
     alone = next(n for n in range(1000) if at_most(0, n, 0.5) <= spent(1))
     assert alone < NEEDED
     first = looked(counted(0), counted(0), ready=False)
-    assert observed(first, looked(counted(0), counted(alone), 9, ready=False)).drained == {LIFE}
+    assert observed(first, looked(counted(0), counted(alone), 9, ready=False)).drained_pods == {LIFE}

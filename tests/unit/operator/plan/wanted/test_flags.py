@@ -1,4 +1,4 @@
-"""What engines are told, and the epochs that fence it."""
+"""Tests what engines are told, and the epochs that fence it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +11,7 @@ from indexcache_operator.model import PutFlags
 from indexcache_operator.plan.facts import guardrails
 from indexcache_operator.plan.facts.snapshot import OFF
 from indexcache_operator.plan.wanted import flags
-from indexcache_operator.plan.wanted.flags import CANARY, PROMOTED, SHADOW
+from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, ON_PROMOTED_PERMIT, SHADOW
 
 from tests.unit.operator.plan.build import REVISION, case, engine, pod, snapshot, spec, status, told
 
@@ -30,7 +30,7 @@ def test_off_says_nothing_but_on_whose_behalf() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "mode", "permit"),
-    [(SHADOW, Mode.SHADOW, None), (CANARY, Mode.ON, 5.0), (PROMOTED, Mode.ON, 60.0)],
+    [(SHADOW, Mode.SHADOW, None), (ON_CANARY_PERMIT, Mode.ON, 5.0), (ON_PROMOTED_PERMIT, Mode.ON, 60.0)],
 )
 def test_each_kind_of_content(kind: str, mode: Any, permit: float | None) -> None:
     assert flags.content(case(snapshot(spec=ASKED), status()), kind) == Desired(
@@ -52,15 +52,15 @@ def test_each_kind_of_content(kind: str, mode: Any, permit: float | None) -> Non
 
 
 def test_a_content_is_named_by_its_kind_and_what_is_in_it() -> None:
-    canary = flags.content(case(snapshot(), status()), CANARY)
-    name = flags.name(canary, CANARY)
+    canary = flags.content(case(snapshot(), status()), ON_CANARY_PERMIT)
+    name = flags.name(canary, ON_CANARY_PERMIT)
     kind, _, digest = name.rpartition("-")
     assert (kind, len(digest)) == ("on-canary", 8)
-    assert flags.name(canary.model_copy(update={"permit_seconds": 6.0}), CANARY) != name
+    assert flags.name(canary.model_copy(update={"permit_seconds": 6.0}), ON_CANARY_PERMIT) != name
     assert flags.name(canary, OFF) == OFF
 
 
-@pytest.mark.parametrize("kind", [OFF, SHADOW, CANARY, PROMOTED])
+@pytest.mark.parametrize("kind", [OFF, SHADOW, ON_CANARY_PERMIT, ON_PROMOTED_PERMIT])
 def test_the_kind_is_read_from_the_name(kind: str) -> None:
     name = flags.name(flags.content(case(snapshot(), status()), kind), kind)
     assert flags.kind_of(PodStatus(name="a", desired=name)) == kind
@@ -83,7 +83,7 @@ def wanting(kind: str, epoch: int = 4, **changes: Any) -> PodStatus:
 
 
 def doing(kind: str, epoch: int = 4) -> State:
-    """An engine that does what it was told under that epoch."""
+    """Return an engine that does what it was told under that epoch."""
     state = told({"a": kind}, pod("a")).pods[0].state
     assert state is not None
     return state.model_copy(update={"epoch": epoch})
@@ -141,8 +141,8 @@ def test_an_engine_that_never_heard_anything_can_be_told_under_any_epoch() -> No
 @pytest.mark.parametrize(
     ("state", "kind", "permit"),
     [
-        (None, CANARY, 5.0),
-        (None, PROMOTED, 60.0),
+        (None, ON_CANARY_PERMIT, 5.0),
+        (None, ON_PROMOTED_PERMIT, 60.0),
         (None, OFF, 33.0),
         (engine(Mode.ON, epoch=9), OFF, 33.0),
         (engine(Mode.SHADOW, epoch=9), SHADOW, 33.0),  # its new epoch is 10
@@ -159,7 +159,9 @@ def test_a_permit_is_held_to_run_until_the_engine_is_seen_at_the_baseline_under_
     )
 
 
-@pytest.mark.parametrize(("kind", "kept"), [(CANARY, "life"), (PROMOTED, "life"), (SHADOW, ""), (OFF, "")])
+@pytest.mark.parametrize(
+    ("kind", "kept"), [(ON_CANARY_PERMIT, "life"), (ON_PROMOTED_PERMIT, "life"), (SHADOW, ""), (OFF, "")]
+)
 def test_what_was_confirmed_ends_with_the_exposure(kind: str, kept: str) -> None:
     assert assigned(None, kind, wanting(kind, confirmed="life"))[0].confirmed == kept
 
@@ -204,7 +206,7 @@ def test_off_is_off_on_whosever_behalf(state: State, expected: bool) -> None:
         (doing(SHADOW), True),
         (doing(SHADOW, 5), True),
         (doing(SHADOW, 3), False),
-        (doing(CANARY), False),
+        (doing(ON_CANARY_PERMIT), False),
         (None, False),
     ],
 )
@@ -243,8 +245,8 @@ def test_the_first_epoch_is_one() -> None:
     [(None, True), (5.0 * flags.RENEW_BELOW - 0.01, True), (5.0 * flags.RENEW_BELOW, False), (5.0, False)],
 )
 def test_a_permit_is_renewed_before_it_lapses(left: float | None, due: bool) -> None:
-    state = doing(CANARY).model_copy(update={"permit_remaining_seconds": left})
-    assert bool(put(state, wanting(CANARY))) is due
+    state = doing(ON_CANARY_PERMIT).model_copy(update={"permit_remaining_seconds": left})
+    assert bool(put(state, wanting(ON_CANARY_PERMIT))) is due
 
 
 def test_shadow_has_no_permit_to_renew() -> None:
@@ -260,10 +262,13 @@ def test_the_status_of_pods_that_are_gone_is_dropped() -> None:
 
 def test_a_pod_that_leaves_is_told_what_is_wanted_of_it_too() -> None:
     seen = snapshot(pod("a", None), pod("b", None, deleting=True))
-    assert [flags.kind_of(p) for p in flags.assign(case(seen, status()), {"b": CANARY}).pods] == [OFF, CANARY]
+    assert [flags.kind_of(p) for p in flags.assign(case(seen, status()), {"b": ON_CANARY_PERMIT}).pods] == [
+        OFF,
+        ON_CANARY_PERMIT,
+    ]
 
 
-@pytest.mark.parametrize("kind", [OFF, SHADOW, CANARY, PROMOTED])
+@pytest.mark.parametrize("kind", [OFF, SHADOW, ON_CANARY_PERMIT, ON_PROMOTED_PERMIT])
 def test_whoever_does_what_is_wanted_is_settled(kind: str) -> None:
     each = pod("a", doing(kind))
     assert flags.settled(case(snapshot(each), status(pods=[wanting(kind)])), each)
@@ -272,6 +277,8 @@ def test_whoever_does_what_is_wanted_is_settled(kind: str) -> None:
 def test_a_permit_of_another_length_is_another_content() -> None:
     longer = spec(fallback={"permit": {"canary": "9s", "promoted": "60s"}})
     seen = snapshot(pod("a", None), pod("b", None), spec=longer)
-    kept = [wanting(CANARY), replace(wanting(PROMOTED), name="b")]
-    after = flags.assign(case(seen, status(pods=kept, epoch=4)), {"a": CANARY, "b": PROMOTED})
+    kept = [wanting(ON_CANARY_PERMIT), replace(wanting(ON_PROMOTED_PERMIT), name="b")]
+    after = flags.assign(
+        case(seen, status(pods=kept, epoch=4)), {"a": ON_CANARY_PERMIT, "b": ON_PROMOTED_PERMIT}
+    )
     assert [p.epoch for p in after.pods] == [5, 4]

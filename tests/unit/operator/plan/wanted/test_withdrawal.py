@@ -69,7 +69,10 @@ def seen(reached: Reached, requests: int = 0, quiet: float = 0.0, blind: bool = 
 def test_the_canary_is_drained_when_the_counters_say_so_or_long_say_nothing(
     counted: Seen, expected: bool
 ) -> None:
-    assert withdrawal.drained(situation(pod(), status=status(route=KEPT), seen=counted)) is expected
+    assert (
+        withdrawal.canary_service_drained(situation(pod(), status=status(route=KEPT), seen=counted))
+        is expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_without_a_route_nothing_is_to_drain_and_one_not_restored_is_not_drained
     changes: dict[str, Any], expected: bool
 ) -> None:
     kept = {"status": status(route=KEPT), "seen": seen(Reached.YES if not expected else Reached.NO, quiet=99)}
-    assert withdrawal.drained(situation(pod(), **{**kept, **changes})) is expected
+    assert withdrawal.canary_service_drained(situation(pod(), **{**kept, **changes})) is expected
 
 
 BOTH: dict[str, Any] = {"baseline_label": False, "canary_label": True}

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from indexcache_runtime.vllm.engine_core.blocks import Blocks
+from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import Hasher, salted, vllms_own, wrap_where_made
 
 SIZE = 4
@@ -24,7 +24,7 @@ Behaviours = frozenset[str | None]
 
 @dataclass(eq=False)
 class FakeRequest:
-    """What of vLLM's Request the names depend on."""
+    """Holds what of vLLM's Request the names depend on."""
 
     request_id: str
     tokens: list[int]
@@ -45,7 +45,7 @@ class FakeRequest:
 
 
 def names(request: FakeRequest) -> list[bytes]:
-    """As vLLM's hasher: chained on the last name in the list."""
+    """Return names as vLLM's hasher gives them: chained on the last name in the list."""
     new: list[bytes] = []
     start = len(request.block_hashes) * SIZE
     parent = request.block_hashes[-1] if request.block_hashes else b""
@@ -58,7 +58,7 @@ def names(request: FakeRequest) -> list[bytes]:
 class World:
     """An engine core in small."""
 
-    def __init__(self, blocks: type[Blocks] = Blocks) -> None:
+    def __init__(self, blocks: type[BlockNamer] = BlockNamer) -> None:
         self.requests: dict[str, FakeRequest] = {}
         self.cache: dict[bytes, list[Behaviours]] = {}
         manager = SimpleNamespace(get_computed_blocks=self._find)
@@ -76,7 +76,7 @@ class World:
         return found, len(found) * SIZE, 0
 
     def add(self, tokens: list[int], *, opted_out: bool = False, foreign: bool = False) -> FakeRequest:
-        """A new request. foreign: it has vLLM's own hasher, as one that was made before the plugin's was
+        """Add a new request. foreign: it has vLLM's own hasher, as one that was made before the plugin's was
         there.
         """
         hasher = names if foreign else self.hasher
@@ -131,7 +131,7 @@ class World:
         request.num_computed_tokens, request.under = 0, []
 
     def run(self, tokens: list[int]) -> FakeRequest:
-        """A request from beginning to end."""
+        """Run a request from beginning to end."""
         request = self.add(tokens)
         self.step(request, len(tokens))
         del self.requests[request.request_id]
@@ -180,19 +180,19 @@ def test_nobody_reads_what_was_computed_under_a_behaviour_not_his(script: list[t
     play(World(), script)
 
 
-def play_all(blocks: type[Blocks], scripts: list[list[tuple[str, int, int]]]) -> None:
+def play_all(blocks: type[BlockNamer], scripts: list[list[tuple[str, int, int]]]) -> None:
     for script in scripts:
         play(World(blocks), script)
 
 
-class Unsalted(Blocks):
+class Unsalted(BlockNamer):
     """A build that forgot the salt."""
 
     def enter(self, behaviour: str | None) -> int:
         return 0
 
 
-class NotRenamed(Blocks):
+class NotRenamed(BlockNamer):
     """A build that salts at admission only."""
 
     def enter(self, behaviour: str | None) -> int:
@@ -200,14 +200,14 @@ class NotRenamed(Blocks):
         return 0
 
 
-class OptOutForgotten(Blocks):
+class OptOutForgotten(BlockNamer):
     """A build whose blocks know nothing of opting out."""
 
     def __init__(self, scheduler: object, block_size: int, opted_out: object) -> None:
         super().__init__(scheduler, block_size)
 
 
-class ForeignHashersLeft(Blocks):
+class ForeignHashersLeft(BlockNamer):
     """A build that leaves requests the hasher that they came with."""
 
     def _own(self, request: FakeRequest) -> None: ...
@@ -215,7 +215,7 @@ class ForeignHashersLeft(Blocks):
 
 @pytest.mark.simulation
 @pytest.mark.parametrize("mutant", [Unsalted, NotRenamed, OptOutForgotten, ForeignHashersLeft])
-def test_the_property_is_broken_by_builds_that_forget(mutant: type[Blocks]) -> None:
+def test_the_property_is_broken_by_builds_that_forget(mutant: type[BlockNamer]) -> None:
     rng = random.Random(0)
     kinds = ["add", "step", "step", "step", "ahead", "append", "append", "flip", "finish"]
     scripts = [
@@ -350,12 +350,12 @@ def test_a_vllm_that_makes_no_hasher_is_left_alone() -> None:
 
 
 def baseline(tokens: list[int]) -> list[bytes]:
-    """The baseline's names of a prompt's full blocks."""
+    """Return the baseline's names of a prompt's full blocks."""
     return names(FakeRequest("x", list(tokens), None))
 
 
 def salts(name: str, tokens: list[int], first: int = 0) -> list[bytes]:
-    """The names of a prompt of which all from one block on has a class."""
+    """Return the names of a prompt of which all from one block on has a class."""
     base = baseline(tokens)
     return base[:first] + [salted(name, block) for block in base[first:]]
 
@@ -436,7 +436,7 @@ def test_who_is_never_renamed_hides_no_other(opted_out: bool) -> None:
 
 
 def counted(w: World, r: FakeRequest) -> list[int]:
-    """How many blocks vLLM is asked for in one lookup, each time."""
+    """Return how many blocks vLLM is asked for in one lookup, each time."""
     asked: list[int] = []
     find = w.blocks._lookup
 
@@ -575,7 +575,7 @@ def test_a_request_without_a_class_found_nothing_of_reuse() -> None:
     r = w.add(PROMPT)
     w.step(r, 10)
     assert w.blocks.reused_tokens(r, 8) == 0
-    free = Blocks(
+    free = BlockNamer(
         SimpleNamespace(requests={}, kv_cache_manager=SimpleNamespace(get_computed_blocks=w._find)), SIZE
     )
     free.enter("x")

@@ -8,7 +8,7 @@ from indexcache_runtime.vllm.engine_core.refusals import of_config, of_version
 
 
 def config(**changes: Any) -> Any:
-    """A VllmConfig in what matters here; "a.b" sets an attribute of an attribute."""
+    """Return a VllmConfig in what matters here; "a.b" sets an attribute of an attribute."""
     c = SimpleNamespace(
         model_config=SimpleNamespace(
             hf_text_config=SimpleNamespace(index_topk=64),

@@ -1,4 +1,4 @@
-"""What a step is told to do and what is counted of it, by stand-ins for vLLM's scheduler."""
+"""Tests what a step is told to do and what is counted of it, by stand-ins for vLLM's scheduler."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +27,7 @@ class Scheduler:
         self.next: dict[str, int] = {}
 
     def schedule(self) -> Any:
-        """One step, of so many tokens of each request."""
+        """Schedule one step, of so many tokens of each request."""
         self.requests |= {
             r: SimpleNamespace(num_prompt_tokens=1000, num_computed_tokens=1000 + n)
             for r, n in self.next.items()
@@ -64,7 +64,7 @@ def steps(scheduler: Scheduler) -> StepPlanner:
 def step(
     steps: StepPlanner, scheduler: Scheduler, requests: dict[str, int], measured: Measured | None = None
 ) -> tuple[StepPlan, float | None]:
-    """One step and its end: its plan, and how long its rows took to choose."""
+    """Run one step to its end; return its plan, and how long its rows took to choose."""
     scheduler.next = requests
     output = steps.schedule()
     steps.update(output, SimpleNamespace(**{MEASURED: measured} if measured is not None else {}))
@@ -501,7 +501,7 @@ def test_what_a_step_measured_is_counted_with_it() -> None:
 
 
 def budgeted(monkeypatch: pytest.MonkeyPatch, core: Core) -> list[tuple[Any, ...]]:
-    """What the budget is told."""
+    """Record what the budget is told."""
     said: list[tuple[Any, ...]] = []
     budget = core.steps._budget
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""What becomes of a worker whose model the runtime can't take charge of."""
+"""Tests what becomes of a worker whose model the runtime can't take charge of."""
 
 import logging
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ class Broken:
 
 
 def attach(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[dict[str, Any], Any]:
-    """What a worker answers whose adapter can't be built for this error; and the worker."""
+    """Return what a worker answers whose adapter can't be built for this error; and the worker."""
 
     def build(model: Any, runner: Any) -> Any:
         raise error

@@ -33,7 +33,7 @@ class FlashMLASparseImpl:
 
     @property
     def topk_indices_buffer(self) -> torch.Tensor | None:
-        """Until it is set it is the indexer's."""
+        """Return the buffer; until it is set it is the indexer's."""
         return self._buffer if self._indexer is None else self._indexer.topk_indices_buffer
 
     @topk_indices_buffer.setter
@@ -56,8 +56,8 @@ class Projection:
 
 
 class DeepseekV32Attention:
-    """vLLM's attention layer: without an indexer's work where `skip_topk` says so. Layer n chooses the
-    positions n and n + 1.
+    """Stands in for vLLM's attention layer: without an indexer's work where `skip_topk` says so. Layer n
+    chooses the positions n and n + 1.
     """
 
     def __init__(self, number: int, buffer: torch.Tensor) -> None:
@@ -84,7 +84,7 @@ class DeepseekV32Attention:
         self.impl._indexer = self.indexer
 
     def forward(self, positions: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        """The indexer's query and weights are made only where it runs."""
+        """Compute a layer's output; the indexer's query and weights are made only where it runs."""
         full = not self.skip_topk
         q = torch.zeros((len(hidden), HEADS, KEY)).to(torch.float8_e4m3fn) if full else None
         weights = torch.ones((len(hidden), HEADS)) if full else None
@@ -121,15 +121,15 @@ class Event:
 
 
 def stream(name: str) -> Any:
-    """A CUDA stream."""
+    """Return a CUDA stream."""
     return SimpleNamespace(
         name=name, wait_stream=lambda other: order.append(f"{name} waits for {other.name}")
     )
 
 
 def pretend(patch: pytest.MonkeyPatch) -> None:
-    """A device, and vLLM's kernels on it: an indexer that is asked afresh chooses the positions 1 and 2, all
-    with the score 0.
+    """Pretend a device, and vLLM's kernels on it: an indexer that is asked afresh chooses the positions 1 and
+    2, all with the score 0.
     """
     import vllm.config  # not to be imported while torch is another's
     import vllm.utils
@@ -177,7 +177,7 @@ def pretend(patch: pytest.MonkeyPatch) -> None:
 def choose(
     scores: torch.Tensor, contexts: torch.Tensor, next_n: int, fresh: torch.Tensor, k: int, longest: int
 ) -> None:
-    """vLLM's top-k of decode rows."""
+    """Choose as vLLM's top-k of decode rows."""
     assert scores.shape[0] == contexts.shape[0] == fresh.shape[0]
     fresh[:] = torch.tensor([1, 2], dtype=torch.int32)
 
@@ -191,7 +191,7 @@ def logits(
     schedule: Any,
     max_model_len: int,
 ) -> torch.Tensor:
-    """DeepGEMM's scores of decode rows, in the shapes that it takes."""
+    """Return DeepGEMM's scores of decode rows, in the shapes that it takes."""
     rows = len(contexts)
     assert q[0].shape == (rows, 1, HEADS, KEY)
     assert q[0].dtype == torch.float8_e4m3fn

@@ -77,7 +77,7 @@ def forward(layers: list[DeepseekV32Attention]) -> None:
 def step(
     engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], plan: StepPlan | None
 ) -> Measured | None:
-    """One step of a batch of two requests; what came back of it."""
+    """Run one step of a batch of two requests; return what came back of it."""
     cuda, r, layers = engine
     cuda.begin(plan)
     r.prepare_inputs()
@@ -88,7 +88,8 @@ def step(
 
 
 def replay(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], plan: StepPlan) -> Measured | None:
-    """The same from a graph: what it keeps, it keeps at every replay, and nothing else can be looked at."""
+    """Replay the same from a graph: what it keeps, it keeps at every replay, and nothing else can be looked
+    at."""
     cuda, r, layers = engine
     graphs = SimpleNamespace(
         failure=Failure(),

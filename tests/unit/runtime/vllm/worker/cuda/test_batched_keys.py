@@ -26,7 +26,7 @@ def layers() -> list[DeepseekV32Attention]:
 
 
 def ran(keys: BatchedKeys, sites: tuple[int, ...]) -> list[torch.Tensor]:
-    """What these Shared layers were given."""
+    """Return what these Shared layers were given."""
     hidden = [torch.full((TOKENS, KEY), float(site), dtype=torch.bfloat16) for site in sites]
     for site, x in zip(sites, hidden, strict=True):
         keys.add(site, torch.arange(TOKENS), x, torch.arange(TOKENS))

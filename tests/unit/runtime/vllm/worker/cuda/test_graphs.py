@@ -17,7 +17,7 @@ from vllm.config import CUDAGraphMode
 
 
 class Desc(NamedTuple):
-    """vLLM's descriptor of a graph, in what matters here."""
+    """Stands in for vLLM's descriptor of a graph, in what matters here."""
 
     cg_mode: CUDAGraphMode
     num_tokens: int
@@ -56,7 +56,7 @@ class Manager:
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Bytes of device memory that are free; a device that isn't there."""
+    """Return the bytes of device memory that are free, to be set; the device isn't there."""
     memory = [64 << 30]
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
@@ -91,8 +91,8 @@ def sets(free: list[int]) -> GraphSets:
 
 
 def dispatch(sets: GraphSets, desc: Desc) -> tuple[Desc, bool]:
-    """What vLLM's dispatch gives for a step of this shape: the descriptor, and whether the step must run
-    without graphs.
+    """Return what vLLM's dispatch gives for a step of this shape: the descriptor, and whether the step must
+    run without graphs.
     """
 
     def original(manager: Any, *, need_eager: bool = False) -> tuple[Desc, bool]:

@@ -13,7 +13,7 @@ from indexcache_runtime.vllm.worker.cuda import seam
 
 
 def vllm() -> Path:
-    """Where it lies."""
+    """Return where vLLM lies."""
     found = importlib.util.find_spec("vllm")
     assert found is not None
     assert found.submodule_search_locations
@@ -22,13 +22,13 @@ def vllm() -> Path:
 
 @functools.cache
 def tree(module: str) -> ast.Module | None:
-    """The module's syntax; None if there is none."""
+    """Return the module's syntax; None if there is none."""
     path = vllm().parent.joinpath(*module.split(".")).with_suffix(".py")
     return ast.parse(path.read_text()) if path.exists() else None
 
 
 def parameters(module: str, name: str) -> list[str] | None:
-    """Of a function or a method."""
+    """Return the parameters of a function or a method."""
     node: ast.AST | None = tree(module)
     for part in name.split("."):
         body = getattr(node, "body", [])

@@ -47,7 +47,7 @@ def sites() -> list[CudaSite]:
 
 
 def run(site: CudaSite, tokens: int = 5) -> list[dict[str, Any]]:
-    """One forward of the layer, as nn.Module would call it; what the kernel got."""
+    """Run one forward of the layer, as nn.Module would call it; return what the kernel got."""
     calls.clear()
     site.layer.forward(
         torch.arange(tokens), torch.arange(tokens * KEY, dtype=torch.float32).view(tokens, KEY)

@@ -1,4 +1,4 @@
-"""Which stream is handed out next, of a ring of a few."""
+"""Tests which stream is handed out next, of a ring of a few."""
 
 import functools
 import itertools
@@ -9,7 +9,7 @@ from indexcache_runtime.vllm.worker.cuda.streams import Ring
 
 
 def turning(*streams: int) -> Callable[[], int]:
-    """Hands them out in turn."""
+    """Hand the streams out in turn."""
     return functools.partial(next, itertools.cycle(streams))
 
 

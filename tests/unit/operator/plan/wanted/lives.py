@@ -1,0 +1,13 @@
+"""Common to tests of what is wanted: one pod's life, what is remembered of it, and where it stands."""
+
+from typing import Any
+
+from indexcache_operator.plan.facts.memory import Memory
+
+from tests.unit.operator.plan.build import spec
+
+NOTHING = Memory(key="try")
+UNROUTED: dict[str, Any] = {"spec": spec(traffic={}), "route": None}
+MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
+LIFE = ("a", "life")
+DRAINED = Memory(key="try", drained_pods=frozenset({LIFE}))
