@@ -201,6 +201,8 @@ class PutFlags:
 
     pod: str
     desired: Desired
+    contract: int
+    """The one that the engine speaks."""
 
 
 @dataclass(frozen=True, kw_only=True)

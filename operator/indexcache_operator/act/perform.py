@@ -118,7 +118,7 @@ class _Turn:
             case model.SetLabels():
                 await labels.put(p.kube, namespace, action)
             case PutFlags():
-                await self._engines().put(self._address(action.pod), action.desired)
+                await self._engines().put(self._address(action.pod), action.desired, action.contract)
             case model.PatchRoute():
                 await route.patch(p.kube, namespace, self._route_name(), action)
             case RunProbes():

@@ -1,0 +1,9 @@
+"""Writes down what this version says and stores, to be read by every later one: `make record`.
+
+Recorded once a release (docs/releasing.md). Folders of released versions are never written again.
+"""
+
+from tests.recorded import conversation
+
+if __name__ == "__main__":
+    conversation.record()
