@@ -193,6 +193,10 @@ class Status(_Stored):
     phase: Phase = Phase.PENDING
     message: str = ""
     revision: str = ""
+    runtime: str = ""
+    """The image that brings the plugin into engines where spec.engine.runtime names none: the one that the
+    operator came with when the rollout was first deployed. It never changes.
+    """
     phase_started_at: MaybeTime = None
     revision_started_at: MaybeTime = None
     """When this try of the revision began: evidence counts from here."""

@@ -109,7 +109,9 @@ def _kinds(situation: Situation, targets: Targets) -> dict[str, str]:
 
 
 def _told(situation: Situation) -> Status:
-    """Return the status with what engines say of themselves, and the generation that was looked at."""
+    """Return the status with what engines say of themselves, its plugin, and the generation that was looked
+    at.
+    """
     snapshot, status = situation.snapshot, situation.status
     pods = []
     for pod in snapshot.observation.pods:
@@ -117,7 +119,9 @@ def _told(situation: Situation) -> Status:
         reason = pod.state.reason.value if pod.state else (pod.error or pod.problem or "")
         kept, chosen = pod_status(status, pod.name), pod.name in status.canary_pods
         pods.append(replace(kept, state=state, reason=reason[:256], canary=chosen))
-    return replace(status, pods=tuple(pods), observed_generation=snapshot.observation.generation)
+    seen = snapshot.observation
+    runtime = status.runtime or seen.pinned_runtime
+    return replace(status, pods=tuple(pods), observed_generation=seen.generation, runtime=runtime)
 
 
 def _relied_on(status: Status) -> tuple[object, ...]:
@@ -127,6 +131,7 @@ def _relied_on(status: Status) -> tuple[object, ...]:
     return (
         status.phase,
         status.revision,
+        status.runtime,
         status.revision_started_at,
         status.paused_at,
         status.epoch,
