@@ -189,6 +189,10 @@ class HistoryEntry(_Stored):
 class Status(_Stored):
     """An IndexCacheRollout's status."""
 
+    uid: str = ""
+    """Of the rollout that this is about. Restored from a backup under another, what was shown before is no
+    evidence.
+    """
     observed_generation: int = 0
     phase: Phase = Phase.PENDING
     message: str = ""

@@ -109,7 +109,7 @@ def _kinds(situation: Situation, targets: Targets) -> dict[str, str]:
 
 
 def _told(situation: Situation) -> Status:
-    """Return the status with what engines say of themselves, its plugin, and the generation that was looked
+    """Return the status with what engines say of themselves, whose it is, and the generation that was looked
     at.
     """
     snapshot, status = situation.snapshot, situation.status
@@ -121,7 +121,9 @@ def _told(situation: Situation) -> Status:
         pods.append(replace(kept, state=state, reason=reason[:256], canary=chosen))
     seen = snapshot.observation
     runtime = status.runtime or seen.pinned_runtime
-    return replace(status, pods=tuple(pods), observed_generation=seen.generation, runtime=runtime)
+    return replace(
+        status, pods=tuple(pods), observed_generation=seen.generation, uid=seen.uid, runtime=runtime
+    )
 
 
 def _relied_on(status: Status) -> tuple[object, ...]:
@@ -187,7 +189,7 @@ def _events(before: Status, status: Status) -> list[Event]:
         if status.phase is Phase.FALLING_BACK and status.fallback
         else status.phase.value
     )
-    quiet = reason in ("Superseded", "RouteChanged", "RouteTaken", "Deleted")
+    quiet = reason in ("Superseded", "RouteChanged", "RouteTaken", "Deleted", "Restored")
     return [
         Event(
             type="Warning" if bad and not quiet else "Normal",
