@@ -3,7 +3,10 @@
 Recorded once a release (docs/releasing.md). Folders of released versions are never written again.
 """
 
-from tests.recorded import conversation
+from importlib.metadata import version
+
+from tests.recorded import conversation, rollouts
 
 if __name__ == "__main__":
     conversation.record()
+    rollouts.record(version("indexcache-operator"))
