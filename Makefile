@@ -91,6 +91,10 @@ clean-cache: env ## Remove environments that nobody needs any more, and say why
 generate: env ## What is made of code: the CRD, its reference, the table of what is refused
 	@$(PY) -m scripts.generate
 
+.PHONY: record
+record: env ## What this version says and stores, as data that every later version is tested on
+	@$(PY) -m tests.recorded
+
 .PHONY: format
 format: env ## Format and fix
 	@$(ENV)/bin/ruff format -q . && $(ENV)/bin/ruff check -q --fix .

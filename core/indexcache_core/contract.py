@@ -12,6 +12,10 @@ engine is `tripped`: only a PUT with a newer epoch leads out of it.
 Counters are cumulative while an incarnation lives. Measurements belong to a *series*: they start from zero,
 under a new series number, whenever the flags that they speak of (pattern, protected) change, and with the
 first flags after an `off` that was PUT: what was measured in one try is never evidence in another.
+
+Both sides are upgraded at different times. An engine speaks CONTRACT alone; an operator speaks it and the one
+before, and reads the one after. So a change of what travels raises CONTRACT by one, adds fields with defaults
+that mean what was done before, and nothing else: docs/releasing.md says how a field goes, or a value comes.
 """
 
 import secrets
@@ -143,7 +147,11 @@ class Desired(Model):
 
 
 class Kill(Model):
-    """The body of a kill; the reason is kept in the state's message."""
+    """The body of a kill; the reason is kept in the state's message. Whatever else a newer operator says is
+    left out.
+    """
+
+    model_config = ConfigDict(extra="ignore")
 
     reason: Annotated[str, Field(max_length=bounds.KILL_REASON)] = ""
 

@@ -1,5 +1,5 @@
 """Calls to engines' control ports, for observing and for acting. What an engine answers is checked against
-the contract before anything believes it; every failure is an EngineError whose words say which pod and what
+its contract before anything believes it; every failure is an EngineError whose words say which pod and what
 went wrong.
 """
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import aiohttp
 from indexcache_core.bounds import KILL_REASON
-from indexcache_core.contract import CONTROL_PORT, Desired, Kill, Refused, State
-from pydantic import ValidationError
+from indexcache_core.contract import CONTROL_PORT, Desired, Kill, State
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from indexcache_operator import limits
+from indexcache_operator.contracts import SPOKEN, NotSpoken
 from indexcache_operator.http_calls import Call, CallError, answer
 
 TIMEOUT_SECONDS = 1.0
@@ -19,11 +20,19 @@ MAX_ANSWER = 8 * 1024 * 1024  # bytes
 
 
 class EngineError(Exception):
-    """An engine that could not be asked, or said no. `refused` is what it said, if it did."""
+    """An engine that could not be asked, or said no."""
 
-    def __init__(self, message: str, refused: Refused | None = None) -> None:
-        super().__init__(message)
-        self.refused = refused
+
+class _Refused(BaseModel):
+    """Reads a refusal of any contract: an engine of another release may have codes of its own."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    code: str
+    message: str
+
+
+_BODY = TypeAdapter[object](object)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +45,25 @@ class Engines:
 
     async def state(self, ip: str) -> State:
         """Return what an engine says of itself. Raises EngineError."""
-        return await self._call("GET", ip, "/v1/state", None)
+        return _state(*await self._call("GET", ip, "/v1/state", None))
 
-    async def put(self, ip: str, desired: Desired) -> State:
-        """Put desired flags; the same again renews the permit. Raises EngineError."""
-        return await self._call("PUT", ip, "/v1/flags", desired.model_dump_json())
+    async def put(self, ip: str, desired: Desired, contract: int) -> State:
+        """Put desired flags, in the contract that the engine speaks; the same again renews the permit.
 
-    async def kill(self, ip: str, reason: str) -> State:
-        """Send an engine to the baseline from the next step on. Raises EngineError."""
-        return await self._call("POST", ip, "/v1/kill", Kill(reason=reason[:KILL_REASON]).model_dump_json())
+        Raises EngineError.
+        """
+        body = _BODY.dump_json(SPOKEN.body(desired, contract)).decode()
+        return _state(*await self._call("PUT", ip, "/v1/flags", body))
 
-    async def _call(self, method: str, ip: str, path: str, body: str | None) -> State:
+    async def kill(self, ip: str, reason: str) -> None:
+        """Send an engine to the baseline from the next step on, whatever contract it speaks.
+
+        Raises EngineError.
+        """
+        await self._call("POST", ip, "/v1/kill", Kill(reason=reason[:KILL_REASON]).model_dump_json())
+
+    async def _call(self, method: str, ip: str, path: str, body: str | None) -> tuple[str, bytes]:
+        """Return which call it was, and the body of an answer that was no refusal."""
         call = Call(
             method=method,
             host=ip,
@@ -61,20 +78,28 @@ class Engines:
             found = await answer(self.session, call)
         except CallError as error:
             raise EngineError(str(error)) from error
-        return _read(str(call), found.status, found.body)
+        if found.status != 200:
+            raise _refusal(f"{call}: {found.status}", found.body)
+        return str(call), found.body
 
 
-def _read(what: str, status: int, raw: bytes) -> State:
+def _state(what: str, raw: bytes) -> State:
     try:
-        if status == 200:
-            return State.model_validate(limits.parse(raw))
-        refused = Refused.model_validate(limits.parse(raw))
-    except limits.TooMuch as error:
-        raise EngineError(f"{what}: {status} with an answer outside the contract: {error}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise EngineError(
-            f"{what}: {status} with an answer outside the contract: {'.'.join(map(str, first['loc']))} "
-            f"{first['msg']}"
-        ) from None
-    raise EngineError(f"{what}: {status} {refused.code}: {refused.message}", refused)
+        return SPOKEN.read(limits.parse(raw))
+    except (limits.TooMuch, NotSpoken, ValidationError) as error:
+        raise EngineError(f"{what}: an answer outside the contract: {_words(error)}") from None
+
+
+def _refusal(what: str, raw: bytes) -> EngineError:
+    try:
+        refused = _Refused.model_validate(limits.parse(raw))
+    except (limits.TooMuch, ValidationError) as error:
+        return EngineError(f"{what} with an answer outside the contract: {_words(error)}")
+    return EngineError(f"{what} {refused.code}: {refused.message}")
+
+
+def _words(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))} {first['msg']}"

@@ -109,6 +109,12 @@ class Observation:
     route_holder: str | None = None
     """Another rollout that has the rule of the spec's route already."""
     status: Status
+    pinned_runtime: str = ""
+    """Image of the plugin where the spec names none: the status's, else the one that is deployed, else this
+    operator's. Empty while it can't be known.
+    """
+    offered_runtime: str = ""
+    """The image that this operator comes with."""
     workload_current: bool = False
     """Deployment, Services and Secret are as this spec wants them."""
     pods: tuple[EnginePod, ...] = ()
@@ -201,6 +207,8 @@ class PutFlags:
 
     pod: str
     desired: Desired
+    contract: int
+    """The one that the engine speaks."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Acting on a real API server: applied once, drift seen, foreign things left alone, writers fenced."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -124,6 +125,24 @@ async def test_another_pattern_changes_no_pod(world: World) -> None:
         names.rollouts_path(world.namespace, "r"), {"spec": {"indexCache": {"pattern": "FF"}}}
     )
     assert (await world.look()).observation.workload_current
+
+
+async def test_an_operator_with_another_plugin_changes_no_pod_until_the_spec_asks_for_it(
+    world: World,
+) -> None:
+    await world.ensure()
+    newer = replace(world.observer, runtime=Runtime(image="runtime:2", pull_policy="Always"))
+    world.observer, world.sight = newer, Sight()
+    look = (await world.look()).observation
+    assert look.workload_current
+    assert (look.pinned_runtime, look.offered_runtime) == ("runtime:1", "runtime:2")
+    await world.kube.patch(
+        names.rollouts_path(world.namespace, "r"), {"spec": {"engine": {"runtime": "runtime:2"}}}
+    )
+    assert not (await world.look()).observation.workload_current
+    assert (await world.ensure()).observation.workload_current
+    deployed = await world.kube.get(world.path("deployments", "r", DEPLOYMENTS))
+    assert deployed["spec"]["template"]["spec"]["initContainers"][0]["image"] == "runtime:2"
 
 
 async def test_takes_over_nothing_of_somebody_elses(world: World) -> None:

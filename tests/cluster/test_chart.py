@@ -41,6 +41,9 @@ APIS = {
 }
 
 
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
 class HelmLoader(yaml.SafeLoader):
     """Reads what Helm writes: a number like 1e-06 is one, as in YAML 1.2 and to the API server's own
     parser.
@@ -83,6 +86,30 @@ def path(body: dict[str, Any]) -> str:
     return names.object_path(
         APIS.get(body["kind"], "api/v1"), plural, body["metadata"].get("namespace"), body["metadata"]["name"]
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "operator", "runtime"),
+    [
+        ((), "indexcache-operator:0.1.0", "indexcache-runtime:0.1.0"),
+        (("image.tag=a", "runtime.tag=b"), "indexcache-operator:a", "indexcache-runtime:b"),
+        (
+            ("image.tag=a", f"image.digest={DIGEST}", f"runtime.digest={DIGEST}"),
+            f"indexcache-operator@{DIGEST}",
+            f"indexcache-runtime@{DIGEST}",
+        ),
+    ],
+)
+def test_images_are_named_by_digest_else_by_tag(
+    binaries: Path, values: tuple[str, ...], operator: str, runtime: str
+) -> None:
+    (found,) = (
+        document["spec"]["template"]["spec"]["containers"][0]
+        for document in rendered(binaries, *values)
+        if document["kind"] == "Deployment"
+    )
+    env = {entry["name"]: entry.get("value") for entry in found["env"]}
+    assert (found["image"], env["INDEXCACHE_RUNTIME_IMAGE"]) == (operator, runtime)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +169,7 @@ def test_its_crd_is_the_generated_one_and_stays(binaries: Path) -> None:
         ("alerts.minSamples=0", "alerts/minSamples"),
         ("image.pullPolicy=Sometimes", "image/pullPolicy"),
         ("hub.endpoint=ftp://x", "hub/endpoint"),
+        ("runtime.digest=latest", "runtime/digest"),
         ("watchNamespaces={A_B}", "watchNamespaces/0"),
         ("typo=1", "typo"),
     ],

@@ -33,7 +33,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "indexcache.image" -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{ include "indexcache.reference" (list .Values.image .Chart.AppVersion) }}
+{{- end -}}
+
+{{/* An image by its digest, else by its tag, else by this version's. */}}
+{{- define "indexcache.reference" -}}
+{{- $image := first . -}}
+{{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default (last .) $image.tag }}{{ end }}
 {{- end -}}
 
 {{- define "indexcache.engineNamespaces" -}}
@@ -41,7 +47,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "indexcache.env" -}}
-- {name: INDEXCACHE_RUNTIME_IMAGE, value: {{ printf "%s:%s" .Values.runtime.repository (default .Chart.AppVersion .Values.runtime.tag) | quote }}}
+- {name: INDEXCACHE_RUNTIME_IMAGE, value: {{ include "indexcache.reference" (list .Values.runtime .Chart.AppVersion) | quote }}}
 - {name: INDEXCACHE_RUNTIME_PULL_POLICY, value: {{ .Values.runtime.pullPolicy | quote }}}
 - {name: INDEXCACHE_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
 - {name: INDEXCACHE_LOG_LEVEL, value: {{ .Values.logLevel | quote }}}

@@ -118,7 +118,7 @@ class _Turn:
             case model.SetLabels():
                 await labels.put(p.kube, namespace, action)
             case PutFlags():
-                await self._engines().put(self._address(action.pod), action.desired)
+                await self._engines().put(self._address(action.pod), action.desired, action.contract)
             case model.PatchRoute():
                 await route.patch(p.kube, namespace, self._route_name(), action)
             case RunProbes():
@@ -133,7 +133,7 @@ class _Turn:
                 await finalizer.let_go(p.kube, self._raw)
 
     async def _persist(self) -> None:
-        if self._status != self._plan.status:
+        if not self._p.writer.kept(self._status, self._plan.status):
             self._raw = await self._p.writer.write(self._p.kube, self._raw, self._plan.status)
             self._status = self._plan.status
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from indexcache_operator import names
 from indexcache_operator.api.status import Status
-from indexcache_operator.api.stored import dump
+from indexcache_operator.api.stored import dump, read
 from indexcache_operator.kube import Kube
 from indexcache_operator.objects import Object
 
@@ -40,15 +40,23 @@ class StatusWriter:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._written = -QUIET_SECONDS
+        self._answered: tuple[Object, Object] | None = None
+        """The last status as it was stored, and as it was to be: a CRD that is older than the operator drops
+        fields.
+        """
         self.version = ""
         """resourceVersion of the last write."""
+
+    def kept(self, old: Status, new: Status) -> bool:
+        """Return whether all of the new status that can be stored was in the old one."""
+        return old == new or self._answered == (dump(old), dump(new))
 
     def due(self, old: Status, new: Status) -> bool:
         """Return whether a changed status should be written now."""
         if old == new:
             return False
         before, after = dump(old), dump(new)
-        if before == after:  # they differ in what isn't written
+        if before == after or self._answered == (before, after):  # they differ in what isn't stored
             return False
         return loud(before) != loud(after) or self._clock() - self._written >= QUIET_SECONDS
 
@@ -56,9 +64,10 @@ class StatusWriter:
         """Replace the status of the very object that was looked at. Returns the object as stored. Raises
         Conflict, KubeError.
         """
-        metadata = raw["metadata"]
+        metadata, wanted = raw["metadata"], dump(status)
         path = names.rollouts_path(metadata["namespace"], metadata["name"], "status")
-        stored = await kube.replace(path, {**raw, "status": dump(status)})
+        stored = await kube.replace(path, {**raw, "status": wanted})
+        self._answered = dump(read(stored["status"])), wanted
         self._written = self._clock()
         self.version = stored["metadata"]["resourceVersion"]
         return stored

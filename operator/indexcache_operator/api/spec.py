@@ -36,6 +36,10 @@ class Engine(ApiModel):
     replicas: Annotated[int, bounds.REPLICAS.field()] = 1
     port: Annotated[int, bounds.PORT.field()] = 8000
     """Where the engine serves users."""
+    runtime: Text | None = None
+    """The image that brings the plugin into engines; another is another revision. Without one it is the image
+    that the operator came with when the rollout was first deployed (status.runtime).
+    """
     resources: dict[str, Any] = {}
     template: dict[str, Any] = {}
     """A pod template, merged strategically: volumes, tolerations, node selector, environment. VLLM_PLUGINS

@@ -189,10 +189,18 @@ class HistoryEntry(_Stored):
 class Status(_Stored):
     """An IndexCacheRollout's status."""
 
+    uid: str = ""
+    """Of the rollout that this is about. Restored from a backup under another, what was shown before is no
+    evidence.
+    """
     observed_generation: int = 0
     phase: Phase = Phase.PENDING
     message: str = ""
     revision: str = ""
+    runtime: str = ""
+    """The image that brings the plugin into engines where spec.engine.runtime names none: the one that the
+    operator came with when the rollout was first deployed. It never changes.
+    """
     phase_started_at: MaybeTime = None
     revision_started_at: MaybeTime = None
     """When this try of the revision began: evidence counts from here."""

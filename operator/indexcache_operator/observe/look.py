@@ -26,7 +26,7 @@ from indexcache_operator.informers.reads import Reads
 from indexcache_operator.kube import Kube, NotFound
 from indexcache_operator.model import EnginePod, Observation, ProbeResult, ProbeSet, Rollout, Route, Sighting
 from indexcache_operator.objects import Object
-from indexcache_operator.observe import drift, gateway, pods, probes, token
+from indexcache_operator.observe import drift, gateway, pods, probes, runtime, token
 from indexcache_operator.observe.claims import Claims
 from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.reads import Readings
@@ -77,11 +77,12 @@ class Observer:
             rollout = read(await self._rollout(names.rollouts_path(namespace, name)))
         except NotFound:
             return None
-        workload, problem = self._wanted(rollout)
         reads = Readings()
         objects, (route, probe_set, config) = await asyncio.gather(
             self._objects(rollout, sight, reads), self._givens(rollout, sight, reads)
         )
+        plugin = runtime.pinned(rollout, objects.deployment, self.runtime)
+        workload, problem = self._wanted(rollout, plugin)
         current = False
         if workload is not None:
             current, refused = await self._current(workload, objects, sight, reads)
@@ -99,6 +100,8 @@ class Observer:
             unknown_fields=rollout.unknown_fields,
             route_holder=self.claims.other(rollout),
             status=rollout.status,
+            pinned_runtime="" if objects.unknown else plugin.image,
+            offered_runtime=self.runtime.image,
             workload_current=current,
             pods=await self._pods(objects),
             route=route,
@@ -166,12 +169,12 @@ class Observer:
             reads.maybe("the model's config", self._config(rollout), None),
         )
 
-    def _wanted(self, rollout: Rollout) -> tuple[Workload | None, str | None]:
+    def _wanted(self, rollout: Rollout, plugin: Runtime) -> tuple[Workload | None, str | None]:
         if rollout.spec is None:
             return None, rollout.spec_problem
         owner = Owner(name=rollout.name, namespace=rollout.namespace, uid=rollout.uid)
         try:
-            return render(rollout.spec, owner, self.runtime), None
+            return render(rollout.spec, owner, runtime.wanted(rollout, plugin)), None
         except TemplateError as error:
             return None, str(error)
 

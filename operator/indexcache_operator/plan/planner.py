@@ -109,7 +109,9 @@ def _kinds(situation: Situation, targets: Targets) -> dict[str, str]:
 
 
 def _told(situation: Situation) -> Status:
-    """Return the status with what engines say of themselves, and the generation that was looked at."""
+    """Return the status with what engines say of themselves, whose it is, and the generation that was looked
+    at.
+    """
     snapshot, status = situation.snapshot, situation.status
     pods = []
     for pod in snapshot.observation.pods:
@@ -117,7 +119,11 @@ def _told(situation: Situation) -> Status:
         reason = pod.state.reason.value if pod.state else (pod.error or pod.problem or "")
         kept, chosen = pod_status(status, pod.name), pod.name in status.canary_pods
         pods.append(replace(kept, state=state, reason=reason[:256], canary=chosen))
-    return replace(status, pods=tuple(pods), observed_generation=snapshot.observation.generation)
+    seen = snapshot.observation
+    runtime = status.runtime or seen.pinned_runtime
+    return replace(
+        status, pods=tuple(pods), observed_generation=seen.generation, uid=seen.uid, runtime=runtime
+    )
 
 
 def _relied_on(status: Status) -> tuple[object, ...]:
@@ -127,6 +133,7 @@ def _relied_on(status: Status) -> tuple[object, ...]:
     return (
         status.phase,
         status.revision,
+        status.runtime,
         status.revision_started_at,
         status.paused_at,
         status.epoch,
@@ -182,7 +189,7 @@ def _events(before: Status, status: Status) -> list[Event]:
         if status.phase is Phase.FALLING_BACK and status.fallback
         else status.phase.value
     )
-    quiet = reason in ("Superseded", "RouteChanged", "RouteTaken", "Deleted")
+    quiet = reason in ("Superseded", "RouteChanged", "RouteTaken", "Deleted", "Restored")
     return [
         Event(
             type="Warning" if bad and not quiet else "Normal",

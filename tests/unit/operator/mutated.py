@@ -23,6 +23,7 @@ WHOLE: dict[str, Any] = {
         "args": ["--max-model-len=4096"],
         "replicas": 3,
         "port": 8000,
+        "runtime": "runtime:1",
         "resources": {"limits": {"cpu": 1}},
         "template": {"spec": {"containers": [{"name": "engine", "env": [{"name": "A", "value": "b"}]}]}},
     },

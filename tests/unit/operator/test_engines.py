@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from indexcache_core.contract import Refused, State
+from indexcache_core.contract import CONTRACT, Desired, Refused, State
+from indexcache_operator.contracts import Contracts
 from indexcache_operator.engines import MAX_ANSWER, EngineError, Engines
+
+from tests.recorded import conversation
 
 TOKEN = "token"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,15 +56,72 @@ async def test_a_refusal_is_told_in_the_engines_words() -> None:
         return web.Response(status=409, text=refused.model_dump_json())
 
     async with engines(handler) as found:
-        with pytest.raises(EngineError, match="409 OldEpoch: epoch 3 is older than 5") as caught:
+        with pytest.raises(EngineError, match="409 OldEpoch: epoch 3 is older than 5"):
             await found.state("127.0.0.1")
-    assert caught.value.refused == refused
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((r["status"], r["body"]) for r in conversation.said(CONTRACT, "refused").values()),
+        (418, {"code": "OfTheNext", "message": "who knows", "more": 1}),
+    ],
+)
+async def test_a_refusal_of_any_contract_is_told(status: int, body: dict[str, Any]) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response(body, status=status)
+
+    async with engines(handler) as found:
+        with pytest.raises(EngineError) as caught:
+            await found.state("127.0.0.1")
+    assert str(caught.value).endswith(f": {status} {body['code']}: {body['message']}")
+
+
+async def test_an_engine_is_told_flags_in_its_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = Contracts(present=2, added={2: ("flags.in_flight",)})
+    monkeypatch.setattr("indexcache_operator.engines.SPOKEN", later)
+    wanted = Desired.model_validate(conversation.said(1, "put")["on-canary"])
+    seen: list[dict[str, Any]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(await request.json())
+        return web.Response(text=State(supported=True, incarnation="i", contract=1).model_dump_json())
+
+    async with engines(handler) as found:
+        await found.put("127.0.0.1", wanted, 1)
+        await found.put("127.0.0.1", wanted, 2)
+    assert seen[1] == wanted.model_dump(mode="json")
+    assert seen[1]["flags"].pop("in_flight") == "Recompute"
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"contract": 7, "mode": "tripped"}'])
+async def test_a_kill_is_done_whatever_the_engine_says_of_itself(text: str) -> None:
+    """Of whatever contract it is: 200 means that it is at the baseline."""
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(text=text)
+
+    async with engines(handler) as found:
+        await found.kill("127.0.0.1", "r")
+
+
+async def test_an_engine_of_a_foreign_contract_can_not_be_asked_and_the_error_says_what_to_do() -> None:
+    state = State(supported=True, incarnation="i", contract=CONTRACT + 2)
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(text=state.model_dump_json())
+
+    async with engines(handler) as found:
+        with pytest.raises(EngineError, match=f"contract {CONTRACT + 2}; expected {CONTRACT},.* upgrade"):
+            await found.state("127.0.0.1")
 
 
 @pytest.mark.parametrize(
     ("status", "text", "words"),
     [
-        (200, "{}", "outside the contract: supported"),
+        (200, "{}", "outside the contract: contract"),
+        (200, '{"contract": 1}', "outside the contract: supported"),
         (200, "<html>", "outside the contract"),
         (502, "bad gateway", "502 with an answer outside the contract"),
         (200, " " * (MAX_ANSWER + 1), "over"),

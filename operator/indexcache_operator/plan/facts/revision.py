@@ -21,14 +21,16 @@ on.
 """
 
 
-def revision(spec: Spec, *known: str) -> str:
+def revision(spec: Spec, *known: str, pinned: str = "") -> str:
     """Return the name of what a spec asks for: ten hex digits over engine (without replicas) and indexCache.
 
     What is written in two ways has one name (`8` and `"8"` of a resource, `--a=b` and `--a b`), and a field
     at its default has none, so that a new field with a default changes no name. `known`: names in the status,
     of what is tried and of what was rejected; one of them stays what this is called if a released version
-    called it so.
+    called it so. `pinned`: the plugin's image where none is named; to name it changes nothing.
     """
+    if pinned and spec.engine.runtime == pinned:
+        spec = spec.model_copy(update={"engine": spec.engine.model_copy(update={"runtime": None})})
     names = [name(spec) for name in NAMINGS]
     return next((name for name in known if name in names), names[0])
 

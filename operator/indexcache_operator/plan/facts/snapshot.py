@@ -50,9 +50,8 @@ class Snapshot:
         if self.observation.spec is None:
             return ""
         status = self.observation.status
-        return revision(
-            self.observation.spec, status.revision, *(rejected.revision for rejected in status.rejected)
-        )
+        known = (status.revision, *(rejected.revision for rejected in status.rejected))
+        return revision(self.observation.spec, *known, pinned=status.runtime)
 
     @property
     def pods(self) -> tuple[EnginePod, ...]:

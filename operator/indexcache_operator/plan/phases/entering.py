@@ -15,7 +15,9 @@ from indexcache_operator.plan.facts.revision import RETRY
 from indexcache_operator.plan.facts.situation import Situation
 
 HISTORY = 10
-NOT_THE_PATTERNS_FAULT = frozenset({"Superseded", "RouteChanged", "RouteTaken", "InvalidSpec", "Deleted"})
+NOT_THE_PATTERNS_FAULT = frozenset(
+    {"Superseded", "RouteChanged", "RouteTaken", "InvalidSpec", "Deleted", "Restored"}
+)
 """Causes of a fallback for which the revision isn't rejected."""
 
 

@@ -2,7 +2,8 @@
 
 A deletion and an intent that was written down end it in any phase that has something to end. While engines
 have been told something (ENGAGED), so do the kill annotation, a spec that can't be read, a change of what is
-asked or of the route, a route that another rollout has, an engine that was stopped, and a breach.
+asked or of the route, a status that is another rollout's, a route that another has, an engine that was
+stopped, and a breach.
 """
 
 from collections.abc import Callable
@@ -92,6 +93,18 @@ def _superseded(situation: Situation) -> Cause | None:
     return Cause("Superseded", f"the spec asks for revision {wanted}, {tried} ends")
 
 
+def _restored(situation: Situation) -> Cause | None:
+    """Look for a status that was written of another object, as a backup brings it back."""
+    wrote, here = situation.status.uid, situation.snapshot.observation.uid
+    if wrote in ("", here):
+        return None
+    return Cause(
+        "Restored",
+        f"the status speaks of a rollout with uid {wrote}, this one has {here}; what was shown then is no "
+        "evidence here, so it is tried anew",
+    )
+
+
 def _route_changed(situation: Situation) -> Cause | None:
     where, kept = situation.snapshot.spec.traffic.http_route, situation.status.route
     if kept is None or (where is not None and (where.name, where.rule) == (kept.name, kept.rule)):
@@ -171,6 +184,7 @@ WHILE_ENGAGED: tuple[Trigger, ...] = (
     _killed_by_annotation,
     _unreadable,  # what comes after it relies on a spec
     _superseded,
+    _restored,
     _route_changed,
     _route_taken,
     _engine_stopped,

@@ -34,6 +34,7 @@ def conditions(situation: Situation) -> tuple[Condition, ...]:
         _fresh,
         _healthy,
         _commands,
+        _runtime,
     ):
         type_, status, reason, message = condition(situation)
         before = old.get(type_)
@@ -170,3 +171,21 @@ def _fresh(situation: Situation) -> Row:
 def _commands(situation: Situation) -> Row:
     found = commands.ignored(situation)
     return (commands.CONDITION, "False", *found) if found else (commands.CONDITION, "True", "NoneIgnored", "")
+
+
+def _runtime(situation: Situation) -> Row:
+    """Tell whether engines get the plugin that this operator came with."""
+    seen = situation.snapshot.observation
+    asked = seen.spec.engine.runtime if seen.spec else None
+    used, offered = asked or situation.status.runtime, seen.offered_runtime
+    if not used or not offered:
+        return ("RuntimeCurrent", "Unknown", "NotKnown", "")
+    if used == offered:
+        return ("RuntimeCurrent", "True", "AsOffered", f"engines get the plugin from {used}")
+    return (
+        "RuntimeCurrent",
+        "False",
+        "OtherOffered",
+        f"engines get the plugin from {used}, this operator comes with {offered}; set spec.engine.runtime to "
+        "it to try it, as another revision",
+    )

@@ -6,15 +6,16 @@ it is used; a pod that restarted is given the same again. New epochs are newer t
 engine knows, also after the status was restored from a backup.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
 from indexcache_core.contract import Desired, Flags, Identity, Mode, State
+from indexcache_core.digest import digest
 
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import PodStatus, Status
+from indexcache_operator.contracts import SPOKEN
 from indexcache_operator.model import EnginePod, PutFlags
 from indexcache_operator.plan.facts.guardrails import breaker, thresholds
 from indexcache_operator.plan.facts.situation import Situation
@@ -69,10 +70,12 @@ def permit(spec: Spec, kind: str) -> timedelta:
 
 
 def name(desired: Desired, kind: str) -> str:
-    """Return a content by name, as the status keeps it."""
+    """Return a content by name, as the status keeps it. A field at its default has none, so that a field
+    which a new contract adds renames nothing.
+    """
     if kind == OFF:
         return OFF
-    return f"{kind}-{hashlib.sha256(desired.model_dump_json().encode()).hexdigest()[:8]}"
+    return f"{kind}-{digest(desired.model_dump(mode='json', exclude_defaults=True), 8)}"
 
 
 def assign(situation: Situation, kinds: dict[str, str]) -> Status:
@@ -114,7 +117,8 @@ def _overtaken(state: State, wanted: Desired, epoch: int) -> bool:
 
 
 def fulfils(state: State, wanted: Desired) -> bool:
-    """Return whether an engine does what the content says."""
+    """Return whether an engine does what the content says, as far as its contract can say it."""
+    wanted = SPOKEN.held(wanted, state.contract)
     if wanted.flags.mode == Mode.OFF:
         return state.mode is Mode.OFF and state.desired.mode == Mode.OFF
     return (
@@ -157,9 +161,8 @@ def puts(situation: Situation) -> Iterable[PutFlags]:
             remaining is None or remaining < RENEW_BELOW * wanted.permit_seconds
         )
         if not done or due:
-            yield PutFlags(
-                pod=pod.name, desired=_addressed(wanted, pod.state.incarnation, max(kept.epoch, 1))
-            )
+            told = _addressed(wanted, pod.state.incarnation, max(kept.epoch, 1))
+            yield PutFlags(pod=pod.name, desired=told, contract=pod.state.contract)
 
 
 def _addressed(content: Desired, incarnation: str, epoch: int) -> Desired:

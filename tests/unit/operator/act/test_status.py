@@ -78,6 +78,31 @@ async def test_what_happened_does_not(change: dict[str, Any]) -> None:
     assert writer.due(STATUS, replace(STATUS, **change))
 
 
+async def test_what_an_older_crd_drops_is_not_written_again() -> None:
+    """Applied after the operator, it would have each look write: the field is missing again in each."""
+
+    class OlderApi(Api):
+        async def replace(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+            kept = {name: value for name, value in body["status"].items() if name != "runtime"}
+            return {**body, "status": kept}
+
+    now = [100.0]
+    writer = StatusWriter(clock=lambda: now[0])
+    raw = {"metadata": {"name": "r", "namespace": "n", "resourceVersion": "1"}}
+    wanted = replace(STATUS, runtime="runtime:1")
+    assert not writer.kept(STATUS, wanted)
+    await writer.write(OlderApi(), raw, wanted)  # type: ignore[arg-type]
+    now[0] += 3600
+    assert not writer.due(STATUS, wanted)
+    assert writer.kept(STATUS, wanted)
+    later = replace(wanted, epoch=4)
+    assert writer.due(STATUS, later)
+    assert not writer.kept(STATUS, later)
+    other = replace(STATUS, epoch=2)  # somebody wrote in between
+    assert writer.due(other, wanted)
+    assert not writer.kept(other, wanted)
+
+
 async def test_a_steady_state_writes_nothing() -> None:
     now = [100.0]
     writer = await writer_at(now)

@@ -105,6 +105,7 @@ class World:
         self.random = random.Random(self.seed)
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.status = Status()
+        self.uid = "uid"
         self.generation = 1
         self.annotations: dict[str, str] = {}
         self.deleting = False
@@ -165,7 +166,7 @@ class World:
             now=self.now,
             name=NAME,
             namespace="ns",
-            uid="uid",
+            uid=self.uid,
             generation=self.generation,
             annotations=dict(self.annotations),
             deleting=self.deleting,

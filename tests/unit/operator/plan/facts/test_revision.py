@@ -63,6 +63,16 @@ def test_what_an_engine_would_do_otherwise_has_another_name(changes: dict[str, A
     assert len(set(names)) == 3
 
 
+def test_the_plugins_image_is_part_of_what_is_tried_where_it_is_named() -> None:
+    base, named = spec(), spec(engine={**ENGINE, "replicas": 3, "runtime": "runtime:2"})
+    assert revision.revision(named) != revision.revision(base)
+    assert revision.revision(named, pinned="runtime:1") == revision.revision(named)
+    assert revision.revision(named, pinned="runtime:2") == revision.revision(base)
+    assert revision.revision(base, pinned="runtime:2") == revision.revision(base)
+    kept = status(runtime="runtime:2")
+    assert snapshot(spec=named, status=kept).wanted_revision == revision.revision(base)
+
+
 def test_a_name_that_a_released_version_gave_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """An upgrade whose names differ moves nothing: what runs keeps its name, as does what was rejected."""
     old = revision.revision(spec())

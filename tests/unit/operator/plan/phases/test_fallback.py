@@ -165,7 +165,7 @@ def test_a_pattern_at_fault_is_rejected() -> None:
         assert word in after.message
 
 
-@pytest.mark.parametrize("cause", ["Superseded", "RouteChanged", "InvalidSpec", "Deleted"])
+@pytest.mark.parametrize("cause", ["Superseded", "RouteChanged", "InvalidSpec", "Deleted", "Restored"])
 def test_what_is_not_the_patterns_fault_leads_to_the_next_try(cause: str) -> None:
     after = decided(pod(), kept=falling(**FULL, fallback=intent(cause)), spec=OTHER)
     assert (after.phase, after.fallback, after.rejected) == (Phase.CHECKING, None, ())

@@ -67,6 +67,7 @@ CASES: dict[str, dict[str, Any]] = {
     "Killed": {"annotations": KILL},
     "InvalidSpec": {"spec": None, "spec_problem": "engine: missing"},
     "Superseded": {"spec": SUPERSEDING},
+    "Restored": {"uid": "another"},
     "EngineBreaker": {"status": status(pods=ON)},
     "RecallBelowThreshold": {},
 }
@@ -75,19 +76,21 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("expected", CASES)
 def test_each_cause(expected: str) -> None:
     pods = [pod("a", tripped())] if expected == "EngineBreaker" else [pod()]
+    kept = {"status": status(uid="uid")} if expected == "Restored" else {}
     found = evidence(Verdict.BREACHED if expected == "RecallBelowThreshold" else Verdict.CERTIFIED)
-    assert cause(situation(*pods, **{"evidence": found, **CASES[expected]})) == expected
+    assert cause(situation(*pods, **{"evidence": found, **kept, **CASES[expected]})) == expected
 
 
 def test_the_first_in_rank_is_the_cause() -> None:
-    changes: dict[str, Any] = {"status": status(pods=ON, route=KEPT)}
+    changes: dict[str, Any] = {"status": status(pods=ON, route=KEPT, uid="uid")}
     found = []
     ranked: list[dict[str, Any]] = [
         {"deleting": True},
         {"annotations": KILL},
         {"spec": None},
         {"spec": SUPERSEDING},
-        {"spec": spec(traffic={"httpRoute": {"name": "users", "rule": "other"}})},
+        {"spec": spec(), "uid": "another"},
+        {"uid": "uid", "spec": spec(traffic={"httpRoute": {"name": "users", "rule": "other"}})},
         {},
     ]
     for i in range(len(ranked)):
@@ -95,7 +98,15 @@ def test_the_first_in_rank_is_the_cause() -> None:
         found.append(
             cause(situation(pod("a", tripped()), evidence=evidence(Verdict.BREACHED), **{**changes, **later}))
         )
-    assert found == ["Deleted", "Killed", "InvalidSpec", "Superseded", "RouteChanged", "EngineBreaker"]
+    assert found == [
+        "Deleted",
+        "Killed",
+        "InvalidSpec",
+        "Superseded",
+        "Restored",
+        "RouteChanged",
+        "EngineBreaker",
+    ]
 
 
 @pytest.mark.parametrize("phase", [p for p in Phase if p not in triggers.ENGAGED])

@@ -55,6 +55,7 @@ def test_all_of_them_in_one_order_with_the_generation() -> None:
         "EvidenceFresh",
         "OperatorHealthy",
         "CommandsObeyed",
+        "RuntimeCurrent",
     ]
     assert {c.observed_generation for c in out} == {3}
 
@@ -66,6 +67,33 @@ def test_the_time_of_a_condition_is_that_of_its_last_change() -> None:
     ]
     out = {c.type: c.last_transition_time for c in conditions(situation(status=status(conditions=old)))}
     assert (out["Ready"], out["Reconciling"], out["Stalled"]) == (at(-50), at(0), at(0))
+
+
+NAMED = spec(engine={"image": "engine:1", "model": "/model", "runtime": "runtime:3"})
+
+
+@pytest.mark.parametrize(
+    ("pinned", "asked", "offered", "expected"),
+    [
+        ("runtime:1", spec(), "runtime:1", ("True", "AsOffered")),
+        ("runtime:1", spec(), "runtime:2", ("False", "OtherOffered")),
+        ("runtime:1", None, "runtime:2", ("False", "OtherOffered")),
+        ("runtime:1", NAMED, "runtime:3", ("True", "AsOffered")),
+        ("runtime:1", NAMED, "runtime:1", ("False", "OtherOffered")),
+        ("", spec(), "runtime:1", ("Unknown", "NotKnown")),
+        ("runtime:1", spec(), "", ("Unknown", "NotKnown")),
+    ],
+)
+def test_another_plugin_that_the_operator_comes_with_is_offered(
+    pinned: str, asked: Any, offered: str, expected: tuple[str, str]
+) -> None:
+    c = situation(spec=asked, status=status(runtime=pinned), offered_runtime=offered)
+    assert read(c, "RuntimeCurrent") == expected
+    if expected[1] == "OtherOffered":
+        used = "runtime:3" if asked is NAMED else pinned
+        assert f"from {used}, this operator comes with {offered}; set spec.engine.runtime" in words(
+            c, "RuntimeCurrent"
+        )
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Desired, Flags, Identity, InFlight, Mode, State, Thresholds
+from indexcache_core.contract import CONTRACT, Desired, Flags, Identity, InFlight, Mode, State, Thresholds
 from indexcache_operator.api.status import PodStatus
+from indexcache_operator.contracts import Contracts
 from indexcache_operator.model import PutFlags
 from indexcache_operator.plan.facts import guardrails
 from indexcache_operator.plan.facts.snapshot import OFF
@@ -186,6 +187,41 @@ def test_an_engine_fulfils_what_it_was_told() -> None:
     assert [flags.fulfils(state.model_copy(update=change), wanted) for change in CHANGES] == [False] * 4
 
 
+def test_an_engine_of_an_older_contract_fulfils_what_it_could_be_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it would be told again, under a newer epoch, in each look."""
+    later = Contracts(present=2, added={2: ("flags.sample_rows", "identity.uid")})
+    monkeypatch.setattr(flags, "SPOKEN", later)
+    wanted = flags.content(case(snapshot(spec=ASKED), status()), SHADOW)
+    told_so = doing(SHADOW).model_copy(update={"desired": wanted.flags, "identity": wanted.identity})
+    older = told_so.model_copy(
+        update={
+            "desired": wanted.flags.model_copy(update={"sample_rows": 32}),
+            "identity": wanted.identity.model_copy(update={"uid": ""}),
+        }
+    )
+    assert flags.fulfils(older, wanted)
+    assert not flags.fulfils(told_so, wanted)  # that isn't what an older one can have been told
+    newer = {"contract": 2}
+    assert flags.fulfils(told_so.model_copy(update=newer), wanted)
+    assert not flags.fulfils(older.model_copy(update=newer), wanted)
+
+
+def test_a_contents_name_stays_when_a_field_with_a_default_comes() -> None:
+    """It stands in the status: another name would give each engine a new epoch at an upgrade."""
+    content = flags.content(case(snapshot(spec=ASKED), status(revision="abc")), ON_CANARY_PERMIT)
+    assert flags.name(content, ON_CANARY_PERMIT) == "on-canary-966249b6"
+
+    class Later(Flags):
+        """Flags of a contract to come."""
+
+        of_the_next: int = 0
+
+    later = content.model_copy(update={"flags": Later(**content.flags.model_dump())})
+    assert flags.name(later, ON_CANARY_PERMIT) == flags.name(content, ON_CANARY_PERMIT)
+
+
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
@@ -221,7 +257,8 @@ def put(state: State | None, kept: PodStatus) -> list[PutFlags]:
 
 def test_who_does_not_do_it_is_told_with_the_incarnation_and_the_epoch() -> None:
     wanted = flags.content(case(snapshot(), status()), SHADOW)
-    expected = [PutFlags(pod="a", desired=wanted.model_copy(update={"incarnation": "life", "epoch": 4}))]
+    told_to = wanted.model_copy(update={"incarnation": "life", "epoch": 4})
+    expected = [PutFlags(pod="a", desired=told_to, contract=CONTRACT)]
     assert put(engine(), wanting(SHADOW)) == expected
     assert put(doing(SHADOW, 3), wanting(SHADOW)) == expected
     assert put(doing(SHADOW), wanting(SHADOW)) == []
