@@ -11,7 +11,7 @@ from indexcache_operator.plan.phases import check
 
 from tests.unit.operator.plan.build import REVISION, case, engine, pod, snapshot, status
 from tests.unit.operator.plan.phases.checking import DSA, REJECTED
-from tests.unit.operator.plan.world import spec
+from tests.unit.operator.plan.world_parts import spec
 
 
 def reasons(*pods: EnginePod, **changes: Any) -> list[str]:

@@ -12,7 +12,8 @@ from indexcache_operator.model import Observation, Probe, ProbeSet, Route
 from indexcache_operator.plan import plan
 
 from tests.unit.operator.plan.phases.checking import DSA, QUALITY
-from tests.unit.operator.plan.world import World, good, spec
+from tests.unit.operator.plan.world import World, good
+from tests.unit.operator.plan.world_parts import spec
 
 ENGINE = {"image": "engine:1", "model": "/model", "replicas": 3}
 

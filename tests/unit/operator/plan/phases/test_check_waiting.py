@@ -12,7 +12,7 @@ from indexcache_operator.plan.phases import check
 from tests.unit.operator.plan.build import BASELINE, case, engine, pod, situation, snapshot, status, told
 from tests.unit.operator.plan.build import route as seen_route
 from tests.unit.operator.plan.phases.checking import QUALITY, THREE
-from tests.unit.operator.plan.world import spec
+from tests.unit.operator.plan.world_parts import spec
 
 PROBED = spec(**QUALITY)
 ONE = ProbeSet(probes=(Probe(prompt="x", continuation="y", context_tokens=99),))
