@@ -22,6 +22,9 @@ TEMPLATE_LABEL = f"{GROUP}/template"
 APPLIED_ANNOTATION = f"{GROUP}/applied"
 """Hash of all that was last applied, on the Deployment."""
 
+OPERATOR_HEALTHY = "OperatorHealthy"
+"""The condition that says whether a rollout is looked after: a plan writes it, or a turn that fails."""
+
 HTTP_ROUTES = ("apis/gateway.networking.k8s.io/v1", "httproutes")
 """Where the API server has HTTPRoutes: the path of their API, and their plural."""
 
