@@ -37,7 +37,7 @@ hiccups.
 TURN_SECONDS = 60.0
 """A turn takes no longer: each of its calls has a bound of its own, all of them together this one."""
 SHOWN_AFTER = 3
-"""Failures in a row, after which the rollout's condition says so."""
+"""Failures in a row, conflicts aside, after which the rollout's condition says so."""
 EXPECTED = (
     KubeError,
     EngineError,
@@ -76,6 +76,10 @@ class RolloutLoop:
             kube=self.kube, session=self.session, writer=self._writer, prober=self._prober
         )
         self._reported: str | None = None
+        self._failures = 0
+        """Turns that failed since the last that succeeded; that somebody else wrote first is no failure."""
+        self._is_shown = False
+        """Whether the rollout's condition says so."""
 
     def wake(self) -> None:
         """Look again at once."""
@@ -90,18 +94,18 @@ class RolloutLoop:
 
     async def run(self) -> None:
         """Run the loop until the rollout is gone."""
-        failures = 0
+        again = 0
         try:
             while True:
                 self._wake.clear()
                 try:
                     async with asyncio.timeout(TURN_SECONDS):
                         wait = await self._turn()
-                    failures = 0
+                    again, self._failures, self._is_shown = 0, 0, False
                 except Exception as error:  # noqa: BLE001 (one turn's failure, whatever it is, must not end the watch over live engines)
-                    wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-                    failures += 1
-                    await self._failed(error, failures)
+                    wait = RETRY_SECONDS[min(again, len(RETRY_SECONDS) - 1)]
+                    again += 1
+                    await self._failed(error)
                 if wait is None:
                     return
                 await self._sleep(wait)
@@ -144,11 +148,12 @@ class RolloutLoop:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
-    async def _failed(self, error: Exception, in_a_row: int) -> None:
-        if isinstance(error, Conflict):
+    async def _failed(self, error: Exception) -> None:
+        if _only(error, Conflict):
             metrics.LOOKS.labels("conflict").inc()
             logger.info("%s: somebody else wrote first, looking again: %s", self._who, error)
             return
+        self._failures += 1
         message = (
             f"{type(error).__name__}: {error}"
             if not isinstance(error, ExceptionGroup)
@@ -165,7 +170,7 @@ class RolloutLoop:
             logger.error("%s: %s", self._who, message, exc_info=None if _only(error, EXPECTED) else error)
         if not again:
             await self._report(message)
-        if in_a_row == SHOWN_AFTER:
+        if self._failures >= SHOWN_AFTER and not self._is_shown:
             await self._show(message)
 
     async def _report(self, message: str) -> None:
@@ -176,11 +181,11 @@ class RolloutLoop:
             logger.warning("%s: event not written: %s", self._who, error)
 
     async def _show(self, message: str) -> None:
-        """Say in the rollout's conditions that nothing is done about it. The next turn that succeeds takes it
-        back.
+        """Say in the rollout's conditions that nothing is done about it, or try again at the next failure.
+        The next turn that succeeds takes it back.
         """
         try:
-            await health.show(self.kube, self.namespace, self.name, message)
+            self._is_shown = await health.show(self.kube, self.namespace, self.name, message)
         except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.warning("%s: condition not written: %s", self._who, error)
 

@@ -23,6 +23,9 @@ TEMPLATE_LABEL = f"{GROUP}/template"
 APPLIED_ANNOTATION = f"{GROUP}/applied"
 """Hash of all that was last applied, on the Deployment."""
 
+OPERATOR_HEALTHY = "OperatorHealthy"
+"""The condition that says whether a rollout is looked after: a plan writes it, or a turn that fails."""
+
 ROLLOUTS = (f"apis/{GROUP}/{VERSION}", PLURAL)
 """Where the API server has rollouts: the path of their API, and their plural."""
 HTTP_ROUTES = ("apis/gateway.networking.k8s.io/v1", "httproutes")

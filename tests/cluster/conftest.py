@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
+from indexcache_operator import names
 from indexcache_operator.kube import Kube, KubeError
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
@@ -14,6 +16,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from scripts.generate.crd import CRD_FILE
 from tests.cluster import apiserver
+from tests.cluster.scene import ROLLOUT, Scene
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -78,6 +81,15 @@ async def namespace(kube: Kube, request: pytest.FixtureRequest) -> str:
     made = await kube.create("/api/v1/namespaces", {"metadata": {"generateName": "test-"}})
     name: str = made["metadata"]["name"]
     return name
+
+
+@pytest.fixture
+async def scene(kube: Kube, namespace: str) -> AsyncIterator[Scene]:
+    """Yield a scene with its rollout there."""
+    async with aiohttp.ClientSession() as session:
+        scene = Scene(kube, namespace, session)
+        scene.uid = (await kube.create(names.rollouts_path(namespace), ROLLOUT))["metadata"]["uid"]
+        yield scene
 
 
 async def established(kube: Kube, crd: dict[str, Any]) -> None:

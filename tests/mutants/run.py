@@ -52,7 +52,7 @@ class Scratch:
         config = CONFIG.format(
             sources=json.dumps([Path(p).name for p in PACKAGES]),
             module=json.dumps([target.module]),
-            tests=json.dumps([target.tests]),
+            tests=json.dumps(target.tests),
         )
         (folder / "pyproject.toml").write_text(config)
 

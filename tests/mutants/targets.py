@@ -19,7 +19,8 @@ class Target:
 
     module: str
     """Its path below the folder of its package, as imports see it."""
-    tests: str
+    tests: tuple[str, ...]
+    """The file with its name, and those that go on with it: test_blocks.py and test_blocks_flips.py."""
 
     @property
     def name(self) -> str:
@@ -36,8 +37,7 @@ def targets() -> list[Target]:
     ):
         for path in sorted((ROOT / package / folder).rglob("*.py")):
             if path.name != "__init__.py":
-                (its_own,) = (ROOT / tests).rglob(f"test_{path.stem}.py")
-                found.append(Target(str(path.relative_to(ROOT / package)), str(its_own.relative_to(ROOT))))
+                found.append(Target(str(path.relative_to(ROOT / package)), tests_of(path.stem, ROOT / tests)))
     for module in (
         "control/switch",
         "measuring/breaker",
@@ -46,5 +46,13 @@ def targets() -> list[Target]:
         "vllm/engine_core/step_planner",
     ):
         room, _, name = module.rpartition("/")
-        found.append(Target(f"indexcache_runtime/{module}.py", f"tests/unit/runtime/{room}/test_{name}.py"))
+        tests_of_it = tests_of(name, ROOT / "tests/unit/runtime" / room)
+        found.append(Target(f"indexcache_runtime/{module}.py", tests_of_it))
     return found
+
+
+def tests_of(name: str, folder: Path) -> tuple[str, ...]:
+    """Return the files with a module's own tests. Raises ValueError where not just one has its name."""
+    (its_own,) = folder.rglob(f"test_{name}.py")
+    files = (its_own, *sorted(its_own.parent.glob(f"test_{name}_*.py")))
+    return tuple(str(file.relative_to(ROOT)) for file in files)

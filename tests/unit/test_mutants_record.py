@@ -2,6 +2,8 @@
 can tell.
 """
 
+from pathlib import Path
+
 import pytest
 
 from tests.mutants.record import Record, function_of, mangled
@@ -48,8 +50,18 @@ def test_functions_are_named_as_mutmut_does(function: str, name: str) -> None:
 def test_every_module_that_is_mutated_has_its_tests() -> None:
     names = {target.name for target in targets()}
     assert len(names) == len(targets())
-    assert all((ROOT / target.tests).exists() for target in targets())
+    assert all((ROOT / path).exists() for target in targets() for path in target.tests)
     assert {
         "indexcache_operator.plan.wanted.confirmation",
         "indexcache_runtime.vllm.engine_core.step_planner",
     } <= names
+
+
+def test_files_that_go_on_with_a_modules_tests_belong_to_it() -> None:
+    (blocks,) = (target for target in targets() if target.name.endswith(".blocks"))
+    assert [Path(path).name for path in blocks.tests] == [
+        "test_blocks.py",
+        "test_blocks_flips.py",
+        "test_blocks_hashers.py",
+        "test_blocks_lookup.py",
+    ]

@@ -11,34 +11,37 @@ from indexcache_operator.api import times
 from indexcache_operator.kube import Kube
 from indexcache_operator.objects import Object
 
-TYPE = "OperatorHealthy"
 MOST = 1024
 """Characters of a message."""
 
 
-async def show(kube: Kube, namespace: str, name: str, message: str) -> None:
-    """Write that turns fail, and why. Raises KubeError, Conflict among them."""
+async def show(kube: Kube, namespace: str, name: str, message: str) -> bool:
+    """Write that turns fail, and why; not where the status says nothing at all yet, and return whether.
+
+    Raises KubeError, Conflict among them.
+    """
     raw = await kube.get(names.rollouts_path(namespace, name))
     status: Object = raw.get("status") or {}
     found = status.get("conditions")
     others = (
-        [c for c in found if not (isinstance(c, dict) and c.get("type") == TYPE)]
+        [c for c in found if not (isinstance(c, dict) and c.get("type") == names.OPERATOR_HEALTHY)]
         if isinstance(found, list)
         else []
     )
     shown = failing(message, raw["metadata"].get("generation", 0))
     if not status.get("phase"):
-        return
+        return False
     await kube.replace(
         names.rollouts_path(namespace, name, "status"),
         {**raw, "status": {**status, "conditions": [*others, shown]}},
     )
+    return True
 
 
 def failing(message: str, generation: int) -> Object:
     """Return the condition."""
     return {
-        "type": TYPE,
+        "type": names.OPERATOR_HEALTHY,
         "status": "False",
         "reason": "TurnFailed",
         "message": f"looks at this rollout fail: {message}"[:MOST],

@@ -29,7 +29,7 @@ from pydantic import ValidationError
 from scripts.generate.crd import root_schema
 from tests.unit.operator.mutated import SCHEMA, WHOLE, mutants
 from tests.unit.operator.plan.build import at, engine, observation, pod, route
-from tests.unit.operator.plan.world import K
+from tests.unit.operator.plan.world_parts import K
 from tests.unit.structural import Schema, leaves, problems
 
 STATUS: Schema = root_schema()["properties"]["status"]

@@ -10,6 +10,7 @@ from indexcache_core.contract import Mode
 from indexcache_core.evidence.traffic import Reached
 
 from indexcache_operator.api.status import Condition, ConditionStatus, Phase
+from indexcache_operator.names import OPERATOR_HEALTHY
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import may_be_on, pod_status
 from indexcache_operator.plan.report import commands
@@ -129,12 +130,12 @@ def _healthy(situation: Situation) -> Row:
     unread = situation.snapshot.observation.unread
     if unread:
         return (
-            "OperatorHealthy",
+            OPERATOR_HEALTHY,
             "False",
             "ReadsFailed",
             f"can't be read, and counts as unknown: {'; '.join(unread)}",
         )
-    return ("OperatorHealthy", "True", "LooksSucceed", "")
+    return (OPERATOR_HEALTHY, "True", "LooksSucceed", "")
 
 
 def _traffic(situation: Situation) -> Row:

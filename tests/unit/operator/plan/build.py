@@ -17,7 +17,7 @@ from indexcache_operator.plan.facts.situation import Answer, Evidence, Seen, Sit
 from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.plan.wanted import flags
 
-from tests.unit.operator.plan.world import BASELINE, FOREIGN, K, spec
+from tests.unit.operator.plan.world_parts import BASELINE, FOREIGN, K, spec
 
 __all__ = ["BASELINE", "FOREIGN", "spec"]
 

@@ -5,7 +5,8 @@ from indexcache_core.contract import InFlight, Mode, Reason
 from indexcache_operator.api.status import Phase
 from indexcache_operator.plan.facts import guardrails
 
-from tests.unit.operator.plan.world import World, good, spec
+from tests.unit.operator.plan.world import World, good
+from tests.unit.operator.plan.world_parts import spec
 
 SAID = (
     "epoch 3: recall of indexer 1 (layer 1) at contexts of 65-128 tokens is 0.100 in the mean over 9 "

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from indexcache_core.contract import Mode, Reason
 from indexcache_operator.api.status import FallbackStatus, Phase
 
-from tests.unit.operator.plan.world import World, bad, good, spec
+from tests.unit.operator.plan.world import World, bad, good
+from tests.unit.operator.plan.world_parts import spec
 
 
 def safe(world: World) -> None:

@@ -5,7 +5,8 @@ from indexcache_core.contract import Mode
 from indexcache_operator import model
 from indexcache_operator.api.status import Phase
 
-from tests.unit.operator.plan.world import World, bad, good, spec
+from tests.unit.operator.plan.world import World, bad, good
+from tests.unit.operator.plan.world_parts import spec
 
 
 def test_a_lost_canary_pod_gives_its_share_back_and_the_rollout_goes_on() -> None:

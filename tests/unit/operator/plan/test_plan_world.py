@@ -8,7 +8,8 @@ from indexcache_core.contract import Mode
 from indexcache_operator import model
 from indexcache_operator.api.status import FallbackStatus, Phase
 
-from tests.unit.operator.plan.world import World, bad, good, probe_set, spec
+from tests.unit.operator.plan.world import World, bad, good
+from tests.unit.operator.plan.world_parts import probe_set, spec
 
 
 def test_a_good_pattern_is_promoted() -> None:

@@ -12,7 +12,8 @@ from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts import revision
 from indexcache_operator.plan.phases.table import TABLE, followers
 
-from tests.unit.operator.plan.world import World, bad, good, spec
+from tests.unit.operator.plan.world import World, bad, good
+from tests.unit.operator.plan.world_parts import spec
 
 OTHER = spec(indexCache={"pattern": "FFFS", "minContextTokens": 0})
 LONG = timedelta(hours=1)

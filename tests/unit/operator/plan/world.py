@@ -1,5 +1,5 @@
-"""A small world for plans: engines (with the runtime's real switch), labels, a route with proxies that follow
-it, users, and crashes.
+"""A small world for plans: engines (world_parts.py), labels, a route with proxies that
+follow it, users, and crashes.
 
 Time passes in looks. Users' requests go where the proxies send them, at once; each request under shadow or
 reuse is one observation a Shared indexer. What must never happen is recorded where it would happen.
@@ -14,80 +14,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from indexcache_core.contract import Mode, Requests, Series, Site, State
-from indexcache_core.histogram import Histogram, of
 from indexcache_core.pattern import shared_sites
 from indexcache_operator import model
 from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase, Status
-from indexcache_operator.model import EnginePod, Observation, Plan, Probe, ProbeResult, ProbeSet, Route
+from indexcache_operator.model import EnginePod, Observation, Plan, ProbeResult, ProbeSet, Route
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Life, Memory
 from indexcache_operator.plan.phases.table import followers
 from indexcache_runtime.control.switch import CallRefused, Switch
 
-K, CONTEXT = 16, 3
-"""Tokens chosen; the bucket of context length of all traffic."""
-NAME = "chat"
-FOREIGN = {"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 1}
-BASELINE = {
-    "group": "",
-    "kind": "Service",
-    "name": f"{NAME}-baseline",
-    "port": 80,
-    "weight": 2,
-    "filters": [{"type": "X"}],
-}
+from tests.unit.operator.plan.world_parts import BASELINE, CONTEXT, FOREIGN, NAME, K, SimPod, spec
 
 
 class Crash(Exception):
     """The operator is gone."""
-
-
-@dataclass
-class SimPod:
-    """A pod and its engine."""
-
-    name: str
-    switch: Switch
-    ready: bool = True
-    reachable: bool = True
-    deleting: bool = False
-    busy: bool = False
-    """With one long prefill: what comes waits, and no counter moves."""
-    waiting: list[str] = field(default_factory=list)
-    """The Services that it came through."""
-    baseline: bool = True
-    canary: bool = False
-    admitted_baseline: int = 0
-    admitted_reuse: int = 0
-    contexts: int = 0
-    series: dict[tuple[int, int, Mode], Histogram] = field(default_factory=dict)
-    counted: int = 0
-
-    def measure(self, recall: float, sites: tuple[int, ...]) -> None:
-        if self.switch.series_number != self.counted:
-            self.series, self.counted = {}, self.switch.series_number
-        for site in sites:
-            key = (site, CONTEXT, self.switch.mode)
-            self.series[key] = self.series.get(key, Histogram()).plus(of([recall]))
-
-
-def spec(**changes: Any) -> Spec:
-    """Return a spec whose evidence comes quickly."""
-    base: dict[str, Any] = {
-        "engine": {"image": "engine:1", "model": "/model", "replicas": 3},
-        "indexCache": {"pattern": "FSFS", "minContextTokens": 0},
-        "strategy": {
-            "shadow": {"minRequests": 20, "timeout": "60s"},
-            "steps": [{"weight": 20}, {"weight": 50}],
-            "progressDeadline": "120s",
-        },
-        "traffic": {"httpRoute": {"name": "users", "rule": "generate"}},
-        "guardrails": {"recall": {"min": 0.5}},
-        "fallback": {"permit": {"canary": "5s", "promoted": "60s"}},
-    }
-    return Spec.model_validate({**base, **changes})
 
 
 @dataclass
@@ -397,10 +339,3 @@ def good(world: World, mode: Mode) -> float:
 def bad(world: World, mode: Mode) -> float:
     """Return what a harmful pattern measures."""
     return world.random.uniform(0.0, 0.4)
-
-
-def probe_set() -> ProbeSet:
-    """Return probes as long as the traffic's contexts."""
-    return ProbeSet(
-        probes=tuple(Probe(prompt=f"p{i}", continuation="c", context_tokens=100) for i in range(3))
-    )

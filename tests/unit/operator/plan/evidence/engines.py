@@ -6,12 +6,11 @@ from indexcache_core.contract import Flags, Identity, Mode, Series, State
 from indexcache_core.evidence import detector
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.histogram import of
-from indexcache_operator.plan.facts.memory import TestKey, TotalKey
+from indexcache_operator.plan.evidence import counters
+from indexcache_operator.plan.facts.memory import Memory, TestKey, TotalKey
+from indexcache_operator.plan.facts.situation import Situation
 
-from tests.unit.operator.plan.build import (
-    REVISION,
-    engine,
-)
+from tests.unit.operator.plan.build import REVISION, case, engine, pod, snapshot
 
 SLOT = 101
 """Of a look a hundred seconds after the try began."""
@@ -51,6 +50,19 @@ def measured(
         series_number=1,
         **changes,
     )
+
+
+def look(
+    *states: State | None, memory: Memory | None = None, names: str = "abc", **changes: Any
+) -> Situation:
+    """Return a look at engines that say this, by default with nothing remembered."""
+    pods = [pod(name, state) for name, state in zip(names, states, strict=False)]
+    return case(snapshot(*pods, **changes), memory=memory or Memory(key="try"))
+
+
+def observe(*states: State | None, **changes: Any) -> Memory:
+    """Return the memory after a look at engines that say this."""
+    return counters.take_up(look(*states, **changes))[0]
 
 
 def total(site: int = 1, context: int = 3, measure: Any = "recall", mode: Any = Mode.SHADOW) -> TotalKey:

@@ -10,25 +10,27 @@ from indexcache_operator.plan.evidence import bets, counters
 from indexcache_operator.plan.facts.memory import Memory, TestKey
 
 from tests.unit.operator.plan.build import (
-    case,
-    pod,
-    snapshot,
     spec,
 )
-from tests.unit.operator.plan.evidence.engines import ALL, SLOT, bet, measured, recall_at, series
+from tests.unit.operator.plan.evidence.engines import (
+    ALL,
+    SLOT,
+    bet,
+    look,
+    measured,
+    recall_at,
+    series,
+)
 
 
-def observe(
-    *states: State | None, memory: Memory | None = None, names: str = "abc", **changes: Any
-) -> Memory:
-    pods = [pod(name, state) for name, state in zip(names, states, strict=False)]
-    seen = case(snapshot(*pods, **changes), memory=memory or Memory(key="try"))
-    memory, new = counters.take_up(seen)
-    return bets.place(seen.snapshot.spec, memory, new, SLOT)
+def placed(*states: State | None, **changes: Any) -> Memory:
+    """Return the memory with the bets of a look at engines that say this."""
+    seen = look(*states, **changes)
+    return bets.place(seen.snapshot.spec, *counters.take_up(seen), SLOT)
 
 
 def test_the_first_look_bets_once_on_all_that_the_counters_hold() -> None:
-    memory = observe(
+    memory = placed(
         measured(series([0.9, 0.1]), series([0.2], site=3), series([0.6], context=5, mode=Mode.ON))
     )
     assert set(memory.detectors) == {
@@ -40,9 +42,9 @@ def test_the_first_look_bets_once_on_all_that_the_counters_hold() -> None:
 
 
 def test_later_looks_open_new_bets() -> None:
-    memory = observe(measured(series([0.9])))
+    memory = placed(measured(series([0.9])))
     earlier = replace(memory, detectors={key: replace(d, slot=90) for key, d in memory.detectors.items()})
-    after = observe(measured(series([0.9, 0.1])), memory=earlier)
+    after = placed(measured(series([0.9, 0.1])), memory=earlier)
     assert after.detectors[recall_at(3)] == earlier.detectors[recall_at(3)].after(of([0.1]), 0.5, SLOT, 0.5)
     assert after.detectors[recall_at(4)] == earlier.detectors[recall_at(4)]
 
@@ -50,7 +52,7 @@ def test_later_looks_open_new_bets() -> None:
 def test_each_guardrail_bets_on_its_own_measure_and_groups() -> None:
     asked = spec(guardrails=ALL)
     found = (series([0.9], overlap=[0.2]), series([0.7], site=3, overlap=[0.3]))
-    memory = observe(measured(*found), spec=asked)
+    memory = placed(measured(*found), spec=asked)
     assert memory.detectors[TestKey("overlap", None, 3), Mode.SHADOW] == bet([0.2, 0.3], 0.3)
     assert memory.detectors[TestKey("recall", None, 3), Mode.SHADOW] == bet([0.9, 0.7])
     assert memory.detectors[TestKey("recall_per_indexer", 1, 3), Mode.SHADOW] == bet([0.9], 0.25, share=1.0)
@@ -59,5 +61,5 @@ def test_each_guardrail_bets_on_its_own_measure_and_groups() -> None:
 
 
 def test_what_has_no_threshold_hides_no_other() -> None:
-    memory = observe(measured(series([0.9])), spec=spec(guardrails={"recall": {"perIndexerMin": 0.25}}))
+    memory = placed(measured(series([0.9])), spec=spec(guardrails={"recall": {"perIndexerMin": 0.25}}))
     assert {key.guardrail for key, _ in memory.detectors} == {"recall_per_indexer"}

@@ -1,30 +1,19 @@
 """Tests what engines counted since the last look."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode, State
 from indexcache_core.histogram import of
 from indexcache_operator.plan.evidence import counters
-from indexcache_operator.plan.facts.memory import Memory, SeriesKey
+from indexcache_operator.plan.facts.memory import SeriesKey
 
 from tests.unit.operator.plan.build import (
     REVISION,
     at,
-    case,
-    pod,
-    snapshot,
     spec,
 )
-from tests.unit.operator.plan.evidence.engines import measured, series, total
-
-
-def observe(
-    *states: State | None, memory: Memory | None = None, names: str = "abc", **changes: Any
-) -> Memory:
-    pods = [pod(name, state) for name, state in zip(names, states, strict=False)]
-    return counters.take_up(case(snapshot(*pods, **changes), memory=memory or Memory(key="try")))[0]
+from tests.unit.operator.plan.evidence.engines import measured, observe, series, total
 
 
 def test_what_is_new_is_added_up_over_engines() -> None:

@@ -13,7 +13,8 @@ from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.plan.traffic import draining
 
 from tests.unit.operator.plan.build import NOW, case, engine, observation, pod, status
-from tests.unit.operator.plan.world import World, good, spec
+from tests.unit.operator.plan.world import World, good
+from tests.unit.operator.plan.world_parts import spec
 
 POD = "pod-1"
 """The first that a canary takes."""

@@ -1,0 +1,76 @@
+"""Parts of the small world: a spec, pods with the runtime's real switch, backends, probes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from indexcache_core.contract import Mode
+from indexcache_core.histogram import Histogram, of
+from indexcache_operator.api.spec import Spec
+from indexcache_operator.model import Probe, ProbeSet
+from indexcache_runtime.control.switch import Switch
+
+K, CONTEXT = 16, 3
+"""Tokens chosen; the bucket of context length of all traffic."""
+NAME = "chat"
+FOREIGN = {"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 1}
+BASELINE = {
+    "group": "",
+    "kind": "Service",
+    "name": f"{NAME}-baseline",
+    "port": 80,
+    "weight": 2,
+    "filters": [{"type": "X"}],
+}
+
+
+@dataclass
+class SimPod:
+    """A pod and its engine."""
+
+    name: str
+    switch: Switch
+    ready: bool = True
+    reachable: bool = True
+    deleting: bool = False
+    busy: bool = False
+    """With one long prefill: what comes waits, and no counter moves."""
+    waiting: list[str] = field(default_factory=list)
+    """The Services that it came through."""
+    baseline: bool = True
+    canary: bool = False
+    admitted_baseline: int = 0
+    admitted_reuse: int = 0
+    contexts: int = 0
+    series: dict[tuple[int, int, Mode], Histogram] = field(default_factory=dict)
+    counted: int = 0
+
+    def measure(self, recall: float, sites: tuple[int, ...]) -> None:
+        if self.switch.series_number != self.counted:
+            self.series, self.counted = {}, self.switch.series_number
+        for site in sites:
+            key = (site, CONTEXT, self.switch.mode)
+            self.series[key] = self.series.get(key, Histogram()).plus(of([recall]))
+
+
+def spec(**changes: Any) -> Spec:
+    """Return a spec whose evidence comes quickly."""
+    base: dict[str, Any] = {
+        "engine": {"image": "engine:1", "model": "/model", "replicas": 3},
+        "indexCache": {"pattern": "FSFS", "minContextTokens": 0},
+        "strategy": {
+            "shadow": {"minRequests": 20, "timeout": "60s"},
+            "steps": [{"weight": 20}, {"weight": 50}],
+            "progressDeadline": "120s",
+        },
+        "traffic": {"httpRoute": {"name": "users", "rule": "generate"}},
+        "guardrails": {"recall": {"min": 0.5}},
+        "fallback": {"permit": {"canary": "5s", "promoted": "60s"}},
+    }
+    return Spec.model_validate({**base, **changes})
+
+
+def probe_set() -> ProbeSet:
+    """Return probes as long as the traffic's contexts."""
+    return ProbeSet(
+        probes=tuple(Probe(prompt=f"p{i}", continuation="c", context_tokens=100) for i in range(3))
+    )
