@@ -3,6 +3,7 @@ the contract before anything believes it; every failure is an EngineError whose 
 went wrong.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -28,10 +29,11 @@ class EngineError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Engines:
-    """The control ports of one rollout's engines: one token opens all."""
+    """The control ports of one rollout's engines."""
 
     session: aiohttp.ClientSession
-    token: str
+    tokens: Mapping[str, str]
+    """By address, of those that can be asked."""
     port: int = CONTROL_PORT
 
     async def state(self, ip: str) -> State:
@@ -47,12 +49,14 @@ class Engines:
         return await self._call("POST", ip, "/v1/kill", Kill(reason=reason[:KILL_REASON]).model_dump_json())
 
     async def _call(self, method: str, ip: str, path: str, body: str | None) -> State:
+        if ip not in self.tokens:
+            raise EngineError(f"{method} {ip}{path}: the control token of this engine isn't known")
         call = Call(
             method=method,
             host=ip,
             port=self.port,
             path=path,
-            headers={"Authorization": f"Bearer {self.token}"},
+            headers={"Authorization": f"Bearer {self.tokens[ip]}"},
             body=body,
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
             max_answer=MAX_ANSWER,

@@ -19,6 +19,8 @@ from aiohttp import web
 
 from indexcache_operator.alerts import Receiver
 from indexcache_operator.api.dns import InvalidName
+from indexcache_operator.control_keys import ControlKeys, NoKey, follow, opened
+from indexcache_operator.credentials import Credentials
 from indexcache_operator.kube import Kube, KubeError, connect
 from indexcache_operator.loop import RolloutLoop
 from indexcache_operator.names import rollouts_path
@@ -70,18 +72,24 @@ def main() -> None:
         except InvalidName as error:
             sys.exit(f"--stop: {error}; expected NAMESPACE/DEPLOYMENT")
     else:
-        asyncio.run(run(settings))
+        try:
+            asyncio.run(run(settings))
+        except NoKey as error:
+            sys.exit(str(error))
 
 
 async def run(settings: Settings) -> None:
     """The operator, until a signal."""
     async with connect() as kube, engines_session() as session:
         await served(kube, settings)
+        keys = await opened(kube, settings.control_keys, settings.control_keys_secret)
+        following = asyncio.create_task(follow(kube, keys, settings.control_keys_secret))
         claims = Claims()
         observer = Observer(
             kube=kube,
             session=session,
             runtime=settings.runtime,
+            credentials=Credentials(keys=keys.current),
             hugging_face=HuggingFace(session, settings.hub),
             claims=claims,
         )
@@ -102,6 +110,7 @@ async def run(settings: Settings) -> None:
                 namespaces=list(settings.namespaces),
             )
         finally:
+            following.cancel()
             await loops.stop()
             await runner.cleanup()
 
@@ -145,8 +154,14 @@ async def release(settings: Settings, stop: str | None, seconds: float) -> None:
         if stop:
             namespace, _, deployment = stop.partition("/")
             await stop_operator(kube, namespace, deployment, seconds)
+        keys = ControlKeys(settings.control_keys)
+        keys.refresh()  # without any, engines can't be told, and their permits lapse
         observer = Observer(
-            kube=kube, session=session, runtime=settings.runtime, hugging_face=HuggingFace(session, None)
+            kube=kube,
+            session=session,
+            runtime=settings.runtime,
+            credentials=Credentials(keys=keys.current),
+            hugging_face=HuggingFace(session, None),
         )
         await Releaser(kube=kube, session=session, observer=observer, planner=plan).all(
             settings.namespaces, seconds

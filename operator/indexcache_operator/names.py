@@ -21,6 +21,8 @@ TEMPLATE_LABEL = f"{GROUP}/template"
 """Hash of the pod template a pod was made from."""
 APPLIED_ANNOTATION = f"{GROUP}/applied"
 """Hash of all that was last applied, on the Deployment."""
+CONTROL_ANNOTATION = f"{GROUP}/control"
+"""Of which token engines hold, on their Deployment and on pods."""
 
 HTTP_ROUTES = ("apis/gateway.networking.k8s.io/v1", "httproutes")
 """Where the API server has HTTPRoutes: the path of their API, and their plural."""
@@ -48,11 +50,6 @@ def baseline_service(rollout: str) -> str:
 def canary_service(rollout: str) -> str:
     """The Service that takes the canary's share."""
     return f"{rollout}-canary"
-
-
-def secret(rollout: str) -> str:
-    """The Secret with the control port's token."""
-    return f"{rollout}-control"
 
 
 def rollouts_path(namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from indexcache_core.contract import Mode, State
+from indexcache_core.contract import Mode, Refused, State
 from indexcache_operator import names
 from indexcache_operator.act import perform, route, workload
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.credentials import Credentials
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, KubeError, NotFound
 from indexcache_operator.loop import RolloutLoop
@@ -39,6 +40,8 @@ from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.revision import KILL, revision
 from indexcache_operator.watch import Loops
 from indexcache_operator.workload.render import Runtime
+
+from tests.credentials import CREDENTIALS, control
 
 ROLLOUT: dict[str, Any] = {
     "apiVersion": "indexcache.dev/v1alpha1",
@@ -87,6 +90,7 @@ class Scene:
             kube=kube,
             session=self.session,
             runtime=Runtime(image="runtime:1"),
+            credentials=CREDENTIALS,
             hugging_face=HuggingFace(self.session, None),
         )
         return RolloutLoop(
@@ -384,7 +388,7 @@ FAULTS = [
     ("get ", "deployments/r"),
     ("get ", "services/r-baseline"),
     ("get ", "services/r-canary"),
-    ("get ", "secrets/r-control"),
+    ("create ", "secrets"),
     ("get ", "httproutes/"),
     ("get ", "configmaps/"),
     ("apply ", ""),
@@ -443,14 +447,11 @@ async def test_a_kill_is_obeyed_where_the_status_cant_be_read(
     killed: list[str] = []
 
     async def kill(self: Engines, ip: str, reason: str) -> None:
-        killed.append(f"{self.token} {ip}")
+        killed.append(f"{self.tokens[ip]} {ip}")
 
     monkeypatch.setattr(Engines, "kill", kill)
-    await _pod(scene)
-    await scene.kube.create(
-        names.object_path("api/v1", "secrets", scene.namespace),
-        {"metadata": {"name": "r-control"}, "stringData": {"token": "t"}},
-    )
+    guard = control(scene.namespace, "r", "of-an-earlier-rollout")
+    await _pod(scene, {names.CONTROL_ANNOTATION: str(guard.binding)})
     looked = asyncio.Event()
 
     def unreadable(raw: Any) -> Any:
@@ -469,7 +470,74 @@ async def test_a_kill_is_obeyed_where_the_status_cant_be_read(
             return bool(killed)
 
         await scene.eventually(obeyed)
-    assert killed[0] == "t 127.0.0.9"
+    assert killed[0] == f"{guard.token} 127.0.0.9"
+
+
+async def test_a_secret_that_is_lost_comes_back_for_the_pods_that_wait_for_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is deleted while the rollout rests; then a pod comes that can't start without it."""
+    monkeypatch.setattr("indexcache_operator.act.control_secret.AGAIN_SECONDS", 0.0)
+    loop = scene.loop(lambda o: (o.status, [] if o.workload_current else [EnsureWorkload()]), wait=0.05)
+    secrets = names.object_path("api/v1", "secrets", scene.namespace)
+    async with running(loop):
+
+        async def there() -> bool:
+            return bool(await scene.kube.select(secrets))
+
+        await scene.eventually(there)
+        (made,) = await scene.kube.select(secrets)
+        await scene.kube.delete(f"{secrets}/{made['metadata']['name']}")
+        await _pod(scene)
+        await scene.eventually(there)
+        (again,) = await scene.kube.select(secrets)
+    assert again["metadata"]["uid"] != made["metadata"]["uid"]
+    assert again["data"] == made["data"]
+    assert [again["metadata"][key] for key in ("name", "ownerReferences")] == [
+        made["metadata"][key] for key in ("name", "ownerReferences")
+    ]
+
+
+async def test_an_engine_with_another_token_says_which_secret_to_delete(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refusing(self: Engines, ip: str) -> State:
+        raise EngineError("401", Refused(code="Unauthorized", message="no"))
+
+    monkeypatch.setattr(Engines, "state", refusing)
+    guard = control(scene.namespace, "r", "u")
+    await _pod(scene, {names.CONTROL_ANNOTATION: str(guard.binding)})
+    async with running(scene.loop(lambda o: (o.status, []))):
+        await asyncio.wait_for(scene.fresh.wait(), 60)
+    (pod,) = scene.seen[-1].pods
+    assert pod.error is not None
+    assert f"Secret {guard.secret} isn't the operator's; delete it" in pod.error[:256]
+
+
+async def test_engines_bound_to_a_key_that_is_lost_are_left_alone_and_it_is_named(scene: Scene) -> None:
+    """Nothing is applied, so no engine is started anew; nor is the rollout's spec at fault."""
+    deployments = names.object_path("apis/apps/v1", "deployments", scene.namespace)
+    loop = scene.loop(lambda o: (o.status, [] if o.workload_current else [EnsureWorkload()]), wait=0.05)
+    async with running(loop):
+
+        async def applied() -> bool:
+            return bool(await scene.kube.select(deployments)) and scene.seen[-1].workload_current
+
+        await scene.eventually(applied)
+    (before,) = await scene.kube.select(deployments)
+    object.__setattr__(loop.observer, "credentials", Credentials(keys=lambda: {"2": b"x" * 32}))
+    scene.seen.clear()
+    async with running(loop):
+
+        async def looked() -> bool:
+            return len(scene.seen) >= 3
+
+        await scene.eventually(looked)
+    (after,) = await scene.kube.select(deployments)
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert "the control token: found engines bound to control key 1" in scene.seen[-1].unread[0]
+    assert scene.seen[-1].spec_problem is None
+    assert not await scene.kube.select(names.object_path("api/v1", "events", scene.namespace))
 
 
 async def test_a_fault_of_the_planners_does_not_end_the_loop(scene: Scene) -> None:
@@ -543,14 +611,14 @@ async def test_loops_begin_with_an_event_wake_by_it_and_end_with_their_rollout(s
     await loops.stop()
 
 
-async def _pod(scene: Scene) -> None:
+async def _pod(scene: Scene, annotations: dict[str, str] | None = None) -> None:
     """A pod that says it runs. No kubelet is here to make it true."""
     labels = {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true"}
     path = names.object_path("api/v1", "pods", scene.namespace)
     made = await scene.kube.create(
         path,
         {
-            "metadata": {"name": "p", "labels": labels},
+            "metadata": {"name": "p", "labels": labels, "annotations": annotations or {}},
             "spec": {"containers": [{"name": "engine", "image": "i"}]},
         },
     )
