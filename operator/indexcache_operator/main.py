@@ -9,7 +9,6 @@ status.
 import argparse
 import asyncio
 import logging
-import ssl
 import sys
 from functools import partial
 
@@ -19,6 +18,8 @@ from aiohttp import web
 
 from indexcache_operator.alerts import Receiver
 from indexcache_operator.api.dns import InvalidName
+from indexcache_operator.beside import beside
+from indexcache_operator.certificates import BadCertificate, Certificates
 from indexcache_operator.control_keys import ControlKeys, NoKey, follow, opened
 from indexcache_operator.credentials import Credentials
 from indexcache_operator.kube import Kube, KubeError, connect
@@ -74,7 +75,7 @@ def main() -> None:
     else:
         try:
             asyncio.run(run(settings))
-        except NoKey as error:
+        except (NoKey, BadCertificate) as error:
             sys.exit(str(error))
 
 
@@ -83,7 +84,7 @@ async def run(settings: Settings) -> None:
     async with connect() as kube, engines_session() as session:
         await served(kube, settings)
         keys = await opened(kube, settings.control_keys, settings.control_keys_secret)
-        following = asyncio.create_task(follow(kube, keys, settings.control_keys_secret))
+        certificates = Certificates(settings.tls) if settings.tls else None
         claims = Claims()
         observer = Observer(
             kube=kube,
@@ -99,18 +100,22 @@ async def run(settings: Settings) -> None:
             application(Receiver(kube=kube, wake=loops.wake), token=settings.token, reachable=kube.reachable)
         )
         await runner.setup()
-        await web.TCPSite(runner, port=settings.port, ssl_context=_tls(settings)).start()
+        await web.TCPSite(
+            runner, port=settings.port, ssl_context=certificates.context if certificates else None
+        ).start()
         registry = kopf.OperatorRegistry()
         register(registry, loops)
+        following = [follow(kube, keys, settings.control_keys_secret)]
+        following += [certificates.follow()] if certificates else []
         try:
-            await kopf.operator(
-                registry=registry,
-                standalone=True,
-                clusterwide=not settings.namespaces,
-                namespaces=list(settings.namespaces),
-            )
+            async with beside(*following):
+                await kopf.operator(
+                    registry=registry,
+                    standalone=True,
+                    clusterwide=not settings.namespaces,
+                    namespaces=list(settings.namespaces),
+                )
         finally:
-            following.cancel()
             await loops.stop()
             await runner.cleanup()
 
@@ -166,14 +171,6 @@ async def release(settings: Settings, stop: str | None, seconds: float) -> None:
         await Releaser(kube=kube, session=session, observer=observer, planner=plan).all(
             settings.namespaces, seconds
         )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*settings.tls)
-    return context
 
 
 if __name__ == "__main__":
