@@ -1,5 +1,5 @@
-"""Kills where a rollout's status can't be read, so that no plan can be made: they need its pods and the
-token, and nothing else.
+"""Kills where a rollout's status can't be read, so that no plan can be made: they need its pods, and nothing
+else.
 """
 
 import asyncio
@@ -7,10 +7,11 @@ import asyncio
 import aiohttp
 
 from indexcache_operator import names
+from indexcache_operator.credentials import Control, Credentials
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube
 from indexcache_operator.objects import Object
-from indexcache_operator.observe import pods, token
+from indexcache_operator.observe import bindings, pods
 from indexcache_operator.plan.facts.revision import KILL
 from indexcache_operator.workload.pod import selector
 
@@ -23,20 +24,22 @@ def wanted(raw: Object) -> bool:
 
 
 async def stop(
-    kube: Kube, session: aiohttp.ClientSession, namespace: str, name: str, known: str | None
+    kube: Kube,
+    session: aiohttp.ClientSession,
+    credentials: Credentials,
+    namespace: str,
+    name: str,
+    known: Control | None,
 ) -> None:
-    """Take every engine of the rollout to the baseline. `known`: the token that its engines last took, if
-    any.
+    """Take every engine of the rollout to the baseline. `known`: what last guarded those whose pods don't say
+    it, if anything did.
 
-    Raises KubeError if its pods, or a token that isn't known, can't be read, and an ExceptionGroup of
-    EngineErrors for those that couldn't be told.
+    Raises KubeError if its pods can't be read, and an ExceptionGroup of EngineErrors for those that couldn't
+    be told.
     """
     found = await kube.select(names.object_path("api/v1", "pods", namespace), selector(name))
-    if known is None:
-        known = token.read(
-            await kube.get(names.object_path("api/v1", "secrets", namespace, names.secret(name)))
-        )
-    engines = Engines(session=session, token=known or "")
+    controls = bindings.by_address(credentials, namespace=namespace, name=name, pods=found, otherwise=known)
+    engines = Engines(session=session, tokens=bindings.tokens(controls))
     reason = f"annotation {KILL}, while the rollout's status can't be read"
     addresses = [ip for pod in found if (ip := pods.askable(pod))]
     results = await asyncio.gather(*(engines.kill(ip, reason) for ip in addresses), return_exceptions=True)

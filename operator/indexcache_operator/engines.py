@@ -3,6 +3,7 @@ its contract before anything believes it; every failure is an EngineError whose 
 went wrong.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -20,7 +21,11 @@ MAX_ANSWER = 8 * 1024 * 1024  # bytes
 
 
 class EngineError(Exception):
-    """An engine that could not be asked, or said no."""
+    """An engine that could not be asked, or said no. `code` is its refusal's, if it did."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class _Refused(BaseModel):
@@ -37,10 +42,11 @@ _BODY = TypeAdapter[object](object)
 
 @dataclass(frozen=True, kw_only=True)
 class Engines:
-    """The control ports of one rollout's engines: one token opens all."""
+    """The control ports of one rollout's engines."""
 
     session: aiohttp.ClientSession
-    token: str
+    tokens: Mapping[str, str]
+    """By address, of those that can be asked."""
     port: int = CONTROL_PORT
 
     async def state(self, ip: str) -> State:
@@ -64,12 +70,14 @@ class Engines:
 
     async def _call(self, method: str, ip: str, path: str, body: str | None) -> tuple[str, bytes]:
         """Return which call it was, and the body of an answer that was no refusal."""
+        if ip not in self.tokens:
+            raise EngineError(f"{method} {ip}{path}: the control token of this engine isn't known")
         call = Call(
             method=method,
             host=ip,
             port=self.port,
             path=path,
-            headers={"Authorization": f"Bearer {self.token}"},
+            headers={"Authorization": f"Bearer {self.tokens[ip]}"},
             body=body,
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
             max_answer=MAX_ANSWER,
@@ -95,7 +103,7 @@ def _refusal(what: str, raw: bytes) -> EngineError:
         refused = _Refused.model_validate(limits.parse(raw))
     except (limits.TooMuch, ValidationError) as error:
         return EngineError(f"{what} with an answer outside the contract: {_words(error)}")
-    return EngineError(f"{what} {refused.code}: {refused.message}")
+    return EngineError(f"{what} {refused.code}: {refused.message}", refused.code)
 
 
 def _words(error: Exception) -> str:

@@ -121,7 +121,14 @@ class RolloutLoop:
             sighting = await self.observer.look(self.namespace, self.name, self._sight, self._prober.take())
         except UnreadableStatus as error:
             if emergency.wanted(error.raw):
-                await emergency.stop(self.kube, self.session, self.namespace, self.name, self._sight.token)
+                await emergency.stop(
+                    self.kube,
+                    self.session,
+                    self.observer.credentials,
+                    self.namespace,
+                    self.name,
+                    self._sight.control,
+                )
             raise
         if sighting is None or sighting.rollout.uid != self.uid:
             return None

@@ -9,7 +9,6 @@ status.
 import argparse
 import asyncio
 import logging
-import ssl
 import sys
 from contextlib import AsyncExitStack
 from functools import partial
@@ -20,6 +19,10 @@ from aiohttp import web
 
 from indexcache_operator.alerts import Receiver
 from indexcache_operator.api.dns import InvalidName
+from indexcache_operator.beside import beside
+from indexcache_operator.certificates import BadCertificate, Certificates
+from indexcache_operator.control_keys import ControlKeys, NoKey, follow, opened
+from indexcache_operator.credentials import Credentials
 from indexcache_operator.informers.all import informed
 from indexcache_operator.kube import Kube, KubeError, connect
 from indexcache_operator.loop import RolloutLoop
@@ -72,19 +75,25 @@ def main() -> None:
         except InvalidName as error:
             sys.exit(f"--stop: {error}; expected NAMESPACE/DEPLOYMENT")
     else:
-        asyncio.run(run(settings))
+        try:
+            asyncio.run(run(settings))
+        except (NoKey, BadCertificate) as error:
+            sys.exit(str(error))
 
 
 async def run(settings: Settings) -> None:
     """The operator, until a signal."""
     async with connect() as kube, engines_session() as session, AsyncExitStack() as stack:
         await served(kube, settings)
+        keys = await opened(kube, settings.control_keys, settings.control_keys_secret)
+        certificates = Certificates(settings.tls) if settings.tls else None
         informed_reads = await stack.enter_async_context(informed(kube, settings.namespaces))
         claims = Claims()
         observer = Observer(
             kube=kube,
             session=session,
             runtime=settings.runtime,
+            credentials=Credentials(keys=keys.current),
             hugging_face=HuggingFace(session, settings.hub),
             claims=claims,
             informed=informed_reads,
@@ -94,16 +103,21 @@ async def run(settings: Settings) -> None:
             application(Receiver(kube=kube, wake=loops.wake), token=settings.token, reachable=kube.reachable)
         )
         await runner.setup()
-        await web.TCPSite(runner, port=settings.port, ssl_context=_tls(settings)).start()
+        await web.TCPSite(
+            runner, port=settings.port, ssl_context=certificates.context if certificates else None
+        ).start()
         registry = kopf.OperatorRegistry()
         register(registry, loops)
+        following = [follow(kube, keys, settings.control_keys_secret)]
+        following += [certificates.follow()] if certificates else []
         try:
-            await kopf.operator(
-                registry=registry,
-                standalone=True,
-                clusterwide=not settings.namespaces,
-                namespaces=list(settings.namespaces),
-            )
+            async with beside(*following):
+                await kopf.operator(
+                    registry=registry,
+                    standalone=True,
+                    clusterwide=not settings.namespaces,
+                    namespaces=list(settings.namespaces),
+                )
         finally:
             await loops.stop()
             await runner.cleanup()
@@ -148,20 +162,18 @@ async def release(settings: Settings, stop: str | None, seconds: float) -> None:
         if stop:
             namespace, _, deployment = stop.partition("/")
             await stop_operator(kube, namespace, deployment, seconds)
+        keys = ControlKeys(settings.control_keys)
+        keys.refresh()  # without any, engines can't be told, and their permits lapse
         observer = Observer(
-            kube=kube, session=session, runtime=settings.runtime, hugging_face=HuggingFace(session, None)
+            kube=kube,
+            session=session,
+            runtime=settings.runtime,
+            credentials=Credentials(keys=keys.current),
+            hugging_face=HuggingFace(session, None),
         )
         await Releaser(kube=kube, session=session, observer=observer, planner=plan).all(
             settings.namespaces, seconds
         )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*settings.tls)
-    return context
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from indexcache_core.contract import Desired, State
 
 from indexcache_operator.api.spec import HttpRoute, Spec
 from indexcache_operator.api.status import Backend, Status
+from indexcache_operator.credentials import Control
 from indexcache_operator.objects import Object
 from indexcache_operator.workload.render import Workload
 
@@ -116,7 +117,7 @@ class Observation:
     offered_runtime: str = ""
     """The image that this operator comes with."""
     workload_current: bool = False
-    """Deployment, Services and Secret are as this spec wants them."""
+    """Deployment and Services are as this spec wants them."""
     pods: tuple[EnginePod, ...] = ()
     route: Route | None = None
     """None: the spec names none."""
@@ -159,11 +160,13 @@ class Sighting:
     route: HttpRoute | None
     """The rule whose backends are changed, and its route: as the status says, else the spec."""
     workload: Workload | None
-    """What the spec wants; None if it can't be read."""
-    token: str | None = field(repr=False)
-    """Of the engines' control ports; None while there is none."""
-    token_kept: bool
-    """Whether its Secret holds it."""
+    """What the spec wants; None if it can't be read, or bound to a key that isn't known."""
+    control: Control | None
+    """What guards the engines of the Deployment; None if the key that they are bound to isn't known."""
+    deployment_uid: str | None
+    """Of the rollout's own Deployment; None where none is known."""
+    tokens: dict[str, str] = field(repr=False)
+    """Of engines' control ports, by address."""
     api_key: str | None = field(repr=False)
     """What the engines ask of users, if anything."""
     addresses: dict[str, str]
@@ -189,7 +192,7 @@ class PersistStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class EnsureWorkload:
-    """Apply Deployment, Services and Secret as the spec wants them, server-side."""
+    """Apply Deployment and Services as the spec wants them, server-side, and make the token's Secret."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,8 @@ TEMPLATE_LABEL = f"{GROUP}/template"
 """Hash of the pod template a pod was made from."""
 APPLIED_ANNOTATION = f"{GROUP}/applied"
 """Hash of all that was last applied, on the Deployment."""
+CONTROL_ANNOTATION = f"{GROUP}/control"
+"""Of which token engines hold, on their Deployment and on pods."""
 
 OPERATOR_HEALTHY = "OperatorHealthy"
 """The condition that says whether a rollout is looked after: a plan writes it, or a turn that fails."""
@@ -67,11 +69,6 @@ def baseline_service(rollout: str) -> str:
 def canary_service(rollout: str) -> str:
     """Return the name of the Service that takes the canary's share."""
     return f"{rollout}-canary"
-
-
-def secret(rollout: str) -> str:
-    """Return the name of the Secret with the control port's token."""
-    return f"{rollout}-control"
 
 
 def rollouts_path(namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:

@@ -21,6 +21,12 @@ class Settings:
     """INDEXCACHE_RUNTIME_IMAGE, INDEXCACHE_RUNTIME_PULL_POLICY: the image whose init container brings the
     plugin into engines.
     """
+    control_keys: Path
+    """INDEXCACHE_CONTROL_KEYS: the folder of the keys that control tokens are derived from."""
+    control_keys_secret: tuple[str, str] | None = None
+    """INDEXCACHE_CONTROL_KEYS_SECRET, as NAMESPACE/NAME: the Secret that is mounted there, to be made if it
+    isn't there. None: somebody else makes it.
+    """
     namespaces: tuple[str, ...] = ()
     """INDEXCACHE_NAMESPACES, comma-separated: watched ones; none means all."""
     port: int = 9443
@@ -39,12 +45,8 @@ class Settings:
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings from the environment. Raises SettingsError."""
-        image = environ.get("INDEXCACHE_RUNTIME_IMAGE", "")
-        if not image:
-            raise SettingsError(
-                "INDEXCACHE_RUNTIME_IMAGE: not set; expected the image that carries the engines' plugin; set "
-                "it"
-            )
+        image = _required(environ, "INDEXCACHE_RUNTIME_IMAGE", "the image that carries the engines' plugin")
+        keys = _required(environ, "INDEXCACHE_CONTROL_KEYS", "the folder of the control keys")
         port = environ.get("INDEXCACHE_WEBHOOK_PORT", "9443")
         if not port.isdecimal() or not 0 <= int(port) <= 65535:
             raise SettingsError(
@@ -70,6 +72,8 @@ class Settings:
             runtime=Runtime(
                 image=image, pull_policy=environ.get("INDEXCACHE_RUNTIME_PULL_POLICY") or "IfNotPresent"
             ),
+            control_keys=Path(keys),
+            control_keys_secret=_object_name(environ, "INDEXCACHE_CONTROL_KEYS_SECRET"),
             namespaces=namespaces,
             port=int(port),
             token_file=Path(token) if token else None,
@@ -81,3 +85,23 @@ class Settings:
     def token(self) -> str:
         """Return the webhook's token as it stands now; empty if there is none."""
         return self.token_file.read_text().strip() if self.token_file else ""
+
+
+def _required(environ: Mapping[str, str], variable: str, what: str) -> str:
+    """Return the value of a variable. Raises SettingsError if it isn't set."""
+    found = environ.get(variable, "")
+    if not found:
+        raise SettingsError(f"{variable}: not set; expected {what}; set it")
+    return found
+
+
+def _object_name(environ: Mapping[str, str], variable: str) -> tuple[str, str] | None:
+    """Return namespace and name of an object that a variable names, if it is set. Raises SettingsError."""
+    found = environ.get(variable, "")
+    if not found:
+        return None
+    namespace, _, name = found.partition("/")
+    try:
+        return dns.check(namespace, dns.LABEL), dns.check(name, dns.SUBDOMAIN)
+    except dns.InvalidName as error:
+        raise SettingsError(f"{variable}: {error}; expected NAMESPACE/NAME") from None

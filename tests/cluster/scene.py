@@ -17,6 +17,8 @@ from indexcache_operator.observe.look import Observer
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.workload.render import Runtime
 
+from tests.credentials import CREDENTIALS
+
 ROLLOUT: dict[str, Any] = {
     "apiVersion": "indexcache.dev/v1alpha1",
     "kind": "IndexCacheRollout",
@@ -63,6 +65,7 @@ class Scene:
             kube=kube,
             session=self.session,
             runtime=Runtime(image="runtime:1"),
+            credentials=CREDENTIALS,
             hugging_face=HuggingFace(self.session, None),
         )
         return RolloutLoop(
@@ -89,3 +92,18 @@ async def running(loop: RolloutLoop) -> AsyncIterator["asyncio.Task[None]"]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def make_pod(scene: Scene, annotations: dict[str, str] | None = None) -> None:
+    """Make a pod that says it runs. No kubelet is here to make it true."""
+    labels = {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true"}
+    path = names.object_path("api/v1", "pods", scene.namespace)
+    made = await scene.kube.create(
+        path,
+        {
+            "metadata": {"name": "p", "labels": labels, "annotations": annotations or {}},
+            "spec": {"containers": [{"name": "engine", "image": "i"}]},
+        },
+    )
+    status = {"phase": "Running", "podIP": "127.0.0.9", "podIPs": [{"ip": "127.0.0.9"}]}
+    await scene.kube.replace(f"{path}/p/status", {**made, "status": status})

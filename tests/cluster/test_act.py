@@ -1,6 +1,7 @@
 """Acting on a real API server: applied once, drift seen, foreign things left alone, writers fenced."""
 
 import asyncio
+import base64
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,16 +10,20 @@ import aiohttp
 import pytest
 from indexcache_operator import names
 from indexcache_operator.act import finalizer, labels, route, workload
+from indexcache_operator.act.control_secret import ControlSecret
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.act.workload import ForeignObject
 from indexcache_operator.api import stored
 from indexcache_operator.api.spec import HttpRoute
 from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.credentials import Binding, Credentials
 from indexcache_operator.kube import Conflict, Kube, NotFound
 from indexcache_operator.model import PatchRoute, Route, SetLabels, Sighting
 from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.workload.render import Owner, Runtime
+
+from tests.credentials import CREDENTIALS
 
 ROLLOUT: dict[str, Any] = {
     "apiVersion": "indexcache.dev/v1alpha1",
@@ -40,7 +45,11 @@ class World:
     def __init__(self, kube: Kube, namespace: str, session: aiohttp.ClientSession) -> None:
         self.kube, self.namespace = kube, namespace
         self.observer = Observer(
-            kube=kube, session=session, runtime=RUNTIME, hugging_face=HuggingFace(session, None)
+            kube=kube,
+            session=session,
+            runtime=RUNTIME,
+            credentials=CREDENTIALS,
+            hugging_face=HuggingFace(session, None),
         )
         self.sight = Sight()
 
@@ -55,10 +64,17 @@ class World:
     async def ensure(self) -> Sighting:
         look = await self.look()
         assert look.workload is not None
-        await workload.ensure(
-            self.kube, look.workload, self.owner(look), token=look.token, kept=look.token_kept
-        )
+        assert look.control is not None
+        uid = await workload.ensure(self.kube, look.workload, self.owner(look))
+        await ControlSecret().make(self.kube, self.namespace, "r", look.control, uid)
         return await self.look()
+
+    async def again(self) -> None:
+        """Delete the rollout and make one of the same name: its objects are kept."""
+        await workload.release(self.kube, self.owner(await self.look()))
+        await self.kube.delete(names.rollouts_path(self.namespace, "r"))
+        await self.kube.create(names.rollouts_path(self.namespace), ROLLOUT)
+        self.sight = Sight()
 
     def owner(self, look: Sighting) -> Owner:
         return Owner(name="r", namespace=self.namespace, uid=look.rollout.uid)
@@ -75,9 +91,13 @@ async def test_applies_what_a_look_finds_missing(world: World) -> None:
     assert not (await world.look()).observation.workload_current
     look = await world.ensure()
     assert look.observation.workload_current
-    assert look.token
+    assert look.control is not None
+    secret = await world.kube.get(world.path("secrets", look.control.secret))
+    assert base64.b64decode(secret["data"]["token"]).decode() == look.control.token
     deployment = await world.kube.get(world.path("deployments", "r", DEPLOYMENTS))
     assert deployment["metadata"]["ownerReferences"][0]["uid"] == look.rollout.uid
+    assert [o["uid"] for o in secret["metadata"]["ownerReferences"]] == [deployment["metadata"]["uid"]]
+    assert look.deployment_uid == deployment["metadata"]["uid"]
     assert deployment["spec"]["selector"]["matchLabels"] == {
         names.ROLLOUT_LABEL: "r",
         names.ENGINE_LABEL: "true",
@@ -86,15 +106,46 @@ async def test_applies_what_a_look_finds_missing(world: World) -> None:
 
 async def test_applying_again_writes_nothing(world: World) -> None:
     first = await world.ensure()
+    assert first.control is not None
     paths = [
         world.path("deployments", "r", DEPLOYMENTS),
         world.path("services", "r-canary"),
-        world.path("secrets", "r-control"),
+        world.path("secrets", first.control.secret),
     ]
     before = [(await world.kube.get(p))["metadata"]["resourceVersion"] for p in paths]
     again = await world.ensure()
     assert [(await world.kube.get(p))["metadata"]["resourceVersion"] for p in paths] == before
-    assert again.token == first.token
+    assert again.control == first.control
+
+
+async def test_another_uid_and_another_key_change_no_pod(world: World) -> None:
+    """A rollout is deleted with policy Retain and made again, and the operator has a newer key."""
+    first = await world.ensure()
+    deployment = await world.kube.get(world.path("deployments", "r", DEPLOYMENTS))
+    await world.again()
+    keys = {"1": b"k" * 32, "2": b"n" * 32}
+    object.__setattr__(world.observer, "credentials", Credentials(keys=lambda: keys))
+    second = await world.ensure()
+    adopted = await world.kube.get(world.path("deployments", "r", DEPLOYMENTS))
+    assert second.rollout.uid != first.rollout.uid
+    assert [o["uid"] for o in adopted["metadata"]["ownerReferences"]] == [second.rollout.uid]
+    assert second.control == first.control
+    assert adopted["spec"]["template"] == deployment["spec"]["template"]
+    assert len(await world.kube.select(names.object_path("api/v1", "secrets", world.namespace))) == 1
+    # Without the annotation its engines are bound anew: to this rollout, and to the newest key.
+    await world.kube.patch(
+        world.path("deployments", "r", DEPLOYMENTS),
+        {"metadata": {"annotations": {names.CONTROL_ANNOTATION: None}}},
+    )
+    assert not (await world.look()).observation.workload_current
+    third = await world.ensure()
+    assert third.control is not None
+    assert third.control.binding == Binding(uid=second.rollout.uid, key_id="2")
+    template = (await world.kube.get(world.path("deployments", "r", DEPLOYMENTS)))["spec"]["template"]
+    assert template["metadata"]["annotations"][names.CONTROL_ANNOTATION] == str(third.control.binding)
+    assert [v["secret"]["secretName"] for v in template["spec"]["volumes"] if "secret" in v] == [
+        third.control.secret
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +226,7 @@ async def test_releases_its_own_to_nobody(world: World) -> None:
         ], path
     # A later rollout of the name takes them over.
     await world.ensure()
-    for path in workload.paths(owner)[:-1]:
+    for path in workload.paths(owner):
         assert [o["uid"] for o in (await world.kube.get(path))["metadata"]["ownerReferences"]] == [owner.uid]
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
-from indexcache_operator import names
-from indexcache_operator.act import events, finalizer, workload
+from indexcache_operator import control_keys, names
+from indexcache_operator.act import events, finalizer, labels, workload
+from indexcache_operator.act.control_secret import ControlSecret
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.api.status import Status
 from indexcache_operator.kube import Kube, KubeError
-from indexcache_operator.model import Event
+from indexcache_operator.model import Event, SetLabels
 from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.workload.render import Owner, Runtime
@@ -26,6 +27,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from scripts.generate.crd import CRD_FILE, ROOT
 from tests.cluster import apiserver
+from tests.credentials import CREDENTIALS
 
 CHART = ROOT / "charts" / "indexcache-operator"
 PROMETHEUS_RULE = "monitoring.coreos.com/v1/PrometheusRule"
@@ -125,6 +127,7 @@ def test_images_are_named_by_digest_else_by_tag(
         ),
         (
             "webhook.existingSecret=mine",
+            "controlKeys.existingSecret=keys",
             "networkPolicy.enabled=false",
             "alerts.configMap.enabled=false",
             "release.enabled=false",
@@ -224,10 +227,21 @@ async def operator(
         await kube.delete(path(body))
 
 
-async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) -> None:
-    """A rollout's whole life as the operator's account: every call that the operator makes, but those of
-    Kopf's watch.
-    """
+async def watched(server: apiserver.ApiServer, namespace: str) -> None:
+    """Watch rollouts as Kopf does, from its operator's account."""
+    headers = {
+        "Authorization": f"Bearer {apiserver.TOKEN}",
+        "Impersonate-User": f"system:serviceaccount:{namespace}:indexcache-operator",
+    }
+    url = f"{server.url}{names.rollouts_path(namespace)}?watch=true&timeoutSeconds=1"
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers, ssl=False) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def test_its_rights_suffice(
+    kube: Kube, operator: Kube, namespace: str, server: apiserver.ApiServer
+) -> None:
+    """A rollout's whole life as the operator's account: every call that the operator makes."""
     route = {
         "metadata": {"name": "c"},
         "spec": {"rules": [{"name": "g", "backendRefs": [{"name": "r-baseline", "port": 1}]}]},
@@ -254,6 +268,7 @@ async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) ->
             kube=operator,
             session=session,
             runtime=Runtime(image="x:1"),
+            credentials=CREDENTIALS,
             hugging_face=HuggingFace(session, None),
         )
         sight = Sight()
@@ -266,7 +281,11 @@ async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) ->
         await finalizer.hold(operator, (await look()).rollout.raw)
         found = await look()
         owner = Owner(name="r", namespace=namespace, uid=found.rollout.uid)
-        await workload.ensure(operator, found.workload, owner, token=None, kept=False)
+        uid = await workload.ensure(operator, found.workload, owner)
+        await ControlSecret().make(operator, namespace, "r", found.control, uid)
+        pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "engine", "image": "i"}]}}
+        await kube.create(names.object_path("api/v1", "pods", namespace), pod)
+        await labels.put(operator, namespace, SetLabels(pod="p", baseline=True, canary=False))
         found = await look()
         assert found.observation.workload_current
         await StatusWriter().write(operator, found.rollout.raw, Status(epoch=1))
@@ -274,12 +293,26 @@ async def test_its_rights_suffice(kube: Kube, operator: Kube, namespace: str) ->
         await events.emit(operator, namespace=namespace, name="r", uid=found.rollout.uid, event=event)
         routes = names.object_path(*names.HTTP_ROUTES, namespace, "c")
         await operator.patch(routes, {"metadata": {"labels": {"a": "b"}}})
+        await watched(server, namespace)
+        assert await control_keys.create(operator, (namespace, "control-keys"), {"1": b"k" * 32})
+        await workload.release(operator, owner)
+        assert not (await look()).observation.unread
         await workload.delete(operator, owner)
         await finalizer.let_go(operator, (await look()).rollout.raw)
 
 
 @pytest.mark.parametrize(
-    "call", ["list secrets", "other namespaces", "edit a route's status", "delete a rollout", "read nodes"]
+    "call",
+    [
+        "read a secret",
+        "list secrets",
+        "patch a secret",
+        "delete a secret",
+        "other namespaces",
+        "edit a route's status",
+        "delete a rollout",
+        "read nodes",
+    ],
 )
 async def test_its_rights_go_no_further(
     kube: Kube, operator: Kube, namespace: str, call: str, request: pytest.FixtureRequest
@@ -288,7 +321,11 @@ async def test_its_rights_go_no_further(
     if call == "other namespaces" and not namespaced:
         assert await operator.select(names.rollouts_path()) is not None
         return
+    secret = names.object_path("api/v1", "secrets", namespace, "indexcache-operator-control-keys")
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "read a secret": lambda: operator.get(secret),
+        "patch a secret": lambda: operator.patch(secret, {"metadata": {"labels": {"a": "b"}}}),
+        "delete a secret": lambda: operator.delete(secret),
         "list secrets": lambda: operator.select(names.object_path("api/v1", "secrets", namespace)),
         "other namespaces": lambda: operator.select(names.rollouts_path("default")),
         "edit a route's status": lambda: operator.patch(

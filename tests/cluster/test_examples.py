@@ -10,6 +10,7 @@ from indexcache_operator.kube import Kube
 from indexcache_operator.workload.render import Owner, Runtime, render
 
 from scripts.generate.crd import ROOT
+from tests.credentials import control
 
 EXAMPLES = {
     path.stem: list(yaml.safe_load_all(path.read_text()))
@@ -46,7 +47,9 @@ async def test_its_workload_is_accepted(kube: Kube, namespace: str, name: str) -
     owner = Owner(
         name=body["metadata"]["name"], namespace=namespace, uid="0c0ffee0-0000-0000-0000-000000000000"
     )
-    made = render(Spec.model_validate(body["spec"]), owner, Runtime(image="runtime:1"))
+    made = render(
+        Spec.model_validate(body["spec"]), owner, Runtime(image="runtime:1"), control(namespace, owner.name)
+    )
     stored = await kube.apply(
         names.object_path("apis/apps/v1", "deployments", namespace, owner.name), made.deployment, dry_run=True
     )

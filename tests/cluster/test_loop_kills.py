@@ -18,7 +18,8 @@ from indexcache_operator.observe.rollout import UnreadableStatus
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.revision import KILL, revision
 
-from tests.cluster.scene import ROLLOUT, Scene, running
+from tests.cluster.scene import ROLLOUT, Scene, make_pod, running
+from tests.credentials import control
 
 
 async def test_a_kill_waits_for_nothing_and_nothing_for_a_kill(
@@ -105,7 +106,7 @@ FAULTS = [
     ("get ", "deployments/r"),
     ("get ", "services/r-baseline"),
     ("get ", "services/r-canary"),
-    ("get ", "secrets/r-control"),
+    ("create ", "secrets"),
     ("get ", "httproutes/"),
     ("get ", "configmaps/"),
     ("apply ", ""),
@@ -164,14 +165,11 @@ async def test_a_kill_is_obeyed_where_the_status_cant_be_read(
     killed: list[str] = []
 
     async def kill(self: Engines, ip: str, reason: str) -> None:
-        killed.append(f"{self.token} {ip}")
+        killed.append(f"{self.tokens[ip]} {ip}")
 
     monkeypatch.setattr(Engines, "kill", kill)
-    await make_pod(scene)
-    await scene.kube.create(
-        names.object_path("api/v1", "secrets", scene.namespace),
-        {"metadata": {"name": "r-control"}, "stringData": {"token": "t"}},
-    )
+    guard = control(scene.namespace, "r", "of-an-earlier-rollout")
+    await make_pod(scene, {names.CONTROL_ANNOTATION: str(guard.binding)})
     looked = asyncio.Event()
 
     def unreadable(raw: Any) -> Any:
@@ -190,19 +188,4 @@ async def test_a_kill_is_obeyed_where_the_status_cant_be_read(
             return bool(killed)
 
         await scene.eventually(obeyed)
-    assert killed[0] == "t 127.0.0.9"
-
-
-async def make_pod(scene: Scene) -> None:
-    """Make a pod that says it runs. No kubelet is here to make it true."""
-    labels = {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true"}
-    path = names.object_path("api/v1", "pods", scene.namespace)
-    made = await scene.kube.create(
-        path,
-        {
-            "metadata": {"name": "p", "labels": labels},
-            "spec": {"containers": [{"name": "engine", "image": "i"}]},
-        },
-    )
-    status = {"phase": "Running", "podIP": "127.0.0.9", "podIPs": [{"ip": "127.0.0.9"}]}
-    await scene.kube.replace(f"{path}/p/status", {**made, "status": status})
+    assert killed[0] == f"{guard.token} 127.0.0.9"

@@ -64,6 +64,9 @@ class Operator:
 def environment(server: apiserver.ApiServer, namespace: str, tmp_path: Path) -> dict[str, str]:
     token = tmp_path / "token"
     token.write_text("webhook-token\n")
+    keys = tmp_path / "control-keys"
+    keys.mkdir()
+    (keys / "1").write_text("k" * 32)
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -71,6 +74,8 @@ def environment(server: apiserver.ApiServer, namespace: str, tmp_path: Path) -> 
         **os.environ,
         "KUBECONFIG": str(server.kubeconfig),
         "INDEXCACHE_RUNTIME_IMAGE": "runtime:1",
+        "INDEXCACHE_CONTROL_KEYS": str(keys),
+        "INDEXCACHE_CONTROL_KEYS_SECRET": f"{namespace}/control-keys",
         "INDEXCACHE_NAMESPACES": namespace,
         "INDEXCACHE_WEBHOOK_PORT": str(port),
         "INDEXCACHE_WEBHOOK_TOKEN_FILE": str(token),
@@ -222,6 +227,21 @@ async def test_release_frees_rollouts_and_keeps_their_engines(
     assert names.FINALIZER not in (raw["metadata"].get("finalizers") or [])
     deployment = await kube.get(names.object_path("apis/apps/v1", "deployments", namespace, "r"))
     assert deployment["metadata"]["ownerReferences"][0]["uid"] == raw["metadata"]["uid"]
+
+
+async def test_without_a_control_key_it_refuses_to_start_in_one_line(
+    kube: Kube, namespace: str, server: apiserver.ApiServer, tmp_path: Path
+) -> None:
+    env = environment(server, namespace, tmp_path)
+    (tmp_path / "control-keys" / "1").unlink()
+    del env["INDEXCACHE_CONTROL_KEYS_SECRET"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "indexcache_operator"), env=env, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    (line,) = said.decode().splitlines()
+    assert "control-keys: found no control key; expected a file with at least 32 characters" in line
 
 
 async def test_says_what_is_missing_from_its_environment(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import aiohttp
 from indexcache_core.contract import CONTROL_PORT, MAX_BODY, Desired, Flags, Mode, State
 from indexcache_testbed.scenario import install, kubectl
 from indexcache_testbed.scenario.stage import Stage
-from indexcache_testbed.scenario.watch import Answers, backends, reusing
+from indexcache_testbed.scenario.watch import Answers, backends, control_secret, reusing
 
 USERS_PORT = 8000
 BASELINE, CANARY = f"{install.ROLLOUT}-baseline", f"{install.ROLLOUT}-canary"
@@ -53,7 +53,10 @@ class Engines:
     async def token(self) -> str:
         """Return the control port's token."""
         if not self._token:
-            secret = await kubectl.get("secret", f"{install.ROLLOUT}-control", install.NAMESPACE)
+            deployment = await kubectl.get("deployment", install.ROLLOUT, install.NAMESPACE)
+            name = control_secret(deployment["spec"]["template"]["spec"])
+            assert name is not None
+            secret = await kubectl.get("secret", name, install.NAMESPACE)
             self._token = base64.b64decode(secret["data"]["token"]).decode()
         return self._token
 

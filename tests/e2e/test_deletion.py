@@ -6,7 +6,7 @@ import yaml
 from indexcache_core.contract import Mode
 from indexcache_testbed.scenario import install, kubectl
 from indexcache_testbed.scenario.stage import Stage
-from indexcache_testbed.scenario.watch import reusing
+from indexcache_testbed.scenario.watch import control_secret, reusing
 
 from tests.e2e.support import BASELINE, SELECTOR, Engines, Object, after, exposed, heard, modes, restored
 
@@ -62,12 +62,17 @@ async def test_with_policy_delete_its_objects_go_with_it(engines: Engines) -> No
         ("deployment", name),
         ("service", f"{name}-baseline"),
         ("service", f"{name}-canary"),
-        ("secret", f"{name}-control"),
     ]
     for kind, own in owned:
         await kubectl.kubectl(
             "-n", install.NAMESPACE, "wait", "--for=create", f"{kind}/{own}", "--timeout=30s"
         )
+    deployment = await kubectl.get("deployment", name, install.NAMESPACE)
+    secret = control_secret(deployment["spec"]["template"]["spec"])
+    await kubectl.kubectl(
+        "-n", install.NAMESPACE, "wait", "--for=create", f"secret/{secret}", "--timeout=30s"
+    )
+    owned.append(("secret", str(secret)))  # it goes with the Deployment
     await kubectl.kubectl("-n", install.NAMESPACE, "delete", "icr", name, "--timeout=90s", within=100)
     for kind, own in owned:
         await kubectl.kubectl(

@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 async def completions(server: Server) -> AsyncIterator[Completions]:
     async with aiohttp.ClientSession() as session:
-        yield Completions(session=session, port=server.users.base_url.port or 0, token=TOKEN)
+        yield Completions(session=session, port=server.users.base_url.port or 0, control_tokens={HOST: TOKEN})
 
 
 def probe(index: int, tokens: int = 1) -> Probe:

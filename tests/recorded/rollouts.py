@@ -27,8 +27,10 @@ from indexcache_operator.plan.facts.revision import KILL
 from indexcache_operator.workload.pod import selector
 from indexcache_operator.workload.render import Owner, Runtime, Workload, render
 
+from tests.credentials import control
 from tests.recorded.conversation import HERE
-from tests.unit.operator.plan.world import NAME, World, bad, good, probe_set
+from tests.unit.operator.plan.world import World, bad, good
+from tests.unit.operator.plan.world_parts import NAME, probe_set
 
 RUNTIME = Runtime(image="indexcache-runtime:0.1.0")
 NAMESPACE, ROUTE, PROBES = "ns", "users", "probes"
@@ -105,7 +107,7 @@ def written(world: World) -> dict[str, Any]:
     """Return a world as the API server and the engines would tell it."""
     assert world.spec is not None
     owner = Owner(name=NAME, namespace=NAMESPACE, uid=world.uid)
-    made, seen = render(world.spec, owner, RUNTIME), world.observe()
+    made, seen = render(world.spec, owner, RUNTIME, control(NAMESPACE, NAME, world.uid)), world.observe()
     objects = [_rollout(world), _route(world), _probes(world)]
     if world.workload_for:
         objects += [_generated(made.deployment), *made.services]
@@ -186,8 +188,9 @@ def _pod(pod: EnginePod, made: Workload) -> dict[str, Any]:
     labels = selector(NAME) | {names.TEMPLATE_LABEL: made.template}
     labels |= {names.BASELINE_LABEL: "true"} if pod.baseline_label else {}
     labels |= {names.CANARY_LABEL: "true"} if pod.canary_label else {}
+    annotations = made.deployment["spec"]["template"]["metadata"].get("annotations") or {}
     return {
-        "metadata": {"name": pod.name, "namespace": NAMESPACE, "labels": labels},
+        "metadata": {"name": pod.name, "namespace": NAMESPACE, "labels": labels, "annotations": annotations},
         "status": {
             "phase": "Running",
             "podIP": pod.name,

@@ -32,6 +32,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (printf "%s-webhook" (include "indexcache.fullname" .)) .Values.webhook.existingSecret -}}
 {{- end -}}
 
+{{- define "indexcache.controlKeysSecret" -}}
+{{- default (printf "%s-control-keys" (include "indexcache.fullname" .)) .Values.controlKeys.existingSecret -}}
+{{- end -}}
+
 {{- define "indexcache.image" -}}
 {{ include "indexcache.reference" (list .Values.image .Chart.AppVersion) }}
 {{- end -}}
@@ -49,6 +53,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "indexcache.env" -}}
 - {name: INDEXCACHE_RUNTIME_IMAGE, value: {{ include "indexcache.reference" (list .Values.runtime .Chart.AppVersion) | quote }}}
 - {name: INDEXCACHE_RUNTIME_PULL_POLICY, value: {{ .Values.runtime.pullPolicy | quote }}}
+- {name: INDEXCACHE_CONTROL_KEYS, value: /var/run/control-keys}
+{{- if not .Values.controlKeys.existingSecret }}
+- {name: INDEXCACHE_CONTROL_KEYS_SECRET, value: {{ printf "%s/%s" .Release.Namespace (include "indexcache.controlKeysSecret" .) | quote }}}
+{{- end }}
 - {name: INDEXCACHE_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
 - {name: INDEXCACHE_LOG_LEVEL, value: {{ .Values.logLevel | quote }}}
 {{- with .Values.hub.endpoint }}
@@ -57,6 +65,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* The Secret that the operator itself makes isn't there yet when it starts for the first time. */}}
+{{- define "indexcache.controlKeysVolume" -}}
+- {name: control-keys, secret: {secretName: {{ include "indexcache.controlKeysSecret" . }}, optional: {{ not .Values.controlKeys.existingSecret }}}}
 {{- end -}}
 
 {{- define "indexcache.podSecurity" -}}
@@ -93,13 +106,13 @@ priorityClassName: {{ . }}
 {{/* What the operator may do in a namespace whose rollouts it watches. */}}
 {{- define "indexcache.rules" -}}
 - {apiGroups: [indexcache.dev], resources: [indexcacherollouts], verbs: [get, list, watch, patch]}
-- {apiGroups: [indexcache.dev], resources: [indexcacherollouts/status], verbs: [get, update]}
+- {apiGroups: [indexcache.dev], resources: [indexcacherollouts/status], verbs: [update]}
 # An owner reference that blocks its owner's deletion, where admission asks for the right to set one.
 - {apiGroups: [indexcache.dev], resources: [indexcacherollouts/finalizers], verbs: [update]}
 - {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [""], resources: [services], verbs: [get, list, watch, create, patch, delete]}
-# By name, never by list: of the Secrets of others none is ever asked for.
-- {apiGroups: [""], resources: [secrets], verbs: [get, create, patch, delete]}
+# Control tokens are derived, so no Secret is ever read.
+- {apiGroups: [""], resources: [secrets], verbs: [create]}
 - {apiGroups: [""], resources: [configmaps], verbs: [get]}
 - {apiGroups: [""], resources: [pods], verbs: [list, watch, patch]}
 - {apiGroups: [""], resources: [events], verbs: [create]}

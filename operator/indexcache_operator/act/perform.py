@@ -8,14 +8,15 @@ sees how far it came, and every action is safe to do again.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import aiohttp
 
 from indexcache_operator import metrics, model
 from indexcache_operator.act import events, finalizer, labels, route, workload
+from indexcache_operator.act.control_secret import ControlSecret
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, KubeError
@@ -45,6 +46,7 @@ class Performer:
     session: aiohttp.ClientSession
     writer: StatusWriter
     prober: Prober
+    secret: ControlSecret = field(default_factory=ControlSecret)
 
     async def perform(self, sighting: Sighting, plan: Plan[object]) -> None:
         """Do all of a plan. Raises what failed: EngineError, KubeError, ActionError, ForeignObject; a group
@@ -91,11 +93,16 @@ class _Turn:
             unlabelled |= bool(failed) and isinstance(together[0], model.SetLabels)
             if failed and isinstance(together[0], RELIED_ON):
                 _raise_all(failures)
+        failures += await self._failed(self._keep_secret())
         released = any(isinstance(action, model.RemoveFinalizer) for action in actions)
         if not released and self._p.writer.due(self._status, self._plan.status):
-            written = await asyncio.gather(self._persist(), return_exceptions=True)
-            failures += [result for result in written if isinstance(result, BaseException)]
+            failures += await self._failed(self._persist())
         _raise_all(failures)
+
+    @staticmethod
+    async def _failed(doing: Awaitable[None]) -> list[BaseException]:
+        results = await asyncio.gather(doing, return_exceptions=True)
+        return [result for result in results if isinstance(result, BaseException)]
 
     async def counted(self, action: Action) -> None:
         name = type(action).__name__
@@ -180,34 +187,46 @@ class _Turn:
 
     async def _ensure(self) -> None:
         seen = self._sighting
-        if seen.workload is None:
-            raise ActionError("nothing to apply: the spec can't be read")
-        await workload.ensure(
-            self._p.kube, seen.workload, self._owner, token=seen.token, kept=seen.token_kept
-        )
+        if seen.workload is None or seen.control is None:
+            raise ActionError("nothing to apply: the spec can't be read, or the control key isn't known")
+        uid = await workload.ensure(self._p.kube, seen.workload, self._owner)
+        await self._p.secret.make(self._p.kube, self._owner.namespace, self._owner.name, seen.control, uid)
+
+    async def _keep_secret(self) -> None:
+        """Make the token's Secret where it may be missing, so that pods that wait for it can start."""
+        seen, secret = self._sighting, self._p.secret
+        if seen.control is None or seen.deployment_uid is None or seen.observation.deleting:
+            return
+        well = all(pod.state is not None for pod in seen.observation.pods)
+        if secret.due(seen.control, seen.deployment_uid, well=well):
+            await secret.make(
+                self._p.kube, self._owner.namespace, self._owner.name, seen.control, seen.deployment_uid
+            )
 
     async def _release(self) -> None:
         await workload.release(self._p.kube, self._owner)
 
     def _probe(self, action: RunProbes) -> None:
-        spec, token = self._sighting.rollout.spec, self._sighting.token
-        if spec is None or token is None:
-            raise ActionError("probes can't be asked: no spec or no token")
+        spec, tokens = self._sighting.rollout.spec, self._sighting.tokens
+        baseline_ip, canary_ip = self._address(action.baseline_pod), self._address(action.canary_pod)
+        if spec is None or not {baseline_ip, canary_ip} <= tokens.keys():
+            raise ActionError("probes can't be asked: no spec, or no token of these pods")
         completions = Completions(
-            session=self._p.session, port=spec.engine.port, token=token, api_key=self._sighting.api_key
+            session=self._p.session,
+            port=spec.engine.port,
+            control_tokens=tokens,
+            api_key=self._sighting.api_key,
         )
         self._p.prober.start(
             action,
             engines=self._engines(),
             completions=completions,
-            baseline_ip=self._address(action.baseline_pod),
-            canary_ip=self._address(action.canary_pod),
+            baseline_ip=baseline_ip,
+            canary_ip=canary_ip,
         )
 
     def _engines(self) -> Engines:
-        if self._sighting.token is None:
-            raise ActionError("engines can't be told anything: the control token is not there yet")
-        return Engines(session=self._p.session, token=self._sighting.token)
+        return Engines(session=self._p.session, tokens=self._sighting.tokens)
 
     def _address(self, pod: str) -> str:
         if pod not in self._sighting.addresses:

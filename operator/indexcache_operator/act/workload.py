@@ -3,31 +3,30 @@ writes nothing.
 """
 
 import asyncio
-import secrets
 
 from indexcache_operator import names
-from indexcache_operator.kube import Kube, KubeError, NotFound
+from indexcache_operator.kube import Kube, NotFound
 from indexcache_operator.objects import Object
-from indexcache_operator.workload.render import Owner, Workload, secret
+from indexcache_operator.workload.render import Owner, Workload
 
 
 class ForeignObject(Exception):
     """An object of ours would take the name of somebody else's."""
 
 
-async def ensure(kube: Kube, workload: Workload, owner: Owner, *, token: str | None, kept: bool) -> None:
-    """Secret, Services, Deployment, in this order: a pod that starts finds its token, a ready one its
-    Service.
+async def ensure(kube: Kube, workload: Workload, owner: Owner) -> str:
+    """Apply Services and Deployment, in this order, so that a pod that is ready finds its Service. Return the
+    Deployment's uid.
 
-    The token is made once and never changed. `token`: the one that engines were last told by, `kept`: whether
-    its Secret is there; a Secret that was lost gets the same token again. Raises KubeError, ForeignObject.
+    Raises KubeError, ForeignObject.
     """
     for path, body in objects(workload, owner.namespace):
         await _ours(kube, path, body["kind"], owner.name)
-    if not kept:
-        await _put_token(kube, owner, token or secrets.token_urlsafe(32))
+    applied: Object = {}
     for path, body in objects(workload, owner.namespace):
-        await kube.apply(path, body)
+        applied = await kube.apply(path, body)
+    uid: str = applied["metadata"]["uid"]
+    return uid
 
 
 async def release(kube: Kube, owner: Owner) -> None:
@@ -55,25 +54,12 @@ def objects(workload: Workload, namespace: str) -> list[tuple[str, Object]]:
 
 
 def paths(owner: Owner) -> list[str]:
-    """Of everything that a rollout owns."""
+    """Of everything that a rollout owns itself."""
     services = [names.baseline_service(owner.name), names.canary_service(owner.name)]
     return [
         names.object_path("apis/apps/v1", "deployments", owner.namespace, owner.name),
         *(names.object_path("api/v1", "services", owner.namespace, service) for service in services),
-        names.object_path("api/v1", "secrets", owner.namespace, names.secret(owner.name)),
     ]
-
-
-async def _put_token(kube: Kube, owner: Owner, token: str) -> None:
-    await _ours(kube, paths(owner)[-1], "Secret", owner.name)
-    body = secret(owner, token)
-    try:
-        await kube.create(names.object_path("api/v1", "secrets", owner.namespace), body)
-    except KubeError as error:
-        if error.reason != "AlreadyExists":
-            raise
-        # There, but without a token: somebody emptied it.
-        await kube.patch(paths(owner)[-1], {"stringData": body["stringData"]})
 
 
 async def _ours(kube: Kube, path: str, kind: str, rollout: str) -> Object | None:

@@ -21,12 +21,13 @@ from indexcache_core.contract import State
 from indexcache_operator import names
 from indexcache_operator.api.spec import HttpRoute, Spec
 from indexcache_operator.api.status import Phase
+from indexcache_operator.credentials import Control, Credentials
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.informers.reads import Reads
 from indexcache_operator.kube import Kube, NotFound
 from indexcache_operator.model import EnginePod, Observation, ProbeResult, ProbeSet, Rollout, Route, Sighting
 from indexcache_operator.objects import Object
-from indexcache_operator.observe import drift, gateway, pods, probes, runtime, token
+from indexcache_operator.observe import bindings, drift, gateway, pods, probes, runtime
 from indexcache_operator.observe.claims import Claims
 from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.reads import Readings
@@ -48,8 +49,8 @@ class Sight:
     probes: tuple[float, str, ProbeSet] | None = None
     route: tuple[HttpRoute, Route] | None = None
     """As last read, and which it is."""
-    token: str | None = None
-    """As last read. Engines go on taking it when its Secret is lost."""
+    control: Control | None = None
+    """What last guarded the engines of the Deployment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class Observer:
     kube: Kube
     session: aiohttp.ClientSession
     runtime: Runtime
+    credentials: Credentials
     hugging_face: HuggingFace
     claims: Claims = field(default_factory=Claims)
     """Which rollout has which rule of which route."""
@@ -79,11 +81,15 @@ class Observer:
             return None
         reads = Readings()
         objects, (route, probe_set, config) = await asyncio.gather(
-            self._objects(rollout, sight, reads), self._givens(rollout, sight, reads)
+            self._objects(rollout, reads), self._givens(rollout, sight, reads)
+        )
+        control = await reads.maybe("the control token", self._control(rollout, objects, sight), None)
+        guards = bindings.by_address(
+            self.credentials, namespace=namespace, name=name, pods=objects.pods, otherwise=control
         )
         plugin = runtime.pinned(rollout, objects.deployment, self.runtime)
-        workload, problem = self._wanted(rollout, plugin)
-        current = False
+        workload, problem = self._wanted(rollout, plugin, control)
+        current = control is None  # nothing can be applied then, and nothing is known to differ
         if workload is not None:
             current, refused = await self._current(workload, objects, sight, reads)
             problem = problem or refused
@@ -103,7 +109,7 @@ class Observer:
             pinned_runtime="" if objects.unknown else plugin.image,
             offered_runtime=self.runtime.image,
             workload_current=current,
-            pods=await self._pods(objects),
+            pods=await self._pods(objects, guards),
             route=route,
             probes=probe_set,
             probe_results=results,
@@ -116,8 +122,9 @@ class Observer:
             rollout=rollout,
             route=gateway.where(rollout),
             workload=workload,
-            token=objects.token,
-            token_kept=objects.kept,
+            control=control,
+            deployment_uid=objects.deployment_uid(name),
+            tokens=bindings.tokens(guards),
             api_key=completions_key(rollout.spec) if rollout.spec else None,
             addresses=addresses,
         )
@@ -133,24 +140,19 @@ class Observer:
                     return raw
         return await self.kube.get(path)
 
-    async def _objects(self, rollout: Rollout, sight: Sight, reads: Readings) -> "_Objects":
+    async def _objects(self, rollout: Rollout, reads: Readings) -> "_Objects":
         namespace, name = rollout.namespace, rollout.name
-        deployment, baseline, canary, secret, found = await asyncio.gather(
+        deployment, baseline, canary, found = await asyncio.gather(
             self._object(reads, "Deployment", "apis/apps/v1", "deployments", namespace, name),
             self._object(reads, "Service", "api/v1", "services", namespace, names.baseline_service(name)),
             self._object(reads, "Service", "api/v1", "services", namespace, names.canary_service(name)),
-            self._object(reads, "Secret", "api/v1", "secrets", namespace, names.secret(name)),
             self._reads.select(names.object_path("api/v1", "pods", namespace), selector(name)),
         )
         unknown = any(isinstance(part, Unread) for part in (deployment, baseline, canary))
-        read_token = token.read(_known(secret))
-        sight.token = read_token or sight.token
         return _Objects(
             deployment=_known(deployment),
             services=(_known(baseline), _known(canary)),
             unknown=unknown,
-            kept=isinstance(secret, Unread) or read_token is not None,
-            token=sight.token,
             pods=[pod for pod in found if not pods.ended(pod)],
         )
 
@@ -169,12 +171,28 @@ class Observer:
             reads.maybe("the model's config", self._config(rollout), None),
         )
 
-    def _wanted(self, rollout: Rollout, plugin: Runtime) -> tuple[Workload | None, str | None]:
-        if rollout.spec is None:
+    async def _control(self, rollout: Rollout, objects: "_Objects", sight: Sight) -> Control:
+        """Return what guards the Deployment's engines, as was last known where it can't be read. Raises
+        UnknownKey.
+        """
+        if sight.control is None or not objects.unknown:
+            sight.control = bindings.of_deployment(
+                self.credentials,
+                namespace=rollout.namespace,
+                name=rollout.name,
+                uid=rollout.uid,
+                deployment=objects.deployment,
+            )
+        return sight.control
+
+    def _wanted(
+        self, rollout: Rollout, plugin: Runtime, control: Control | None
+    ) -> tuple[Workload | None, str | None]:
+        if rollout.spec is None or control is None:
             return None, rollout.spec_problem
         owner = Owner(name=rollout.name, namespace=rollout.namespace, uid=rollout.uid)
         try:
-            return render(rollout.spec, owner, runtime.wanted(rollout, plugin)), None
+            return render(rollout.spec, owner, runtime.wanted(rollout, plugin), control), None
         except TemplateError as error:
             return None, str(error)
 
@@ -186,8 +204,6 @@ class Observer:
         """
         if objects.unknown:
             return True, None  # nothing is known to differ
-        if not objects.kept:
-            return False, None
         checking = drift.current(self.kube, workload, objects.deployment, objects.services, sight.confirmed)
         return await reads.maybe(
             f"Deployment {workload.deployment['metadata']['name']}", checking, (False, None)
@@ -245,7 +261,7 @@ class Observer:
     async def _config(self, rollout: Rollout) -> Object | None:
         return await self.hugging_face.config(rollout.spec.engine.model) if rollout.spec else None
 
-    async def _pods(self, objects: "_Objects") -> tuple[EnginePod, ...]:
+    async def _pods(self, objects: "_Objects", guards: dict[str, Control]) -> tuple[EnginePod, ...]:
         template = (
             (objects.deployment or {})
             .get("spec", {})
@@ -253,8 +269,8 @@ class Observer:
             .get("metadata", {})
             .get("labels", {})
         )
-        engines = Engines(session=self.session, token=objects.token) if objects.token else None
-        answers = await asyncio.gather(*(_ask(engines, pods.askable(pod)) for pod in objects.pods))
+        engines = Engines(session=self.session, tokens=bindings.tokens(guards))
+        answers = await asyncio.gather(*(_ask(engines, guards, pods.askable(pod)) for pod in objects.pods))
         found = (
             pods.engine_pod(pod, template=template.get(names.TEMPLATE_LABEL), state=state, error=error)
             for pod, (state, error) in zip(objects.pods, answers, strict=True)
@@ -268,11 +284,13 @@ class _Objects:
     services: tuple[Object | None, Object | None]
     unknown: bool
     """Whether one of these could not be read."""
-    kept: bool
-    """Whether the token's Secret holds one, as far as is known."""
-    token: str | None
-    """As it is, or was last: engines take it either way."""
     pods: list[Object]
+
+    def deployment_uid(self, rollout: str) -> str | None:
+        """Return the uid of the Deployment, if there is one that is the rollout's own."""
+        metadata = (self.deployment or {}).get("metadata") or {}
+        ours = (metadata.get("labels") or {}).get(names.ROLLOUT_LABEL) == rollout
+        return metadata["uid"] if ours else None
 
 
 def at_rest(raw: Object) -> bool:
@@ -293,14 +311,19 @@ def _known(found: Object | Unread | None) -> Object | None:
     return None if isinstance(found, Unread) else found
 
 
-async def _ask(engines: Engines | None, ip: str | None) -> tuple[State | None, str | None]:
-    if engines is None:
-        return None, "the control token is not there yet"
+async def _ask(
+    engines: Engines, guards: dict[str, Control], ip: str | None
+) -> tuple[State | None, str | None]:
     if ip is None:
         return None, "the pod does not run yet, or no longer"
     try:
         return await engines.state(ip), None
     except EngineError as error:
+        if error.code == "Unauthorized":
+            return None, (
+                f"401: the engine holds another control token; Secret {guards[ip].secret} isn't the "
+                "operator's; delete it, and it is made again"
+            )
         return None, str(error)
 
 

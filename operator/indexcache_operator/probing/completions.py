@@ -21,6 +21,7 @@ import asyncio
 import json
 import math
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -58,8 +59,8 @@ class Completions:
 
     session: aiohttp.ClientSession
     port: int
-    token: str
-    """The control token: it marks a request as a probe, so that it doesn't count as traffic."""
+    control_tokens: Mapping[str, str]
+    """By address: each marks a request as a probe, so that it doesn't count as traffic."""
     api_key: str | None = None
 
     async def model(self, ip: str) -> str:
@@ -107,7 +108,7 @@ class Completions:
         return sum(found) / len(found)
 
     async def _call(self, method: str, ip: str, path: str, body: Object | None) -> Object:
-        headers = {"X-Request-Id": probe_request_id(self.token, secrets.token_hex(8))}
+        headers = {"X-Request-Id": probe_request_id(self.control_tokens[ip], secrets.token_hex(8))}
         if self.api_key:
             headers["Authorization"] = f"Bearer {self.api_key}"
         call = Call(

@@ -16,6 +16,7 @@ from indexcache_core.contract import CONTROL_PORT, PORT_ENV, TOKEN_FILE_ENV
 
 from indexcache_operator import names
 from indexcache_operator.api.spec import Engine
+from indexcache_operator.credentials import Control
 from indexcache_operator.objects import Object
 from indexcache_operator.workload import shape
 from indexcache_operator.workload.merge import TemplateError, merge
@@ -37,18 +38,23 @@ _CONTAINER_SECURITY = {
 }
 
 
-def pod_template(engine: Engine, *, rollout: str, runtime_image: str, pull_policy: str) -> Object:
+def pod_template(
+    engine: Engine, *, rollout: str, runtime_image: str, pull_policy: str, control: Control
+) -> Object:
     """Return the whole template, labels included but for the template's own hash.
 
     Raises TemplateError for a template that no pod can be made of.
     """
     template: Object = merge(_base(engine), engine.template)
-    template.setdefault("metadata", {}).setdefault("labels", {})
+    metadata = template.setdefault("metadata", {})
+    metadata.setdefault("labels", {})
+    metadata.setdefault("annotations", {})
     shape.check(template)
     spec = template["spec"]
     labels = template["metadata"]["labels"]
     labels.update(selector(rollout) | {names.BASELINE_LABEL: "true"})
-    _graft(spec, rollout=rollout, runtime_image=runtime_image, pull_policy=pull_policy)
+    template["metadata"]["annotations"][names.CONTROL_ANNOTATION] = str(control.binding)
+    _graft(spec, secret=control.secret, runtime_image=runtime_image, pull_policy=pull_policy)
     return template
 
 
@@ -98,7 +104,7 @@ def _base(engine: Engine) -> Object:
     }
 
 
-def _graft(spec: Object, *, rollout: str, runtime_image: str, pull_policy: str) -> None:
+def _graft(spec: Object, *, secret: str, runtime_image: str, pull_policy: str) -> None:
     """The plugin and the token, whatever the template said."""
     container = next((c for c in spec["containers"] if c["name"] == names.ENGINE_CONTAINER), None)
     if container is None:
@@ -118,7 +124,7 @@ def _graft(spec: Object, *, rollout: str, runtime_image: str, pull_policy: str) 
     }
     others = [c for c in spec.get("initContainers", []) if c["name"] != names.INIT_CONTAINER]
     spec["initContainers"] = [init, *others]
-    ours = {"volumes": [{"name": names.PLUGIN_VOLUME, "emptyDir": {}}, _token_volume(rollout)]}
+    ours = {"volumes": [{"name": names.PLUGIN_VOLUME, "emptyDir": {}}, _token_volume(secret)]}
     spec.update(merge({"volumes": spec.get("volumes", [])}, ours))
     port = {"name": "control", "containerPort": CONTROL_PORT, "protocol": "TCP"}
     mounts = [
@@ -134,9 +140,9 @@ def _graft(spec: Object, *, rollout: str, runtime_image: str, pull_policy: str) 
     container["env"] = _environment(container.get("env", []))
 
 
-def _token_volume(rollout: str) -> Object:
+def _token_volume(secret: str) -> Object:
     source = {
-        "secretName": names.secret(rollout),
+        "secretName": secret,
         "items": [{"key": names.TOKEN_KEY, "path": names.TOKEN_KEY}],
         "defaultMode": 0o444,
     }

@@ -1,4 +1,4 @@
-"""All that a rollout owns beside its status: Deployment, two Services, Secret. Pure.
+"""What a rollout owns beside its status: Deployment and two Services. Pure.
 
 The Deployment selects pods by rollout and engine alone; which Service a pod stands behind is a label that
 nothing but a Service selects on, so moving a pod replaces none. New pods are born behind the baseline
@@ -12,6 +12,7 @@ from indexcache_core.digest import digest
 from indexcache_operator import names
 from indexcache_operator.api.base import GROUP, KIND, VERSION
 from indexcache_operator.api.spec import Spec
+from indexcache_operator.credentials import Control
 from indexcache_operator.objects import Object
 from indexcache_operator.workload.pod import pod_template, selector
 
@@ -47,10 +48,14 @@ class Workload:
     """The pods' TEMPLATE_LABEL."""
 
 
-def render(spec: Spec, owner: Owner, runtime: Runtime) -> Workload:
+def render(spec: Spec, owner: Owner, runtime: Runtime, control: Control) -> Workload:
     """Return what this spec wants. Raises TemplateError for an engine template that no pod can be made of."""
     template = pod_template(
-        spec.engine, rollout=owner.name, runtime_image=runtime.image, pull_policy=runtime.pull_policy
+        spec.engine,
+        rollout=owner.name,
+        runtime_image=runtime.image,
+        pull_policy=runtime.pull_policy,
+        control=control,
     )
     template_digest = digest(template, DIGITS)
     template["metadata"]["labels"][names.TEMPLATE_LABEL] = template_digest
@@ -73,19 +78,11 @@ def render(spec: Spec, owner: Owner, runtime: Runtime) -> Workload:
         _service(owner, names.canary_service(owner.name), names.CANARY_LABEL, spec.engine.port),
     )
     applied = digest([deployment, *services], DIGITS)
-    deployment["metadata"]["annotations"] = {names.APPLIED_ANNOTATION: applied}  # type: ignore[index]
-    return Workload(deployment=deployment, services=services, digest=applied, template=template_digest)
-
-
-def secret(owner: Owner, token: str) -> Object:
-    """The Secret with the control port's token."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": _metadata(owner, names.secret(owner.name)),
-        "type": "Opaque",
-        "stringData": {names.TOKEN_KEY: token},
+    deployment["metadata"]["annotations"] = {  # type: ignore[index]
+        names.APPLIED_ANNOTATION: applied,
+        names.CONTROL_ANNOTATION: str(control.binding),
     }
+    return Workload(deployment=deployment, services=services, digest=applied, template=template_digest)
 
 
 def _service(owner: Owner, name: str, label: str, port: int) -> Object:

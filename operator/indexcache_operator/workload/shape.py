@@ -59,6 +59,7 @@ class _PodSpec(_Open):
 
 class _Metadata(_Open):
     labels: dict[StrictStr, StrictStr]
+    annotations: dict[StrictStr, StrictStr]
 
 
 class _Template(_Open):

@@ -175,8 +175,10 @@ class Witness:
             self._pods = {
                 p["metadata"]["name"]: p["status"]["podIP"] for p in found if p["status"].get("podIP")
             }
-            if not self._token or (self._pods and not self.engines):  # each kubectl is a process of its own
-                secret = await kubectl.find("secret", f"{self.rollout}-control", self.namespace)
+            named = {name for p in found if (name := control_secret(p["spec"]))}
+            # Each kubectl is a process of its own.
+            if named and (not self._token or (self._pods and not self.engines)):
+                secret = await kubectl.find("secret", max(named), self.namespace)
                 self._token = secret["data"]["token"] if secret else ""
             await asyncio.sleep(1.0)
 
@@ -202,6 +204,12 @@ class Witness:
                 return State.model_validate_json(await response.read()) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError):
             return None
+
+
+def control_secret(pod_spec: dict[str, Any]) -> str | None:
+    """Return the name of the Secret with an engine's control token, out of its pod's spec."""
+    sources = (v.get("secret") for v in pod_spec.get("volumes", []) if v["name"] == "indexcache-control")
+    return next((str(source["secretName"]) for source in sources if source), None)
 
 
 def backends(route: Seen) -> dict[str, int]:

@@ -31,7 +31,7 @@ async def engines(handler: Handler) -> AsyncIterator[Engines]:
     app.router.add_route("*", "/{path:.*}", handler)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         assert server.port is not None
-        yield Engines(session=session, token=TOKEN, port=server.port)
+        yield Engines(session=session, tokens={"127.0.0.1": TOKEN, "::1": TOKEN}, port=server.port)
 
 
 async def test_a_state_is_read_and_a_kill_carries_its_reason() -> None:
@@ -153,4 +153,4 @@ async def test_silence_is_an_error_that_names_the_pod(monkeypatch: pytest.Monkey
 async def test_nobody_there_is_an_error() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(EngineError, match=r"\[::1\]:1/v1/state"):
-            await Engines(session=session, token=TOKEN, port=1).state("::1")
+            await Engines(session=session, tokens={"127.0.0.1": TOKEN, "::1": TOKEN}, port=1).state("::1")

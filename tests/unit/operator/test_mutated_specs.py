@@ -27,6 +27,7 @@ from indexcache_runtime.control.switch import CallRefused, Switch
 from pydantic import ValidationError
 
 from scripts.generate.crd import root_schema
+from tests.credentials import control
 from tests.unit.operator.mutated import SCHEMA, WHOLE, mutants
 from tests.unit.operator.plan.build import at, engine, observation, pod, route
 from tests.unit.operator.plan.world_parts import K
@@ -159,7 +160,12 @@ def told(spec: Spec, looks: Observation) -> None:
 def planned(spec: Spec, recall: float) -> None:
     """Render and plan a spec that was accepted."""
     try:
-        render(spec, Owner(name="chat", namespace="ns", uid="uid"), Runtime(image="r"))
+        render(
+            spec,
+            Owner(name="chat", namespace="ns", uid="uid"),
+            Runtime(image="r"),
+            control("ns", "chat", "uid"),
+        )
     except TemplateError as error:
         assert str(error).startswith("spec.engine.template")  # noqa: PT017 (any template may be refused)
     for phase in PHASES:

@@ -26,6 +26,8 @@ from kubernetes.aio.dynamic.exceptions import api_exception
 from pydantic import ValidationError
 from yarl import URL
 
+from tests.credentials import CREDENTIALS
+
 NAMESPACE, NAME = "serving", "chat"
 OWN = re.compile(rf"/(api|apis/[a-z0-9.]+)/v[a-z0-9]+/namespaces/{NAMESPACE}/[a-z]+(/[^/]+(/[a-z]+)?)?")
 HOSTILE = st.lists(
@@ -104,6 +106,7 @@ async def look(transport: Transport) -> Sighting:
             kube=Api(transport),
             session=session,
             runtime=Runtime(image="r"),
+            credentials=CREDENTIALS,
             hugging_face=HuggingFace(session, None),
         )
         found = await observer.look(NAMESPACE, NAME, Sight())

@@ -2,7 +2,6 @@
 that comes first or last moves nothing, and nothing is forgotten.
 """
 
-import base64
 import copy
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,8 +22,9 @@ from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.workload.render import Runtime
 
+from tests.credentials import CREDENTIALS, control
 from tests.recorded import rollouts
-from tests.unit.operator.plan.world import NAME
+from tests.unit.operator.plan.world_parts import NAME
 
 Record = dict[str, Any]
 NEWER = Runtime(image="indexcache-runtime:9.9.9", pull_policy="Always")
@@ -44,8 +44,6 @@ class RecordedApi(Kube):
         self._objects, self._pods = record["objects"], record["pods"]
 
     async def get(self, path: str) -> dict[str, Any]:
-        if path.endswith("/secrets/" + names.secret(NAME)):
-            return {"data": {names.TOKEN_KEY: base64.b64encode(b"token").decode()}}
         if path not in self._objects:
             raise NotFound(404, "NotFound", path)
         return copy.deepcopy(self._objects[path])
@@ -67,7 +65,7 @@ async def look(record: Record, monkeypatch: pytest.MonkeyPatch, runtime: Runtime
 
     class Engines:
         def __init__(self, **given: Any) -> None:
-            assert given["token"] == "token"
+            assert set(given["tokens"].values()) <= {control(rollouts.NAMESPACE, NAME, "uid").token}
 
         async def state(self, ip: str) -> State:
             return SPOKEN.read(record["engines"][ip])
@@ -78,6 +76,7 @@ async def look(record: Record, monkeypatch: pytest.MonkeyPatch, runtime: Runtime
             kube=RecordedApi(record),
             session=session,
             runtime=runtime,
+            credentials=CREDENTIALS,
             hugging_face=HuggingFace(session, None),
         )
         found = await observer.look(rollouts.NAMESPACE, NAME, Sight())

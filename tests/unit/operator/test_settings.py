@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 from indexcache_operator.settings import Settings, SettingsError
 
-IMAGE = {"INDEXCACHE_RUNTIME_IMAGE": "r:1"}
+GIVEN = {"INDEXCACHE_RUNTIME_IMAGE": "r:1", "INDEXCACHE_CONTROL_KEYS": "/k"}
 
 
 def test_reads_all() -> None:
     found = Settings.read(
         {
-            **IMAGE,
+            **GIVEN,
             "INDEXCACHE_RUNTIME_PULL_POLICY": "Never",
+            "INDEXCACHE_CONTROL_KEYS_SECRET": "system/keys",
             "INDEXCACHE_NAMESPACES": "a, b",
             "INDEXCACHE_WEBHOOK_PORT": "80",
             "INDEXCACHE_TLS_CERT_FILE": "/c",
@@ -22,11 +23,12 @@ def test_reads_all() -> None:
     )
     assert (found.runtime.image, found.runtime.pull_policy) == ("r:1", "Never")
     assert (found.namespaces, found.port, found.hub) == (("a", "b"), 80, "https://hub.example")
+    assert (found.control_keys, found.control_keys_secret) == (Path("/k"), ("system", "keys"))
     assert found.tls == (Path("/c"), Path("/k"))
 
 
 def test_defaults_watch_everything_and_ask_no_hub() -> None:
-    found = Settings.read({**IMAGE, "INDEXCACHE_NAMESPACES": ""})
+    found = Settings.read({**GIVEN, "INDEXCACHE_NAMESPACES": ""})
     assert (found.namespaces, found.port, found.hub, found.tls, found.token()) == ((), 9443, None, None, "")
 
 
@@ -34,9 +36,17 @@ def test_defaults_watch_everything_and_ask_no_hub() -> None:
     ("environ", "name"),
     [
         ({}, "INDEXCACHE_RUNTIME_IMAGE"),
-        ({**IMAGE, "INDEXCACHE_WEBHOOK_PORT": "x"}, "INDEXCACHE_WEBHOOK_PORT"),
-        ({**IMAGE, "INDEXCACHE_WEBHOOK_PORT": "70000"}, "INDEXCACHE_WEBHOOK_PORT"),
-        ({**IMAGE, "INDEXCACHE_TLS_CERT_FILE": "/c"}, "INDEXCACHE_TLS_CERT_FILE"),
+        ({"INDEXCACHE_RUNTIME_IMAGE": "r:1"}, "INDEXCACHE_CONTROL_KEYS: not set"),
+        *(
+            (
+                {**GIVEN, "INDEXCACHE_CONTROL_KEYS_SECRET": wrong},
+                "INDEXCACHE_CONTROL_KEYS_SECRET.*NAMESPACE/NAME",
+            )
+            for wrong in ("keys", "/keys", "a/", "a/../b")
+        ),
+        ({**GIVEN, "INDEXCACHE_WEBHOOK_PORT": "x"}, "INDEXCACHE_WEBHOOK_PORT"),
+        ({**GIVEN, "INDEXCACHE_WEBHOOK_PORT": "70000"}, "INDEXCACHE_WEBHOOK_PORT"),
+        ({**GIVEN, "INDEXCACHE_TLS_CERT_FILE": "/c"}, "INDEXCACHE_TLS_CERT_FILE"),
     ],
 )
 def test_says_which_variable(environ: dict[str, str], name: str) -> None:
@@ -47,7 +57,7 @@ def test_says_which_variable(environ: dict[str, str], name: str) -> None:
 def test_the_token_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("one\n")
-    found = Settings.read({**IMAGE, "INDEXCACHE_WEBHOOK_TOKEN_FILE": str(path)})
+    found = Settings.read({**GIVEN, "INDEXCACHE_WEBHOOK_TOKEN_FILE": str(path)})
     assert found.token() == "one"
     path.write_text("two")
     assert found.token() == "two"

@@ -11,6 +11,8 @@ from indexcache_operator.observe.rollout import read
 from indexcache_operator.observe.runtime import pinned, wanted
 from indexcache_operator.workload.render import Owner, Runtime, render
 
+from tests.credentials import control
+
 OFFERED = Runtime(image="runtime:2", pull_policy="Always")
 
 
@@ -26,7 +28,7 @@ def deployment(image: str = "runtime:1") -> dict[str, Any]:
     """What an operator that came with this image has deployed."""
     spec, owner = rollout().spec, Owner(name="chat", namespace="ns", uid="uid")
     assert spec is not None
-    return render(spec, owner, Runtime(image=image, pull_policy="Never")).deployment
+    return render(spec, owner, Runtime(image=image, pull_policy="Never"), control("ns", "chat")).deployment
 
 
 def test_at_first_it_is_what_the_operator_comes_with() -> None:
@@ -68,5 +70,5 @@ def test_a_newer_operator_changes_no_pod() -> None:
     found, there = rollout(), deployment()
     plugin = wanted(found, pinned(found, there, OFFERED))
     assert found.spec is not None
-    made = render(found.spec, Owner(name="chat", namespace="ns", uid="uid"), plugin)
+    made = render(found.spec, Owner(name="chat", namespace="ns", uid="uid"), plugin, control("ns", "chat"))
     assert made.deployment == there

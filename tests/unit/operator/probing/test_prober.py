@@ -87,8 +87,8 @@ async def edges(pods: Pods) -> AsyncIterator[tuple[Engines, Completions]]:
             ports.append(server.port)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         yield (
-            Engines(session=session, token=TOKEN, port=ports[0]),
-            Completions(session=session, port=ports[1], token=TOKEN),
+            Engines(session=session, tokens=dict.fromkeys(HOSTS, TOKEN), port=ports[0]),
+            Completions(session=session, port=ports[1], control_tokens=dict.fromkeys(HOSTS, TOKEN)),
         )
 
 

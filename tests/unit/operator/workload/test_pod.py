@@ -9,13 +9,18 @@ from indexcache_operator.workload.merge import TemplateError, merge
 from indexcache_operator.workload.pod import pod_template
 from indexcache_operator.workload.render import Owner, Runtime, render
 
+from tests.credentials import control
+
 OWNER = Owner(name="r", namespace="n", uid="u")
 RUNTIME = Runtime(image="runtime:1")
+CONTROL = control("n", "r")
 
 
 def template(engine_template: dict[str, Any] | None = None, **engine: Any) -> dict[str, Any]:
     made = Engine.model_validate({"image": "i", "model": "m", "template": engine_template or {}, **engine})
-    return pod_template(made, rollout="r", runtime_image="runtime:1", pull_policy="IfNotPresent")
+    return pod_template(
+        made, rollout="r", runtime_image="runtime:1", pull_policy="IfNotPresent", control=CONTROL
+    )
 
 
 def container(pod: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +84,16 @@ def test_the_users_python_path_comes_after_the_plugin() -> None:
 def test_the_token_cannot_be_moved_by_the_template() -> None:
     found = env({"name": "INDEXCACHE_TOKEN_FILE", "value": "/elsewhere"})
     assert found["INDEXCACHE_TOKEN_FILE"]["value"] == "/var/run/indexcache/token"
+    volume = {"name": names.TOKEN_VOLUME, "secret": {"secretName": "theirs"}}
+    pod = template(
+        {
+            "metadata": {"annotations": {names.CONTROL_ANNOTATION: "other/1", "team": "a"}},
+            "spec": {"volumes": [volume]},
+        }
+    )
+    assert pod["metadata"]["annotations"] == {names.CONTROL_ANNOTATION: str(CONTROL.binding), "team": "a"}
+    (secret,) = [v["secret"] for v in pod["spec"]["volumes"] if v["name"] == names.TOKEN_VOLUME]
+    assert secret["secretName"] == CONTROL.secret
 
 
 def test_runs_under_the_restricted_profile() -> None:
@@ -122,7 +137,7 @@ def test_the_port_is_given_unless_the_user_gives_one() -> None:
 
 def test_the_control_port_is_in_no_service() -> None:
     spec = Spec.model_validate({"engine": {"image": "i", "model": "m"}, "indexCache": {"pattern": "FS"}})
-    made = render(spec, OWNER, RUNTIME)
+    made = render(spec, OWNER, RUNTIME, CONTROL)
     ports = {p["name"] for p in container(made.deployment["spec"]["template"])["ports"]}
     assert ports == {"http", "control"}
     assert [[p["targetPort"] for p in s["spec"]["ports"]] for s in made.services] == [["http"], ["http"]]
@@ -135,7 +150,7 @@ def test_only_the_pod_template_decides_which_pods_are_current() -> None:
             "indexCache": {"pattern": "FS"},
             **changes,
         }
-        return render(Spec.model_validate(body), OWNER, RUNTIME)
+        return render(Spec.model_validate(body), OWNER, RUNTIME, CONTROL)
 
     first, pattern, replicas, image = (
         made(),
@@ -185,4 +200,4 @@ def test_a_template_that_leaves_no_place_for_the_plugin_is_refused_by_field(
 ) -> None:
     engine = Engine(image="i", model="m", template=template)
     with pytest.raises(TemplateError, match=f"^spec.engine.template.*{said}.*; "):
-        pod_template(engine, rollout="r", runtime_image="x", pull_policy="Always")
+        pod_template(engine, rollout="r", runtime_image="x", pull_policy="Always", control=CONTROL)

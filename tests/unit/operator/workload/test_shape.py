@@ -13,6 +13,8 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.workload.merge import TemplateError
 from indexcache_operator.workload.render import Owner, Runtime, render
 
+from tests.credentials import control
+
 OWNER, RUNTIME = Owner(name="chat", namespace="ns", uid="uid"), Runtime(image="runtime:1")
 GOOD: dict[str, Any] = {
     "metadata": {"labels": {"team": "chat"}, "annotations": {"a": "b"}},
@@ -60,7 +62,7 @@ def rendered(template: dict[str, Any]) -> None:
     spec = Spec.model_validate(
         {"engine": {"image": "i", "model": "m", "template": template}, "indexCache": {"pattern": "FS"}}
     )
-    made = render(spec, OWNER, RUNTIME)
+    made = render(spec, OWNER, RUNTIME, control("ns", "chat"))
     json.dumps(made.deployment)
     (engine,) = [
         c for c in made.deployment["spec"]["template"]["spec"]["containers"] if c["name"] == "engine"
