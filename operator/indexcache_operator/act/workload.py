@@ -16,8 +16,8 @@ class ForeignObject(Exception):
 
 
 async def ensure(kube: Kube, workload: Workload, owner: Owner, *, token: str | None, kept: bool) -> None:
-    """Secret, Services, Deployment, in this order: a pod that starts finds its token, a ready one its
-    Service.
+    """Apply Secret, Services and Deployment, in this order: a pod that starts finds its token, a ready one
+    its Service.
 
     The token is made once and never changed. `token`: the one that engines were last told by, `kept`: whether
     its Secret is there; a Secret that was lost gets the same token again. Raises KubeError, ForeignObject.
@@ -31,19 +31,19 @@ async def ensure(kube: Kube, workload: Workload, owner: Owner, *, token: str | N
 
 
 async def release(kube: Kube, owner: Owner) -> None:
-    """No longer the rollout's, so that its end isn't theirs; else as they are, whatever its spec says by now.
-    KubeError.
+    """Make the objects no longer the rollout's, so that its end isn't theirs; else leave them as they are,
+    whatever its spec says by now. Raises KubeError.
     """
     await asyncio.gather(*(_release_ours(kube, path, owner) for path in paths(owner)))
 
 
 async def delete(kube: Kube, owner: Owner) -> None:
-    """Gone, or going. Only what carries the rollout's label. KubeError."""
+    """Delete the objects that carry the rollout's label; they are gone then, or going. Raises KubeError."""
     await asyncio.gather(*(_delete_ours(kube, path, owner.name) for path in paths(owner)))
 
 
 def objects(workload: Workload, namespace: str) -> list[tuple[str, Object]]:
-    """Services and Deployment with their paths."""
+    """Return Services and Deployment with their paths."""
     services = [
         (names.object_path("api/v1", "services", namespace, s["metadata"]["name"]), s)
         for s in workload.services
@@ -55,7 +55,7 @@ def objects(workload: Workload, namespace: str) -> list[tuple[str, Object]]:
 
 
 def paths(owner: Owner) -> list[str]:
-    """Of everything that a rollout owns."""
+    """Return the paths of everything that a rollout owns."""
     services = [names.baseline_service(owner.name), names.canary_service(owner.name)]
     return [
         names.object_path("apis/apps/v1", "deployments", owner.namespace, owner.name),
@@ -77,7 +77,7 @@ async def _put_token(kube: Kube, owner: Owner, token: str) -> None:
 
 
 async def _ours(kube: Kube, path: str, kind: str, rollout: str) -> Object | None:
-    """The object at the path, if there is one. ForeignObject if it isn't the rollout's."""
+    """Return the object at the path, if there is one. Raises ForeignObject if it isn't the rollout's."""
     try:
         found = await kube.get(path)
     except NotFound:

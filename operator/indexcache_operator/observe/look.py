@@ -1,4 +1,4 @@
-"""One look at everything that a decision about a rollout may rest on. Reads only.
+"""Takes one look at everything that a decision about a rollout may rest on. Reads only.
 
 All reads of one look go out together, but that engines can be asked only once their addresses are known. What
 can't be read because it isn't there is part of the answer. What can't be read because the API refuses it is

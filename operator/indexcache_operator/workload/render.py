@@ -30,7 +30,7 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Where the plugin comes from."""
+    """Says where the plugin comes from."""
 
     image: str
     pull_policy: str = "IfNotPresent"
@@ -78,7 +78,7 @@ def render(spec: Spec, owner: Owner, runtime: Runtime) -> Workload:
 
 
 def secret(owner: Owner, token: str) -> Object:
-    """The Secret with the control port's token."""
+    """Return the Secret with the control port's token."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
