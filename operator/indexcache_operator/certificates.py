@@ -28,7 +28,7 @@ class Certificates:
     """Holds the pair that is served."""
 
     def __init__(self, pair: Pair) -> None:
-        """Raises BadCertificate."""
+        """Read the pair of files. Raises BadCertificate."""
         self._pair = pair
         self._tried = _signature(pair)
         self._current = _loaded(pair)

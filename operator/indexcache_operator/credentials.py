@@ -48,7 +48,7 @@ class Binding:
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """What guards the control ports of one Deployment's engines."""
+    """Holds what guards the control ports of one Deployment's engines."""
 
     binding: Binding
     secret: str

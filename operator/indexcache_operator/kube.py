@@ -62,11 +62,11 @@ class Kube:
         """Told the path and the object as stored after each write."""
 
     async def get(self, path: str) -> Object:
-        """One object. NotFound."""
+        """Return one object. Raises NotFound."""
         return await self._request("get", path)
 
     async def select(self, path: str, selector: Mapping[str, str] | None = None) -> list[Object]:
-        """Objects that carry these labels."""
+        """Return the objects that carry these labels."""
         objects, _ = await self.listed(path, selector or {})
         return objects
 
@@ -125,16 +125,16 @@ class Kube:
                 yield _event(line)
 
     async def create(self, path: str, body: Object) -> Object:
-        """A new object. Conflict if it is there."""
+        """Create a new object. Raises Conflict if it is there."""
         return await self._request("post", path, body=body, field_manager=names.FIELD_MANAGER)
 
     async def replace(self, path: str, body: Object) -> Object:
-        """The whole object; Conflict unless its metadata.resourceVersion is the present one."""
+        """Replace the whole object; Conflict unless its metadata.resourceVersion is the present one."""
         return await self._request("put", path, body=body, field_manager=names.FIELD_MANAGER)
 
     async def apply(self, path: str, body: Object, *, dry_run: bool = False, force: bool = True) -> Object:
-        """Server-side apply as the operator's field manager; `force` takes fields over, which is right for
-        objects that are ours alone.
+        """Apply an object server-side, as the operator's field manager; `force` takes fields over, which is
+        right for objects that are ours alone.
         """
         extra = {"dry_run": "All"} if dry_run else {}
         return await self._request(
@@ -148,14 +148,14 @@ class Kube:
         )
 
     async def patch(self, path: str, body: Object | list[Object], *, kind: str = MERGE) -> Object:
-        """A merge patch or a JSON patch. A failed test is a Conflict."""
+        """Send a merge patch or a JSON patch. A failed test is a Conflict."""
         return await self._request(
             "patch", path, body=body, content_type=kind, field_manager=names.FIELD_MANAGER
         )
 
     async def delete(self, path: str) -> None:
-        """Gone, or going; its dependents with it, in the background. An object that isn't there is no
-        error.
+        """Delete an object, with its dependents in the background; it is gone afterwards, or going. An object
+        that isn't there is no error.
         """
         try:
             await self._request("delete", path, propagation_policy="Background")
@@ -241,7 +241,7 @@ def _error(error: DynamicApiError, what: str, *, tests: bool) -> KubeError:
 
 @asynccontextmanager
 async def connect() -> AsyncIterator[Kube]:
-    """A client by the pod's service account, or else by KUBECONFIG."""
+    """Connect by the pod's service account, or else by KUBECONFIG; yield the client."""
     configuration = Configuration()
     if (_SERVICE_ACCOUNT / "token").exists():
         config.load_incluster_config(client_configuration=configuration)

@@ -42,7 +42,7 @@ CRD_SECONDS = 1.0
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="indexcache-operator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 async def run(settings: Settings) -> None:
-    """The operator, until a signal."""
+    """Run the operator, until a signal."""
     async with connect() as kube, engines_session() as session, AsyncExitStack() as stack:
         await served(kube, settings)
         keys = await opened(kube, settings.control_keys, settings.control_keys_secret)
@@ -157,7 +157,7 @@ async def served(kube: Kube, settings: Settings) -> None:
 
 
 async def release(settings: Settings, stop: str | None, seconds: float) -> None:
-    """Every rollout to its baseline, and let go."""
+    """Send every rollout to its baseline, and let it go."""
     async with connect() as kube, engines_session() as session:
         if stop:
             namespace, _, deployment = stop.partition("/")

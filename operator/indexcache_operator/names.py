@@ -52,7 +52,7 @@ _PATH = re.compile(
 
 
 class Place(NamedTuple):
-    """What a path of the API names."""
+    """Names what a path of the API leads to."""
 
     api: str
     namespace: str | None

@@ -83,7 +83,7 @@ class Loops:
 
 
 def register(registry: kopf.OperatorRegistry, loops: Loops) -> None:
-    """Kopf's handlers: one."""
+    """Register Kopf's handlers: one."""
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)  # type: ignore[untyped-decorator]
     async def event(

@@ -57,7 +57,7 @@ async def all_current(namespace: str) -> None:
 
 @pytest.fixture
 async def reads(kube: Kube, namespace: str) -> AsyncIterator[InformedReads]:
-    """Reads from informers of the test's own namespace, all of them current."""
+    """Yield reads from informers of the test's own namespace, all of them current."""
     async with informed(kube, [namespace]) as found:
         await all_current(namespace)
         yield found

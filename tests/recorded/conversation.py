@@ -1,4 +1,4 @@
-"""What operator and engine of one contract say to each other, as data: contract-<number>/*.json.
+"""Records what operator and engine of one contract say to each other, as data: contract-<number>/*.json.
 
     fields.json     the fields that travel, by message, and the values of enumerations
     state-*.json    what an engine answers, in each mode

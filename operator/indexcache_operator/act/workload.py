@@ -30,19 +30,19 @@ async def ensure(kube: Kube, workload: Workload, owner: Owner) -> str:
 
 
 async def release(kube: Kube, owner: Owner) -> None:
-    """No longer the rollout's, so that its end isn't theirs; else as they are, whatever its spec says by now.
-    KubeError.
+    """Make the objects no longer the rollout's, so that its end isn't theirs; else leave them as they are,
+    whatever its spec says by now. Raises KubeError.
     """
     await asyncio.gather(*(_release_ours(kube, path, owner) for path in paths(owner)))
 
 
 async def delete(kube: Kube, owner: Owner) -> None:
-    """Gone, or going. Only what carries the rollout's label. KubeError."""
+    """Delete the objects that carry the rollout's label; they are gone then, or going. Raises KubeError."""
     await asyncio.gather(*(_delete_ours(kube, path, owner.name) for path in paths(owner)))
 
 
 def objects(workload: Workload, namespace: str) -> list[tuple[str, Object]]:
-    """Services and Deployment with their paths."""
+    """Return Services and Deployment with their paths."""
     services = [
         (names.object_path("api/v1", "services", namespace, s["metadata"]["name"]), s)
         for s in workload.services
@@ -54,7 +54,7 @@ def objects(workload: Workload, namespace: str) -> list[tuple[str, Object]]:
 
 
 def paths(owner: Owner) -> list[str]:
-    """Of everything that a rollout owns itself."""
+    """Return the paths of everything that a rollout owns itself."""
     services = [names.baseline_service(owner.name), names.canary_service(owner.name)]
     return [
         names.object_path("apis/apps/v1", "deployments", owner.namespace, owner.name),
@@ -63,7 +63,7 @@ def paths(owner: Owner) -> list[str]:
 
 
 async def _ours(kube: Kube, path: str, kind: str, rollout: str) -> Object | None:
-    """The object at the path, if there is one. ForeignObject if it isn't the rollout's."""
+    """Return the object at the path, if there is one. Raises ForeignObject if it isn't the rollout's."""
     try:
         found = await kube.get(path)
     except NotFound:

@@ -1,4 +1,4 @@
-"""What guards which engines: as written on their Deployment, and on each pod when it was made. Pure.
+"""Tells what guards which engines: as written on their Deployment, and on each pod when it was made. Pure.
 
 Pods are believed by their own annotation, so that a pod of an older template is asked with the token that it
 holds, and a kill needs pods alone.

@@ -1,4 +1,4 @@
-"""One look at everything that a decision about a rollout may rest on. Reads only.
+"""Takes one look at everything that a decision about a rollout may rest on. Reads only.
 
 Objects come from informers while these are current, but for the rollout itself: while users are exposed or
 brought back it is read anew in each look, so that a kill waits for no watch, and a look without the API

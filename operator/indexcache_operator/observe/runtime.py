@@ -1,4 +1,4 @@
-"""Which image brings the plugin into a rollout's engines. Pure.
+"""Tells which image brings the plugin into a rollout's engines. Pure.
 
 It is pinned at the first deploy: another operator comes with another plugin, and must neither restart engines
 nor put a plugin under a revision that was tried with another. It changes by spec.engine.runtime alone.

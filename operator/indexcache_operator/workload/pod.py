@@ -59,7 +59,7 @@ def pod_template(
 
 
 def selector(rollout: str) -> dict[str, str]:
-    """What every engine pod of a rollout carries, whatever Services it stands behind."""
+    """Return the labels that every engine pod of a rollout carries, whatever Services it stands behind."""
     return {names.ROLLOUT_LABEL: rollout, names.ENGINE_LABEL: "true"}
 
 
@@ -105,7 +105,7 @@ def _base(engine: Engine) -> Object:
 
 
 def _graft(spec: Object, *, secret: str, runtime_image: str, pull_policy: str) -> None:
-    """The plugin and the token, whatever the template said."""
+    """Add the plugin and the token, whatever the template said."""
     container = next((c for c in spec["containers"] if c["name"] == names.ENGINE_CONTAINER), None)
     if container is None:
         raise TemplateError(
@@ -165,8 +165,8 @@ def _with_plugin(old: str) -> str:
 
 
 def _joined(env: list[Object], name: str, join: Any, *, always: bool) -> list[Object]:
-    """`env` with one variable extended. A value that comes from elsewhere is first given another name, to be
-    named in the extended one.
+    """Return `env` with one variable extended. A value that comes from elsewhere is first given another name,
+    to be named in the extended one.
     """
     out: list[Object] = []
     found = False

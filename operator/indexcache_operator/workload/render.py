@@ -1,4 +1,4 @@
-"""What a rollout owns beside its status: Deployment and two Services. Pure.
+"""Renders what a rollout owns beside its status: Deployment and two Services. Pure.
 
 The Deployment selects pods by rollout and engine alone; which Service a pod stands behind is a label that
 nothing but a Service selects on, so moving a pod replaces none. New pods are born behind the baseline
@@ -31,7 +31,7 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Where the plugin comes from."""
+    """Says where the plugin comes from."""
 
     image: str
     pull_policy: str = "IfNotPresent"

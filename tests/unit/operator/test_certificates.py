@@ -37,7 +37,7 @@ class Files:
         self._put(self.issued / f"{name}.crt", self.pair[0])
 
     def serial(self, name: str) -> bytes:
-        """A certificate as it travels."""
+        """Return a certificate as it travels."""
         return ssl.PEM_cert_to_DER_cert((self.issued / f"{name}.crt").read_text())
 
     @staticmethod
@@ -74,7 +74,7 @@ class Served:
     async def connected(
         self, name: str | None = HOSTS[0]
     ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """A connection that asks for a name, or for none."""
+        """Open a connection that asks for a name, or for none."""
         context = ssl.create_default_context(cafile=self.trusted)
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self.port, ssl=context, server_hostname=name or "127.0.0.1"
@@ -85,7 +85,7 @@ class Served:
             writer.close()
 
     async def certificate(self, name: str | None = HOSTS[0]) -> bytes:
-        """What a new connection is served with, after one request over it."""
+        """Return what a new connection is served with, after one request over it."""
         async with self.connected(name) as (reader, writer):
             await asked(reader, writer)
             found: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)

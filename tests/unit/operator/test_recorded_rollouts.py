@@ -102,7 +102,7 @@ def as_recorded(record: Record) -> Record:
 
 
 def downgraded(record: Record) -> Record:
-    """A newer operator has written the status."""
+    """Return a record whose status a newer operator has written."""
     kept = {
         name: part if name in ("route", "quality") else grown(part)  # of what users or buckets name
         for name, part in rollout(record)["status"].items()
@@ -112,7 +112,7 @@ def downgraded(record: Record) -> Record:
 
 
 def beside_newer_engines(record: Record) -> Record:
-    """Their plugin is a release ahead."""
+    """Return a record whose engines' plugin is a release ahead."""
     record["engines"] = {
         name: {**grown(state), "contract": CONTRACT + 1} for name, state in record["engines"].items()
     }
@@ -120,14 +120,14 @@ def beside_newer_engines(record: Record) -> Record:
 
 
 def under_an_older_crd(record: Record) -> Record:
-    """It was applied before the operator's fields came, and drops them."""
+    """Return a record as a CRD leaves it that was applied before the operator's fields came."""
     for field in ("uid", "runtime"):
         rollout(record)["status"].pop(field, None)
     return record
 
 
 def under_a_newer_crd(record: Record) -> Record:
-    """It came first, and a user has used a field that this operator doesn't know."""
+    """Return a record whose CRD came first, with a field in use that this operator doesn't know."""
     spec = copy.deepcopy(rollout(record)["spec"])
     spec["strategy"]["ofTheNext"] = 1
     rollout(record)["spec"] = spec

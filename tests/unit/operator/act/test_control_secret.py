@@ -1,4 +1,4 @@
-"""When the Secret of a token is tried, and what it is."""
+"""Tests when the Secret of a token is tried, and what it is."""
 
 from indexcache_operator import names
 from indexcache_operator.act.control_secret import AGAIN_SECONDS, ControlSecret, body

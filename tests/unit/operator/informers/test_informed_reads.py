@@ -1,4 +1,4 @@
-"""Which reads an informer answers, and which the API server."""
+"""Tests which reads an informer answers, and which the API server."""
 
 from typing import Any, cast
 

@@ -1,4 +1,4 @@
-"""An informer through everything that a list and a watch can do to it."""
+"""Tests an informer through everything that a list and a watch can do to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -48,7 +48,7 @@ def event(kind: str, item: Object) -> Object:
 
 @asynccontextmanager
 async def watching(server: Server) -> AsyncIterator[Informer]:
-    """An informer that runs until all that is given was told."""
+    """Run an informer until all that is given was told."""
     informer = Informer(kube=cast(Kube, server), api="api/v1", plural="pods", namespace=None)
     task = asyncio.create_task(informer.run())
     try:

@@ -1,4 +1,4 @@
-"""What is known of one collection, whoever told it, in whatever order."""
+"""Tests what is known of one collection, whoever told it, in whatever order."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whether a rollout may be looked at as its watch told it last."""
+"""Tests whether a rollout may be looked at as its watch told it last."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which token opens which engine: by what is written on its Deployment and on itself."""
+"""Tests which token opens which engine: by what is written on its Deployment and on itself."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ WHOSE: dict[str, Any] = {"namespace": "n", "name": "r"}
 
 
 def bound(text: str | None) -> dict[str, Any]:
-    """A Deployment with this annotation."""
+    """Return a Deployment with this annotation."""
     return {"metadata": {"name": "r", "annotations": {names.CONTROL_ANNOTATION: text} if text else None}}
 
 

@@ -1,4 +1,4 @@
-"""Which plugin engines get: the one that was deployed first, whatever the operator comes with since."""
+"""Tests which plugin engines get: the one that was deployed first, whatever the operator comes with since."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ OFFERED = Runtime(image="runtime:2", pull_policy="Always")
 
 
 def rollout(pinned_in_status: str = "", **engine: Any) -> Rollout:
-    """A rollout, and what its status has pinned."""
+    """Return a rollout, with what its status has pinned."""
     metadata = {"name": "chat", "namespace": "ns", "uid": "uid", "resourceVersion": "1"}
     spec = {"engine": {"image": "i", "model": "m", **engine}, "indexCache": {"pattern": "FS"}}
     found = read({"metadata": metadata, "spec": spec})
@@ -25,7 +25,7 @@ def rollout(pinned_in_status: str = "", **engine: Any) -> Rollout:
 
 
 def deployment(image: str = "runtime:1") -> dict[str, Any]:
-    """What an operator that came with this image has deployed."""
+    """Return what an operator that came with this image has deployed."""
     spec, owner = rollout().spec, Owner(name="chat", namespace="ns", uid="uid")
     assert spec is not None
     return render(spec, owner, Runtime(image=image, pull_policy="Never"), control("ns", "chat")).deployment

@@ -13,7 +13,7 @@ TRIED = [Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED]
 
 
 def backed_up(phase: Phase) -> World:
-    """A world in which a good rollout has come as far as this phase."""
+    """Return a world in which a good rollout has come as far as this phase."""
     world = World(recall=good).until(phase)
     for _ in range(3):
         if world.status.phase is phase:
@@ -22,7 +22,7 @@ def backed_up(phase: Phase) -> World:
 
 
 def restored(world: World) -> World:
-    """The same, as another object."""
+    """Return the same, as another object."""
     world.uid, world.memory, world.done, world.phases = "another", None, [], []
     return world
 

@@ -1,4 +1,4 @@
-"""What operators of this contract and the one before tell an engine, as it was recorded."""
+"""Tests what operators of this contract and the one before tell an engine, as it was recorded."""
 
 import json
 from typing import Any
