@@ -51,6 +51,7 @@ class SimPod:
     switch: Switch
     ready: bool = True
     reachable: bool = True
+    checkpoint: str = ""
     deleting: bool = False
     busy: bool = False
     """With one long prefill: what comes waits, and no counter moves."""
@@ -99,6 +100,8 @@ class World:
     rate: int = 20
     """Users' requests a look."""
     seed: int = 1
+    checkpoint: str = ""
+    """What new engines load."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -137,7 +140,9 @@ class World:
     def add_pod(self) -> SimPod:
         self.born += 1
         pod = SimPod(
-            name=f"pod-{self.born}", switch=Switch(incarnation=f"life-{self.born}", domains=("d",) * 4)
+            name=f"pod-{self.born}",
+            switch=Switch(incarnation=f"life-{self.born}", domains=("d",) * 4),
+            checkpoint=self.checkpoint,
         )
         self.pods[pod.name] = pod
         return pod
@@ -156,7 +161,12 @@ class World:
         )
         sites = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))
         return pod.switch.state(self.now.timestamp()).model_copy(
-            update={"sites": sites, "series": series, "requests": requests}
+            update={
+                "sites": sites,
+                "series": series,
+                "requests": requests,
+                "checkpoint": pod.checkpoint,
+            }
         )
 
     def observe(self) -> Observation:
