@@ -28,6 +28,7 @@ from indexcache_runtime.control.switch import Refusal, Switch
 K, CONTEXT = 16, 3
 """Tokens chosen; the bucket of context length of all traffic."""
 NAME = "chat"
+RUNTIME = "indexcache-runtime:0.1.0"
 FOREIGN = {"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 1}
 BASELINE = {
     "group": "",
@@ -35,7 +36,12 @@ BASELINE = {
     "name": f"{NAME}-baseline",
     "port": 80,
     "weight": 2,
-    "filters": [{"type": "X"}],
+    "filters": [
+        {
+            "type": "RequestHeaderModifier",
+            "requestHeaderModifier": {"set": [{"name": "x-served-by", "value": "chat"}]},
+        }
+    ],
 }
 
 
@@ -182,6 +188,8 @@ class World:
             spec=self.spec,
             spec_problem=None if self.spec else "unreadable",
             status=self.status,
+            pinned_runtime=RUNTIME,
+            offered_runtime=RUNTIME,
             workload_current=self.spec is not None and self.workload_for == self._template(),
             pods=tuple(
                 EnginePod(
