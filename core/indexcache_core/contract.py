@@ -291,6 +291,8 @@ class State(Model):
     engine_version: str = ""
     runtime_version: str = ""
     architecture: str = ""
+    checkpoint: str = ""
+    """Tells the weights from others of the same name; empty: not known."""
     sites: tuple[Site, ...] = ()
     incarnation: str
     epoch: int = 0

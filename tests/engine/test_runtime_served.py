@@ -14,6 +14,7 @@ import pytest
 import torch
 from indexcache_core.contract import MAX_BODY, Mode, Reason, Refused
 from indexcache_core.probe_ids import probe_request_id
+from indexcache_runtime.vllm.engine_core.checkpoint import fingerprint
 
 from tests.engine.served import TOKEN, WHO, Server, serving, until
 
@@ -42,6 +43,7 @@ def test_the_state_of_a_new_engine(server: Server) -> None:
     assert state.architecture == "DeepseekV32ForCausalLM"
     assert [(s.index, s.layer, s.k) for s in state.sites] == [(i, i, 64) for i in range(4)]
     assert state.engine_version.startswith("0.32.")
+    assert state.checkpoint == fingerprint(server.log.parent / "model")
 
 
 def test_put_measures_and_kill_ends_it(server: Server) -> None:

@@ -88,6 +88,7 @@ def engine(incarnation: str = INCARNATION) -> tuple[EngineControl, Routes]:
         Capabilities("DeepseekV32ForCausalLM", SITES),
         engine_version="0.32.0",
         runtime_version="0.1.0",
+        checkpoint="a3c15f0e77d20b94",
         clock=lambda: 1000.0,
     )
     control._switch.incarnation = incarnation

@@ -16,13 +16,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from indexcache_core.contract import Mode
-from indexcache_operator import names
+from indexcache_operator import model, names
 from indexcache_operator.api import stored, times
 from indexcache_operator.api.base import GROUP, KIND, VERSION
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase
-from indexcache_operator.model import EnginePod
+from indexcache_operator.model import Action, EnginePod, Sighting
 from indexcache_operator.plan.facts.revision import KILL
 from indexcache_operator.workload.pod import selector
 from indexcache_operator.workload.render import Owner, Runtime, Workload, render
@@ -31,8 +30,9 @@ from tests.credentials import control
 from tests.recorded.conversation import HERE
 from tests.unit.operator.plan.world import World, bad, good
 from tests.unit.operator.plan.world_parts import NAME, probe_set
+from tests.unit.operator.plan.world_parts import RUNTIME as IMAGE
 
-RUNTIME = Runtime(image="indexcache-runtime:0.1.0")
+RUNTIME = Runtime(image=IMAGE)
 NAMESPACE, ROUTE, PROBES = "ns", "users", "probes"
 SPEC: dict[str, Any] = {
     "engine": {
@@ -73,21 +73,36 @@ def worlds() -> Iterator[tuple[str, World]]:
     """Yield a world for each phase, with the record's name."""
     yield "pending", _world()
     yield "checking", _world().until(Phase.CHECKING)
-    for phase in (Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED):
+    yield "promoted", promoted()
+    for phase in (Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING):
         yield phase.value.lower(), _settled(_world().until(phase, looks=3000), phase)
     yield "canary-second-step", _world().wait(lambda w: bool(w.status.step and w.status.step.index), 3000)
     killed = _settled(_world().until(Phase.CANARY, looks=3000), Phase.CANARY)
     killed.annotations = {KILL: killed.status.revision}
     yield "fallingback", killed.until(Phase.FALLING_BACK)
     yield "fellback-killed", killed.until(Phase.FELL_BACK)
-    yield "fellback-rejected", _world(bad).until(Phase.FELL_BACK)
+    yield "fellback-rejected", rejected()
     refused = _world()
     refused.annotations = {KILL: "true"}
     yield "failed", refused.until(Phase.FAILED)
 
 
+def promoted(uid: str = "uid") -> World:
+    """Return a world whose rollout was promoted."""
+    world = _world()
+    world.uid = uid
+    return _settled(world.until(Phase.PROMOTED, looks=3000), Phase.PROMOTED)
+
+
+def rejected(uid: str = "uid") -> World:
+    """Return a world whose pattern was found to be harmful."""
+    world = _world(bad)
+    world.uid = uid
+    return world.until(Phase.FELL_BACK)
+
+
 def _world(recall: Any = good) -> World:
-    world = World(spec=Spec.model_validate(SPEC), recall=recall)
+    world = World(spec=Spec.model_validate(SPEC), recall=recall, checkpoint="a3c15f0e77d20b94")
     world.probes = probe_set()
     return world
 
@@ -199,9 +214,19 @@ def _pod(pod: EnginePod, made: Workload) -> dict[str, Any]:
     }
 
 
-def on(record: dict[str, Any]) -> bool:
-    """Return whether any engine of a record runs reuse."""
-    return any(state["mode"] == Mode.ON for state in record["engines"].values())
+def moving(seen: Sighting, action: Action) -> bool:
+    """Return whether an action moves traffic, flags or pods; a renewal of a permit doesn't."""
+    match action:
+        case model.PersistStatus() | model.Event() | model.RunProbes():
+            return False
+        case model.PutFlags():
+            state = next(p.state for p in seen.observation.pods if p.name == action.pod)
+            assert state is not None
+            desired = action.desired
+            told = (state.epoch, state.desired, state.identity, state.thresholds)
+            return told != (desired.epoch, desired.flags, desired.identity, desired.thresholds)
+        case _:
+            return True
 
 
 def record(version: str) -> None:

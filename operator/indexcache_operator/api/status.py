@@ -201,6 +201,10 @@ class Status(_Stored):
     """The image that brings the plugin into engines where spec.engine.runtime names none: the one that the
     operator came with when the rollout was first deployed. It never changes.
     """
+    checkpoint: str = ""
+    """What tells the weights that this try is about from others, as all engines say; empty while it isn't
+    known.
+    """
     phase_started_at: MaybeTime = None
     revision_started_at: MaybeTime = None
     """When this try of the revision began: evidence counts from here."""

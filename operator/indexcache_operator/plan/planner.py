@@ -11,6 +11,7 @@ from dataclasses import replace
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import Action, EnsureWorkload, Event, Observation, PersistStatus, Plan
 from indexcache_operator.plan.evidence import collect, contexts, judging, probes
+from indexcache_operator.plan.facts import checkpoint
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, pod_status
@@ -121,6 +122,8 @@ def _told(situation: Situation) -> Status:
         pods.append(replace(kept, state=state, reason=reason[:256], canary=chosen))
     seen = snapshot.observation
     runtime = status.runtime or seen.pinned_runtime
+    if status.phase in triggers.ENGAGED:
+        status = replace(status, checkpoint=status.checkpoint or checkpoint.sole(snapshot))
     return replace(
         status, pods=tuple(pods), observed_generation=seen.generation, uid=seen.uid, runtime=runtime
     )
@@ -134,6 +137,7 @@ def _relied_on(status: Status) -> tuple[object, ...]:
         status.phase,
         status.revision,
         status.runtime,
+        status.checkpoint,
         status.revision_started_at,
         status.paused_at,
         status.epoch,

@@ -56,12 +56,17 @@ class EngineControl:
         *,
         engine_version: str = "",
         runtime_version: str = "",
+        checkpoint: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = threading.Lock()
         self._clock = clock
         self._capabilities = capabilities
-        self._versions = (engine_version, runtime_version)
+        self._identity = {
+            "engine_version": engine_version,
+            "runtime_version": runtime_version,
+            "checkpoint": checkpoint,
+        }
         reasons = capabilities.reasons or (
             ()
             if capabilities.sites
@@ -240,8 +245,7 @@ class EngineControl:
         oldest = next(iter(self._started.copy()), None)
         return state.model_copy(
             update={
-                "engine_version": self._versions[0],
-                "runtime_version": self._versions[1],
+                **self._identity,
                 "architecture": self._capabilities.architecture,
                 "sites": self._capabilities.sites,
                 "requests": self._ledger.requests(),

@@ -15,7 +15,7 @@ from indexcache_operator import model, names
 from indexcache_operator.api.status import Phase
 from indexcache_operator.contracts import SPOKEN
 from indexcache_operator.kube import Kube, NotFound
-from indexcache_operator.model import Action, Sighting
+from indexcache_operator.model import Sighting
 from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.plan import plan
@@ -137,21 +137,6 @@ def under_a_newer_crd(record: Record) -> Record:
 CHANGES = [as_recorded, downgraded, beside_newer_engines, under_an_older_crd, under_a_newer_crd]
 
 
-def moving(seen: Sighting, action: Action) -> bool:
-    """Return whether an action moves traffic, flags or pods; a renewal of a permit doesn't."""
-    match action:
-        case model.PersistStatus() | model.Event() | model.RunProbes():
-            return False
-        case model.PutFlags():
-            state = next(p.state for p in seen.observation.pods if p.name == action.pod)
-            assert state is not None
-            desired = action.desired
-            told = (state.epoch, state.desired, state.identity, state.thresholds)
-            return told != (desired.epoch, desired.flags, desired.identity, desired.thresholds)
-        case _:
-            return True
-
-
 def recorded(version: str, name: str, change: Callable[[Record], Record]) -> Record:
     return change(copy.deepcopy(rollouts.recorded(version)[name]))
 
@@ -204,7 +189,7 @@ async def test_nothing_moves(
     looked = seen.observation
     for _ in range(3):
         made = plan(looked, memory)
-        assert [action for action in made.actions if moving(seen, action)] == []
+        assert [action for action in made.actions if rollouts.moving(seen, action)] == []
         assert made.status.phase is before.phase
         looked, memory = replace(looked, status=made.status), made.memory
     assert (looked.status.epoch, looked.status.canary_pods) == (before.epoch, before.canary_pods)
@@ -227,5 +212,5 @@ async def test_what_would_replace_pods_is_seen(monkeypatch: pytest.MonkeyPatch) 
     deployment = record["objects"][path]
     deployment["metadata"]["annotations"][names.APPLIED_ANNOTATION] = "another"
     seen = await look(record, monkeypatch, NEWER)
-    moved = [action for action in plan(seen.observation).actions if moving(seen, action)]
+    moved = [action for action in plan(seen.observation).actions if rollouts.moving(seen, action)]
     assert moved == [model.EnsureWorkload()]

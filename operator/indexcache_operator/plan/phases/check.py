@@ -14,7 +14,7 @@ from indexcache_core.contract import Mode
 from indexcache_operator.api import times
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import Route
-from indexcache_operator.plan.facts import revision, weights
+from indexcache_operator.plan.facts import checkpoint, revision, weights
 from indexcache_operator.plan.facts.guardrails import guarded
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot
@@ -46,6 +46,7 @@ def adopt(situation: Situation) -> Status:
         enter(situation, Phase.CHECKING, "Checking the spec, the engines and the route"),
         revision=name,
         revision_started_at=snapshot.now,
+        checkpoint="",
         rejected=tuple(rejected),
         fallback=None,
         quality=None,
@@ -225,9 +226,7 @@ def _unfit(snapshot: Snapshot, route: Route, rule: str) -> str | None:
 def waiting_for(situation: Situation) -> list[str]:
     """Return what comes by itself, or is a matter of the cluster."""
     snapshot = situation.snapshot
-    unknown = snapshot.paused if snapshot.observation.unknown_fields else ""
-    spec, out = snapshot.spec, [unknown] if unknown else []
-    out += [f"can't be read: {what}" for what in snapshot.observation.unread]
+    spec, out = snapshot.spec, _hindrances(snapshot)
     if not snapshot.observation.workload_current:
         out.append("the engines' Deployment isn't as the spec wants it yet")
     current = [p for p in snapshot.pods if p.current]
@@ -262,6 +261,13 @@ def waiting_for(situation: Situation) -> list[str]:
         if accepted is None or accepted < snapshot.observation.route.generation:
             out.append("no gateway has accepted the route's present generation")
     return out
+
+
+def _hindrances(snapshot: Snapshot) -> list[str]:
+    """Return what keeps any try from beginning, whatever the engines do."""
+    unknown = snapshot.paused if snapshot.observation.unknown_fields else None
+    unread = [f"can't be read: {what}" for what in snapshot.observation.unread]
+    return [*filter(None, (unknown, checkpoint.differing(snapshot))), *unread]
 
 
 def targets(situation: Situation) -> Targets:

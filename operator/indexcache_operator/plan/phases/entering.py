@@ -16,7 +16,7 @@ from indexcache_operator.plan.facts.situation import Situation
 
 HISTORY = 10
 NOT_THE_PATTERNS_FAULT = frozenset(
-    {"Superseded", "RouteChanged", "RouteTaken", "InvalidSpec", "Deleted", "Restored"}
+    {"Superseded", "RouteChanged", "RouteTaken", "InvalidSpec", "Deleted", "Restored", "CheckpointReplaced"}
 )
 """Causes of a fallback for which the revision isn't rejected."""
 

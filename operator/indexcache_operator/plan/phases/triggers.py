@@ -2,8 +2,8 @@
 
 A deletion and an intent that was written down end it in any phase that has something to end. While engines
 have been told something (ENGAGED), so do the kill annotation, a spec that can't be read, a change of what is
-asked or of the route, a status that is another rollout's, a route that another has, an engine that was
-stopped, and a breach.
+asked or of the route, a status that is another rollout's, a route that another has, another checkpoint under
+the model's name, an engine that was stopped, and a breach.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from indexcache_core.evidence.verdict import log_limit
 
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan.evidence import judging
-from indexcache_operator.plan.facts import revision
+from indexcache_operator.plan.facts import checkpoint, revision
 from indexcache_operator.plan.facts.memory import TestKey
 from indexcache_operator.plan.facts.situation import Answer, Situation
 from indexcache_operator.plan.facts.snapshot import OFF, pod_status, wants_on
@@ -122,6 +122,11 @@ def _route_taken(situation: Situation) -> Cause | None:
     )
 
 
+def _checkpoint_replaced(situation: Situation) -> Cause | None:
+    found = checkpoint.replaced(situation.snapshot, situation.status)
+    return Cause("CheckpointReplaced", found) if found else None
+
+
 def _engine_stopped(situation: Situation) -> Cause | None:
     """Look for an engine that was stopped by somebody else, by its own breaker, or by a failure of the
     runtime in it.
@@ -187,6 +192,7 @@ WHILE_ENGAGED: tuple[Trigger, ...] = (
     _restored,
     _route_changed,
     _route_taken,
+    _checkpoint_replaced,
     _engine_stopped,
     _breached,
 )

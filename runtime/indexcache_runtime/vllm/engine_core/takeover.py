@@ -17,7 +17,7 @@ from indexcache_runtime.control.server import serve
 from indexcache_runtime.engine import Capabilities
 from indexcache_runtime.vllm import seam
 from indexcache_runtime.vllm.carried import ATTACH
-from indexcache_runtime.vllm.engine_core import refusals
+from indexcache_runtime.vllm.engine_core import checkpoint, refusals
 from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 from indexcache_runtime.vllm.engine_core.opted_out import opted_out
@@ -61,7 +61,10 @@ def adopt(core: Any, credentials: Credentials, *, seed: int | None = None) -> En
         )
         capabilities = Capabilities(", ".join(core.vllm_config.model_config.architectures), reasons=(reason,))
     control = EngineControl(
-        capabilities, engine_version=vllm.__version__, runtime_version=version("indexcache-runtime")
+        capabilities,
+        engine_version=vllm.__version__,
+        runtime_version=version("indexcache-runtime"),
+        checkpoint=checkpoint.of_engine(core.vllm_config),
     )
     if capabilities.reasons:
         logger.warning("indexcache: reuse is not supported here: %s", "; ".join(capabilities.reasons))

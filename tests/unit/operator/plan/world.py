@@ -25,7 +25,7 @@ from indexcache_operator.plan.facts.memory import Life, Memory
 from indexcache_operator.plan.phases.table import followers
 from indexcache_runtime.control.switch import CallRefused, Switch
 
-from tests.unit.operator.plan.world_parts import BASELINE, CONTEXT, FOREIGN, NAME, K, SimPod, spec
+from tests.unit.operator.plan.world_parts import BASELINE, CONTEXT, FOREIGN, NAME, RUNTIME, K, SimPod, spec
 
 
 class Crash(Exception):
@@ -42,6 +42,8 @@ class World:
     rate: int = 20
     """Users' requests a look."""
     seed: int = 1
+    checkpoint: str = ""
+    """What new engines load."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -80,7 +82,9 @@ class World:
     def add_pod(self) -> SimPod:
         self.born += 1
         pod = SimPod(
-            name=f"pod-{self.born}", switch=Switch(incarnation=f"life-{self.born}", domains=("d",) * 4)
+            name=f"pod-{self.born}",
+            switch=Switch(incarnation=f"life-{self.born}", domains=("d",) * 4),
+            checkpoint=self.checkpoint,
         )
         self.pods[pod.name] = pod
         return pod
@@ -99,7 +103,12 @@ class World:
         )
         sites = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))
         return pod.switch.state(self.now.timestamp()).model_copy(
-            update={"sites": sites, "series": series, "requests": requests}
+            update={
+                "sites": sites,
+                "series": series,
+                "requests": requests,
+                "checkpoint": pod.checkpoint,
+            }
         )
 
     def observe(self) -> Observation:
@@ -115,6 +124,8 @@ class World:
             spec=self.spec,
             spec_problem=None if self.spec else "unreadable",
             status=self.status,
+            pinned_runtime=RUNTIME,
+            offered_runtime=RUNTIME,
             workload_current=self.spec is not None and self.workload_for == self._template(),
             pods=tuple(
                 EnginePod(

@@ -12,6 +12,7 @@ from indexcache_runtime.control.switch import Switch
 K, CONTEXT = 16, 3
 """Tokens chosen; the bucket of context length of all traffic."""
 NAME = "chat"
+RUNTIME = "indexcache-runtime:0.1.0"
 FOREIGN = {"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 1}
 BASELINE = {
     "group": "",
@@ -31,6 +32,7 @@ class SimPod:
     switch: Switch
     ready: bool = True
     reachable: bool = True
+    checkpoint: str = ""
     deleting: bool = False
     busy: bool = False
     """With one long prefill: what comes waits, and no counter moves."""

@@ -68,6 +68,7 @@ CASES: dict[str, dict[str, Any]] = {
     "InvalidSpec": {"spec": None, "spec_problem": "engine: missing"},
     "Superseded": {"spec": SUPERSEDING},
     "Restored": {"uid": "another"},
+    "CheckpointReplaced": {"status": status(checkpoint="x")},
     "EngineBreaker": {"status": status(pods=ON)},
     "RecallBelowThreshold": {},
 }
@@ -75,7 +76,8 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("expected", CASES)
 def test_each_cause(expected: str) -> None:
-    pods = [pod("a", tripped())] if expected == "EngineBreaker" else [pod()]
+    stopped, other = tripped(), engine(checkpoint="y")
+    pods = [pod("a", {"EngineBreaker": stopped, "CheckpointReplaced": other}.get(expected, engine()))]
     kept = {"status": status(uid="uid")} if expected == "Restored" else {}
     found = evidence(Verdict.BREACHED if expected == "RecallBelowThreshold" else Verdict.CERTIFIED)
     assert cause(situation(*pods, **{"evidence": found, **kept, **CASES[expected]})) == expected
