@@ -55,3 +55,20 @@ def test_the_backends_for_a_weight() -> None:
         ("chat-baseline", 160),
         ("chat-canary", 40),
     ]
+
+
+def test_a_service_of_the_rollouts_namespace_is_the_baselines_and_one_of_another_is_not() -> None:
+    here, elsewhere = (
+        RouteStatus(
+            name="users", rule="generate", original_backends=(FOREIGN, {**BASELINE, "namespace": namespace})
+        )
+        for namespace in (snapshot().observation.namespace, "elsewhere")
+    )
+    for kept, adopted in ((here, here), (elsewhere, None)):
+        seen = snapshot(route=route(*kept.original_backends))
+        assert wanted_route.adopt_route(case(seen, status())).route == adopted
+    out = wanted_route.backends(case(snapshot(), status(route=here)), 20)
+    assert out is not None
+    assert [b["name"] for b in out] == ["other", "chat-baseline", "chat-canary"]
+    assert wanted_route.backends(case(snapshot(), status(route=elsewhere)), 1) is None
+    assert wanted_route.backends(case(snapshot(), status(route=elsewhere)), 0) == elsewhere.original_backends
