@@ -9,7 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import base_image, chart, engine_environment, golang, images, models, prerequisites, prune
+from . import (
+    base_image,
+    chart,
+    chart_checks,
+    engine_environment,
+    golang,
+    images,
+    models,
+    prerequisites,
+    prune,
+)
 from .layout import Layout
 from .locks import locked
 from .pins import Pins
@@ -30,10 +40,12 @@ class Built:
     """The environment with vLLM that engine pods mount."""
     models: Path
     """The models that they mount."""
+    checks: Path
+    """Directory of kube-score and kubeconform."""
 
     def artifacts(self) -> tuple[Path, ...]:
         """Return what lies among the artifacts."""
-        return (self.binaries, self.chart, self.models, *self.archives)
+        return (self.binaries, self.chart, self.models, self.checks, *self.archives)
 
 
 def artifacts(layout: Layout, pins: Pins) -> Built:
@@ -49,6 +61,7 @@ def artifacts(layout: Layout, pins: Pins) -> Built:
         archives=(*archives, base_image.engine_archive(layout)),
         engine=engine_environment.place(layout),
         models=models.place(layout),
+        checks=chart_checks.place(layout),
     )
 
 
@@ -76,6 +89,7 @@ def build(layout: Layout, report: Reporter) -> Built:
         go = golang.find_go(layout, report)
         golang.build(layout, pins, go, report)
         chart.build_chart(layout, pins, go, report)
+        chart_checks.build(layout, go, report)
         fetched.result()
         images.build_go_images(layout, pins, built.binaries, report)
         prune.use(layout, built.artifacts())

@@ -60,6 +60,11 @@ class Layout:
         return self.checkout / "testbed" / "go"
 
     @property
+    def chart_checks_module(self) -> Path:
+        """The Go module of what judges the operator's chart."""
+        return self.checkout / "testbed" / "chart_checks"
+
+    @property
     def manifests(self) -> Path:
         """Return the folder of templates of what is applied to a new cluster."""
         return self.checkout / "testbed" / "cluster" / "manifests"

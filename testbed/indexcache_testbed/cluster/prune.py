@@ -17,7 +17,7 @@ from pathlib import Path
 from .layout import Layout
 
 KEPT_SECONDS = 86400.0
-PREFIXES = ("go-", "image-", "chart-", "models-", "tmp")
+PREFIXES = ("go-", "checks-", "image-", "chart-", "models-", "tmp")
 """Of directories named by a key, and of those that a killed build left."""
 
 

@@ -28,7 +28,9 @@ os.execvp("sh", ["sh", "-c", "echo held; read line", "a-command-of-the-other"])
 
 
 def built(folder: Path) -> Built:
-    return Built(folder / "go-1", folder / "chart-1", (), folder / "engine-1", folder / "models-1")
+    return Built(
+        folder / "go-1", folder / "chart-1", (), folder / "engine-1", folder / "models-1", folder / "checks-1"
+    )
 
 
 @pytest.fixture
