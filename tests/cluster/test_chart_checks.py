@@ -27,7 +27,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def checks() -> Path:
-    """The folder of kube-score and kubeconform."""
+    """Return the folder of kube-score and kubeconform."""
     found = sorted(apiserver.cache().glob("testbed/checks-*/kube-score"), key=lambda f: f.stat().st_mtime)
     if not found:
         pytest.fail("kube-score, kubeconform: not found in the cache; build them with `make build`")
@@ -41,7 +41,7 @@ def text(binaries: Path, values: tuple[str, ...]) -> str:
 
 
 def findings(checks: Path, rendered: str) -> set[tuple[str, str]]:
-    """Checks that kube-score finds fault with, and the kinds of objects that it finds it in."""
+    """Return the checks that kube-score finds fault with, and the kinds of objects that it finds it in."""
     words = [str(checks / "kube-score"), "score", "--output-format", "json", "-"]
     done = subprocess.run(words, input=rendered, capture_output=True, text=True, check=False)
     scored: list[dict[str, Any]] = json.loads(done.stdout)
@@ -55,7 +55,7 @@ def findings(checks: Path, rendered: str) -> set[tuple[str, str]]:
 
 
 def reasons() -> set[tuple[str, str]]:
-    """What docs/security.md gives reasons for."""
+    """Return what docs/security.md gives reasons for."""
     table = re.findall(
         r"^\| `([a-z-]+)` \| ([A-Za-z, ]+) \| .+ \|$",
         (ROOT / "docs/security.md").read_text().partition("## What kube-score says")[2],
@@ -71,7 +71,7 @@ def test_what_kube_score_finds_has_its_reason(binaries: Path, checks: Path) -> N
 
 @pytest.fixture
 async def schemas(kube: Kube, server: apiserver.ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a schema for each kind that the API server serves."""
+    """Write a folder with a schema for each kind that the API server serves."""
     if server.url in _written:
         return _written[server.url]
     headers = {"Authorization": f"Bearer {apiserver.TOKEN}"}
