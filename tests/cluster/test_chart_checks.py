@@ -1,4 +1,4 @@
-"""What kube-score and kubeconform say of the chart as `helm template` renders it: nothing that
+"""Tests what kube-score and kubeconform say of the chart as `helm template` renders it: nothing that
 docs/security.md doesn't give a reason for.
 """
 

@@ -177,7 +177,7 @@ def test_another_checkout_gets_the_cluster_and_its_own_models(cluster: Cluster, 
     ours = cluster.layout.checkout
     (tmp_path / "testbed").mkdir()
     (tmp_path / "requirements").symlink_to(ours / "requirements")
-    for name in ("go", "cluster", "dsa_cpu", "vllm_name"):
+    for name in ("go", "chart_checks", "cluster", "dsa_cpu", "vllm_name"):
         (tmp_path / "testbed" / name).symlink_to(ours / "testbed" / name)
     shutil.copytree(cluster.layout.models, tmp_path / "testbed" / "models")
     (tmp_path / "testbed" / "models" / "of-another-checkout").touch()

@@ -152,7 +152,7 @@ async def scene(api: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sce
 
         class Engines:
             def __init__(self, **given: Any) -> None:
-                """Any token opens them."""
+                """Take any token."""
 
             async def state(self, ip: str) -> State:
                 return SPOKEN.read(scene.record["engines"][ip])

@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def chart_checks_module(self) -> Path:
-        """The Go module of what judges the operator's chart."""
+        """Return the Go module of what judges the operator's chart."""
         return self.checkout / "testbed" / "chart_checks"
 
     @property

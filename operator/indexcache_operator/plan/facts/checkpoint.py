@@ -1,4 +1,4 @@
-"""Which weights engines serve, as they say: under one name there may be others by tomorrow.
+"""Tells which weights engines serve, as they say: under one name there may be others by tomorrow.
 
 What was measured speaks of one checkpoint. An engine that doesn't say, as it can't tell or is an older one,
 contradicts nobody.

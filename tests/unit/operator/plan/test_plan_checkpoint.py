@@ -10,7 +10,7 @@ TRIED = [Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED]
 
 
 def replaced(world: World, checkpoint: str) -> None:
-    """Lose a pod whose successor loads other weights."""
+    """Take away a pod whose successor loads other weights."""
     world.checkpoint = checkpoint
     world.lose(next(iter(world.pods)))
 

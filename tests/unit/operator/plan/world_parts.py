@@ -20,7 +20,12 @@ BASELINE = {
     "name": f"{NAME}-baseline",
     "port": 80,
     "weight": 2,
-    "filters": [{"type": "X"}],
+    "filters": [
+        {
+            "type": "RequestHeaderModifier",
+            "requestHeaderModifier": {"set": [{"name": "x-served-by", "value": "chat"}]},
+        }
+    ],
 }
 
 

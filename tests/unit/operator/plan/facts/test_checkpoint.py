@@ -1,4 +1,4 @@
-"""Which weights engines serve, as they say."""
+"""Tests which weights engines serve, as they say."""
 
 import pytest
 from indexcache_operator.plan.facts import checkpoint

@@ -199,6 +199,7 @@ def test_conditions_change_their_time_with_their_status_only() -> None:
         "EvidenceFresh",
         "OperatorHealthy",
         "CommandsObeyed",
+        "RuntimeCurrent",
     ]
     for type_, condition in after.items():
         assert (condition.last_transition_time == before[type_].last_transition_time) == (

@@ -1,4 +1,4 @@
-"""What tells one checkpoint from another."""
+"""Tests what tells one checkpoint from another."""
 
 import json
 import logging
