@@ -52,7 +52,7 @@ async def test_with_policy_delete_its_objects_go_with_it(engines: Engines) -> No
     rollout: Object = yaml.safe_load((install.EXAMPLES / "demo-good.yaml").read_text())
     rollout["metadata"]["name"] = name
     spec = rollout["spec"]
-    spec |= {"deletionPolicy": "Delete", "traffic": {}, "guardrails": {}}
+    spec |= {"deletionPolicy": "Delete", "traffic": {}, "guardrails": {"recall": {"min": 0.4}}}
     spec["engine"]["replicas"] = 1
     spec["engine"]["template"]["spec"]["nodeSelector"] = {
         "indexcache.dev/nowhere": "true"
