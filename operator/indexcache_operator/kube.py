@@ -9,7 +9,7 @@ on a root file system that is read-only.
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ class Kube:
         version: int,
         seconds: int,
         silent_seconds: float,
-    ) -> AsyncIterator[Object]:
+    ) -> AsyncGenerator[Object, None]:
         """Yield the events since a version, until the API server ends the watch, after so many seconds.
 
         Raises TimeoutError after silence of `silent_seconds`, KubeError, and what a connection raises.

@@ -1,10 +1,10 @@
 """The informers of one operator: a watch for each kind that looks read, and namespace that is watched."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from indexcache_operator import names
+from indexcache_operator.beside import beside
 from indexcache_operator.informers.informer import Informer
 from indexcache_operator.informers.reads import InformedReads
 from indexcache_operator.kube import Kube
@@ -17,7 +17,6 @@ WATCHED: tuple[tuple[tuple[str, str], dict[str, str | None]], ...] = (
     (names.HTTP_ROUTES, {}),
 )
 """Where the API server has each kind, and the labels of its objects that matter, None for any value."""
-
 
 EVERYWHERE: Sequence[str | None] = (None,)
 
@@ -32,12 +31,5 @@ async def informed(kube: Kube, namespaces: Sequence[str]) -> AsyncIterator[Infor
     ]
     reads = InformedReads(kube, informers)
     kube.on_write = reads.heard
-    tasks = [
-        asyncio.create_task(informer.run(), name=f"informer {informer.plural}") for informer in informers
-    ]
-    try:
+    async with beside(*(informer.run() for informer in informers)):
         yield reads
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

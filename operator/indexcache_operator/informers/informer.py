@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -37,6 +38,10 @@ class WatchError(Exception):
         self.status = status
 
 
+EXPECTED = (KubeError, WatchError, aiohttp.ClientError, TimeoutError, OSError)
+"""What the world does to a list or a watch."""
+
+
 @dataclass(kw_only=True)
 class Informer:
     """Watches one collection in one namespace, or in all where that is None. `run` it once."""
@@ -55,26 +60,24 @@ class Informer:
 
     async def run(self) -> None:
         """Keep the store current until cancelled."""
+        try:
+            await self._follow()
+        finally:
+            self._now(False)
+
+    async def _follow(self) -> None:
         failures, version = 0, 0
         while True:
             try:
-                if not version:
-                    version = await self._list()
+                version = version or await self._list()
                 self._now(True)
                 version, failures = await self._watch(version), 0
-            except (KubeError, WatchError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 (whatever it is, the store is listed anew, and not believed until then)
                 self._now(False)
-                version = 0
+                self._tell(error)
                 wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-                failures += 1
-                gone = getattr(error, "status", None) == GONE
-                logger.log(
-                    logging.INFO if gone else logging.WARNING, "%s: listed anew: %s", self._path, error
-                )
+                version, failures = 0, failures + 1
                 await asyncio.sleep(wait * random.uniform(0.5, 1.5))
-            except asyncio.CancelledError:
-                self._now(False)
-                raise
 
     async def _list(self) -> int:
         objects, version = await self.kube.listed(self._path, self.selector)
@@ -88,11 +91,12 @@ class Informer:
 
         Raises WatchError, KubeError, and what a connection raises.
         """
-        events = self.kube.watch(
+        watch = self.kube.watch(
             self._path, self.selector, version=version, seconds=WATCH_SECONDS, silent_seconds=SILENT_SECONDS
         )
-        async for event in events:
-            version = max(version, self._take_up(event))
+        async with aclosing(watch) as events:
+            async for event in events:
+                version = max(version, self._take_up(event))
         return version
 
     def _take_up(self, event: Object) -> int:
@@ -112,6 +116,13 @@ class Informer:
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             raise WatchError(f"found an event that is none: {error!r}") from None
         return version
+
+    def _tell(self, error: Exception) -> None:
+        """Report a fault in the log, with its traceback if nobody expects it."""
+        gone = getattr(error, "status", None) == GONE
+        trace = None if isinstance(error, EXPECTED) else error
+        level = logging.INFO if gone else logging.WARNING
+        logger.log(level, "%s: listed anew: %s", self._path, error, exc_info=trace)
 
     def _now(self, current: bool) -> None:
         self.current = current

@@ -1,6 +1,6 @@
 """Reads as the client has them, answered from stores that are current, else by the API server."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from indexcache_operator.informers.informer import Informer
@@ -52,16 +52,15 @@ class InformedReads:
 
     def heard(self, path: str, item: Object) -> None:
         """Take up an object at a path, or a subresource's, that came another way than by an informer."""
-        at = place(path)
-        for namespace in (at.namespace, None):
-            informer = self._informers.get((at.api, at.plural, namespace))
-            if informer is not None:
-                informer.store.heard(item)
+        for informer in self._having(place(path)):
+            informer.store.heard(item)
 
     def _informer(self, at: Place) -> Informer | None:
-        """Return the informer that has a place, if it is current."""
-        for namespace in (at.namespace, None):
-            informer = self._informers.get((at.api, at.plural, namespace))
-            if informer is not None and informer.current:
-                return informer
-        return None
+        """Return an informer that has a place and is current, if there is one."""
+        return next((informer for informer in self._having(at) if informer.current), None)
+
+    def _having(self, at: Place) -> Iterator[Informer]:
+        """Yield the informers that have a place: of its namespace, and of all."""
+        for namespace in {at.namespace, None}:
+            if (at.api, at.plural, namespace) in self._informers:
+                yield self._informers[at.api, at.plural, namespace]

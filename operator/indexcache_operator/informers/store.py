@@ -43,15 +43,8 @@ class Store:
 
     def told(self, item: Object, *, gone: bool = False) -> None:
         """Take up an event of the watch: an object as it is now, or as it last was."""
-        version, key = _version(item), _key(item)
-        self._told = max(self._told, version)
-        kept = self._objects.get(key)
-        if kept is not None and _version(kept) > version:
-            return  # heard of since
-        if gone:
-            self._objects.pop(key, None)
-        else:
-            self._objects[key] = _slim(item)
+        self.told_up_to(_version(item))
+        self._put(item, gone=gone)
 
     def told_up_to(self, version: int) -> None:
         """Take up a bookmark: everything up to this version was told."""
@@ -59,12 +52,18 @@ class Store:
 
     def heard(self, item: Object) -> None:
         """Take up an object that came another way, unless the watch has told as much already."""
-        if _version(item) <= self._told:
+        if _version(item) > self._told:
+            self._put(item, gone=not self._selects(item))
+
+    def _put(self, item: Object, *, gone: bool) -> None:
+        """Keep an object, or that there is none, unless a newer one is known."""
+        key, kept = _key(item), self._objects.get(_key(item))
+        if kept is not None and _version(kept) > _version(item):
             return
-        if self._selects(item):
-            self._objects[_key(item)] = _slim(item)
+        if gone:
+            self._objects.pop(key, None)
         else:
-            self._objects.pop(_key(item), None)
+            self._objects[key] = _slim(item)
 
     def _selects(self, item: Object) -> bool:
         labels = _labels(item)

@@ -1,7 +1,7 @@
 """Tests an informer through everything that a list and a watch can do to it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -32,7 +32,9 @@ class Server:
             raise found
         return found
 
-    async def watch(self, path: str, selector: Any, *, version: int, **_: Any) -> AsyncIterator[Object]:
+    async def watch(
+        self, path: str, selector: Any, *, version: int, **_: Any
+    ) -> AsyncGenerator[Object, None]:
         self.from_versions.append(version)
         if not self.watches:
             await asyncio.Event().wait()  # a quiet one
@@ -102,6 +104,8 @@ async def test_a_bookmark_is_where_the_next_watch_begins() -> None:
         TimeoutError(),
         aiohttp.ClientPayloadError("cut"),
         ConnectionResetError(),
+        ValueError("Chunk too big"),  # an event beyond what the client reads
+        RuntimeError("nobody thought of it"),
         event("ADDED", {"metadata": {"name": "n"}}),
         {"type": "ADDED"},
         {"object": None},

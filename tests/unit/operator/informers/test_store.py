@@ -60,6 +60,14 @@ def test_an_answer_that_comes_late_brings_nothing_old_back() -> None:
     assert version(store) is None
 
 
+def test_of_two_that_come_another_way_the_newer_counts_in_whatever_order() -> None:
+    store = Store()
+    store.replace([pod(1)], 4)
+    store.heard(pod(9))
+    store.heard(pod(7))
+    assert version(store) == 9
+
+
 def test_what_loses_a_label_is_no_longer_of_the_collection() -> None:
     store = Store({"engine": "true", "role": None})
     store.heard(pod(1, role="x"))
