@@ -22,25 +22,29 @@ import secrets
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from indexcache_core import bounds
-from indexcache_core.contexts import CONTEXT_ENDS_IN_K
+from indexcache_core.counted import HALF_LIFE as HALF_LIFE
+from indexcache_core.counted import Cache as Cache
+from indexcache_core.counted import DeviceUse as DeviceUse
+from indexcache_core.counted import Model as Model
+from indexcache_core.counted import Requests as Requests
+from indexcache_core.counted import Steps as Steps
+from indexcache_core.counted import StepTime as StepTime
 from indexcache_core.histogram import Histogram
 from indexcache_core.pattern import MAX_SITES, Pattern
 
-CONTRACT = 1
+CONTRACT = 2
 CONTROL_PORT = 9470
+DECODED_TOKENS = 64
+"""Generated tokens of a request, from the first that is measured on, whose rows make its observation of
+decoding in a bucket of context length; later ones are shown and not counted.
+"""
 MAX_BODY = 64 * 1024  # bytes; a larger request is refused with 413
 
 TOKEN_FILE_ENV = "INDEXCACHE_TOKEN_FILE"
 PORT_ENV = "INDEXCACHE_CONTROL_PORT"
-
-
-class Model(BaseModel):
-    """The base of everything that travels: unknown fields are errors, values don't change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Mode(StrEnum):
@@ -50,6 +54,15 @@ class Mode(StrEnum):
     SHADOW = "shadow"
     ON = "on"
     TRIPPED = "tripped"
+
+
+class Work(StrEnum):
+    """Says what a query row is computed for."""
+
+    PREFILL = "prefill"
+    """A token of the prompt."""
+    DECODE = "decode"
+    """A token that the engine generated."""
 
 
 class Reason(StrEnum):
@@ -168,67 +181,26 @@ class Site(Model):
 
 
 class Series(Model):
-    """Measurements of one Shared site, one bucket of context length, one mode.
+    """Measurements of one Shared site, or of the mean over them; of one bucket of context length, one kind of
+    work, one mode.
 
-    One observation is one request in one step: the mean over its sampled rows. Rows whose context holds no
-    more than k tokens don't count.
+    One observation is one request: the mean over those of its rows that were sampled there. It is counted
+    when the request leaves the bucket, its prompt is computed or it ends; of what it generates in a bucket,
+    once that was DECODED_TOKENS. Rows whose context holds no more than k tokens don't count.
     """
 
-    site: int
+    site: int | None
+    """None: the mean over the Shared sites. Of each request it is the mean over the sites measured for it,
+    which are drawn at random where a step doesn't measure all.
+    """
     context: int
     """Index of the bucket of context length: see CONTEXT_ENDS_IN_K; the last is open."""
+    work: Work
     mode: Literal[Mode.SHADOW, Mode.ON]
     overlap: Histogram = Histogram()
     """|reused & fresh| / |fresh|"""
     recall: Histogram = Histogram()
     """Share of the softmax over the fresh set's index scores that the reused set covers."""
-
-
-class Requests(Model):
-    """Counts users' requests, cumulative but for `running`; probes are counted in `probes` alone.
-
-    A request is admitted under the mode of the step that first schedules it.
-    """
-
-    admitted_baseline: int = 0
-    admitted_reuse: int = 0
-    touched_by_reuse: int = 0
-    """Requests of which at least one step ran in mode `on`, whenever they were admitted."""
-    opted_out: int = 0
-    """Requests that asked never to be served under reuse, in whatever mode; in mode `on` they are admitted to
-    the baseline.
-    """
-    finished: int = 0
-    probes: int = 0
-    running_baseline: int = 0
-    running_reuse: int = 0
-    """In flight and touched by reuse."""
-    contexts: tuple[int, ...] = (0,) * (len(CONTEXT_ENDS_IN_K) + 1)
-    """Users' requests admitted, by the context length of their prompt (buckets as for Series)."""
-
-
-class Steps(Model):
-    """Counts engine steps, cumulative."""
-
-    full: int = 0
-    """All Full, in mode `off`, `shadow` or `tripped`."""
-    reuse: int = 0
-    """With at least one Shared site."""
-    reuse_all_full: int = 0
-    """In mode `on`, but all Full: a short context, a probe of the baseline, a request that opted out."""
-
-
-class Cache(Model):
-    """Counts what the prefix cache was asked for and gave, in tokens, cumulative."""
-
-    baseline_hits: int = 0
-    """Tokens served from blocks computed under the baseline."""
-    reuse_hits: int = 0
-    """Tokens served from blocks computed under reuse, to requests under the same reuse."""
-    resalted_requests: int = 0
-    """Requests whose not yet computed blocks moved to another chain at a flip."""
-    recomputed_requests: int = 0
-    """Requests that were preempted when reuse ended, to be prefilled again at the baseline: see InFlight."""
 
 
 class BreakerTest(Model):
@@ -239,45 +211,13 @@ class BreakerTest(Model):
     """None: the mean over the Shared sites."""
     context: int | None = None
     """Index of the bucket of context length; None before any observation."""
+    work: Work | None = None
+    """None before any observation."""
     log_e: float = 0.0
     """Evidence against the pattern, in nats; it trips at `log_limit`."""
     log_limit: float
     observations: float = 0.0
     mean: float | None = None
-
-
-class StepTime(Model):
-    """Says where the time of prefill steps went on the device, in seconds, cumulative over the steps that
-    were timed (a few of them).
-    """
-
-    steps: int = 0
-    indexer_seconds: float = 0.0
-    """Scores and top-k."""
-    attention_seconds: float = 0.0
-    """Core attention over the chosen tokens."""
-    rest_seconds: float = 0.0
-
-
-class DeviceUse(Model):
-    """Says what switching holds on each device, beside what the engine holds without it."""
-
-    graph_bytes: int = 0
-    """CUDA graphs of the pattern in force or last in force, or those that measured steps in shadow are
-    replayed from.
-    """
-    graphs_of: str = ""
-    """That pattern; in shadow all Full. What is told here comes with a step's output: right after a change it
-    is of the pattern before.
-    """
-    scratch_bytes: int = 0
-    """Measurement, at its peak."""
-    graphs: int = 0
-    """Captured graphs of full decode steps under the pattern."""
-    graphs_wanted: int = 0
-    """How many there are to capture; 0 where the engine runs no graphs, or no pattern is in force. Until then
-    a step waits for its own.
-    """
 
 
 class State(Model):
@@ -306,7 +246,10 @@ class State(Model):
     """As last accepted."""
     permit_remaining_seconds: float | None = None
     series_number: int = 0
-    series: tuple[Series, ...] = ()
+    series: tuple[dict[str, object], ...] = ()
+    """Empty. Engines of contract 1 say here what they measured, each step of a request as an observation."""
+    observed: tuple[Series, ...] = ()
+    """What was measured in this series."""
     requests: Requests = Requests()
     steps: Steps = Steps()
     cache: Cache = Cache()

@@ -94,6 +94,8 @@ class Observation:
     """Holds what one look saw: everything that a decision may rest on."""
 
     now: datetime
+    uptime: float
+    """Seconds of a clock that never jumps, from any beginning: only differences within one process count."""
     name: str
     namespace: str
     uid: str

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from indexcache_core.contract import DeviceUse, Mode, Site
+from indexcache_core.contract import DeviceUse, Mode, Site, Work
 
 REPLAYED_ROWS = 64
 """Of a replayed step at most so many rows are measured: its graph keeps them."""
@@ -42,6 +42,7 @@ class Row:
     position: int
     offset: int = 0
     """Which of the request's tokens in this step it is, from 0 on."""
+    work: Work = Work.PREFILL
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class StepPlan:
     """The pattern in force, protected sites Full."""
     series: int = 0
     rows: tuple[Row, ...] = ()
+    draw: int = 0
+    """Chooses, at random, which Shared sites are measured where not all are: the same on every rank."""
     timed: bool = False
     """Take the time of the step's parts. Only where the adapter can, and for steps that no CUDA graph
     runs."""

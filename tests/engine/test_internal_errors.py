@@ -44,6 +44,8 @@ SCHEDULING: tuple[tuple[Any, str], ...] = (
     (StepPlanner, "_count"),
     (StepPlanner, "_plan"),
     (StepPlanner, "_users"),
+    (StepPlanner, "_draw"),
+    (StepPlanner, "_prefilled"),
     (step_planner, "choose"),
     (step_planner, "is_probe"),
     (step_planner, "opted_out"),
@@ -59,7 +61,11 @@ NAMING: tuple[tuple[Any, str], ...] = (
 COUNTING: tuple[tuple[Any, str], ...] = (
     (EngineControl, "ended"),
     (EngineControl, "measured"),
+    (EngineControl, "prompts_computed"),
+    (EngineControl, "requests_ended"),
     (Measurements, "add"),
+    (Measurements, "prefilled"),
+    (Measurements, "ended"),
     (MeasuringBudget, "took"),
     (MeasuringBudget, "charge"),
 )

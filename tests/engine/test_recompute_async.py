@@ -65,15 +65,17 @@ class Core:
         self.scheduler.add_request(request)
         return request
 
-    def deliver(self, output: Any, token: int) -> None:
-        """Deliver a step's end; each of its requests sampled this token."""
+    def result(self, **fields: Any) -> Any:
+        """Return what a worker says of a step."""
         from vllm.v1.outputs import ModelRunnerOutput
 
+        return ModelRunnerOutput(**fields)
+
+    def deliver(self, output: Any, token: int) -> None:
+        """Deliver a step's end; each of its requests sampled this token."""
         names = list(output.num_scheduled_tokens)
         index = {name: i for i, name in enumerate(names)}
-        result = ModelRunnerOutput(
-            req_ids=names, req_id_to_index=index, sampled_token_ids=[[token]] * len(names)
-        )
+        result = self.result(req_ids=names, req_id_to_index=index, sampled_token_ids=[[token]] * len(names))
         for outputs in self.scheduler.update_from_output(output, result).values():
             for out in outputs.outputs:
                 self.delivered.setdefault(out.request_id, []).extend(out.new_token_ids)

@@ -3,13 +3,14 @@ formulas say.
 """
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
 from dsa_cpu.reference import Outcome, Reference
 from indexcache_core.contexts import context_bucket
-from indexcache_core.contract import Mode
+from indexcache_core.contract import DECODED_TOKENS, Mode, Work
 from indexcache_core.pattern import shared_sites
 
 from tests.conformance.engine import ALL, Answer, Engine, prompts
@@ -77,6 +78,7 @@ def test_measurements_equal_the_reference(engine: Engine, reference: Reference, 
     names = [engine.start(p, 8) for p in PROMPTS]
     with engine.measurements() as steps:
         answers = dict(zip(names, engine.finish(names), strict=True))
+        engine.step()  # vLLM tells of finished requests with the next step
     outcomes: dict[str, tuple[Outcome, torch.Tensor]] = {}
     for name, prompt in zip(names, PROMPTS, strict=True):
         out = reference((prompt + list(answers[name].tokens))[:-1], pattern=PATTERN, mode=mode.value)
@@ -101,17 +103,38 @@ def test_measurements_equal_the_reference(engine: Engine, reference: Reference, 
     eligible = sum(max(len(p) + 7 - K, 0) for p in PROMPTS)
     assert sum(len(plan.rows) for plan, _ in steps) == eligible
     assert compared > 0.9 * 2 * eligible
-    # What GET shows is those rows, by request, step and bucket of context.
-    cells: dict[tuple[int, int], list[float]] = {}
+    # What GET shows is those rows, an observation for each request, bucket of context and kind of work.
+    found: dict[tuple[str, int, Work], dict[int, list[float]]] = {}
     for plan, measured in steps:
-        groups: dict[tuple[str, int], list[int]] = {}
         for j, row in enumerate(plan.rows):
-            groups.setdefault((row.request, context_bucket(row.position + 1, K)), []).append(j)
-        for site in measured.overlap:
-            for (_, bucket), rows in groups.items():
-                cells.setdefault((site, bucket), []).append(
-                    sum(measured.recall[site][j] for j in rows) / len(rows)
-                )
-    shown = {(s.site, s.context): s.recall for s in engine.state.series if s.mode is mode}
+            at_sites = found.setdefault((row.request, context_bucket(row.position + 1, K), row.work), {})
+            for site in measured.recall:
+                at_sites.setdefault(site, []).append(measured.recall[site][j])
+    cells: dict[tuple[int | None, int, Work], list[float]] = {}
+    for (_, bucket, work), at_sites in found.items():
+        means = {site: fmean(values) for site, values in at_sites.items()}
+        for where, mean in (*means.items(), (None, fmean(means.values()))):
+            cells.setdefault((where, bucket, work), []).append(mean)
+    shown = {(s.site, s.context, s.work): s.recall for s in engine.state.observed if s.mode is mode}
+    assert {work for _, _, work in shown} == set(Work)
     assert {key: h.count for key, h in shown.items()} == {key: len(v) for key, v in cells.items()}
     assert all(shown[key].sum == pytest.approx(sum(v)) for key, v in cells.items())
+
+
+def test_a_long_answer_is_one_observation_in_a_bucket_also_before_it_ends(engine: Engine) -> None:
+    engine.put(Mode.SHADOW, PATTERN, sample_rows=ALL)
+    name = engine.start(PROMPTS[2], 3 * DECODED_TOKENS // 2)  # from 150 tokens on: within 129-256
+
+    def counts() -> dict[tuple[int | None, Work], int]:
+        bucket = context_bucket(len(PROMPTS[2]) + 1, K)
+        return {(s.site, s.work): s.recall.count for s in engine.state.observed if s.context == bucket}
+
+    while engine.scheduled(name).num_output_tokens <= DECODED_TOKENS:
+        assert {work for _, work in counts()} <= {Work.PREFILL}
+        engine.step()
+    engine.step()
+    sites = (None, *shared_sites(PATTERN))
+    assert counts() == {(site, work): 1 for site in sites for work in Work}
+    engine.finish([name])
+    engine.step()
+    assert counts() == {(site, work): 1 for site in sites for work in Work}

@@ -55,7 +55,7 @@ def test_put_measures_and_kill_ends_it(server: Server) -> None:
     server.ask(prompt(3))
     modes = until(
         lambda: (
-            found if len(found := {s.mode for s in server.state().series if s.recall.count}) == 2 else None
+            found if len(found := {s.mode for s in server.state().observed if s.recall.count}) == 2 else None
         )
     )
     assert modes == {Mode.SHADOW, Mode.ON}
@@ -164,11 +164,13 @@ def test_metrics_on_the_servers_own_page(server: Server) -> None:
     state = until(lambda: s if (s := server.state()).requests.running_reuse == 0 else None)
 
     def shown() -> dict[str, list[tuple[dict[str, str], float]]] | None:
-        found = server.metrics()
+        found, now = server.metrics(), server.state()
+        counted = sum(v for _, v in found.get("indexcache_recall_count", []))
         return (
             found
             if ({**WHO, "kind": "finished"}, float(state.requests.finished))
             in found.get("indexcache_requests_total", [])
+            and counted == sum(s.recall.count for s in now.observed)
             else None
         )
 
@@ -181,9 +183,9 @@ def test_metrics_on_the_servers_own_page(server: Server) -> None:
     }
     assert metrics["indexcache_guardrail_min"] == [({**WHO, "guardrail": "recall"}, 0.36)]
     assert metrics["indexcache_epoch"] == [(WHO, state.epoch)]
-    assert sum(v for labels, v in metrics["indexcache_recall_count"]) == sum(
-        s.recall.count for s in state.series
-    )
+    sites = {labels["site"] for labels, count in metrics["indexcache_recall_count"] if count}
+    assert sites == {"mean", *(str(s.site) for s in state.observed if s.site is not None)} > {"mean"}
+    assert {labels["work"] for labels, _ in metrics["indexcache_recall_count"]} == {"prefill", "decode"}
     assert server.users.get("/metrics").text.count("vllm:request_success_total{") > 0
     assert server.users.get("/v1/models").headers.get_list("x-indexcache-state") == [
         "on"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from indexcache_core.contexts import CONTEXT_ENDS_IN_K, context_bucket
-from indexcache_core.contract import Mode, Reason
+from indexcache_core.contract import HALF_LIFE, Mode, Reason, Work
 from indexcache_core.probe_ids import probe_request_id
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.vllm.engine_core import takeover
@@ -102,7 +102,8 @@ def test_rows_are_sampled_and_the_rest_costs_no_scoring(
 
 def test_the_counters(engine: Engine) -> None:
     def delta(before: Any, after: Any) -> dict[str, int]:
-        old, new = before.model_dump(exclude={"contexts"}), after.model_dump(exclude={"contexts"})
+        apart = {"contexts", "recent", "recent_decoding"}
+        old, new = before.model_dump(exclude=apart), after.model_dump(exclude=apart)
         return {key: new[key] - old[key] for key in new if new[key] != old[key]}
 
     before = engine.state
@@ -130,6 +131,10 @@ def test_the_counters(engine: Engine) -> None:
     for p in (*PROMPTS[:3], PROMPTS[0], PROMPTS[1]):
         contexts[context_bucket(len(p), K)] += 1
     assert [b - a for a, b in zip(before.requests.contexts, after.requests.contexts, strict=True)] == contexts
+    recent = [0.0] * len(contexts)  # of the series that began with the flags
+    for age, p in enumerate((PROMPTS[1], PROMPTS[2], PROMPTS[0])):
+        recent[context_bucket(len(p), K)] += 0.5 ** (age / HALF_LIFE)
+    assert after.requests.recent == after.requests.recent_decoding == pytest.approx(tuple(recent))
     steps = delta(before.steps, after.steps)
     assert (
         steps["reuse"] == 4
@@ -141,10 +146,14 @@ def test_the_counters(engine: Engine) -> None:
 def test_a_probe_is_served_under_reuse_and_not_measured(engine: Engine) -> None:
     engine.put(Mode.ON, "FFFS", sample_rows=ALL)
     served = engine.finish([engine.start(PROMPTS[2], 8, probe_request_id(TOKEN, "n1"))])
-    assert engine.state.series == ()
+    nothing = engine.state.observed
+    assert nothing == ()
     engine.forget()
     assert engine.ask([PROMPTS[2]], 8) == served
-    assert engine.state.series != ()
+    engine.step()
+    shown = engine.state.observed
+    assert {s.site for s in shown} == {None, 3}
+    assert {s.work for s in shown} == set(Work)
 
 
 def test_a_permit_that_lapses_under_load_ends_reuse(engine: Engine) -> None:

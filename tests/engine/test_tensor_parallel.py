@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Mode, Work
 
 from tests.conformance.checks import agree
 from tests.conformance.engine import ALL, Engine, launch
@@ -163,20 +163,22 @@ def measure_nothing_covered(worker: Any, rank: int | None) -> None:
 
 
 def test_measurements_come_from_one_rank(engine: Engine, cpu_engine: tuple[Engine, Path]) -> None:
-    def measured(e: Engine) -> list[tuple[int, int, int, float]]:
+    def measured(e: Engine) -> list[tuple[tuple[int | None, int, Work], int, float]]:
         e.reset()
         e.put(Mode.ON, PATTERN, sample_rows=ALL)
         e.ask(e.prompts, 4)
-        return [(s.site, s.context, s.recall.count, s.recall.sum) for s in e.state.series]
+        e.step()  # vLLM tells of finished requests with the next step
+        return [((s.site, s.context, s.work), s.recall.count, s.recall.sum) for s in e.state.observed]
 
     one = measured(cpu_engine[0])
-    assert [row[:3] for row in measured(engine)] == [row[:3] for row in one]
-    assert [row[3] for row in measured(engine)] == pytest.approx([row[3] for row in one], abs=1e-2)
+    assert {work for (_, _, work), _, _ in one} == set(Work)
+    assert [row[:2] for row in measured(engine)] == [row[:2] for row in one]
+    assert [row[2] for row in measured(engine)] == pytest.approx([row[2] for row in one], abs=1e-2)
     try:
         for rank, harmed in ((1, False), (0, True)):
             engine.on_workers(measure_nothing_covered, rank)
             found = measured(engine)
-            assert [row[:3] for row in found] == [row[:3] for row in one]
-            assert all((row[3] == 0) is harmed for row in found)
+            assert [row[:2] for row in found] == [row[:2] for row in one]
+            assert all((row[2] == 0) is harmed for row in found)
     finally:
         engine.on_workers(measure_nothing_covered, None)

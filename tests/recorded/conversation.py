@@ -24,6 +24,7 @@ from indexcache_core.contract import (
     Refused,
     Site,
     State,
+    Work,
 )
 from indexcache_operator.plan.facts.snapshot import OFF
 from indexcache_operator.plan.wanted import flags
@@ -74,7 +75,7 @@ def said(contract: int, kind: str) -> dict[str, Any]:
 def travelling() -> dict[str, list[str]]:
     """Return the fields of each message of the present contract, and the values of each enumeration."""
     messages = {model.__name__: sorted(set(fields(model))) for model in (State, Desired, Kill, Refused)}
-    values = {enumeration.__name__: sorted(enumeration) for enumeration in (Mode, Reason, InFlight)}
+    values = {enumeration.__name__: sorted(enumeration) for enumeration in (Mode, Reason, InFlight, Work)}
     return {
         **messages,
         **{name: [str(value) for value in found] for name, found in values.items()},
@@ -133,14 +134,27 @@ def states() -> dict[str, Any]:
 
 
 def _serve(control: EngineControl, kind: str) -> None:
-    """Let an engine serve a user and measure a step."""
-    behaviour = control.behaviour()
+    """Let an engine serve two users, of whom one wants a single token, and measure what it computes for
+    them."""
+    behaviour, users = control.behaviour(), (f"user-{kind}", f"brief-user-{kind}")
     with control.ledger() as ledger:
-        ledger.admit(f"user-{kind}", prompt_tokens=40, reuse=behaviour.mode is Mode.ON, probe=False)
+        for user, decodes in zip(users, (True, False), strict=True):
+            ledger.admit(
+                user, prompt_tokens=40, reuse=behaviour.mode is Mode.ON, probe=False, decodes=decodes
+            )
     if behaviour.mode is not Mode.OFF:
-        rows = (Row("user", 39), Row("user", 40))
-        plan = StepPlan(behaviour.mode, behaviour.pattern or "", behaviour.series, rows)
-        control.measured(plan, Measured(overlap={1: [0.7, 0.8]}, recall={1: [0.9, 0.95]}))
+        rows = (
+            Row(users[0], 38, 38),
+            Row(users[0], 39, 39),
+            Row(users[0], 40, work=Work.DECODE),
+            Row(users[1], 39, 39),
+        )
+        plan = StepPlan(behaviour.mode, behaviour.pattern or "", behaviour.series, rows, draw=1)
+        control.measured(
+            plan, Measured(overlap={1: [0.7, 0.8, 0.5, 0.6]}, recall={1: [0.9, 0.95, 0.8, 0.85]})
+        )
+        control.prompts_computed(users)
+        control.requests_ended(users)
 
 
 def refusals() -> dict[str, tuple[int, Any]]:

@@ -9,8 +9,8 @@ quality.py      paired probes as observations in [0, 1]
 traffic.py      whether the engines' counters show the share of traffic that the route was told to give
 
 What the bounds assume, and no more: each observation's expectation *given everything before it* is on its
-side of the threshold. Requests may depend on one another in any way; a healthy pattern under which some long
-stretch of observations is nonetheless expected under the threshold (one very unlucky request that decodes for
-a thousand steps) isn't healthy in this sense. Sites of one request step need no such assumption (betting.py:
-`share`).
+side of the threshold. An observation is one request's (Series in contract.py): rows of one request agree with
+each other, so a bet on each would be one bet made many times. Requests may depend on one another in any way
+as far as that holds; requests of one conversation, which share most of their context, may agree so much that
+it doesn't.
 """

@@ -17,11 +17,6 @@ reader loses nothing.
 Buckets. Each observation is replaced by the bound of its bucket that works against the bet, which only makes
 the wealth smaller. The price is power, not error: a mean within one bucket's width (0.02) of the threshold
 may never be told from it.
-
-Sites. Where the value tested is the mean Y over n sites of one request step, only the sites' own histograms
-are known, and the sites of one step depend on each other. With `share` = 1 / n every site's observation
-counts as the n-th part of a bet: by the inequality of arithmetic and geometric means  prod_s (1 - c + c X_s /
-m)^(1/n) <= 1 - c + c Y / m,  so the wealth is no more than that of a bet on Y.
 """
 
 import math
@@ -30,9 +25,10 @@ from functools import lru_cache
 
 from indexcache_core.histogram import BUCKETS, lower
 
-FRACTIONS = (0.03, 0.1, 0.25, 0.5, 0.75)
-"""Of the wealth, at stake in each bet; all at most 3/4, so no observation ever costs more than three quarters
-of a bet.
+FRACTIONS = (0.05, 0.2, 0.5, 0.95)
+"""Of the wealth, at stake in each bet. Small ones find a mean near the threshold. Large ones find a collapse
+soon, most of all under a low threshold, where one observation can't win much; none is 1, so no observation
+ever costs all of a bet.
 """
 
 
@@ -46,16 +42,12 @@ def log_factors(m: float) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(math.log1p(c * (lower(i) / m - 1.0)) for i in range(BUCKETS)) for c in FRACTIONS)
 
 
-def log_wealth(counts: Sequence[int], m: float, share: float = 1.0) -> tuple[float, ...]:
-    """Return for each fraction the logarithm of the wealth made of these observations, for the null "mean <=
-    m".
-
-    `counts`: observations by bucket. `share`: what one observation counts, in (0, 1].
+def log_wealth(counts: Sequence[int], m: float) -> tuple[float, ...]:
+    """Return for each fraction the logarithm of the wealth made of these observations, counted by bucket, for
+    the null "mean <= m".
     """
-    if not 0.0 < share <= 1.0:
-        raise ValueError(f"{share} is not a share in (0, 1]")
     filled = [(i, n) for i, n in enumerate(counts) if n]
-    return tuple(share * sum(n * row[i] for i, n in filled) for row in log_factors(m))
+    return tuple(sum(n * row[i] for i, n in filled) for row in log_factors(m))
 
 
 def mirrored(counts: Sequence[int]) -> tuple[int, ...]:

@@ -16,26 +16,26 @@ _PRECISION = 1e-4
 _HORIZON = 1e9  # observations; what needs more is as good as never
 
 
-def log_certificate(histogram: Histogram, m: float, share: float = 1.0) -> float:
+def log_certificate(histogram: Histogram, m: float) -> float:
     """Return log V against "mean <= m"; 0 without observations."""
-    return log_mean_exp(log_wealth(histogram.counts, m, share))
+    return log_mean_exp(log_wealth(histogram.counts, m))
 
 
-def certified(histogram: Histogram, m: float, beta: float, share: float = 1.0) -> bool:
+def certified(histogram: Histogram, m: float, beta: float) -> bool:
     """Return whether "mean <= m" is refuted at level beta."""
-    return log_certificate(histogram, m, share) >= -math.log(beta)
+    return log_certificate(histogram, m) >= -math.log(beta)
 
 
-def still_needed(histogram: Histogram, m: float, beta: float, share: float = 1.0) -> int | None:
+def still_needed(histogram: Histogram, m: float, beta: float) -> int | None:
     """Return an estimate of how many observations are still wanted if those to come are like those that came.
 
     0 once certified; None without observations, or where their like would never certify.
     """
-    have = histogram.count * share
+    have = float(histogram.count)
     if not have:
         return None
     wanted = -math.log(beta)
-    now = log_wealth(histogram.counts, m, share)
+    now = log_wealth(histogram.counts, m)
     if log_mean_exp(now) >= wanted:
         return 0
     rates = [w / have for w in now]
@@ -58,7 +58,7 @@ def still_needed(histogram: Histogram, m: float, beta: float, share: float = 1.0
     return max(math.ceil(high - have), 1)
 
 
-def lower_bound(histogram: Histogram, delta: float, share: float = 1.0) -> float | None:
+def lower_bound(histogram: Histogram, delta: float) -> float | None:
     """Return the largest m, to 1e-4, for which "mean <= m" is refuted at level delta: with probability 1 -
     delta the mean is at all times above.
 
@@ -69,5 +69,5 @@ def lower_bound(histogram: Histogram, delta: float, share: float = 1.0) -> float
     low, high = 0.0, 1.0
     while high - low > _PRECISION:
         middle = (low + high) / 2
-        low, high = (middle, high) if certified(histogram, middle, delta, share) else (low, middle)
+        low, high = (middle, high) if certified(histogram, middle, delta) else (low, middle)
     return low

@@ -5,13 +5,15 @@ as they lasted, so bets are opened again and again: a Shiryaev-Roberts recursion
 finite purse (e-detectors: Shin, Ramdas, Rinaldo, NEJSDS 2024, there with an unbounded purse and a bound on
 the run length instead). For each fraction, in each look with new data,
 
-    S <- (S + w_t) L_t,   w_t = 1 / (t (t + 1)),   S_0 = w_1,   sum of all w_t = 1;
+    S <- (S + w_t) L_t,   w_t = R(t - 1) - R(t),   S_0 = w_1,   R(0) = 1, R(t) = 1 / (2 (1 + log t));
 
 L_t is the wealth factor of the look's observations, t its *slot*: whole seconds since the revision began,
-from 2 on. S, the mean over the fractions, is at most the value of all bets and of the purse not yet spent: a
-nonnegative supermartingale that begins at 1. By Ville's inequality P(S ever reaches 1 / alpha) <= alpha.
-Slots that passed without data are opened together at the next look: nothing came between. Detection after a
-time T of good evidence costs about 2 log T more nats than detection from the start.
+from 2 on, by a clock that doesn't jump. S, the mean over the fractions, is at most the value of all bets and
+of the purse not yet spent: a nonnegative supermartingale that begins at 1. By Ville's inequality P(S ever
+reaches 1 / alpha) <= alpha. Slots that passed without data are opened together at the next look: nothing came
+between. R(t) is what is left in the purse after slot t: half of it opens the first bet, and the rest is spent
+so slowly that detection after a time T of good evidence costs about log T + 2 log log T more nats than
+detection from the start.
 
 Restarts. A reader that lost its memory begins with the cumulative counts as one batch: exactly the bet that
 was opened first, with w_1, as its wealth doesn't depend on order. Bets opened between are forgotten, and
@@ -32,7 +34,12 @@ from indexcache_core.histogram import Histogram
 
 def log_purse(first: int, last: int) -> float:
     """Return log of w_first + ... + w_last; -inf for none."""
-    return -math.inf if last < first else math.log(1.0 / first - 1.0 / (last + 1))
+    return -math.inf if last < first else math.log(_left(first - 1) - _left(last))
+
+
+def _left(slot: int) -> float:
+    """Return R: what is left in the purse once this slot and all before it are opened."""
+    return 1.0 if slot < 1 else 1.0 / (2.0 * (1.0 + math.log(slot)))
 
 
 @dataclass(frozen=True)
@@ -48,15 +55,15 @@ class Detector:
         """Return log of the mean of S: the detector's e-value."""
         return log_mean_exp(self.log_s)
 
-    def after(self, batch: Histogram, m0: float, slot: int, share: float = 1.0) -> "Detector":
+    def after(self, batch: Histogram, m0: float, slot: int) -> "Detector":
         """Return the detector after a look's new observations; itself if there are none.
 
-        `m0`: the threshold; `slot`: seconds since the revision began, never falling; `share`: see betting.py.
+        `m0`: the threshold; `slot`: seconds since the revision began, never falling.
         """
         if not batch.count:
             return self
         opened = log_purse(self.slot + 1, slot)
-        gains = log_wealth(mirrored(batch.counts), 1.0 - m0, share)
+        gains = log_wealth(mirrored(batch.counts), 1.0 - m0)
         log_s = tuple(log_add(s, opened) + gain for s, gain in zip(self.log_s, gains, strict=True))
         return Detector(log_s=log_s, slot=max(slot, self.slot))
 
@@ -66,11 +73,11 @@ def fresh() -> Detector:
     return Detector(log_s=(log_purse(1, 1),) * len(FRACTIONS), slot=1)
 
 
-def resumed(cumulative: Histogram, m0: float, slot: int, share: float = 1.0) -> Detector:
+def resumed(cumulative: Histogram, m0: float, slot: int) -> Detector:
     """Return the detector after a loss of memory: the first bet on all that the counters hold; slots up to
     `slot` stay unopened.
     """
-    first = fresh().after(cumulative, m0, 1, share)
+    first = fresh().after(cumulative, m0, 1)
     return Detector(log_s=first.log_s, slot=max(slot, 1))
 
 

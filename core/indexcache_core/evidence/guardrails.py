@@ -5,15 +5,16 @@ The operator judges what all engines of a rollout measured together (plan/facts/
 breaker what that engine measured alone (indexcache_runtime/measuring/breaker.py). Both read here which tests
 there are:
 
-    overlap, recall         one test for each judged bucket of context length, on the mean over the Shared
-                            indexers
-    recall_per_indexer      one test for each Shared indexer and judged bucket
+    overlap, recall         one test for each judged bucket of context length and kind of work (prefill,
+                            decode), on the mean over the Shared indexers
+    recall_per_indexer      one test for each Shared indexer, judged bucket and kind of work
     quality                 one test, on paired probes; engines know nothing of it
 
-The mean over the Shared indexers is that of one request step, in which each has the same weight.
+An observation is one request's: see Series in contract.py. In the mean over the Shared indexers each has the
+same weight.
 
 alpha (confidence.falseRollback) is split by Bonferroni. The breakers of all engines together get BREAKERS of
-it, if there is anything that they can judge, and each engine an even part of that. The rest is the
+it, if there is anything that they can judge, and each engine a part of that. The rest is the
 operator's. Whoever judges splits its part evenly over the guardrails that act, and within each evenly over
 its tests. The split rests on what is asked alone, never on data.
 """
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from indexcache_core.contexts import JUDGED, context_label
-from indexcache_core.contract import GuardrailName, Mode
+from indexcache_core.contract import GuardrailName, Mode, Work
 
 Measure = Literal["overlap", "recall"]
 """What an engine measures of a reused choice: see Series in contract.py."""
@@ -47,6 +48,9 @@ BREAKERS = 0.1
 operator 0.1 nat, and them 2.3.
 """
 
+FEWEST = 8
+"""Engines that their part of alpha suffices for, at least."""
+
 
 class TestKey(NamedTuple):
     """A test, or a group of tests that a certificate is asked for."""
@@ -55,7 +59,9 @@ class TestKey(NamedTuple):
     site: int | None = None
     """The Shared indexer that is judged; None: the mean over all of them."""
     context: int | None = None
-    """The bucket of context length; None: all judged buckets together."""
+    """The bucket of context length."""
+    work: Work | None = None
+    """What rows are computed for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,22 +73,18 @@ class Measured:
     by_site: bool
     """Whether each Shared indexer is judged by itself, rather than their mean."""
 
-    def test(self, site: int, context: int) -> TestKey:
-        """Return the test to which an observation at a site and in a judged bucket of context length
-        belongs.
+    def test(self, site: int | None, context: int, work: Work) -> TestKey | None:
+        """Return the test that counts observations of a site (None: of the mean over the Shared ones) in a
+        judged bucket of context length and of one kind of work; None if it counts none of them.
         """
-        return TestKey(self.name, site if self.by_site else None, context)
+        return TestKey(self.name, site, context, work) if self.by_site == (site is not None) else None
 
     def tests(self, shared: Sequence[int]) -> tuple[TestKey, ...]:
-        """Return all tests, given the indexes of the Shared indexers."""
-        sites = shared if self.by_site else (None,)
-        return tuple(TestKey(self.name, site, context) for site in sites for context in JUDGED)
-
-    def share(self, shared: int) -> float:
-        """Return what one indexer's observation counts, in (0, 1], if so many are Shared: see `share` in
-        betting.py.
-        """
-        return 1.0 if self.by_site else 1.0 / max(shared, 1)
+        """Return all tests, given the indexes of the Shared indexers; without any there is none."""
+        sites = (shared if self.by_site else (None,)) if shared else ()
+        return tuple(
+            TestKey(self.name, site, context, work) for site in sites for context in JUDGED for work in Work
+        )
 
 
 MEASURED: Mapping[Name, Measured] = {
@@ -99,8 +101,12 @@ def operators_alpha(false_rollback: float, *, engines_judge: bool) -> float:
 
 
 def engines_alpha(false_rollback: float, engines: int) -> float:
-    """Return the part of alpha of one of so many engines that judge."""
-    return false_rollback * BREAKERS / engines
+    """Return the part of alpha of one of so many engines that judge.
+
+    It is that of the next power of two, FEWEST at least, so that a rollout that is scaled a little asks its
+    engines nothing new.
+    """
+    return false_rollback * BREAKERS / max(FEWEST, 1 << (engines - 1).bit_length())
 
 
 def tests_alpha(alpha: float, guardrails: int, tests: int) -> float:
@@ -131,6 +137,8 @@ def breach_message(
         where += f" (layer {layer})"
     if test.context is not None and k:
         where += f" at contexts of {context_label(test.context, k)} tokens"
+    if test.work is not None:
+        where += f" in {test.work}"
     found = "under the threshold" if mean is None else f"{mean:.3f} in the mean"
     named = ""
     if observations is not None:

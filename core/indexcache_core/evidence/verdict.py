@@ -31,7 +31,6 @@ class Judgement:
     log_e: float
     """log of the wealth of the bet against the pattern; it breaches at log(1 / alpha)."""
     beta: float
-    share: float
 
     @property
     def mean(self) -> float | None:
@@ -39,21 +38,21 @@ class Judgement:
         return self.histogram.mean
 
     @property
-    def samples(self) -> float:
-        """Return how many observations there are, in full ones (see betting.py on shares)."""
-        return self.histogram.count * self.share
+    def samples(self) -> int:
+        """Return how many observations there are."""
+        return self.histogram.count
 
     @property
     def lower_bound(self) -> float | None:
         """Return a bound above which the mean is with probability 1 - beta, at all times at once."""
-        return certificate.lower_bound(self.histogram, self.beta, self.share)
+        return certificate.lower_bound(self.histogram, self.beta)
 
     @property
     def needed(self) -> int | None:
         """Return how many observations the certificate still wants, estimated; 0 where it wants none."""
         if self.threshold is None or self.verdict in (Verdict.CERTIFIED, Verdict.OBSERVING):
             return 0
-        return certificate.still_needed(self.histogram, self.threshold, self.beta, self.share)
+        return certificate.still_needed(self.histogram, self.threshold, self.beta)
 
 
 def log_limit(alpha: float) -> float:
@@ -76,7 +75,6 @@ def judge(
     alpha: float,
     beta: float,
     acts: bool = True,
-    share: float = 1.0,
 ) -> Judgement:
     """Return the verdict on one test.
 
@@ -90,13 +88,11 @@ def judge(
         verdict = Verdict.BREACHED
     elif not histogram.count:
         verdict = Verdict.NO_DATA
-    elif certificate.certified(histogram, threshold, beta, share):
+    elif certificate.certified(histogram, threshold, beta):
         verdict = Verdict.CERTIFIED
     else:
         verdict = Verdict.HOLDING
-    return Judgement(
-        verdict=verdict, histogram=histogram, threshold=threshold, log_e=log_e, beta=beta, share=share
-    )
+    return Judgement(verdict=verdict, histogram=histogram, threshold=threshold, log_e=log_e, beta=beta)
 
 
 def worst(verdicts: "list[Verdict]") -> Verdict:

@@ -129,6 +129,8 @@ class EvidenceStatus(_Stored):
 
     guardrail: str
     contexts: str = ""
+    work: str = ""
+    """Prefill or decode; empty for probes."""
     indexer: int | None = None
     verdict: Verdict
     mean: float | None = None

@@ -95,6 +95,7 @@ class Observer:
             problem = problem or refused
         observation = Observation(
             now=datetime.now(UTC),
+            uptime=time.monotonic(),
             name=name,
             namespace=namespace,
             uid=rollout.uid,

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import Action, EnsureWorkload, Event, Observation, PersistStatus, Plan
-from indexcache_operator.plan.evidence import collect, contexts, judging, probes
+from indexcache_operator.plan.evidence import collect, judging, probes
 from indexcache_operator.plan.facts import checkpoint
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Situation
@@ -60,7 +60,6 @@ def _understood(situation: Situation, measured: bool) -> Situation:
     """
     if measured:
         situation = replace(situation, memory=collect.observe(situation))
-        situation = replace(situation, memory=contexts.observe(situation))
         situation = replace(situation, evidence=judging.judge(situation))
     situation = replace(situation, memory=_count(situation))
     situation = replace(situation, memory=draining.observe(situation))

@@ -15,7 +15,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Set
 
 from indexcache_core.contract import Desired, Kill, Mode, Site, State, new_incarnation
 
@@ -121,10 +121,10 @@ class EngineControl:
         with self._lock:
             state, view = self._state(self._clock()), self._measurements.view()
         # Outside the lock: the engine's thread must not wait for the rendering of a thousand histograms.
-        series = view.render()
+        observed = view.render()
         with self._lock:
             self._measurements.keep(view)
-        return state.model_copy(update={"series": series})
+        return state.model_copy(update={"observed": observed})
 
     def put(self, desired: Desired) -> State:
         """Accept flags or renew their permit. Raises switch.CallRefused."""
@@ -198,6 +198,22 @@ class EngineControl:
             self._measurements.add(plan, measured)
             self._device.add(measured, reuse=plan.mode is Mode.ON)
 
+    @property
+    def prefilling(self) -> Set[str]:
+        """Return the requests of whose prompts something is measured that waits for `prompts_computed`."""
+        with self._lock:  # the port's thread clears it where another series begins
+            return frozenset(self._measurements.prefilling)
+
+    def prompts_computed(self, requests: Iterable[str]) -> None:
+        """Note that these prompts are computed, and all that was measured of them was told."""
+        with self._lock:
+            self._measurements.prefilled(requests)
+
+    def requests_ended(self, requests: Iterable[str]) -> None:
+        """Note that these requests ended, and all that was measured of them was told."""
+        with self._lock:
+            self._measurements.ended(requests)
+
     def _give_up(self, doing: str, error: BaseException | str) -> None:
         found = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         message = (
@@ -221,6 +237,7 @@ class EngineControl:
 
     def _settle(self, now: float) -> None:
         s, flags, self._due = self._switch, self._switch.flags, -math.inf
+        self._ledger.begin(s.series_number)
         self._judged(self._breaker_control.ask, now)
         if s.mode not in (Mode.SHADOW, Mode.ON) or s.pattern is None:
             self._behaviour = BASELINE

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from indexcache_core.contexts import CONTEXT_ENDS_IN_K, context_bucket
-from indexcache_core.contract import Cache, Requests, Steps
+from indexcache_core.contract import HALF_LIFE, Cache, Requests, Steps
+
+_KEPT = 0.5 ** (1 / HALF_LIFE)
+"""Weight that a request keeps when the next one comes."""
 
 
 @dataclass
@@ -25,6 +28,8 @@ class Ledger:
     finished: int = 0
     probes: int = 0
     contexts: list[int] = field(default_factory=lambda: [0] * (len(CONTEXT_ENDS_IN_K) + 1))
+    recent: list[float] = field(default_factory=lambda: [0.0] * (len(CONTEXT_ENDS_IN_K) + 1))
+    recent_decoding: list[float] = field(default_factory=lambda: [0.0] * (len(CONTEXT_ENDS_IN_K) + 1))
     full: int = 0
     reuse: int = 0
     reuse_all_full: int = 0
@@ -32,17 +37,32 @@ class Ledger:
     reuse_hits: int = 0
     resalted: int = 0
     recomputed: int = 0
+    _series: int = 0
     _users: dict[str, bool] = field(default_factory=dict)
     """Users' requests in flight: touched by reuse or not."""
     _probing: set[str] = field(default_factory=set)
     _out: set[str] = field(default_factory=set)
     """Requests in flight that opted out of reuse."""
 
+    def begin(self, series: int) -> None:
+        """Count recent contexts for this series; another than before, so of another try, starts from zero."""
+        if series != self._series:
+            self._series = series
+            self.recent = [0.0] * len(self.recent)
+            self.recent_decoding = [0.0] * len(self.recent_decoding)
+
     def admit(
-        self, request: str, *, prompt_tokens: int, reuse: bool, probe: bool, opted_out: bool = False
+        self,
+        request: str,
+        *,
+        prompt_tokens: int,
+        reuse: bool,
+        probe: bool,
+        opted_out: bool = False,
+        decodes: bool = True,
     ) -> None:
         """Count a request that was scheduled; only its first time counts. `reuse`: in mode on; one that opted
-        out is the baseline's even there."""
+        out is the baseline's even there. `decodes`: it asked for more than one token."""
         if request in self._users or request in self._probing:
             return
         if opted_out:
@@ -57,7 +77,15 @@ class Ledger:
         self.admitted_reuse += reuse
         self.admitted_baseline += not reuse
         if self.k:
-            self.contexts[context_bucket(prompt_tokens, self.k)] += 1
+            self._count(context_bucket(prompt_tokens, self.k), decodes)
+
+    def _count(self, context: int, decodes: bool) -> None:
+        """Count a user's request by the bucket of its prompt's length, and let those before weigh less."""
+        self.contexts[context] += 1
+        self.recent = [weight * _KEPT for weight in self.recent]
+        self.recent_decoding = [weight * _KEPT for weight in self.recent_decoding]
+        self.recent[context] += 1
+        self.recent_decoding[context] += decodes
 
     def touch(self, request: str) -> bool:
         """Note that a step of mode `on` holds this request. Returns whether that touches it: if it opted out,
@@ -98,6 +126,8 @@ class Ledger:
             running_baseline=len(self._users) - touched,
             running_reuse=touched,
             contexts=tuple(self.contexts),
+            recent=tuple(self.recent),
+            recent_decoding=tuple(self.recent_decoding),
         )
 
     def steps(self) -> Steps:

@@ -34,7 +34,7 @@ from indexcache_core.evidence.guardrails import (
 from indexcache_core.evidence.verdict import log_limit
 from indexcache_core.histogram import Histogram
 
-from indexcache_runtime.measuring.measurements import Cell
+from indexcache_runtime.measuring.bookings import Cell
 
 LOOK_SECONDS = 0.25
 """Evidence is judged no more often than this."""
@@ -61,11 +61,9 @@ class Breaker:
             if threshold is None:
                 raise ValueError(f"thresholds.{name}: missing; the breaker can't judge {name} without it")
             self._m0[name] = threshold
-        self._shared, self._slot = len(shared), slot
+        self._slot = slot
         self._limits: dict[Name, float] = {
-            name: log_limit(
-                tests_alpha(asked.alpha, len(self._judged), len(measured.tests(shared) or JUDGED))
-            )
+            name: log_limit(tests_alpha(asked.alpha, len(self._judged), len(measured.tests(shared))))
             for name, measured in self._judged.items()
         }
         self._detectors: dict[TestKey, dict[Mode, Detector]] = {}
@@ -75,16 +73,13 @@ class Breaker:
 
     def look(self, new: Iterable[tuple[Cell, Histogram, Histogram]], slot: int) -> None:
         """Take up new observations: overlap and recall, by cell. `slot` never falls."""
-        batches: dict[tuple[TestKey, Mode], list[Histogram]] = {}
-        for (site, context, mode), overlap, recall in new:
+        for (site, context, work, mode), overlap, recall in new:
             if context not in JUDGED:
                 continue
             values = {"overlap": overlap, "recall": recall}
             for measured in self._judged.values():
-                batch = values[measured.measure]
-                batches.setdefault((measured.test(site, context), mode), []).append(batch)
-        for (test, mode), histograms in batches.items():
-            self._bet(test, mode, _together(histograms), slot)
+                if (test := measured.test(site, context, work)) is not None:
+                    self._bet(test, mode, values[measured.measure], slot)
 
     def breach(self) -> BreakerTest | None:
         """Return a test whose evidence reached its limit, if any has."""
@@ -107,7 +102,7 @@ class Breaker:
     def message(self, test: BreakerTest, sites: tuple[Site, ...]) -> str:
         """Return, for people, why it trips: what was measured where, against what."""
         return breach_message(
-            TestKey(test.guardrail, test.site, test.context),
+            TestKey(test.guardrail, test.site, test.context, test.work),
             k=max((s.k for s in sites), default=None),
             mean=test.mean,
             threshold=self._m0[test.guardrail],
@@ -117,10 +112,9 @@ class Breaker:
         )
 
     def _bet(self, test: TestKey, mode: Mode, batch: Histogram, slot: int) -> None:
-        share = self._share(test.guardrail)
         detectors = self._detectors.setdefault(test, {})
         before = detectors.get(mode) or Detector(log_s=detector.fresh().log_s, slot=self._slot)
-        detectors[mode] = before.after(batch, self._m0[test.guardrail], slot, share)
+        detectors[mode] = before.after(batch, self._m0[test.guardrail], slot)
         count, total = self._seen.get(test, (0, 0.0))
         self._seen[test] = count + batch.count, total + batch.sum
         # A stream without observations still holds the half that was bet on it.
@@ -130,24 +124,15 @@ class Breaker:
         else:
             self._over.pop(test, None)
 
-    def _share(self, name: Name) -> float:
-        return MEASURED[name].share(self._shared)
-
     def _shown(self, test: TestKey) -> BreakerTest:
         count, total = self._seen[test]
         return BreakerTest(
             guardrail=MEASURED[test.guardrail].name,
             site=test.site,
             context=test.context,
+            work=test.work,
             log_e=self._log_e[test],
             log_limit=self._limits[test.guardrail],
-            observations=count * self._share(test.guardrail),
+            observations=count,
             mean=total / count if count else None,
         )
-
-
-def _together(histograms: list[Histogram]) -> Histogram:
-    if len(histograms) == 1:
-        return histograms[0]
-    counts = tuple(map(sum, zip(*(h.counts for h in histograms), strict=True)))
-    return Histogram.model_construct(counts=counts, sum=sum(h.sum for h in histograms))

@@ -1,17 +1,16 @@
-"""Keeps what was measured, by site, bucket of context length and mode. Pure, not thread-safe."""
+"""Keeps the observations of one series after another, by site, bucket of context length, kind of work and
+mode. Pure, not thread-safe.
+"""
 
-import math
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from itertools import islice
 
-from indexcache_core.contexts import context_bucket
-from indexcache_core.contract import Mode, Series
+from indexcache_core.contract import Series
 from indexcache_core.histogram import BUCKETS, Histogram, bucket
 
 from indexcache_runtime.engine import Measured, StepPlan
-
-Cell = tuple[int, int, Mode]
-"""Where measurements are kept: site, bucket of context length, shadow or on."""
+from indexcache_runtime.measuring.bookings import Bookings, Cell, Observation
 
 
 @dataclass
@@ -22,8 +21,7 @@ class Counts:
     sum: float = 0.0
 
     def add(self, value: float) -> None:
-        """Count a value. What is no number counts as 0: nothing is known to be covered."""
-        value = 0.0 if math.isnan(value) else min(max(value, 0.0), 1.0)
+        """Count a value in [0, 1]."""
         self.counts[bucket(value)] += 1
         self.sum += value
 
@@ -42,10 +40,10 @@ class Counts:
 
 
 class Measurements:
-    """Adds up measurements of one series after another, by site, bucket of context length and mode."""
+    """Counts the observations of one series after another."""
 
     def __init__(self, k: int) -> None:
-        self._k = k
+        self._bookings = Bookings(k)
         self._number = 0
         self._cells: dict[Cell, tuple[Counts, Counts]] = {}
         self._taken: dict[Cell, tuple[Counts, Counts]] = {}
@@ -62,6 +60,7 @@ class Measurements:
         if number == self._number:
             return False
         self._number, self._cells, self._shown = number, {}, {}
+        self._bookings.clear()
         self._views += 1
         self.retake()
         return True
@@ -82,23 +81,31 @@ class Measurements:
         self._taken, self._changed = {}, dict.fromkeys(self._cells)
 
     def add(self, plan: StepPlan, measured: Measured) -> None:
-        """Count a step: one observation for each request and bucket, the mean over its rows. A step of
-        another series is dropped."""
-        if plan.series != self._number:
-            return
-        groups: dict[tuple[str, int], list[int]] = {}
-        for i, row in enumerate(plan.rows):
-            groups.setdefault((row.request, context_bucket(row.position + 1, self._k)), []).append(i)
-        for site, overlaps in measured.overlap.items():
-            recalls = measured.recall[site]
-            for (_, context), rows in groups.items():
-                cell = site, context, plan.mode
-                overlap, recall = self._cells.setdefault(cell, (Counts(), Counts()))
-                self._changed[cell] = None
-                self._shown.pop(cell, None)
-                self._since.add(cell)
-                overlap.add(sum(overlaps[i] for i in rows) / len(rows))
-                recall.add(sum(recalls[i] for i in rows) / len(rows))
+        """Add what a step measured. A step of another series is dropped."""
+        if plan.series == self._number:
+            self._count(self._bookings.add(plan, measured))
+
+    @property
+    def prefilling(self) -> Set[str]:
+        """Return the requests that wait for `prefilled`."""
+        return self._bookings.prefilling
+
+    def prefilled(self, requests: Iterable[str]) -> None:
+        """Note that the prompts of these requests are computed, and what was measured of them was added."""
+        self._count(self._bookings.prefilled(requests))
+
+    def ended(self, requests: Iterable[str]) -> None:
+        """Note that these requests ended, however."""
+        self._count(self._bookings.ended(requests))
+
+    def _count(self, observations: Iterable[Observation]) -> None:
+        for cell, overlap, recall in observations:
+            counts = self._cells.setdefault(cell, (Counts(), Counts()))
+            self._changed[cell] = None
+            self._shown.pop(cell, None)
+            self._since.add(cell)
+            counts[0].add(overlap)
+            counts[1].add(recall)
 
     def view(self) -> "View":
         """Return what it takes to show them as they are now, to be rendered elsewhere: what changed since it
@@ -128,12 +135,14 @@ class View:
 
     def render(self) -> tuple[Series, ...]:
         """Return all of them, in a stable order."""
-        for (site, context, mode), (overlap, recall) in self.changed.items():
-            self.shown[site, context, mode] = Series.model_construct(
-                site=site,
-                context=context,
-                mode=mode,  # type: ignore[arg-type]  # never off
-                overlap=overlap.freeze(),
-                recall=recall.freeze(),
+        for cell, (overlap, recall) in self.changed.items():
+            self.shown[cell] = Series.model_construct(
+                **cell._asdict(), overlap=overlap.freeze(), recall=recall.freeze()
             )
-        return tuple(self.shown[cell] for cell in sorted(self.shown))
+        return tuple(self.shown[cell] for cell in sorted(self.shown, key=_order))
+
+
+def _order(cell: Cell) -> tuple[int, int, str, str]:
+    """Return what cells are sorted by: the mean over the sites first."""
+    site, context, work, mode = cell
+    return (-1 if site is None else site, context, work, mode)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TypeVar
 
+from indexcache_core.contract import Work
+
 from indexcache_runtime.engine import Row
 
 _T = TypeVar("_T")
@@ -22,6 +24,8 @@ class Scheduled:
     request: str
     start: int
     end: int
+    prompt: int
+    """Tokens of its prompt: positions from there on were generated."""
 
 
 def choose(step: Iterable[Scheduled], k: int, limit: int, rng: random.Random) -> tuple[Row, ...]:
@@ -52,7 +56,7 @@ def choose(step: Iterable[Scheduled], k: int, limit: int, rng: random.Random) ->
             counts[i] += more
             remaining -= more
     return tuple(
-        Row(s.request, position, position - s.start)
+        Row(s.request, position, position - s.start, Work.PREFILL if position < s.prompt else Work.DECODE)
         for (s, eligible), count in zip(turns, counts, strict=True)
         for position in sorted(rng.sample(eligible, count))
     )

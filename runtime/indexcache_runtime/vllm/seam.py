@@ -59,6 +59,7 @@ CORE = (
 REQUEST = (
     "request_id",
     "sampling_params",
+    "max_tokens",
     "num_prompt_tokens",
     "num_computed_tokens",
     "block_hashes",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from indexcache_core.contexts import JUDGED_FROM
-from indexcache_core.contract import Mode, Series
+from indexcache_core.contract import Mode, Series, Work
 from indexcache_core.evidence.detector import Detector, fresh, log_e
 from indexcache_core.evidence.guardrails import STREAMS
 from indexcache_core.evidence.verdict import breached
@@ -14,11 +14,14 @@ from indexcache_core.histogram import Histogram
 
 from indexcache_testbed.scenario.watch import Answers
 
+Test = tuple[int | None, int, Work]
+"""A Shared indexer, a bucket of context length, a kind of work."""
+
 
 @dataclass(frozen=True)
 class Measured:
-    """Means over what engines measured, all judged contexts and Shared indexers together; None without
-    any.
+    """Means over what engines measured of requests, all judged contexts, prefill and decode together; None
+    without any.
     """
 
     overlap: float | None
@@ -26,14 +29,19 @@ class Measured:
     lowest_recall: float | None
     """Of the Shared indexer with the lowest mean."""
     samples: int
+    """Observations of the mean over the Shared indexers."""
 
 
 def measured(looks: Sequence[Answers], mode: Mode) -> Measured:
     """Return what was measured over the whole series that the last look shows. Engines that restarted count
     from their restart."""
-    series = [s for state in (looks[-1].states.values() if looks else ()) for s in judged(state.series, mode)]
-    overlap, recall = total(s.overlap for s in series), total(s.recall for s in series)
-    by_site = [total(s.recall for s in series if s.site == site).mean for site in {s.site for s in series}]
+    series = [
+        s for state in (looks[-1].states.values() if looks else ()) for s in judged(state.observed, mode)
+    ]
+    means = [s for s in series if s.site is None]
+    overlap, recall = total(s.overlap for s in means), total(s.recall for s in means)
+    sites = {s.site for s in series} - {None}
+    by_site = [total(s.recall for s in series if s.site == site).mean for site in sites]
     lowest = min((m for m in by_site if m is not None), default=None)
     return Measured(overlap.mean, recall.mean, lowest, recall.count)
 
@@ -55,7 +63,7 @@ def first_breach(
     looks: Sequence[Answers], *, revision: str, began: float, minimum: float, alpha: float
 ) -> float | None:
     """Return the moment of the first look at which one Shared indexer's recall, in one bucket of context
-    length, is proven too low.
+    length and of one kind of work, is proven too low.
 
     The test is the one that the operator states (indexcache_core.evidence), fed with this record alone, the
     counters of all engines of the revision together: a detector for each stream, whose slots are the seconds
@@ -63,23 +71,23 @@ def first_breach(
     everything at once would know. `minimum`: the threshold; `alpha`: one test's part of the chance of a false
     rollback, as the rollout's status states it.
     """
-    detectors: dict[tuple[int, int], dict[Mode, Detector]] = {}
-    before: dict[tuple[str, str, int, int, int, Mode], Histogram] = {}
+    detectors: dict[Test, dict[Mode, Detector]] = {}
+    before: dict[tuple[str, str, int, Test, Mode], Histogram] = {}
     for look in looks:
         slot = max(1, int(look.at - began) + 1)
-        batches: dict[tuple[int, int, Mode], Histogram] = {}
+        batches: dict[tuple[Test, Mode], Histogram] = {}
         for pod, state in look.states.items():
             if state.identity.revision != revision:
                 continue
-            for s in (s for mode in STREAMS for s in judged(state.series, mode)):
-                life = (pod, state.incarnation, state.series_number, s.site, s.context, s.mode)
+            for s in (s for mode in STREAMS for s in judged(state.observed, mode) if s.site is not None):
+                test = s.site, s.context, s.work
+                life = (pod, state.incarnation, state.series_number, test, s.mode)
                 added = s.recall.since(before.get(life, Histogram()))
                 before[life] = s.recall
                 if added is not None:
-                    key = s.site, s.context, s.mode
-                    batches[key] = batches.get(key, Histogram()).plus(added)
-        for (site, context, mode), batch in batches.items():
-            streams = detectors.setdefault((site, context), {stream: fresh() for stream in STREAMS})
+                    batches[test, s.mode] = batches.get((test, s.mode), Histogram()).plus(added)
+        for (test, mode), batch in batches.items():
+            streams = detectors.setdefault(test, {stream: fresh() for stream in STREAMS})
             streams[mode] = streams[mode].after(batch, minimum, slot)
             if breached(log_e(list(streams.values())), alpha):
                 return look.at

@@ -24,21 +24,7 @@ def test_a_threshold_outside_the_open_interval_is_refused(m: float) -> None:
 def test_the_wealth_is_the_product_over_observations() -> None:
     for c, wealth in zip(FRACTIONS, betting.log_wealth(of([0.5, 0.5, 0.1]).counts, 0.25), strict=True):
         assert wealth == pytest.approx(2 * math.log(1 + c) + math.log(1 - c * 0.6))
-    halves = betting.log_wealth(of([0.5]).counts, 0.25, 0.5)
-    assert halves == pytest.approx([math.log(1 + c) / 2 for c in FRACTIONS])
     assert betting.log_wealth(of([]).counts, 0.25) == (0.0,) * len(FRACTIONS)
-
-
-@pytest.mark.parametrize(
-    ("share", "refused"),
-    [(0.0, True), (-1.0, True), (1.01, True), (1.0, False), (0.001, False)],
-)
-def test_a_share_is_above_zero_and_at_most_one(share: float, refused: bool) -> None:
-    if refused:
-        with pytest.raises(ValueError, match="not a share"):
-            betting.log_wealth(of([0.5]).counts, 0.5, share)
-    else:
-        assert len(betting.log_wealth(of([0.5]).counts, 0.5, share)) == len(FRACTIONS)
 
 
 def test_counts_are_mirrored() -> None:

@@ -12,32 +12,27 @@ def good(n: int) -> Histogram:
 
 
 def test_the_certificates_wealth_is_the_mean_over_its_bets() -> None:
-    wealth = [math.exp(w) for w in betting.log_wealth(good(20).counts, 0.5, 0.5)]
-    found = math.exp(certificate.log_certificate(good(20), 0.5, 0.5))
+    wealth = [math.exp(w) for w in betting.log_wealth(good(20).counts, 0.5)]
+    found = math.exp(certificate.log_certificate(good(20), 0.5))
     assert found == pytest.approx(sum(wealth) / len(wealth))
     assert certificate.log_certificate(Histogram(), 0.5) == 0.0
-    assert certificate.log_certificate(good(20), 0.5) > certificate.log_certificate(good(20), 0.5, 0.5)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.5])
-def test_it_is_given_when_the_wealth_reaches_the_bound(share: float) -> None:
-    reached = math.exp(-certificate.log_certificate(good(12), 0.5, share))
-    assert certificate.certified(good(12), 0.5, reached * (1 + 1e-9), share)
-    assert not certificate.certified(good(12), 0.5, reached * (1 - 1e-9), share)
-    assert not certificate.certified(Histogram(), 0.5, 0.99, share)
-    assert certificate.certified(Histogram(), 0.5, 1.0, share)
+def test_it_is_given_when_the_wealth_reaches_the_bound() -> None:
+    reached = math.exp(-certificate.log_certificate(good(12), 0.5))
+    assert certificate.certified(good(12), 0.5, reached * (1 + 1e-9))
+    assert not certificate.certified(good(12), 0.5, reached * (1 - 1e-9))
+    assert not certificate.certified(Histogram(), 0.5, 0.99)
+    assert certificate.certified(Histogram(), 0.5, 1.0)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
 @pytest.mark.parametrize("have", [1, 3, 7])
-def test_what_is_still_needed_is_enough_and_not_much_more(share: float, have: int) -> None:
-    n = round(have / share)
-    needed = certificate.still_needed(good(n), 0.5, 0.001, share)
+def test_what_is_still_needed_is_enough_and_not_much_more(have: int) -> None:
+    needed = certificate.still_needed(good(have), 0.5, 0.001)
     assert needed is not None
     assert needed > 0
-    assert certificate.certified(good(n + math.ceil(needed / share)), 0.5, 0.001, share)
-    less = n + math.floor((needed - 1) / share) - 1
-    assert not certificate.certified(good(max(less, n)), 0.5, 0.001, share)
+    assert certificate.certified(good(have + needed), 0.5, 0.001)
+    assert not certificate.certified(good(have + needed - 2), 0.5, 0.001)
 
 
 def test_what_needs_nothing_and_what_never_gets_there() -> None:
@@ -52,12 +47,11 @@ def test_one_observation_is_the_least_that_is_needed() -> None:
     assert certificate.still_needed(good(n - 1), 0.5, 0.05) == 1
 
 
-@pytest.mark.parametrize("share", [1.0, 0.5])
-def test_the_lower_bound_is_the_largest_mean_refuted(share: float) -> None:
-    bound = certificate.lower_bound(good(60), 0.05, share)
+def test_the_lower_bound_is_the_largest_mean_refuted() -> None:
+    bound = certificate.lower_bound(good(60), 0.05)
     assert bound is not None
-    assert certificate.certified(good(60), bound, 0.05, share)
-    assert not certificate.certified(good(60), bound + 2e-4, 0.05, share)
+    assert certificate.certified(good(60), bound, 0.05)
+    assert not certificate.certified(good(60), bound + 2e-4, 0.05)
     assert certificate.lower_bound(Histogram(), 0.05) is None
     assert certificate.lower_bound(of([0.0]), 0.05) == 0.0
     certain = certificate.lower_bound(of([1.0] * 10**6), 0.05)

@@ -10,14 +10,15 @@ from indexcache_core.histogram import Histogram, of
 
 BAD = of([0.1, 0.3])
 ONE = math.log(0.5)
-"""log of w_1 = 1 / (1 * 2)."""
+"""log of w_1: half of the purse."""
 
 
 def weight(t: int) -> float:
-    return 1 / (t * (t + 1))
+    """Return what slot t opens: of what is left of one half, which falls with the logarithm of the time."""
+    return 0.5 if t == 1 else (1 / (1 + math.log(t - 1)) - 1 / (1 + math.log(t))) / 2
 
 
-@pytest.mark.parametrize(("first", "last"), [(1, 1), (2, 2), (2, 9), (5, 6)])
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (1, 2), (2, 2), (2, 9), (5, 6), (900, 1000)])
 def test_the_purse_of_some_slots(first: int, last: int) -> None:
     expected = sum(weight(t) for t in range(first, last + 1))
     assert math.exp(detector.log_purse(first, last)) == pytest.approx(expected)
@@ -32,20 +33,14 @@ def test_before_any_observation() -> None:
     assert detector.fresh().log_e == pytest.approx(ONE)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.5])
-def test_a_look_opens_the_bets_of_its_slots_and_plays_them_all(share: float) -> None:
-    after = detector.fresh().after(BAD, 0.4, 7, share)
-    gains = betting.log_wealth(betting.mirrored(BAD.counts), 0.6, share)
+def test_a_look_opens_the_bets_of_its_slots_and_plays_them_all() -> None:
+    after = detector.fresh().after(BAD, 0.4, 7)
+    gains = betting.log_wealth(betting.mirrored(BAD.counts), 0.6)
     purse = weight(1) + sum(weight(t) for t in range(2, 8))
     assert after.log_s == pytest.approx([math.log(purse) + gain for gain in gains])
     assert after.slot == 7
-    again = after.after(BAD, 0.4, 7, share)
+    again = after.after(BAD, 0.4, 7)
     assert again.log_s == pytest.approx([s + gain for s, gain in zip(after.log_s, gains, strict=True)])
-
-
-def test_the_share_is_one_where_none_is_said() -> None:
-    assert detector.fresh().after(BAD, 0.4, 7) == detector.fresh().after(BAD, 0.4, 7, 1.0)
-    assert detector.resumed(BAD, 0.4, 7) == detector.resumed(BAD, 0.4, 7, 1.0)
 
 
 def test_a_slot_never_falls_and_none_is_opened_twice() -> None:
@@ -64,8 +59,8 @@ def test_without_observations_nothing_changes() -> None:
 
 @pytest.mark.parametrize(("slot", "kept"), [(7, 7), (1, 1), (0, 1)])
 def test_a_reader_that_begins_anew_bets_once_on_all_there_is(slot: int, kept: int) -> None:
-    resumed = detector.resumed(BAD, 0.4, slot, 0.5)
-    gains = betting.log_wealth(betting.mirrored(BAD.counts), 0.6, 0.5)
+    resumed = detector.resumed(BAD, 0.4, slot)
+    gains = betting.log_wealth(betting.mirrored(BAD.counts), 0.6)
     assert resumed.log_s == pytest.approx([ONE + gain for gain in gains])
     assert resumed.slot == kept
 

@@ -12,17 +12,12 @@ from indexcache_core.histogram import Histogram, of, upper
 values = st.lists(st.floats(0, 1), max_size=40)
 some = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 thresholds = st.floats(0.02, 0.98)
-shares = st.sampled_from([1.0, 0.5, 1 / 30])
 
 
-@given(values, values, thresholds, shares)
-def test_wealth_depends_on_the_histogram_alone(
-    a: list[float], b: list[float], m: float, share: float
-) -> None:
-    whole = betting.log_wealth(of(a).plus(of(b)).counts, m, share)
-    parts = zip(
-        betting.log_wealth(of(a).counts, m, share), betting.log_wealth(of(b).counts, m, share), strict=True
-    )
+@given(values, values, thresholds)
+def test_wealth_depends_on_the_histogram_alone(a: list[float], b: list[float], m: float) -> None:
+    whole = betting.log_wealth(of(a).plus(of(b)).counts, m)
+    parts = zip(betting.log_wealth(of(a).counts, m), betting.log_wealth(of(b).counts, m), strict=True)
     assert whole == pytest.approx(tuple(x + y for x, y in parts), abs=1e-9)
 
 
@@ -40,14 +35,6 @@ def test_the_bet_against_a_pattern_uses_upper_bounds(xs: list[float], m0: float)
         for c in betting.FRACTIONS
     ]
     assert wealth == pytest.approx(slow, abs=1e-9)
-
-
-@given(some, thresholds)
-def test_a_share_is_at_most_a_bet_on_the_mean_over_sites(xs: list[float], m: float) -> None:
-    n = len(xs)
-    mean = sum(xs) / n
-    for c, w in zip(betting.FRACTIONS, betting.log_wealth(of(xs).counts, m, 1 / n), strict=True):
-        assert w <= math.log1p(c * (mean / m - 1)) + 1e-9
 
 
 def test_the_purse_is_never_overspent() -> None:
@@ -81,17 +68,15 @@ def test_a_look_without_data_opens_no_bet() -> None:
     assert d.after(Histogram(), 0.5, 1000) is d
 
 
-@given(some, thresholds, st.sampled_from([0.01, 0.05]), shares)
+@given(some, thresholds, st.sampled_from([0.01, 0.05]))
 @settings(max_examples=50)
-def test_the_lower_bound_inverts_the_certificate(
-    xs: list[float], m: float, beta: float, share: float
-) -> None:
-    bound = certificate.lower_bound(of(xs), beta, share)
+def test_the_lower_bound_inverts_the_certificate(xs: list[float], m: float, beta: float) -> None:
+    bound = certificate.lower_bound(of(xs), beta)
     assert bound is not None
     if m < bound - 1e-3:
-        assert certificate.certified(of(xs), m, beta, share)
+        assert certificate.certified(of(xs), m, beta)
     if m > bound + 1e-3:
-        assert not certificate.certified(of(xs), m, beta, share)
+        assert not certificate.certified(of(xs), m, beta)
 
 
 @given(some, thresholds)

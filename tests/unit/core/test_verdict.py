@@ -33,28 +33,20 @@ def judged(
         (GOOD, {"acts": False}, Verdict.OBSERVING),
         (GOOD, {"threshold": None}, Verdict.OBSERVING),
         (GOOD, {"threshold": None, "log_e": 99.0}, Verdict.OBSERVING),
-        (SOME, {"share": 0.01}, Verdict.HOLDING),
     ],
 )
 def test_each_verdict(histogram: Histogram, changes: dict[str, Any], expected: Verdict) -> None:
     assert judged(histogram, **changes).verdict is expected
 
 
-def test_a_share_makes_a_certificate_later() -> None:
-    n = next(n for n in range(1, 99) if judged(of([0.9] * n)).verdict is Verdict.CERTIFIED)
-    assert judged(of([0.9] * n), share=0.5).verdict is Verdict.HOLDING
-    assert judged(of([0.9] * 2 * n), share=0.5).verdict is Verdict.CERTIFIED
-
-
 def test_the_figures_of_a_judgement() -> None:
-    found = judged(SOME, share=0.5, log_e=1.5)
-    expected = {"histogram": SOME, "threshold": 0.5, "log_e": 1.5, "beta": 0.05, "share": 0.5}
+    found = judged(SOME, log_e=1.5)
+    expected = {"histogram": SOME, "threshold": 0.5, "log_e": 1.5, "beta": 0.05}
     assert vars(found) == {"verdict": Verdict.HOLDING, **expected}
-    assert found.samples == 2.0
+    assert found.samples == 4
     assert found.mean == pytest.approx(0.9)
-    assert found.lower_bound == certificate.lower_bound(SOME, 0.05, 0.5)
-    assert found.needed == certificate.still_needed(SOME, 0.5, 0.05, 0.5)
-    assert judged(SOME).share == 1.0
+    assert found.lower_bound == certificate.lower_bound(SOME, 0.05)
+    assert found.needed == certificate.still_needed(SOME, 0.5, 0.05)
 
 
 @pytest.mark.parametrize(

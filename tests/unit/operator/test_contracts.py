@@ -17,7 +17,9 @@ STATES = [
     for number in SPOKEN_NUMBERS
     for name, state in conversation.said(number, "state").items()
 ]
-LATER = Contracts(present=2, added={1: (), 2: ("flags.in_flight", "breaker", "identity.uid")})
+LATER = Contracts(
+    present=CONTRACT + 1, added={**ADDED, CONTRACT + 1: ("flags.in_flight", "breaker", "identity.uid")}
+)
 """A later release, in whose contract these fields are new."""
 
 
@@ -62,6 +64,25 @@ def test_what_engines_say_is_read_whole(number: int, recorded: dict[str, Any]) -
     assert known(recorded, read.model_dump(mode="json"))
 
 
+def test_contract_2_adds_nothing_to_a_put() -> None:
+    """What it changed is what engines say, so those of contract 1 are told all that those of 2 are."""
+    assert ADDED == {2: ()}
+    assert SPOKEN.body(wanted(), 1) == SPOKEN.body(wanted(), 2) == wanted()
+    assert SPOKEN.held(wanted(), 1) == wanted()
+
+
+def test_of_an_engine_of_contract_1_no_request_is_known_by_its_work_nor_any_as_recent() -> None:
+    """What it counts as an observation is a step of a request, which is none."""
+    steps = {name: SPOKEN.read(recorded) for name, recorded in conversation.said(1, "state").items()}
+    assert any(read.series for read in steps.values())
+    for read in steps.values():
+        assert read.observed == ()
+        assert not any((*read.requests.recent, *read.requests.recent_decoding))
+    requests = [SPOKEN.read(recorded) for recorded in conversation.said(2, "state").values()]
+    assert any(read.observed for read in requests)
+    assert not any(read.series for read in requests)
+
+
 @pytest.mark.parametrize(("number", "recorded"), STATES)
 def test_of_a_newer_engine_what_is_known_is_read(number: int, recorded: dict[str, Any]) -> None:
     newer = {**more(recorded), "contract": CONTRACT + 1}
@@ -77,11 +98,16 @@ def test_of_ones_own_contract_nothing_may_be_unknown(number: int, recorded: dict
 
 
 def test_what_an_older_engine_does_not_say_has_its_default_and_what_it_says_besides_is_left_out() -> None:
-    (recorded,) = (s for s in conversation.said(1, "state").values() if s["desired"]["mode"] == "shadow")
+    said = conversation.said(CONTRACT, "state").values()
+    (recorded,) = (s for s in said if s["desired"]["mode"] == "shadow")
     older = {name: part for name, part in recorded.items() if name not in ("breaker", "device")}
     older["desired"] = {k: v for k, v in older["desired"].items() if k != "in_flight"} | {"given_up": 3}
     read = LATER.read(older)
-    assert (read.contract, read.breaker, read.desired.in_flight) == (1, (), InFlight.CONTINUE)
+    assert (read.contract, read.breaker, read.desired.in_flight) == (
+        CONTRACT,
+        (),
+        InFlight.CONTINUE,
+    )
     assert read.desired.mode is Mode.SHADOW
 
 
@@ -102,14 +128,14 @@ def test_what_says_no_contract_is_no_state(raw: object) -> None:
 
 
 def wanted() -> Desired:
-    return Desired.model_validate(conversation.said(1, "put")["on-canary"])
+    return Desired.model_validate(conversation.said(CONTRACT, "put")["on-canary"])
 
 
 def test_an_engine_is_told_what_its_contract_knows() -> None:
     assert SPOKEN.body(wanted(), CONTRACT) == wanted()
-    assert LATER.body(wanted(), 2) == wanted()
-    assert LATER.body(wanted(), 3) == wanted()
-    older = LATER.body(wanted(), 1)
+    assert LATER.body(wanted(), CONTRACT + 1) == wanted()
+    assert LATER.body(wanted(), CONTRACT + 2) == wanted()
+    older = LATER.body(wanted(), CONTRACT)
     assert isinstance(older, dict)
     assert set(wanted().model_dump()) - set(older) == {"breaker"}
     assert set(wanted().flags.model_dump()) - set(older["flags"]) == {"in_flight"}
@@ -117,17 +143,17 @@ def test_an_engine_is_told_what_its_contract_knows() -> None:
 
 
 def test_what_an_older_engine_holds_of_it_is_what_it_was_told() -> None:
-    held = LATER.held(wanted(), 1)
+    held = LATER.held(wanted(), CONTRACT)
     assert wanted().flags.in_flight is InFlight.RECOMPUTE
     assert (held.flags.in_flight, held.breaker, held.identity.uid) == (InFlight.CONTINUE, None, "")
     assert held.flags.pattern == wanted().flags.pattern
-    assert LATER.held(wanted(), 2) == wanted()
+    assert LATER.held(wanted(), CONTRACT + 1) == wanted()
 
 
 def test_nothing_is_left_out_of_what_is_not_there() -> None:
-    deeper = Contracts(present=2, added={2: ("breaker.alpha",)})
+    deeper = Contracts(present=CONTRACT + 1, added={CONTRACT + 1: ("breaker.alpha",)})
     without = wanted().model_copy(update={"breaker": None})
-    assert deeper.body(without, 1) == without.model_dump(mode="json")
+    assert deeper.body(without, CONTRACT) == without.model_dump(mode="json")
 
 
 @pytest.mark.parametrize("number", SPOKEN_NUMBERS)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contexts import CONTEXT_ENDS_IN_K, JUDGED
-from indexcache_core.contract import MAX_BODY, Desired, Flags, Kill, Mode, Requests, Series, Site
+from indexcache_core.contract import MAX_BODY, Desired, Flags, Kill, Mode, Requests, Series, Site, Work
 from indexcache_core.histogram import of
 from indexcache_core.pattern import shared_sites
 from indexcache_operator.api import stored
@@ -100,16 +100,18 @@ def engines(spec: Spec, phase: Phase, recall: float) -> Iterator[EnginePod]:
             Series(
                 site=site,
                 context=JUDGED[0],
+                work=work,
                 mode=measured,
                 overlap=of([recall] * 60),
                 recall=of([recall] * 60),
             )
-            for site in shared
+            for site in (None, *shared)
+            for work in Work
             for measured in (Mode.SHADOW, Mode.ON)
         ]
         state = engine(
-            mode, sites=sites, series=series, desired=flags, epoch=1, identity={"revision": name},
-            requests=Requests(admitted_baseline=500, admitted_reuse=50, contexts=(0, 0, 500, *none)),
+            mode, sites=sites, observed=series, desired=flags, epoch=1, identity={"revision": name},
+            requests=Requests(admitted_baseline=500, admitted_reuse=50, recent=(0, 0, 500, *none)),
         )  # fmt: skip
         yield pod(letter, state, canary_label=mode is Mode.ON)
 

@@ -166,9 +166,11 @@ async def test_nothing_is_forgotten(
     rejected, again = [r["revision"] for r in kept.get("rejected", ())], before.phase is Phase.FALLING_BACK
     assert [r.revision for r in made.status.rejected] == rejected + [before.revision] * again
     assert made.status.history[: len(before.history)] == before.history
-    assert {p.name: p.epoch for p in made.status.pods}.items() >= {
-        p["name"]: p["epoch"] for p in kept.get("pods", ()) if p["epoch"] and before.phase not in OFF
-    }.items()
+    epochs = {p.name: p.epoch for p in made.status.pods}
+    told = {p["name"]: p["epoch"] for p in kept.get("pods", ()) if p["epoch"] and before.phase not in OFF}
+    assert epochs.keys() >= told.keys()
+    if made.status.phase is before.phase:  # a try that was about to go on does, and tells its engines
+        assert epochs.items() >= told.items()
     if f"/apis/apps/v1/namespaces/{rollouts.NAMESPACE}/deployments/{NAME}" in record["objects"]:
         assert seen.observation.workload_current
         assert made.status.runtime == rollouts.RUNTIME.image

@@ -1,6 +1,6 @@
 """Tests when the witness says that the engines' counters held the evidence."""
 
-from indexcache_core.contract import Identity, Mode, Series, State
+from indexcache_core.contract import Identity, Mode, Series, State, Work
 from indexcache_core.evidence.detector import fresh, log_e
 from indexcache_core.evidence.guardrails import STREAMS
 from indexcache_core.evidence.verdict import breached
@@ -20,12 +20,19 @@ def seen(count: int, value: float = 0.5) -> Histogram:
 def look(
     at: float, count: int, *, revision: str = "r", mode: Mode = Mode.ON, value: float = 0.5, context: int = 2
 ) -> Answers:
-    series = Series(site=1, context=context, mode=mode, overlap=seen(count, value), recall=seen(count, value))
+    series = Series(
+        site=1,
+        context=context,
+        work=Work.DECODE,
+        mode=mode,
+        overlap=seen(count, value),
+        recall=seen(count, value),
+    )
     return Answers(
         at,
         {
             "pod": State(
-                supported=True, incarnation="i", identity=Identity(revision=revision), series=(series,)
+                supported=True, incarnation="i", identity=Identity(revision=revision), observed=(series,)
             )
         },
     )

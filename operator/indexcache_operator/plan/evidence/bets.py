@@ -24,8 +24,8 @@ def place(spec: Spec, memory: Memory, new: Batches, slot: int) -> Memory:
         for test, stream in product(guardrail.tests, STREAMS):
             batch = new.of(guardrail.measure, test, stream)
             if resuming:
-                detectors[test, stream] = detector.resumed(batch, guardrail.threshold, slot, guardrail.share)
+                detectors[test, stream] = detector.resumed(batch, guardrail.threshold, slot)
             elif batch.count:
                 before = detectors[test, stream]
-                detectors[test, stream] = before.after(batch, guardrail.threshold, slot, guardrail.share)
+                detectors[test, stream] = before.after(batch, guardrail.threshold, slot)
     return replace(memory, detectors=detectors)

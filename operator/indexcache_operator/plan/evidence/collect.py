@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from indexcache_operator.plan.evidence import bets, counters, probe_answers
 from indexcache_operator.plan.facts.guardrails import question
-from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.memory import Memory, Slots
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot
 
@@ -21,8 +21,14 @@ def begin(snapshot: Snapshot, memory: Memory | None) -> Memory:
 
 def observe(situation: Situation) -> Memory:
     """Return the memory with what is new in this look."""
-    since = situation.snapshot.since(situation.status.revision_started_at)
-    slot = int(since.total_seconds()) + 1
-    memory, new = counters.take_up(situation)
+    slots = situation.memory.slots or _first(situation)
+    slot = slots.at(situation.snapshot.observation.uptime)
+    memory, new = counters.take_up(replace(situation, memory=replace(situation.memory, slots=slots)))
     memory = bets.place(situation.snapshot.spec, memory, new, slot)
     return probe_answers.observe(replace(situation, memory=memory), slot)
+
+
+def _first(situation: Situation) -> Slots:
+    """Return the slot of this process' first look at the try, by the wall clock."""
+    since = situation.snapshot.since(situation.status.revision_started_at)
+    return Slots(situation.snapshot.observation.uptime, int(since.total_seconds()) + 1)

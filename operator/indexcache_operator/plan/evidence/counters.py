@@ -32,7 +32,7 @@ def take_up(situation: Situation) -> tuple[Memory, "Batches"]:
                 continue
             since = histogram if last is None else histogram.since(last)
             # A counter that fell without a new series number: count it from zero, as a new life.
-            new.add(key, histogram if since is None else since)
+            new.add(key.total, histogram if since is None else since)
             seen[key] = histogram
     totals = dict(memory.totals)
     for total, batch in new.by_total.items():
@@ -55,19 +55,12 @@ def _series(pod: EnginePod, spec: Spec, revision: str) -> Iterator[tuple[SeriesK
     if pod.state is None or not speaks_of(pod.state, spec, revision):
         return
     measures: tuple[Measure, Measure] = ("overlap", "recall")
-    for s in pod.state.series:
+    for s in pod.state.observed:
         for measure, histogram in zip(measures, (s.overlap, s.recall), strict=True):
             if histogram.count:
+                total = TotalKey(measure, s.site, s.context, s.work, s.mode)
                 yield (
-                    SeriesKey(
-                        pod.name,
-                        pod.state.incarnation,
-                        pod.state.series_number,
-                        measure,
-                        s.site,
-                        s.context,
-                        s.mode,
-                    ),
+                    SeriesKey(pod.name, pod.state.incarnation, pod.state.series_number, total),
                     histogram,
                 )
 
@@ -77,18 +70,20 @@ class Batches:
 
     def __init__(self) -> None:
         self.by_total: Totals = {}
-        self._overall: dict[tuple[Measure, int, Stream], Histogram] = {}
 
-    def add(self, key: SeriesKey, new: Histogram) -> None:
-        if not new.count:
-            return
-        total = TotalKey(key.measure, key.site, key.context, key.mode)
-        self.by_total[total] = self.by_total.get(total, Histogram()).plus(new)
-        overall = (key.measure, key.context, key.mode)
-        self._overall[overall] = self._overall.get(overall, Histogram()).plus(new)
+    def add(self, total: TotalKey, new: Histogram) -> None:
+        if new.count:
+            self.by_total[total] = self.by_total.get(total, Histogram()).plus(new)
 
     def of(self, measure: Measure, test: TestKey, stream: Stream) -> Histogram:
-        assert test.context is not None
-        if test.site is None:
-            return self._overall.get((measure, test.context, stream), Histogram())
-        return self.by_total.get(TotalKey(measure, test.site, test.context, stream), Histogram())
+        total = total_of(measure, test, stream)
+        return self.by_total.get(total, Histogram()) if total is not None else Histogram()
+
+
+def total_of(measure: Measure, test: TestKey, stream: Stream) -> TotalKey | None:
+    """Return what a test counts in a stream; None for a test that has no bucket of contexts or kind of work
+    of its own.
+    """
+    if test.context is None or test.work is None:
+        return None
+    return TotalKey(measure, test.site, test.context, test.work, stream)

@@ -5,7 +5,7 @@ detectors bet on both.
 """
 
 from indexcache_core.contexts import JUDGED
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Mode, Work
 from indexcache_core.evidence import detector, verdict
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.evidence.guardrails import STREAMS
@@ -14,10 +14,13 @@ from indexcache_core.histogram import Histogram
 
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase
-from indexcache_operator.plan.evidence import contexts
+from indexcache_operator.plan.evidence import contexts, counters
 from indexcache_operator.plan.facts.guardrails import CARRIES, Guardrail, guardrails
 from indexcache_operator.plan.facts.memory import Memory, Stream, TestKey
 from indexcache_operator.plan.facts.situation import Answer, Evidence, Situation
+
+Carrying = tuple[int | None, Work | None]
+"""A bucket of context length and a kind of work."""
 
 
 def judge(situation: Situation) -> Evidence:
@@ -25,89 +28,45 @@ def judge(situation: Situation) -> Evidence:
     spec, memory = situation.snapshot.spec, situation.memory
     unexposed = situation.status.phase in (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING)
     stream: Stream = Mode.SHADOW if unexposed else Mode.ON
-    shares = contexts.shares(memory, JUDGED)
+    carrying: set[Carrying] = {
+        cell for cell, share in contexts.shares_of_work(situation).items() if share >= CARRIES
+    }
     answers = tuple(
         _quality(guardrail, memory, spec)
         if guardrail.measure is None
-        else _measured(guardrail, memory, spec, stream, shares)
+        else _measured(guardrail, memory, spec, stream, carrying)
         for guardrail in guardrails(spec)
     )
+    shares = contexts.shares(situation, JUDGED)
     return Evidence(answers=answers, shares=shares, unguarded=spec.guardrails.unguarded)
 
 
 def _measured(
-    guardrail: Guardrail, memory: Memory, spec: Spec, stream: Stream, shares: dict[int, float]
+    guardrail: Guardrail, memory: Memory, spec: Spec, stream: Stream, carrying: set[Carrying]
 ) -> Answer:
-    log_e = {test: detector.log_e(_detectors(memory, test)) for test in guardrail.tests}
-    wanted = _wanted(guardrail, shares)
-    judgements = _certificates(guardrail, spec, wanted, _grouped(guardrail, memory, stream), log_e)
-    judgements |= _hidden_breaches(guardrail, spec, judgements, log_e)
+    judgements = {}
+    wanted = {test for test in guardrail.tests if (test.context, test.work) in carrying}
+    for test in guardrail.tests:
+        counted = _counted(guardrail, memory, test, stream)
+        log_e = detector.log_e(_detectors(memory, test))
+        # A breach counts wherever it is, in a bucket that carries little, in the other stream.
+        if test in wanted or counted.count or (guardrail.acts and verdict.breached(log_e, guardrail.alpha)):
+            judgements[test] = _judgement(guardrail, spec, counted, log_e)
     deciding = [
         judgement.verdict
-        for key, judgement in judgements.items()
-        if key in wanted or judgement.verdict is Verdict.BREACHED
+        for test, judgement in judgements.items()
+        if test in wanted or judgement.verdict is Verdict.BREACHED
     ]
     nothing = Verdict.NO_DATA if guardrail.acts else Verdict.OBSERVING
     said = verdict.worst(deciding) if deciding else nothing
     return Answer(guardrail=guardrail, verdict=said, judgements=judgements)
 
 
-def _grouped(guardrail: Guardrail, memory: Memory, stream: Stream) -> dict[TestKey, Histogram]:
-    """Sum up all that was measured in a stream by the groups in which it is certified: an indexer, or a
-    bucket of contexts.
-    """
-    grouped: dict[TestKey, Histogram] = {}
-    for total, histogram in memory.totals.items():
-        if total.measure != guardrail.measure or total.mode is not stream or total.context not in JUDGED:
-            continue
-        site, context = (total.site, None) if guardrail.by_site else (None, total.context)
-        key = TestKey(guardrail.name, site, context)
-        grouped[key] = grouped.get(key, Histogram()).plus(histogram)
-    return grouped
-
-
-def _wanted(guardrail: Guardrail, shares: dict[int, float]) -> set[TestKey]:
-    """Return the certificates that are asked for: of each indexer, or of each bucket that carries enough of
-    the traffic.
-    """
-    if guardrail.by_site:
-        return {TestKey(guardrail.name, test.site, None) for test in guardrail.tests}
-    carrying = (context for context in JUDGED if shares.get(context, 0.0) >= CARRIES)
-    return {TestKey(guardrail.name, None, context) for context in carrying}
-
-
-def _certificates(
-    guardrail: Guardrail,
-    spec: Spec,
-    wanted: set[TestKey],
-    grouped: dict[TestKey, Histogram],
-    log_e: dict[TestKey, float],
-) -> dict[TestKey, Judgement]:
-    """Return a judgement of each group that is asked for or was measured, with the worst bet of the tests
-    under it.
-    """
-    out = {}
-    for key in sorted(wanted | {key for key, histogram in grouped.items() if histogram.count}, key=str):
-        under = (
-            e for test, e in log_e.items() if test.site == key.site and key.context in (None, test.context)
-        )
-        out[key] = _judgement(guardrail, spec, grouped.get(key, Histogram()), max(under, default=0.0))
-    return out
-
-
-def _hidden_breaches(
-    guardrail: Guardrail, spec: Spec, shown: dict[TestKey, Judgement], log_e: dict[TestKey, float]
-) -> dict[TestKey, Judgement]:
-    """Return the breaches that no judgement shows: one counts wherever it is, in a bucket that carries
-    little, in the other stream.
-    """
-    out: dict[TestKey, Judgement] = {}
-    for test, e in log_e.items():
-        if not guardrail.acts or not verdict.breached(e, guardrail.alpha):
-            continue
-        if not any(judgement.log_e >= e for judgement in (*shown.values(), *out.values())):
-            out[test] = _judgement(guardrail, spec, Histogram(), e)
-    return out
+def _counted(guardrail: Guardrail, memory: Memory, test: TestKey, stream: Stream) -> Histogram:
+    """Return what a test counts in a stream, from the beginning of the try on."""
+    assert guardrail.measure is not None
+    total = counters.total_of(guardrail.measure, test, stream)
+    return memory.totals.get(total, Histogram()) if total is not None else Histogram()
 
 
 def _judgement(guardrail: Guardrail, spec: Spec, histogram: Histogram, log_e: float) -> Judgement:
@@ -116,9 +75,8 @@ def _judgement(guardrail: Guardrail, spec: Spec, histogram: Histogram, log_e: fl
         guardrail.threshold,
         log_e=log_e,
         alpha=guardrail.alpha,
-        beta=spec.confidence.bad_promotion,
+        beta=guardrail.beta,
         acts=guardrail.acts,
-        share=guardrail.share,
     )
 
 
@@ -128,19 +86,12 @@ def _quality(guardrail: Guardrail, memory: Memory, spec: Spec) -> Answer:
     return Answer(guardrail=guardrail, verdict=judgement.verdict, judgements={guardrail.tests[0]: judgement})
 
 
-def decisive(memory: Memory, guardrail: Guardrail, test: TestKey) -> tuple[TestKey, float | None]:
-    """Find the test under a judgement that holds most against the pattern, and the mean of what it saw."""
-    under = [t for t in guardrail.tests if t.site == test.site and test.context in (None, t.context)]
-    found = max(under, key=lambda t: detector.log_e(_detectors(memory, t)), default=test)
-    histogram = Histogram()
-    for total, h in memory.totals.items():
-        if (
-            total.measure == guardrail.measure
-            and total.context == found.context
-            and found.site in (None, total.site)
-        ):
-            histogram = histogram.plus(h)
-    return found, histogram.mean
+def mean(memory: Memory, guardrail: Guardrail, test: TestKey) -> float | None:
+    """Return the mean of all that a test saw, in both streams; None without any."""
+    both = Histogram()
+    for stream in STREAMS:
+        both = both.plus(_counted(guardrail, memory, test, stream))
+    return both.mean
 
 
 def _detectors(memory: Memory, test: TestKey) -> list[Detector]:

@@ -79,7 +79,7 @@ def _next(situation: Situation, k: int) -> list[Probe]:
     by_bucket: dict[int, list[Probe]] = {}
     for probe in situation.snapshot.observation.probes.probes:
         by_bucket.setdefault(context_bucket(probe.context_tokens, k), []).append(probe)
-    shares = contexts.shares(situation.memory, range(contexts.BUCKETS))
+    shares = contexts.shares(situation, range(contexts.BUCKETS))
     weights = {b: shares[b] for b in by_bucket if b in shares} or dict.fromkeys(by_bucket, 1.0)
     total = sum(weights.values())
     done = {b: sum(situation.memory.quality_counts.get(str(b), {}).values()) for b in by_bucket}

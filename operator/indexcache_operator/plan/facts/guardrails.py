@@ -4,9 +4,10 @@ The guardrails, their tests and the split are core's (indexcache_core/evidence/g
 spec sets them. A guardrail with a threshold that isn't `observeOnly` *acts*: it takes part in alpha and can
 roll back.
 
-Certificates aren't split: see indexcache_core/evidence/certificate.py. They are asked for in fewer, larger
-groups: `overlap` and `recall` for each judged bucket that carries at least CARRIES of the judged traffic (of
-requests by prompt length), `recall_per_indexer` for each indexer over all judged buckets together.
+A certificate is asked for of each test whose bucket of context length and kind of work carry at least CARRIES
+of the judged traffic (of requests by prompt length). Those of one bucket aren't split, as all of them are
+needed (indexcache_core/evidence/certificate.py); buckets are, since one may carry enough today and another
+tomorrow: each has an even part of beta.
 """
 
 from dataclasses import dataclass, replace
@@ -44,8 +45,8 @@ class Guardrail:
     tests: tuple[TestKey, ...]
     alpha: float = 0.0
     """Of each test."""
-    share: float = 1.0
-    """What one site's observation counts."""
+    beta: float = 1.0
+    """Of each certificate."""
 
 
 def effective_pattern(spec: Spec) -> str:
@@ -65,8 +66,20 @@ def guardrails(spec: Spec) -> tuple[Guardrail, ...]:
     acting = sum(guardrail.acts for guardrail in asked)
     alpha = operators_alpha(spec.confidence.false_rollback, engines_judge=bool(_judged_by_engines(spec)))
     return tuple(
-        replace(guardrail, alpha=tests_alpha(alpha, acting, len(guardrail.tests))) for guardrail in asked
+        replace(
+            guardrail,
+            alpha=tests_alpha(alpha, acting, len(guardrail.tests)),
+            beta=certificates_beta(spec.confidence.bad_promotion, guardrail),
+        )
+        for guardrail in asked
     )
+
+
+def certificates_beta(bad_promotion: float, guardrail: Guardrail) -> float:
+    """Return the part of beta of each certificate of a guardrail: an even one of each bucket that has
+    certificates of its own.
+    """
+    return bad_promotion / max(len({test.context for test in guardrail.tests}), 1)
 
 
 def _asked(spec: Spec) -> list[Guardrail]:
@@ -87,7 +100,6 @@ def _asked(spec: Spec) -> list[Guardrail]:
                 threshold=threshold,
                 acts=threshold is not None and not section.observe_only and bool(tests),
                 tests=tests,
-                share=measured.share(len(shared)),
             )
         )
     if g.quality is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from indexcache_core.contract import Work
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.evidence.guardrails import Measure as Measure
 from indexcache_core.evidence.guardrails import Stream as Stream
@@ -13,25 +14,39 @@ from indexcache_core.evidence.guardrails import TestKey as TestKey
 from indexcache_core.histogram import Histogram
 
 
+class TotalKey(NamedTuple):
+    """Names a cumulative histogram over all engines that the revision ran on."""
+
+    measure: Measure
+    site: int | None
+    """None: the mean over the Shared sites."""
+    context: int
+    work: Work
+    mode: Stream
+
+
 class SeriesKey(NamedTuple):
-    """Names one cumulative histogram of one life of one engine."""
+    """Names the same of one life of one engine."""
 
     pod: str
     incarnation: str
     series_number: int
-    measure: Measure
-    site: int
-    context: int
-    mode: Stream
+    total: TotalKey
 
 
-class TotalKey(NamedTuple):
-    """Names the same over all engines that the revision ran on."""
+class Slots(NamedTuple):
+    """Dates looks by the seconds of the try: by the wall clock once, at this process' first look, and from
+    there on by a clock that never jumps.
+    """
 
-    measure: Measure
-    site: int
-    context: int
-    mode: Stream
+    uptime: float
+    """Of the first look."""
+    slot: int
+    """Its slot, from 1 on."""
+
+    def at(self, uptime: float) -> int:
+        """Return the slot of a later look."""
+        return self.slot + max(int(uptime - self.uptime), 0)
 
 
 Life = tuple[str, str]
@@ -58,6 +73,8 @@ class Memory:
     """
 
     key: str
+    slots: Slots | None = None
+    """How looks are dated; None before the first."""
     seen: dict[SeriesKey, Histogram] = field(default_factory=dict)
     totals: dict[TotalKey, Histogram] = field(default_factory=dict)
     detectors: dict[tuple[TestKey, Stream], Detector] = field(default_factory=dict)
@@ -84,10 +101,6 @@ class Memory:
     """When the permit ends of each that was last heard to run the reuse it was told to."""
     admitted: dict[Life, int] | None = None
     """Users' requests at the last look, by pod and incarnation."""
-    context_counts: dict[Life, tuple[int, ...]] | None = None
-    """Users' requests by context length at the last look, by pod and incarnation."""
-    contexts: tuple[float, ...] = ()
-    """Users' requests by context length, the older the lighter (evidence/contexts.py)."""
     requests_seen: int = 0
     counting: str = ""
     """The phase and step that `requests_seen` belongs to."""

@@ -21,7 +21,7 @@ class Answer:
     guardrail: Guardrail
     verdict: Verdict
     judgements: dict[TestKey, Judgement]
-    """By test where it rolls back, and by the groups of its certificates (`context` or `site` None)."""
+    """By test: of those whose certificates are asked for, that counted something, or that are breached."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,11 @@ class Evidence:
         return tuple(a for a in self.answers if a.guardrail.acts)
 
     def breach(self) -> tuple[Answer, TestKey] | None:
-        """Find a guardrail that breached, and the test by which."""
+        """Find a guardrail that breached, and the one of its tests that holds most against the pattern."""
         for answer in self.acting:
-            for key, judgement in answer.judgements.items():
-                if judgement.verdict is Verdict.BREACHED:
-                    return answer, key
+            over = [t for t, judgement in answer.judgements.items() if judgement.verdict is Verdict.BREACHED]
+            if over:
+                return answer, max(over, key=lambda test: answer.judgements[test].log_e)
         return None
 
     def certified(self, *, without_quality: bool = False) -> bool:

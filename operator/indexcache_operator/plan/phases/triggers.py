@@ -176,11 +176,9 @@ def breach_message(situation: Situation, answer: Answer, test: TestKey) -> str:
     if guardrail.name == "quality" and asked is not None:
         drop = None if judgement.mean is None else quality.drop(judgement.mean, asked.max_logprob_drop)
         return judged.quality_message(drop, asked.max_logprob_drop, evidence)
-    decisive, mean = judging.decisive(situation.memory, guardrail, test)
     assert guardrail.threshold is not None
-    shown = TestKey(guardrail.name, test.site, decisive.context)
-    k = situation.snapshot.k
-    return judged.breach_message(shown, k=k, mean=mean, threshold=guardrail.threshold, evidence=evidence)
+    mean, k = judging.mean(situation.memory, guardrail, test), situation.snapshot.k
+    return judged.breach_message(test, k=k, mean=mean, threshold=guardrail.threshold, evidence=evidence)
 
 
 Trigger = Callable[[Situation], Cause | None]

@@ -34,12 +34,13 @@ def _row(situation: Situation, answer: Answer, key: TestKey, j: Judgement) -> Ev
     return EvidenceStatus(
         guardrail=IN_RESOURCE[answer.guardrail.name],
         contexts=context_label(key.context, k) if key.context is not None and k else "",
+        work=key.work or "",
         indexer=key.site,
         verdict=j.verdict,
         mean=None if j.mean is None else round(j.mean, 4),
         lower_bound=None if j.lower_bound is None else round(j.lower_bound, 4),
         threshold=answer.guardrail.threshold,
-        samples=round(j.samples),
+        samples=j.samples,
         e_value=round(min(math.exp(min(j.log_e, 50.0)), MOST_E), 4),
         alpha=answer.guardrail.alpha,
     )

@@ -121,17 +121,18 @@ def _traffic(state: State, who: list[str]) -> Iterator[Metric]:
 
 
 def _measurements(state: State, who: list[str]) -> Iterator[Metric]:
-    labels = [*IDENTITY, "site", "layer", "context", "judged", "mode"]
+    labels = [*IDENTITY, "site", "layer", "context", "judged", "work", "mode"]
     overlap = SummaryMetricFamily(
         "indexcache_overlap", "Share of the fresh set that the reused set holds", labels=labels
     )
     recall = SummaryMetricFamily(
         "indexcache_recall", "Share of the fresh set's score mass that the reused set covers", labels=labels
     )
-    for series in state.series:
-        site = state.sites[series.site]
+    for series in state.observed:
+        site = state.sites[series.site or 0]
+        where = ("mean", "") if series.site is None else (str(site.index), str(site.layer))
         context, judged = context_label(series.context, site.k), str(series.context >= JUDGED_FROM).lower()
-        values = [*who, str(series.site), str(site.layer), context, judged, series.mode.value]
+        values = [*who, *where, context, judged, series.work or "", series.mode.value]
         overlap.add_metric(values, series.overlap.count, series.overlap.sum)
         recall.add_metric(values, series.recall.count, series.recall.sum)
     yield overlap

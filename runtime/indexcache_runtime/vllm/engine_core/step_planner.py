@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from indexcache_core.contract import InFlight, Mode
+from indexcache_core.contract import InFlight, Mode, Work
 from indexcache_core.probe_ids import is_probe
 
 from indexcache_runtime.access import Credentials
@@ -30,9 +30,10 @@ from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.recompute import recompute
 
-WANTED, CHOOSING = "indexcache_wanted", "indexcache_choosing"
+WANTED, CHOOSING, PREFILLED = "indexcache_wanted", "indexcache_choosing", "indexcache_prefilled"
 """Attributes of vLLM's SchedulerOutput that only the engine core reads: whether the step could be measured,
-and the seconds that it took to choose rows. Absent where there is nothing to say; pickled with it."""
+the seconds that it took to choose rows, and the measured requests whose prompts it completes. Absent where
+there is nothing to say; pickled with it."""
 
 
 class StepPlanner:
@@ -86,7 +87,7 @@ class StepPlanner:
             self._guarded("scheduling a step", self._settle, output, *begun)
         if self._failed:
             self._leave_to_vllm()
-            for name in (PLAN, WANTED, CHOOSING):
+            for name in (PLAN, WANTED, CHOOSING, PREFILLED):
                 vars(output).pop(name, None)
         return output
 
@@ -130,6 +131,8 @@ class StepPlanner:
         if tokens:
             if (plan := self._plan(output, behaviour, reusable=not all_full)) is not None:
                 setattr(output, PLAN, plan)
+            if prefilled := self._prefilled(plan):
+                setattr(output, PREFILLED, prefilled)
             if not all_full and behaviour.sample_rows:
                 setattr(output, WANTED, True)
             self._control.started()
@@ -145,6 +148,9 @@ class StepPlanner:
         """Count what a step measured, and how long it took."""
         plan: StepPlan | None = getattr(scheduler_output, PLAN, None)
         measured: Measured | None = getattr(model_runner_output, MEASURED, None)
+        # In order: by now all is added that was measured of requests that had ended when this was scheduled.
+        if scheduler_output.finished_req_ids:
+            self._control.requests_ended(scheduler_output.finished_req_ids)
         if tokens := scheduler_output.total_num_scheduled_tokens:
             seconds = self._control.ended()
             requests = len(scheduler_output.num_scheduled_tokens)
@@ -152,6 +158,8 @@ class StepPlanner:
             told = self._take(plan, measured) if plan is not None and measured is not None else 0.0
             if plan is not None and plan.rows:
                 self._budget.charge(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
+            if prefilled := getattr(scheduler_output, PREFILLED, None):
+                self._control.prompts_computed(prefilled)
 
     def _take(self, plan: StepPlan, measured: Measured) -> float:
         """Count what a step measured. Returns what measuring took, in seconds; 0 where the worker doesn't
@@ -198,6 +206,7 @@ class StepPlanner:
                 reuse=behaviour.mode is Mode.ON,
                 probe=any(is_probe(new.req_id, token) for token in tokens),
                 opted_out=opted_out(request),
+                decodes=request.max_tokens > 1,
             )
 
     def _all_full(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> bool:
@@ -244,14 +253,35 @@ class StepPlanner:
                 self._budget.begin(tokens)
                 setattr(output, CHOOSING, time.perf_counter() - began)
         if reusable and behaviour.mode is Mode.ON:
-            return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, rows, timed, replayed)
+            return StepPlan(
+                Mode.ON, behaviour.pattern, behaviour.series, rows, self._draw(rows), timed, replayed
+            )
         if rows:
-            return StepPlan(Mode.SHADOW, behaviour.pattern, behaviour.series, rows, replayed=replayed)
+            return StepPlan(
+                Mode.SHADOW, behaviour.pattern, behaviour.series, rows, self._draw(rows), replayed=replayed
+            )
         return StepPlan(Mode.OFF, timed=True) if timed else None
+
+    def _draw(self, rows: tuple[Row, ...]) -> int:
+        return self._rng.getrandbits(32) if rows else 0
 
     def _users(self, output: Any) -> list[Scheduled]:
         """Return what a step computes for requests that are no probes."""
         with self._control.ledger() as ledger:
             users = [(r, n) for r, n in output.num_scheduled_tokens.items() if not ledger.is_probe(r)]
-        ends = {r: self._scheduler.requests[r].num_computed_tokens for r, _ in users}
-        return [Scheduled(r, ends[r] - n, ends[r]) for r, n in users]
+        requests = {r: self._scheduler.requests[r] for r, _ in users}
+        return [
+            Scheduled(r, (end := requests[r].num_computed_tokens) - n, end, requests[r].num_prompt_tokens)
+            for r, n in users
+        ]
+
+    def _prefilled(self, plan: StepPlan | None) -> tuple[str, ...]:
+        """Return the requests measured in this step or before whose prompts are computed with it."""
+        rows = plan.rows if plan is not None else ()
+        measured = {row.request for row in rows if row.work is Work.PREFILL}
+        return tuple(
+            name
+            for name in measured.union(self._control.prefilling)
+            if (request := self._scheduler.requests.get(name)) is not None
+            and request.num_computed_tokens >= request.num_prompt_tokens
+        )

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from indexcache_core.contract import Mode, Site, State
+from indexcache_core.contract import Mode, Site, State, Work
 from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api import stored
@@ -78,6 +78,7 @@ def observation(*pods: EnginePod, **changes: Any) -> Observation:
     """Return what was seen of a rollout."""
     values: dict[str, Any] = {
         "now": NOW,
+        "uptime": 5000.0,
         "name": "chat",
         "namespace": "ns",
         "uid": "uid",
@@ -150,7 +151,7 @@ def obey(seen: Snapshot, wanted: Status, kept: PodStatus, state: State) -> State
 def judgement(verdict: Verdict, histogram: Histogram | None = None, log_e: float = 0.0) -> Judgement:
     """Return what is said of one test with the threshold 0.5."""
     values = histogram if histogram is not None else of([0.9] * 200)
-    return Judgement(verdict=verdict, histogram=values, threshold=0.5, log_e=log_e, beta=0.05, share=0.5)
+    return Judgement(verdict=verdict, histogram=values, threshold=0.5, log_e=log_e, beta=0.05)
 
 
 def answer(
@@ -166,4 +167,6 @@ def answer(
 
 def evidence(verdict: Verdict = Verdict.CERTIFIED) -> Evidence:
     """Return all that the spec's one guardrail says."""
-    return Evidence(answers=(answer("recall", verdict, {TestKey("recall", None, 3): judgement(verdict)}),))
+    return Evidence(
+        answers=(answer("recall", verdict, {TestKey("recall", None, 3, Work.PREFILL): judgement(verdict)}),)
+    )

@@ -92,15 +92,15 @@ def test_each_phase_and_step_has_a_count_of_its_own() -> None:
 def measured() -> State:
     """Return an engine in shadow for this try, with one observation."""
     found = Series.model_validate(
-        {"site": 1, "context": 3, "mode": Mode.SHADOW, "overlap": of([0.9]), "recall": of([0.9])}
+        {"site": None, "context": 3, "work": "prefill", "mode": Mode.SHADOW, "recall": of([0.9])}
     )
     desired = Flags(mode=Mode.SHADOW, pattern="FSFS")
     return engine(
         Mode.SHADOW,
-        series=(found,),
+        observed=(found,),
         identity=Identity(revision=REVISION),
         desired=desired,
-        requests=Requests(contexts=(5,) * 9),
+        requests=Requests(recent=(5,) * 9),
     )
 
 
@@ -119,7 +119,6 @@ def test_evidence_is_taken_up_where_the_phase_measures_what_the_spec_asks_for(
 ) -> None:
     found = planned(pod("a", measured()), status=status(phase), **changes)
     assert bool(found.memory.totals) is expected
-    assert (found.memory.context_counts is not None) is expected
     assert bool(found.status.evidence) is expected
     assert (found.memory.published_at == at(0)) is expected
 

@@ -91,21 +91,24 @@ class World:
 
     def state(self, pod: SimPod) -> State:
         series = tuple(
-            Series.model_validate({"site": site, "context": c, "mode": mode, "overlap": h, "recall": h})
-            for (site, c, mode), h in pod.series.items()
+            Series.model_validate(
+                {"site": site, "context": CONTEXT, "work": work, "mode": mode, "overlap": h, "recall": h}
+            )
+            for (site, work, mode), h in pod.series.items()
             if pod.switch.series_number == pod.counted
         )
         requests = Requests(
             admitted_baseline=pod.admitted_baseline,
             admitted_reuse=pod.admitted_reuse,
             running_baseline=int(pod.busy),
-            contexts=tuple(pod.contexts if i == CONTEXT else 0 for i in range(9)),
+            recent=tuple(pod.recent if i == CONTEXT else 0 for i in range(9)),
+            recent_decoding=tuple(pod.recent if i == CONTEXT else 0 for i in range(9)),
         )
         sites = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))
         return pod.switch.state(self.now.timestamp()).model_copy(
             update={
                 "sites": sites,
-                "series": series,
+                "observed": series,
                 "requests": requests,
                 "checkpoint": pod.checkpoint,
             }
@@ -115,6 +118,7 @@ class World:
         results, self.probe_results = self.probe_results, ()
         return Observation(
             now=self.now,
+            uptime=self.now.timestamp(),
             name=NAME,
             namespace="ns",
             uid=self.uid,
@@ -184,7 +188,7 @@ class World:
             pod.waiting.append(label)
             return
         pod.switch.advance(self.now.timestamp())
-        pod.contexts += 1
+        pod.count()
         mode = pod.switch.mode
         if mode is Mode.ON:
             pod.admitted_reuse += 1

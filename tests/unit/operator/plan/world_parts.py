@@ -1,9 +1,10 @@
 """Parts of the small world: a spec, pods with the runtime's real switch, backends, probes."""
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Mode, Work
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.model import Probe, ProbeSet
@@ -47,15 +48,20 @@ class SimPod:
     canary: bool = False
     admitted_baseline: int = 0
     admitted_reuse: int = 0
-    contexts: int = 0
-    series: dict[tuple[int, int, Mode], Histogram] = field(default_factory=dict)
+    recent: int = 0
+    """Requests since the series began."""
+    series: dict[tuple[int | None, Work, Mode], Histogram] = field(default_factory=dict)
     counted: int = 0
 
-    def measure(self, recall: float, sites: tuple[int, ...]) -> None:
+    def count(self) -> None:
+        """Count a request for the series that is measured."""
         if self.switch.series_number != self.counted:
-            self.series, self.counted = {}, self.switch.series_number
-        for site in sites:
-            key = (site, CONTEXT, self.switch.mode)
+            self.series, self.recent, self.counted = {}, 0, self.switch.series_number
+        self.recent += 1
+
+    def measure(self, recall: float, sites: tuple[int, ...]) -> None:
+        """Measure a request, of prefill and of decode."""
+        for key in product((None, *sites), Work, (self.switch.mode,)):
             self.series[key] = self.series.get(key, Histogram()).plus(of([recall]))
 
 

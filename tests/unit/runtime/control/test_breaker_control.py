@@ -42,7 +42,8 @@ class Engine:
         )
 
     def step(self, recall: float, seconds: float = LOOK_SECONDS) -> Mode:
-        """Run one step that measures four requests under the mode it was given. Returns that mode."""
+        """Run one step in which four requests begin and are measured, under the mode it was given; they end
+        with it. Returns that mode."""
         behaviour = self.control.behaviour()
         if behaviour.mode is not Mode.OFF:
             plan = StepPlan(
@@ -50,6 +51,7 @@ class Engine:
             )
             values = [recall] * 4
             self.control.measured(plan, Measured({1: values, 3: values}, {1: values, 3: values}))
+            self.control.requests_ended(row.request for row in plan.rows)
         self.now += seconds
         return behaviour.mode
 
@@ -67,11 +69,12 @@ def test_it_trips_by_itself_and_says_why() -> None:
     e.put(Mode.ON)
     found = steps_until_tripped(e, 0.1)
     assert found is not None
-    assert found <= 6
+    assert found <= 7  # looks, each of four requests
     state = e.control.state()
     assert (state.mode, state.reason, state.permit_remaining_seconds) == (Mode.TRIPPED, Reason.BREAKER, None)
     assert state.message.startswith(
-        "epoch 1: recall of indexer 1 (layer 1) at contexts of 129-256 tokens is 0.100 in the mean over "
+        "epoch 1: recall of indexer 1 (layer 1) at contexts of 129-256 tokens in prefill is 0.100 in the "
+        "mean over "
     )
     assert "PUT a newer epoch" in state.message
     (shown,) = state.breaker
@@ -88,6 +91,23 @@ def test_its_approach_is_in_the_state() -> None:
     assert [b.log_e for b in seen[2:]] == sorted(b.log_e for b in seen[2:])
     assert seen[2].log_e > 0
     assert all(b.log_e < b.log_limit for b in seen[:-2])
+
+
+def test_steps_of_one_request_are_no_evidence_of_many() -> None:
+    """However many they are, and however bad: nothing is bet until it is booked, and that once."""
+    e = Engine()
+    e.put(Mode.ON)
+    behaviour = e.control.behaviour()
+    for position in range(200, 230):
+        plan = StepPlan(behaviour.mode, "FSFS", behaviour.series, (Row("r", position),))
+        e.control.measured(plan, Measured({1: [0.0], 3: [0.0]}, {1: [0.0], 3: [0.0]}))
+        e.now += LOOK_SECONDS
+        assert e.control.behaviour() is not BASELINE
+    assert e.control.state().breaker[0].observations == 0
+    e.control.requests_ended(["r"])
+    e.now += LOOK_SECONDS
+    assert e.control.behaviour() is not BASELINE
+    assert e.control.state().breaker[0].observations == 1
 
 
 def test_a_healthy_pattern_goes_on() -> None:

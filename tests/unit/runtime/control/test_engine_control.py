@@ -1,6 +1,7 @@
 """Tests where engine and port meet: what a step is told, and what a reader sees, as time passes."""
 
-from indexcache_core.contract import Desired, Flags, Kill, Mode, Reason, Site
+import pytest
+from indexcache_core.contract import HALF_LIFE, Desired, Flags, Kill, Mode, Reason, Site
 from indexcache_runtime.control.behaviour import BASELINE
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.engine import Capabilities, Measured, Row, StepPlan
@@ -106,19 +107,61 @@ def test_measurements_are_of_the_current_series() -> None:
     c.put(desired(c, 1))
     plan = StepPlan(Mode.ON, "FSFS", c.behaviour().series, (Row("a", 100),))
     c.measured(plan, Measured(overlap={1: [0.5]}, recall={1: [0.75]}))
-    (s,) = c.state().series
+    c.requests_ended(["a"])
+    mean, s = c.state().observed
+    assert (mean.site, mean.overlap.mean, mean.recall.mean) == (None, 0.5, 0.75)
     assert (s.site, s.overlap.mean, s.recall.mean) == (1, 0.5, 0.75)
     c.put(desired(c, 2, pattern="FFFS"))
     c.measured(plan, Measured(overlap={1: [0.5]}, recall={1: [0.75]}))
-    assert (c.state().series, c.state().series_number) == ((), 2)
+    c.requests_ended(["a"])
+    assert (c.state().observed, c.state().series_number) == ((), 2)
 
 
 def test_measurements_outlive_a_fallback_and_end_with_the_next_try() -> None:
     c, _ = control()
     c.put(desired(c, 1))
-    plan = StepPlan(Mode.ON, "FSFS", c.behaviour().series, (Row("a", 100),))
-    c.measured(plan, Measured(overlap={1: [0.5]}, recall={1: [0.75]}))
+    plan = StepPlan(Mode.ON, "FSFS", c.behaviour().series, (Row("a", 100), Row("b", 100)))
+    c.measured(plan, Measured(overlap={1: [0.5, 0.5]}, recall={1: [0.75, 0.75]}))
+    c.prompts_computed(["a"])
     c.kill(Kill())
-    assert len(c.state().series) == 1
-    assert len(c.put(desired(c, 2, mode=Mode.OFF)).series) == 1
-    assert c.put(desired(c, 3, mode=Mode.SHADOW)).series == ()
+    assert [s.recall.count for s in c.state().observed] == [1, 1]
+    c.requests_ended(["a", "b"])
+    assert [s.recall.count for s in c.state().observed] == [2, 2]
+    assert len(c.put(desired(c, 2, mode=Mode.OFF)).observed) == 2
+    assert c.put(desired(c, 3, mode=Mode.SHADOW)).observed == ()
+
+
+def test_prompts_that_wait_are_those_of_the_current_series() -> None:
+    c, _ = control()
+    c.put(desired(c, 1))
+    plan = StepPlan(Mode.ON, "FSFS", c.behaviour().series, (Row("a", 100), Row("b", 100)))
+    c.measured(plan, Measured(overlap={1: [0.5, 0.5]}, recall={1: [0.75, 0.75]}))
+    waiting = c.prefilling
+    assert waiting == {"a", "b"}
+    c.prompts_computed(["a"])
+    assert c.prefilling == {"b"}
+    c.put(desired(c, 2, pattern="FFFS"))
+    assert c.prefilling == set()
+    assert waiting == {"a", "b"}  # the port's thread takes nothing from what the engine's thread reads
+    c.prompts_computed(["b"])
+    assert c.state().observed == ()
+
+
+def admitted(c: EngineControl, name: str) -> tuple[float, ...]:
+    with c.ledger() as ledger:
+        ledger.admit(name, prompt_tokens=100, reuse=False, probe=False)
+    requests = c.state().requests
+    return requests.contexts[1], requests.recent[1]
+
+
+def test_recent_requests_are_those_of_the_current_try() -> None:
+    c, _ = control()
+    assert admitted(c, "a") == (1, 1.0)
+    assert c.put(desired(c, 1)).requests.recent[1] == 0.0
+    assert admitted(c, "b") == (2, 1.0)
+    c.put(desired(c, 1))  # a renewal
+    c.kill(Kill())
+    assert admitted(c, "c")[1] == pytest.approx(1 + 0.5 ** (1 / HALF_LIFE))
+    assert c.put(desired(c, 2, mode=Mode.SHADOW)).requests.recent[1] > 1.0  # the same try goes on
+    c.put(desired(c, 3, mode=Mode.OFF))
+    assert c.put(desired(c, 4, mode=Mode.SHADOW)).requests.recent == (0.0,) * 9

@@ -1,7 +1,8 @@
 """Counts of requests."""
 
+import pytest
 from indexcache_core.contexts import context_bucket
-from indexcache_core.contract import Requests
+from indexcache_core.contract import HALF_LIFE, Requests
 from indexcache_runtime.control.ledger import Ledger
 
 
@@ -15,8 +16,15 @@ def test_a_request_is_counted_once_by_the_mode_that_admitted_it() -> None:
     contexts = [0] * len(Requests().contexts)
     contexts[context_bucket(100, 64)] += 1
     contexts[context_bucket(300, 64)] += 1
-    assert ledger.requests() == Requests(
-        admitted_baseline=1, admitted_reuse=1, touched_by_reuse=2, running_reuse=2, contexts=tuple(contexts)
+    requests = ledger.requests()
+    assert requests == Requests(
+        admitted_baseline=1,
+        admitted_reuse=1,
+        touched_by_reuse=2,
+        running_reuse=2,
+        contexts=tuple(contexts),
+        recent=requests.recent,
+        recent_decoding=requests.recent_decoding,
     )
     ledger.finish("a")
     ledger.finish("never scheduled")
@@ -48,3 +56,61 @@ def test_who_opted_out_is_the_baselines_wherever_it_is() -> None:
     ledger.finish("a")
     assert not ledger.any_out(["a", "b"])
     assert ledger.requests().opted_out == 1
+
+
+def admit(ledger: Ledger, prompt_tokens: int, n: int = 1, decodes: bool = True) -> None:
+    """Count so many requests of one kind."""
+    for _ in range(n):
+        name = f"{sum(ledger.contexts)}"
+        ledger.admit(name, prompt_tokens=prompt_tokens, reuse=False, probe=False, decodes=decodes)
+
+
+def test_so_many_requests_halve_the_weight_of_those_before() -> None:
+    ledger = Ledger(k=64)
+    admit(ledger, 100, n=3)
+    before = ledger.requests().recent[1]
+    admit(ledger, 300, n=int(HALF_LIFE))
+    after = ledger.requests()
+    assert after.recent[1] == pytest.approx(before / 2)
+    assert after.contexts[1] == 3
+    admit(ledger, 300, n=20 * int(HALF_LIFE))
+    after = ledger.requests()
+    assert after.recent[1] == pytest.approx(0.0, abs=1e-5)
+    assert after.recent[3] == pytest.approx(1 / (1 - 0.5 ** (1 / HALF_LIFE)), rel=1e-5)  # and no more
+    assert {i for i, weight in enumerate(after.recent) if weight} == {1, 3}
+
+
+def test_those_that_decode_are_known_apart() -> None:
+    ledger = Ledger(k=64)
+    admit(ledger, 100)
+    admit(ledger, 100, decodes=False)
+    admit(ledger, 300, decodes=False)
+    r, kept = ledger.requests(), 0.5 ** (1 / HALF_LIFE)
+    assert (r.recent[1], r.recent[3]) == pytest.approx((kept**2 + kept, 1.0))
+    assert (r.recent_decoding[1], r.recent_decoding[3]) == pytest.approx((kept**2, 0.0))
+
+
+def test_a_new_series_forgets_which_contexts_were_recent_and_nothing_else() -> None:
+    ledger = Ledger(k=64)
+    admit(ledger, 100, n=2)
+    ledger.begin(0)
+    assert ledger.requests().recent[1] > 1.0
+    ledger.begin(1)
+    r = ledger.requests()
+    assert not any((*r.recent, *r.recent_decoding))
+    assert (r.contexts[1], r.admitted_baseline) == (2, 2)
+    admit(ledger, 100)
+    ledger.begin(1)
+    assert (ledger.requests().recent[1], ledger.requests().recent_decoding[1]) == (1.0, 1.0)
+
+
+def test_only_users_and_only_once_are_recent() -> None:
+    ledger = Ledger(k=64)
+    ledger.admit("p", prompt_tokens=100, reuse=False, probe=True)
+    assert not any(ledger.requests().recent)
+    for _ in range(2):  # once more after a preemption
+        ledger.admit("a", prompt_tokens=100, reuse=False, probe=False)
+    assert ledger.requests().recent[1] == 1.0
+    unknown = Ledger(k=0)
+    admit(unknown, 100)
+    assert not any(unknown.requests().recent)

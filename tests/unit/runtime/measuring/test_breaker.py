@@ -3,16 +3,17 @@
 import math
 import random
 from collections.abc import Callable
+from statistics import fmean
 
 import pytest
 from indexcache_core import contract
 from indexcache_core.contexts import JUDGED, JUDGED_FROM
-from indexcache_core.contract import BreakerTest, Mode, Site, Thresholds
+from indexcache_core.contract import BreakerTest, Mode, Site, Thresholds, Work
 from indexcache_core.evidence import detector
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.histogram import of
+from indexcache_runtime.measuring.bookings import Cell
 from indexcache_runtime.measuring.breaker import Breaker
-from indexcache_runtime.measuring.measurements import Cell
 
 SHARED, CONTEXT = (1, 3), JUDGED_FROM
 SITES = tuple(Site(index=i, layer=10 + i, domain="d", k=64) for i in range(4))
@@ -27,15 +28,24 @@ def breaker(
     return Breaker(contract.Breaker(alpha=alpha, guardrails=guardrails), thresholds, SHARED, slot)
 
 
-def cell(site: int, mode: Mode = Mode.ON, context: int = CONTEXT) -> Cell:
-    return site, context, mode
+def cell(site: int | None, mode: Mode = Mode.ON, context: int = CONTEXT, work: Work = Work.PREFILL) -> Cell:
+    return Cell(site, context, work, mode)
 
 
 def feed(
-    b: Breaker, slot: int, values: dict[int, list[float]], mode: Mode = Mode.ON, context: int = CONTEXT
+    b: Breaker,
+    slot: int,
+    values: dict[int, list[float]],
+    mode: Mode = Mode.ON,
+    context: int = CONTEXT,
+    work: Work = Work.PREFILL,
 ) -> None:
-    """Feed one look's observations, by site; overlap as recall."""
-    b.look([(cell(site, mode, context), of(vs), of(vs)) for site, vs in values.items()], slot)
+    """Feed one look's observations of requests, by site, and their mean over the sites; overlap as recall."""
+    means = [fmean(request) for request in zip(*values.values(), strict=True)]
+    b.look(
+        [(cell(site, mode, context, work), of(vs), of(vs)) for site, vs in [*values.items(), (None, means)]],
+        slot,
+    )
 
 
 def looks_until_tripped(b: Breaker, draw: Callable[[int], float], looks: int, each: int = 5) -> int | None:
@@ -90,10 +100,19 @@ def test_a_bad_site_among_good_ones_trips_within_seconds() -> None:
     assert found <= 12  # looks, each of five observations a site: three seconds
     breach = b.breach()
     assert breach is not None
-    assert (breach.guardrail, breach.site, breach.context) == ("recall_per_indexer", 3, CONTEXT)
+    assert (breach.guardrail, breach.site, breach.context, breach.work) == (
+        "recall_per_indexer",
+        3,
+        CONTEXT,
+        Work.PREFILL,
+    )
     assert breach.mean == pytest.approx(0.2, abs=0.05)
     assert breach.observations == 5 * found
-    assert breach.log_e >= breach.log_limit == pytest.approx(math.log(3 * len(JUDGED) * len(SHARED) / 0.001))
+    assert (
+        breach.log_e
+        >= breach.log_limit
+        == pytest.approx(math.log(3 * len(JUDGED) * len(Work) * len(SHARED) / 0.001))
+    )
 
 
 def test_a_good_pattern_that_turns_bad_trips() -> None:
@@ -119,7 +138,7 @@ def test_the_message_says_what_where_against_what() -> None:
     assert breach is not None
     said = b.message(breach, SITES)
     assert said.startswith(
-        "recall of indexer 3 (layer 13) at contexts of 129-256 tokens is 0.100 in the mean over "
+        "recall of indexer 3 (layer 13) at contexts of 129-256 tokens in prefill is 0.100 in the mean over "
     )
     assert "at least 0.5 expected (guardrail recall_per_indexer)" in said
     overall = breaker(guardrails=("overlap",))
@@ -127,7 +146,7 @@ def test_the_message_says_what_where_against_what() -> None:
     breach = overall.breach()
     assert breach is not None
     assert overall.message(breach, SITES).startswith(
-        "overlap of the Shared indexers at contexts of 129-256 tokens is 0.100"
+        "overlap of the Shared indexers at contexts of 129-256 tokens in prefill is 0.100"
     )
 
 
@@ -136,7 +155,7 @@ def test_nothing_measured_nothing_said() -> None:
     for second in range(1, 1000):
         b.look([], second)
     assert b.breach() is None
-    limits = [math.log(3 * n / 0.01) for n in (len(JUDGED), len(JUDGED), len(JUDGED) * len(SHARED))]
+    limits = [math.log(3 * len(JUDGED) * len(Work) * n / 0.01) for n in (1, 1, len(SHARED))]
     standing = b.standing()
     assert [test.log_limit for test in standing] == pytest.approx(limits)
     assert standing == tuple(
@@ -154,7 +173,7 @@ def test_contexts_that_are_not_judged_say_nothing() -> None:
 def test_what_only_observes_does_not_trip() -> None:
     b = breaker(guardrails=("overlap",))
     for second in range(1, 50):
-        b.look([(cell(site), of([0.9] * 5), of([0.0] * 5)) for site in SHARED], second)
+        b.look([(cell(site), of([0.9] * 5), of([0.0] * 5)) for site in (*SHARED, None)], second)
     assert b.breach() is None
     assert [t.guardrail for t in b.standing()] == ["overlap"]
 
@@ -209,37 +228,57 @@ def test_each_guardrail_has_its_limit() -> None:
     limits = {t.guardrail: t.log_limit for t in breaker(0.02).standing()}
     assert limits == pytest.approx(
         {
-            "overlap": math.log(3 * 7 / 0.02),
-            "recall": math.log(3 * 7 / 0.02),
-            "recall_per_indexer": math.log(3 * 7 * 2 / 0.02),
+            "overlap": math.log(3 * 7 * 2 / 0.02),
+            "recall": math.log(3 * 7 * 2 / 0.02),
+            "recall_per_indexer": math.log(3 * 7 * 2 * 2 / 0.02),
         }
     )
     (alone,) = breaker(0.02, ("recall_per_indexer",)).standing()
-    assert alone.log_limit == pytest.approx(math.log(7 * 2 / 0.02))
+    assert alone.log_limit == pytest.approx(math.log(7 * 2 * 2 / 0.02))
     none_shared = Breaker(
         contract.Breaker(alpha=0.1, guardrails=ALL),
         Thresholds(overlap=M0, recall=M0, recall_per_indexer=M0),
         (),
     )
-    assert [t.log_limit for t in none_shared.standing()] == pytest.approx([math.log(3 * 7 / 0.1)] * 3)
+    assert [t.log_limit for t in none_shared.standing()] == pytest.approx([math.log(3 / 0.1)] * 3)
 
 
-def bet(values: list[float], slot: int = 2, share: float = 0.5, begun: int = 1, m0: float = M0) -> float:
+def bet(values: list[float], slot: int = 2, begun: int = 1, m0: float = M0) -> float:
     """Return the wealth of one look in one stream, the other holding what was bet on it first."""
-    stream = Detector(log_s=detector.fresh().log_s, slot=begun).after(of(values), m0, slot, share)
+    stream = Detector(log_s=detector.fresh().log_s, slot=begun).after(of(values), m0, slot)
     return detector.log_e([stream, detector.fresh()])
 
 
 def test_one_looks_evidence() -> None:
+    """What is told of the mean over the sites is what tests of it bet on, and nothing that is told of
+    sites."""
     b = breaker()
-    b.look([(cell(1), of([0.1, 0.2]), of([0.3])), (cell(3), of([0.4]), of([0.5, 0.6]))], 2)
+    b.look(
+        [
+            (cell(1), of([0.1, 0.2]), of([0.3])),
+            (cell(None), of([0.1, 0.4]), of([0.2, 0.45, 0.6])),
+            (cell(3), of([0.4]), of([0.5, 0.6])),
+        ],
+        2,
+    )
     overlap, recall, by_site = b.standing()
     found = [t.log_e for t in (overlap, recall, by_site)]
-    assert found == pytest.approx([bet([0.1, 0.2, 0.4]), bet([0.3, 0.5, 0.6]), bet([0.3], share=1.0)])
-    assert [t.mean for t in (overlap, recall, by_site)] == pytest.approx([0.7 / 3, 1.4 / 3, 0.3])
-    assert (overlap.observations, recall.observations, by_site.observations) == (1.5, 1.5, 1.0)
+    assert found == pytest.approx([bet([0.1, 0.4]), bet([0.2, 0.45, 0.6]), bet([0.3])])
+    assert [t.mean for t in (overlap, recall, by_site)] == pytest.approx([0.25, 1.25 / 3, 0.3])
+    assert (overlap.observations, recall.observations, by_site.observations) == (2, 3, 1)
     assert by_site.site == 1
-    assert (overlap.site, overlap.context, by_site.context) == (None, CONTEXT, CONTEXT)
+    for test in (overlap, recall):
+        assert (test.site, test.context, test.work) == (None, CONTEXT, Work.PREFILL)
+    assert (by_site.context, by_site.work) == (CONTEXT, Work.PREFILL)
+
+
+def test_without_sites_nothing_is_bet_by_site_and_without_the_mean_nothing_on_it() -> None:
+    b = breaker()
+    b.look([(cell(None), of([0.1]), of([0.2]))], 2)
+    assert [t.observations for t in b.standing()] == [1, 1, 0]
+    b = breaker()
+    b.look([(cell(1), of([0.1]), of([0.2]))], 2)
+    assert [t.observations for t in b.standing()] == [0, 0, 1]
 
 
 def test_thresholds_are_each_guardrails_own() -> None:
@@ -248,25 +287,27 @@ def test_thresholds_are_each_guardrails_own() -> None:
         Thresholds(overlap=0.3, recall=0.4, recall_per_indexer=0.6),
         SHARED,
     )
-    b.look([(cell(1), of([0.2]), of([0.2]))], 2)
+    feed(b, 2, {1: [0.2]})
     assert [t.log_e for t in b.standing()] == pytest.approx(
-        [bet([0.2], m0=0.3), bet([0.2], m0=0.4), bet([0.2], m0=0.6, share=1.0)]
+        [bet([0.2], m0=0.3), bet([0.2], m0=0.4), bet([0.2], m0=0.6)]
     )
 
 
-def test_contexts_and_sites_are_bet_on_apart() -> None:
+def test_contexts_sites_and_kinds_of_work_are_bet_on_apart() -> None:
     b = breaker(guardrails=("recall", "recall_per_indexer"))
-    b.look(
-        [
-            (cell(1), of([]), of([0.1])),
-            (cell(1, context=CONTEXT + 1), of([]), of([0.2])),
-            (cell(3), of([]), of([0.3])),
-        ],
-        2,
-    )
+    feed(b, 2, {1: [0.1, 0.2], 3: [0.3, 0.4]})
+    feed(b, 2, {1: [0.3]}, context=CONTEXT + 1)
+    feed(b, 2, {1: [0.4]}, work=Work.DECODE)
     recall, by_site = b.standing()
     assert (recall.context, by_site.site, by_site.context) == (CONTEXT, 1, CONTEXT)
-    assert [recall.log_e, by_site.log_e] == pytest.approx([bet([0.1, 0.3]), bet([0.1], share=1.0)])
+    assert recall.work is by_site.work is Work.PREFILL
+    assert [recall.log_e, by_site.log_e] == pytest.approx([bet([0.2, 0.3]), bet([0.1, 0.2])])
+    feed(b, 2, {1: [0.0] * 9}, work=Work.DECODE)
+    assert [(t.site, t.context, t.work, t.observations) for t in b.standing()] == [
+        (None, CONTEXT, Work.DECODE, 10),
+        (1, CONTEXT, Work.DECODE, 10),
+    ]
+    assert "129-256 tokens in decode is " in b.message(b.standing()[0], SITES)
 
 
 def test_looks_add_up_and_slots_are_opened_once() -> None:
@@ -275,7 +316,7 @@ def test_looks_add_up_and_slots_are_opened_once() -> None:
         feed(b, slot, {1: [value]})
     expected = detector.fresh()
     for slot, value in ((3, 0.1), (3, 0.2), (9, 0.3)):
-        expected = expected.after(of([value]), M0, slot, 0.5)
+        expected = expected.after(of([value]), M0, slot)
     (standing,) = b.standing()
     assert standing.log_e == pytest.approx(detector.log_e([expected, detector.fresh()]))
     assert standing.mean == pytest.approx(0.2)
@@ -297,8 +338,8 @@ def test_it_breaches_at_its_limit_and_takes_it_back_under_it() -> None:
     assert found is not None
     assert found == b.standing()[0]
     assert found.log_e >= found.log_limit
-    exact = breaker(alpha=7 / math.exp(found.log_e - 1e-9), guardrails=("overlap",))
-    under = breaker(alpha=7 / math.exp(found.log_e + 1e-9), guardrails=("overlap",))
+    exact = breaker(alpha=14 / math.exp(found.log_e - 1e-9), guardrails=("overlap",))
+    under = breaker(alpha=14 / math.exp(found.log_e + 1e-9), guardrails=("overlap",))
     for second in range(2, slot + 1):
         feed(exact, second, {1: [0.1]})
         feed(under, second, {1: [0.1]})
@@ -318,12 +359,12 @@ def test_the_nearest_to_its_limit_stands_for_a_guardrail() -> None:
 
 def test_an_observation_of_no_count_is_shown_without_a_mean() -> None:
     b = breaker(guardrails=("overlap",))
-    b.look([(cell(1), of([]), of([]))], 2)
+    b.look([(cell(None), of([]), of([]))], 2)
     (standing,) = b.standing()
-    assert (standing.mean, standing.observations) == (None, 0.0)
+    assert (standing.mean, standing.observations) == (None, 0)
     assert b.message(standing, SITES) == (
-        "overlap of the Shared indexers at contexts of 129-256 tokens is unknown in the mean over 0 "
-        f"observations, at least 0.5 expected (guardrail overlap); evidence e^{standing.log_e:.1f} against "
+        "overlap of the Shared indexers at contexts of 129-256 tokens in prefill is unknown in the mean over "
+        f"0 observations, at least 0.5 expected (guardrail overlap); evidence e^{standing.log_e:.1f} against "
         f"the pattern, the limit is e^{standing.log_limit:.1f}"
     )
 
@@ -332,15 +373,15 @@ def test_without_sites_contexts_have_no_name() -> None:
     b = breaker(guardrails=("recall",))
     feed(b, 2, {1: [0.1]})
     (standing,) = b.standing()
-    assert b.message(standing, ()).startswith("recall of the Shared indexers is 0.100 in the mean")
+    assert b.message(standing, ()).startswith("recall of the Shared indexers in prefill is 0.100 in the mean")
     (nothing,) = breaker(guardrails=("recall",)).standing()
     assert b.message(nothing, SITES).startswith("recall of the Shared indexers is unknown")
 
 
 def test_a_context_that_is_not_judged_hides_no_other() -> None:
     b = breaker(guardrails=("recall",))
-    b.look([(cell(1, context=0), of([0.1]), of([0.1])), (cell(1), of([0.1]), of([0.1]))], 2)
-    assert b.standing()[0].observations == 0.5
+    b.look([(cell(None, context=0), of([0.1]), of([0.1])), (cell(None), of([0.1]), of([0.1]))], 2)
+    assert b.standing()[0].observations == 1
 
 
 def test_of_two_as_near_the_first_stands() -> None:

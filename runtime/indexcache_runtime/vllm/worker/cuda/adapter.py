@@ -18,7 +18,7 @@ from indexcache_core.pattern import FULL, SHARED, leaders
 from indexcache_runtime.engine import Measured, Pending, StepPlan
 from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys, KeptByGraph
 from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets, HeldGraphs
-from indexcache_runtime.vllm.worker.cuda.sampled_rows import TURNS, SampledRows
+from indexcache_runtime.vllm.worker.cuda.sampled_rows import SampledRows, drawn
 from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream
 from indexcache_runtime.vllm.worker.cuda.site import CudaSite, Watch
 from indexcache_runtime.vllm.worker.cuda.timing import Timer
@@ -53,7 +53,6 @@ class CudaAdapter:
         self._fixed_bytes = key_stream.bytes
         self._all_full = self._pattern = FULL * len(found)
         self._tapped = False
-        self._turn = 0
         self._watching: list[CudaSite] = []
         self._plan: StepPlan | None = None
         self._told: tuple[HeldGraphs, int] | None = None
@@ -124,7 +123,7 @@ class CudaAdapter:
         if self._rows.metadata is not None and self._plan is not None:
             leading = leaders(self._plan.pattern)
             with torch.inference_mode():
-                for i in self._in_turn(self._plan):
+                for i in drawn(self._plan):
                     self._sites[i].measure(leading[i])
             self._rows.metadata = self._rows.kept_by_graph = None
         pending = [p for p in (self._rows.take(), self._timer.take()) if p is not None]
@@ -194,23 +193,15 @@ class CudaAdapter:
                 site.follow(self._sites[leader], i - leader)
 
     def _measure(self, plan: StepPlan) -> None:
-        """Watch the sites whose turn it is; in shadow their leaders keep their rows."""
-        turn = self._in_turn(plan)
+        """Watch the sites that were drawn; in shadow their leaders keep their rows."""
+        sites = drawn(plan)
         leading = leaders(plan.pattern)
-        for i in turn:
+        for i in sites:
             self._sites[i].watch(Watch.COMPARE, compare_with=leading[i])
-        kept = {leading[i] for i in turn} if plan.mode is Mode.SHADOW else set[int]()
+        kept = {leading[i] for i in sites} if plan.mode is Mode.SHADOW else set[int]()
         for i in kept:
             self._sites[i].watch(Watch.KEEP)
-        self._watching = [self._sites[i] for i in (*turn, *kept)]
-
-    def _in_turn(self, plan: StepPlan) -> list[int]:
-        """Return the sites to measure: they take turns."""
-        shared = [i for i, letter in enumerate(plan.pattern) if letter == SHARED]
-        start = self._turn % len(shared)
-        turn = [shared[(start + n) % len(shared)] for n in range(-(-len(shared) // TURNS))]
-        self._turn = start + len(turn)
-        return turn
+        self._watching = [self._sites[i] for i in (*sites, *kept)]
 
     def _watch_all(self, what: Watch) -> None:
         for site in self._sites:

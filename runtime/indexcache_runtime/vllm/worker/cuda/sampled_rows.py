@@ -5,20 +5,23 @@ logits, which needs no copy of the keys); where the indexer didn't run, its choi
 top-k too. Rows of prefills are scored like that as well: each is one query over the keys up to its position.
 All sites of a step share one table of blocks and one schedule.
 
-Not each step measures all sites: they take turns, so that a step's share of work stays small whatever the
-number of layers.
+Not each step measures all sites: some are drawn, so that a step's share of work stays small whatever the
+number of layers. Drawn and not in turn, as steps may come in a rhythm of their own: of a prefill in four
+chunks, turns of four would always measure the same quarter.
 """
 
 import functools
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from indexcache_core.pattern import SHARED
 from indexcache_kernels.reuse_overlap import reuse_overlap
 
-from indexcache_runtime.engine import Measured, Pending, Row
+from indexcache_runtime.engine import Measured, Pending, Row, StepPlan
 from indexcache_runtime.vllm.worker.cuda.batched_keys import KeptByGraph
 from indexcache_runtime.vllm.worker.cuda.taps import Taps
 from indexcache_runtime.vllm.worker.cuda.timing import Events
@@ -27,9 +30,15 @@ from indexcache_runtime.vllm.worker.failure import Failure
 WARMED = (1, 32)
 """Numbers of rows: kernels are built for up to 32 at once."""
 
-TURNS = 4
-"""Steps in which all Shared sites had their turn: measuring a quarter of them takes well under a hundredth of
-a prefill step."""
+DRAWN = 4
+"""Of the Shared sites one in so many is measured in a step: a quarter takes well under a hundredth of a
+prefill step."""
+
+
+def drawn(plan: StepPlan) -> list[int]:
+    """Return the indexes of the sites that a step measures: the same on every rank."""
+    shared = [i for i, letter in enumerate(plan.pattern) if letter == SHARED]
+    return sorted(random.Random(plan.draw).sample(shared, -(-len(shared) // DRAWN)))
 
 
 class SampledRows:

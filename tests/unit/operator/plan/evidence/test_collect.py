@@ -54,3 +54,12 @@ def test_the_slot_of_a_look_is_its_second_since_the_try_began() -> None:
     young: Status = status(revision_started_at=at(-0.5))
     assert observe(measured(series([0.9])), status=young).detectors[recall_at(3)].slot == 1
     assert observe(measured(series([0.9]))).detectors[recall_at(3)].slot == SLOT
+
+
+def test_a_wall_clock_that_jumps_spends_nothing_of_the_purse() -> None:
+    first = observe(measured(series([0.9])))
+    jumped = status(revision_started_at=at(-4000))
+    for seconds, slot in ((7.5, SLOT + 7), (-3.0, SLOT)):
+        uptime = snapshot().observation.uptime + seconds
+        later = observe(measured(series([0.9, 0.8])), memory=first, status=jumped, uptime=uptime)
+        assert later.detectors[recall_at(3)].slot == slot

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from indexcache_core.contract import Mode, State
+from indexcache_core.contract import State
 from indexcache_core.histogram import of
 from indexcache_operator.plan.evidence import counters
 from indexcache_operator.plan.facts.memory import SeriesKey
@@ -26,7 +26,7 @@ def test_what_is_new_is_added_up_over_engines() -> None:
         **{total(site=3, measure=m): of([0.6]) for m in ("overlap", "recall")},
     }
     assert memory.data_at == at(0)
-    assert memory.seen[SeriesKey("a", "life", 1, "recall", 1, 3, Mode.SHADOW)] == of([0.9, 0.8])
+    assert memory.seen[SeriesKey("a", "life", 1, total())] == of([0.9, 0.8])
     again = observe(measured(series([0.9, 0.8, 0.1])), memory=memory)
     assert again.totals[total()].counts == of([0.9, 0.8, 0.1]).counts
 
@@ -80,6 +80,7 @@ def test_what_is_known_of_an_engine_is_kept_while_its_pod_is_there() -> None:
         measured(series([0.9]), pattern="FFFS"),
         measured(series([0.9]), protected=(3,)),
         measured(series([])),
+        measured().model_copy(update={"series": ({"site": 1, "context": 3, "recall": of([0.9])},)}),
     ],
 )
 def test_only_what_was_measured_for_this_try_counts(state: State | None) -> None:

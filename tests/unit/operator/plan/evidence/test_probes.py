@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Identity, Mode, State
+from indexcache_core.contract import Identity, Mode, Requests, State
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import of
 from indexcache_operator.api.status import Phase, PodStatus
@@ -18,8 +18,8 @@ from tests.unit.operator.plan.build import QUALITY, REVISION, answer, at, engine
 PROBED = spec(guardrails=QUALITY)
 
 
-def on(revision: str = REVISION) -> State:
-    return engine(Mode.ON, identity=Identity(revision=revision))
+def on(revision: str = REVISION, **changes: Any) -> State:
+    return engine(Mode.ON, identity=Identity(revision=revision), **changes)
 
 
 def probe(tokens: int, name: str = "p") -> Probe:
@@ -125,29 +125,34 @@ def test_one_that_never_answered_comes_first() -> None:
     assert asked_of(0, only_a, status=status(pods=(PodStatus(name="b", confirmed="life"),)))[0] == "a"
 
 
-def contexts(*counts: float) -> Memory:
-    return replace(ALL_ANSWERED, contexts=(*counts, *(0.0,) * (9 - len(counts))))
+def contexts(*counts: float) -> Requests:
+    """Return users' requests by bucket of context length."""
+    return Requests(recent=(*counts, *(0.0,) * (9 - len(counts))))
 
 
 @pytest.mark.parametrize(
-    ("memory", "expected"),
+    ("traffic", "counts", "expected"),
     [
-        (contexts(0, 0, 0, 9), (LONG, LONGER)),
-        (contexts(0, 0, 9), (SHORT, SHORT)),
-        (contexts(0, 0, 3, 5), (LONG, SHORT)),
-        (contexts(0, 0, 5, 3), (SHORT, LONG)),
-        (contexts(0, 9), (SHORT, LONG)),
-        (contexts(0, 90, 1, 9), (LONG, LONGER)),
-        (replace(contexts(0, 0, 5, 5), quality_counts={"3": {"9": 2, "8": 1}}), (SHORT, SHORT)),
-        (replace(contexts(0, 0, 5, 5), quality_counts={"2": {"9": 1}, "7": {"9": 99}}), (LONG, SHORT)),
-        (replace(contexts(0, 0, 0, 5), quality_counts={"3": {"9": 1}}), (LONGER, LONG)),
-        (replace(contexts(0, 0, 1, 9), quality_counts={"3": {"9": 5}}), (SHORT, LONGER)),
+        (contexts(0, 0, 0, 9), {}, (LONG, LONGER)),
+        (contexts(0, 0, 9), {}, (SHORT, SHORT)),
+        (contexts(0, 0, 3, 5), {}, (LONG, SHORT)),
+        (contexts(0, 0, 5, 3), {}, (SHORT, LONG)),
+        (contexts(0, 9), {}, (SHORT, LONG)),
+        (contexts(0, 90, 1, 9), {}, (LONG, LONGER)),
+        (contexts(0, 0, 5, 5), {"3": {"9": 2, "8": 1}}, (SHORT, SHORT)),
+        (contexts(0, 0, 5, 5), {"2": {"9": 1}, "7": {"9": 99}}, (LONG, SHORT)),
+        (contexts(0, 0, 0, 5), {"3": {"9": 1}}, (LONGER, LONG)),
+        (contexts(0, 0, 1, 9), {"3": {"9": 5}}, (SHORT, LONGER)),
     ],
 )
 def test_probes_are_drawn_as_the_traffic_is_long_the_one_that_lags_first(
-    memory: Memory, expected: tuple[Probe, ...]
+    traffic: Requests, counts: dict[str, dict[str, int]], expected: tuple[Probe, ...]
 ) -> None:
-    found = choose(memory=memory)
+    found = choose(
+        pod("a", on(requests=traffic)),
+        pod("b", engine(Mode.SHADOW)),
+        memory=replace(ALL_ANSWERED, quality_counts=counts),
+    )
     assert found is not None
     assert found.probes == expected
 

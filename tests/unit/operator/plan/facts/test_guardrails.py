@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contexts import JUDGED
-from indexcache_core.contract import Thresholds
+from indexcache_core.contract import Thresholds, Work
 from indexcache_operator.plan.facts import guardrails
 from indexcache_operator.plan.facts.guardrails import Guardrail
 from indexcache_operator.plan.facts.memory import TestKey
@@ -21,15 +21,14 @@ def rows(asked: dict[str, Any], **changes: Any) -> dict[str, Guardrail]:
 def test_each_guardrail_has_its_tests() -> None:
     found = rows(ALL)
     assert list(found) == ["overlap", "recall", "recall_per_indexer", "quality"]
-    assert found["overlap"].tests == tuple(TestKey("overlap", None, c) for c in JUDGED)
-    assert found["recall"].tests == tuple(TestKey("recall", None, c) for c in JUDGED)
+    assert found["overlap"].tests == tuple(TestKey("overlap", None, c, w) for c in JUDGED for w in Work)
+    assert found["recall"].tests == tuple(TestKey("recall", None, c, w) for c in JUDGED for w in Work)
     assert found["recall_per_indexer"].tests == tuple(
-        TestKey("recall_per_indexer", s, c) for s in (1, 3) for c in JUDGED
+        TestKey("recall_per_indexer", s, c, w) for s in (1, 3) for c in JUDGED for w in Work
     )
     assert found["quality"].tests == (TestKey("quality"),)
     assert [row.measure for row in found.values()] == ["overlap", "recall", "recall", None]
     assert [row.threshold for row in found.values()] == [0.3, 0.5, 0.25, 0.4]
-    assert [row.share for row in found.values()] == [0.5, 0.5, 1.0, 1.0]
     assert [row.by_site for row in found.values()] == [False, False, True, False]
     assert all(row.acts for row in found.values())
 
@@ -39,10 +38,15 @@ def test_alpha_is_split_over_what_acts_and_never_overspent() -> None:
     assert breaker is not None
     assert breaker.guardrails == ("overlap", "recall", "recall_per_indexer")
     assert sum(row.alpha * len(row.tests) for row in found.values()) == pytest.approx(0.009)
-    assert 3 * breaker.alpha == pytest.approx(0.001)
+    assert 8 * breaker.alpha == pytest.approx(0.001)  # of three engines: as many as of eight
     assert found["quality"].alpha == pytest.approx(0.009 / 4)
-    assert found["overlap"].alpha == found["recall"].alpha == pytest.approx(0.009 / 4 / 7)
-    assert found["recall_per_indexer"].alpha == pytest.approx(0.009 / 4 / 14)
+    assert found["overlap"].alpha == found["recall"].alpha == pytest.approx(0.009 / 4 / 14)
+    assert found["recall_per_indexer"].alpha == pytest.approx(0.009 / 4 / 28)
+
+
+def test_beta_is_split_over_the_contexts_that_have_certificates_of_their_own() -> None:
+    found = rows(ALL, confidence={"badPromotion": 0.07})
+    assert [row.beta for row in found.values()] == pytest.approx([0.01, 0.01, 0.01, 0.07])
 
 
 @pytest.mark.parametrize(
@@ -82,9 +86,8 @@ def test_a_pattern_without_shared_indexers_is_judged_by_no_engine() -> None:
     asked = {"recall": {"min": 0.5, "perIndexerMin": 0.3}}
     found = rows(asked, indexCache={"pattern": "FF"})
     assert (found["recall_per_indexer"].tests, found["recall_per_indexer"].acts) == ((), False)
-    assert (found["recall"].acts, found["recall"].share) == (True, 1.0)
-    assert found["recall"].alpha == pytest.approx(0.01 / 7)
-    assert found["recall_per_indexer"].alpha == pytest.approx(0.01)
+    assert (found["recall"].tests, found["recall"].acts) == ((), False)
+    assert found["recall"].alpha == found["recall_per_indexer"].alpha == pytest.approx(0.01)
     assert guardrails.breaker(spec(guardrails=asked, indexCache={"pattern": "FF"})) is None
 
 

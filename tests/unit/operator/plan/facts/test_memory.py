@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime
 
 import pytest
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Mode, Work
 from indexcache_operator.plan.facts.memory import Mark, Memory, SeriesKey, TestKey, TotalKey
 
 
@@ -12,6 +12,7 @@ def test_a_new_memory_holds_nothing_but_its_key() -> None:
     memory = Memory(key="try")
     assert not any(getattr(memory, f.name) for f in fields(memory) if f.name != "key")
     assert [f.name for f in fields(memory) if getattr(memory, f.name) is None] == [
+        "slots",
         "quality",
         "quality_detector",
         "probed_at",
@@ -19,14 +20,13 @@ def test_a_new_memory_holds_nothing_but_its_key() -> None:
         "mark",
         "contradicted_at",
         "admitted",
-        "context_counts",
         "published_at",
     ]
 
 
 def test_two_memories_share_nothing() -> None:
     one, other = Memory(key="try"), Memory(key="try")
-    one.totals[TotalKey("recall", 1, 3, Mode.ON)] = None  # type: ignore[assignment]  # any entry will do
+    one.totals[TotalKey("recall", 1, 3, Work.PREFILL, Mode.ON)] = None  # type: ignore[assignment]  # any entry will do
     assert (other.totals, other) == ({}, Memory(key="try"))
 
 
@@ -37,12 +37,14 @@ def test_it_is_handed_on_and_never_changed() -> None:
 
 
 def test_a_life_of_an_engine_a_series_and_a_mode_have_keys_of_their_own() -> None:
-    key = SeriesKey("a", "life", 1, "recall", 1, 3, Mode.ON)
+    total = TotalKey("recall", 1, 3, Work.PREFILL, Mode.ON)
+    key = SeriesKey("a", "life", 1, total)
     others = [
         key._replace(pod="b"),
         key._replace(incarnation="x"),
         key._replace(series_number=2),
-        key._replace(mode=Mode.SHADOW),
+        key._replace(total=total._replace(mode=Mode.SHADOW)),
+        key._replace(total=total._replace(work=Work.DECODE)),
     ]
-    assert len({key, *others}) == 5
-    assert TestKey("quality") == TestKey("quality", None, None)
+    assert len({key, *others}) == 6
+    assert TestKey("quality") == TestKey("quality", None, None, None)

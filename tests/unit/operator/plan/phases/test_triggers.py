@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Mode, Reason, State
-from indexcache_core.evidence import detector
+from indexcache_core.contract import Mode, Reason, State, Work
 from indexcache_core.evidence.guardrails import IN_RESOURCE
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import of
@@ -226,21 +225,21 @@ GUARDRAILS = {"overlap": {"min": 0.3}, "recall": {"min": 0.5, "perIndexerMin": 0
     [
         (
             "overlap",
-            TestKey("overlap", None, 3),
+            TestKey("overlap", None, 3, Work.PREFILL),
             "OverlapBelowThreshold",
-            ["overlap of the Shared indexers at contexts of 65-128 tokens is"],
+            ["overlap of the Shared indexers at contexts of 65-128 tokens in prefill is under the threshold"],
         ),
         (
             "recall",
-            TestKey("recall", None, 3),
+            TestKey("recall", None, 3, Work.DECODE),
             "RecallBelowThreshold",
-            ["recall of the Shared indexers at", "is 0.250 in the mean, at least 0.5"],
+            ["recall of the Shared indexers at", "in decode is 0.250 in the mean, at least 0.5"],
         ),
         (
             "recall_per_indexer",
-            TestKey("recall_per_indexer", 1, None),
+            TestKey("recall_per_indexer", 1, 3, Work.PREFILL),
             "RecallBelowThreshold",
-            ["recall of indexer 1 at contexts of 65-128 tokens is 0.125 in the mean, at least 0.25 expected"],
+            ["recall of indexer 1 at contexts of 65-128 tokens in prefill is 0.125 in the mean"],
         ),
         (
             "quality",
@@ -255,13 +254,12 @@ def test_a_breach_gives_its_figures(name: str, test: TestKey, expected: str, wor
     said = answer(
         name, Verdict.BREACHED, {test: judgement(Verdict.BREACHED, of([0.0] * 9), log_e=7.5)}, asked
     )
-    bad = detector.fresh().after(of([0.1] * 30), 0.5, 2)
-    key = TestKey("recall_per_indexer", 1, 3)
     totals = {
-        TotalKey("recall", 1, 3, Mode.ON): of([0.125] * 4),
-        TotalKey("recall", 3, 3, Mode.ON): of([0.375] * 4),
+        TotalKey("recall", 1, 3, Work.PREFILL, Mode.ON): of([0.125] * 4),
+        TotalKey("recall", None, 3, Work.DECODE, Mode.ON): of([0.25] * 4),
+        TotalKey("recall", None, 3, Work.PREFILL, Mode.ON): of([0.9] * 4),
     }
-    memory = Memory(key="try", totals=totals, detectors={(key, Mode.ON): bad})
+    memory = Memory(key="try", totals=totals)
     c = situation(pod(), spec=asked, evidence=Evidence(answers=(said,)), memory=memory)
     assert cause(c) == expected
     limit = -math.log(said.guardrail.alpha)
@@ -271,7 +269,9 @@ def test_a_breach_gives_its_figures(name: str, test: TestKey, expected: str, wor
 
 def test_a_breach_without_figures_says_what_is_known() -> None:
     c = situation(pod("a", None), evidence=evidence(Verdict.BREACHED))
-    assert "recall of the Shared indexers is under the threshold, at least 0.5 expected" in message(c)
+    assert (
+        "recall of the Shared indexers in prefill is under the threshold, at least 0.5 expected" in message(c)
+    )
 
 
 def test_of_two_rollouts_on_one_rule_the_second_leaves_it() -> None:

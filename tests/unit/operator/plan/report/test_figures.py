@@ -31,11 +31,12 @@ def test_a_row_of_evidence() -> None:
     assert row == EvidenceStatus(
         guardrail="recall",
         contexts="65-128",
+        work="prefill",
         verdict=Verdict.HOLDING,
         mean=0.9,
         lower_bound=round(shown.lower_bound, 4),
         threshold=0.5,
-        samples=100,
+        samples=200,
         e_value=1.0,
         alpha=answer("recall", Verdict.HOLDING).guardrail.alpha,
     )
@@ -52,7 +53,7 @@ def rows(
 def test_figures_are_rounded_and_wealth_beyond_all_need_is_cut() -> None:
     values = of([0.123456, 0.2])
     (row,) = rows({TestKey("recall", None, 3): judgement(Verdict.BREACHED, values, log_e=99.0)})
-    assert (row.mean, row.e_value, row.samples) == (0.1617, figures.MOST_E, 1)
+    assert (row.mean, row.e_value, row.samples) == (0.1617, figures.MOST_E, 2)
     (row,) = rows({TestKey("recall", None, 3): judgement(Verdict.HOLDING, values, log_e=1.0)})
     assert row.e_value == 2.7183
     (row,) = rows({TestKey("recall", None, 3): judgement(Verdict.NO_DATA, Histogram())})

@@ -191,7 +191,7 @@ def test_an_engine_of_an_older_contract_fulfils_what_it_could_be_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else it would be told again, under a newer epoch, in each look."""
-    later = Contracts(present=2, added={2: ("flags.sample_rows", "identity.uid")})
+    later = Contracts(present=CONTRACT + 1, added={CONTRACT + 1: ("flags.sample_rows", "identity.uid")})
     monkeypatch.setattr(flags, "SPOKEN", later)
     wanted = flags.content(case(snapshot(spec=ASKED), status()), SHADOW)
     told_so = doing(SHADOW).model_copy(update={"desired": wanted.flags, "identity": wanted.identity})
@@ -203,7 +203,7 @@ def test_an_engine_of_an_older_contract_fulfils_what_it_could_be_told(
     )
     assert flags.fulfils(older, wanted)
     assert not flags.fulfils(told_so, wanted)  # that isn't what an older one can have been told
-    newer = {"contract": 2}
+    newer = {"contract": CONTRACT + 1}
     assert flags.fulfils(told_so.model_copy(update=newer), wanted)
     assert not flags.fulfils(older.model_copy(update=newer), wanted)
 
@@ -211,7 +211,7 @@ def test_an_engine_of_an_older_contract_fulfils_what_it_could_be_told(
 def test_a_contents_name_stays_when_a_field_with_a_default_comes() -> None:
     """It stands in the status: another name would give each engine a new epoch at an upgrade."""
     content = flags.content(case(snapshot(spec=ASKED), status(revision="abc")), ON_CANARY_PERMIT)
-    assert flags.name(content, ON_CANARY_PERMIT) == "on-canary-966249b6"
+    assert flags.name(content, ON_CANARY_PERMIT) == "on-canary-a3454a16"
 
     class Later(Flags):
         """Flags of a contract to come."""

@@ -13,6 +13,7 @@ from indexcache_core.contract import (
     State,
     Steps,
     Thresholds,
+    Work,
 )
 from indexcache_runtime.vllm.api_server.exposition import IDENTITY, families
 from prometheus_client import CollectorRegistry, generate_latest
@@ -54,11 +55,31 @@ STATE = State(
     thresholds=Thresholds(recall=0.36),
     permit_remaining_seconds=12.5,
     series_number=2,
-    series=(
+    observed=(
         Series(
-            site=1, context=2, mode=Mode.ON, overlap=histogram.of([0.5, 0.7]), recall=histogram.of([0.9, 0.8])
+            site=None,
+            context=2,
+            work=Work.DECODE,
+            mode=Mode.ON,
+            overlap=histogram.of([0.25]),
+            recall=histogram.of([0.5]),
         ),
-        Series(site=1, context=1, mode=Mode.SHADOW, overlap=histogram.of([0.1]), recall=histogram.of([0.2])),
+        Series(
+            site=1,
+            context=2,
+            work=Work.PREFILL,
+            mode=Mode.ON,
+            overlap=histogram.of([0.5, 0.7]),
+            recall=histogram.of([0.9, 0.8]),
+        ),
+        Series(
+            site=1,
+            context=1,
+            work=Work.PREFILL,
+            mode=Mode.SHADOW,
+            overlap=histogram.of([0.1]),
+            recall=histogram.of([0.2]),
+        ),
     ),
     requests=Requests(
         admitted_baseline=1,
@@ -105,14 +126,26 @@ def test_what_is_shown() -> None:
     assert value(s, "indexcache_breaker_log_limit", guardrail="recall") == 9.0
     assert value(s, "indexcache_breaker_tripped") == 0
     assert value(s, "indexcache_step_age_seconds") == 0.25
-    where = {"site": "1", "layer": "4", "context": "129-256", "judged": "true", "mode": "on"}
+    where = {
+        "site": "1",
+        "layer": "4",
+        "context": "129-256",
+        "judged": "true",
+        "mode": "on",
+        "work": "prefill",
+    }
     assert (value(s, "indexcache_overlap_sum", **where), value(s, "indexcache_overlap_count", **where)) == (
         1.2,
         2,
     )
     assert value(s, "indexcache_recall_sum", **where) == 0.9 + 0.8
     shown = {"site": "1", "layer": "4", "context": "65-128", "judged": "false", "mode": "shadow"}
-    assert value(s, "indexcache_recall_count", **shown) == 1
+    assert value(s, "indexcache_recall_count", work="prefill", **shown) == 1
+    mean = {**where, "site": "mean", "layer": "", "work": "decode"}
+    assert (value(s, "indexcache_overlap_sum", **mean), value(s, "indexcache_recall_count", **mean)) == (
+        0.25,
+        1,
+    )
     assert value(s, "indexcache_guardrail_min", guardrail="recall") == 0.36
     assert {dict(labels)["guardrail"] for name, labels in s if name == "indexcache_guardrail_min"} == {
         "recall"

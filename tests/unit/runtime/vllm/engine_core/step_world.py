@@ -107,6 +107,7 @@ class Core:
                 "num_prompt_tokens": 1000,
                 "num_computed_tokens": 1000,
                 "sampling_params": None,
+                "max_tokens": 16,
                 **fields,
             }
             self.requests[name] = SimpleNamespace(**values)

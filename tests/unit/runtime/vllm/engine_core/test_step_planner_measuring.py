@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Desired, Flags, Mode, Site
+from indexcache_core.contract import Desired, Flags, Mode, Site, Work
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.engine import REPLAYED_ROWS, Capabilities, Measured, Row, StepPlan
@@ -155,11 +155,22 @@ def test_what_a_step_measured_is_counted_with_it() -> None:
     core = Core(Mode.SHADOW, sample_rows=1)
     output = core.step({"r": 50}, new=ONE)
     core.steps.update(output, SimpleNamespace(**{MEASURED: Measured({1: [0.25]}, {1: [0.75]})}))
-    (series,) = core.seen.series
-    assert (series.site, series.mode, series.overlap.sum, series.recall.sum) == (1, Mode.SHADOW, 0.25, 0.75)
+    mean, series = core.seen.observed  # the step completes the prompt
+    assert (mean.site, series.site) == (None, 1)
+    for s in (mean, series):
+        assert (s.work, s.mode, s.overlap.sum, s.recall.sum) == (Work.PREFILL, Mode.SHADOW, 0.25, 0.75)
     without = core.step({"r": 50})
     core.steps.update(without, SimpleNamespace())
-    assert core.seen.series[0].recall.count == 1
+    assert [s.recall.count for s in core.seen.observed] == [1, 1]
+
+
+def test_each_measured_step_draws_its_sites_anew(steps: StepPlanner, scheduler: Scheduler) -> None:
+    plans = [step(steps, scheduler, {"r": 4000})[0]]
+    while len(plans) < 40:
+        plans.append(step(steps, scheduler, {"r": 4000})[0])
+    measured = [plan.draw for plan in plans if plan.rows]
+    assert len(set(measured)) == len(measured) > 0
+    assert {plan.draw for plan in plans if not plan.rows} <= {0}
 
 
 def budgeted(monkeypatch: pytest.MonkeyPatch, core: Core) -> list[tuple[Any, ...]]:

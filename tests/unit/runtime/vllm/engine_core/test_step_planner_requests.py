@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from indexcache_core.contexts import context_bucket
 from indexcache_core.contract import InFlight, Mode
 from indexcache_core.probe_ids import probe_request_id
 from indexcache_runtime.access import Credentials
@@ -37,6 +38,19 @@ def test_requests_are_counted_when_they_come_by_the_mode_and_their_prompt() -> N
     assert requests.running_reuse == 2
     core.step({"b": 1}, finished=["a"])
     assert (core.seen.requests.finished, core.seen.requests.running_reuse) == (1, 1)
+
+
+def test_recent_requests_are_known_by_their_prompt_and_whether_they_decode() -> None:
+    core = Core(Mode.SHADOW)
+    core.step(new={"a": {"max_tokens": 2}, "b": {"max_tokens": 1}}, finished=[])
+    core.step({"c": 1}, new={"c": {"num_prompt_tokens": 4 * K, "max_tokens": 1}})
+    requests = core.seen.requests
+    long, short = context_bucket(1000, K), context_bucket(4 * K, K)
+    assert [i for i, weight in enumerate(requests.recent) if weight] == [short, long]
+    assert requests.recent[short] == 1.0
+    assert 1.9 < requests.recent[long] < 2.0
+    assert [i for i, weight in enumerate(requests.recent_decoding) if weight] == [long]
+    assert 0.9 < requests.recent_decoding[long] < 1.0
 
 
 def test_a_probe_by_the_token_before_the_last_change_is_known(tmp_path: Path) -> None:

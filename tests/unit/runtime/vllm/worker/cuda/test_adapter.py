@@ -13,6 +13,7 @@ from indexcache_runtime.vllm.worker.architecture import Unfit
 from indexcache_runtime.vllm.worker.cuda import graphs, seam, timing
 from indexcache_runtime.vllm.worker.cuda.adapter import CudaAdapter
 from indexcache_runtime.vllm.worker.cuda.build import build
+from indexcache_runtime.vllm.worker.cuda.sampled_rows import drawn
 from indexcache_runtime.vllm.worker.failure import Failure
 
 from tests.unit.runtime.vllm.worker.cuda.standins import (
@@ -87,6 +88,11 @@ def step(
     return None if pending is None else pending()
 
 
+def draw_of(pattern: str, site: int) -> int:
+    """Draw until this site alone is measured."""
+    return next(d for d in range(1000) if drawn(StepPlan(Mode.ON, pattern, draw=d)) == [site])
+
+
 def replay(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], plan: StepPlan) -> Measured | None:
     """Replay the same from a graph: what it keeps, it keeps at every replay, and nothing else can be looked
     at."""
@@ -133,21 +139,21 @@ def test_the_baseline_touches_nothing(engine: tuple[CudaAdapter, Any, list[Deeps
 def test_shadow_measures_what_a_full_site_chose_against_its_leader(
     engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]],
 ) -> None:
-    found = step(engine, StepPlan(Mode.SHADOW, "FSFS", 1, ROWS))
+    found = step(engine, StepPlan(Mode.SHADOW, "FSFS", 1, ROWS, draw_of("FSFS", 1)))
     assert found is not None
     assert found.overlap == {1: [0.5, 0.5]}  # layer 0 chose 0 and 1, layer 1 chose 1 and 2
     assert found.recall == {1: [0.5, 0.5]}
     assert found.seconds == pytest.approx(0.004)  # of the device, and of the host before and after
     assert not any(layer.skip_topk for layer in engine[2])
-    again = step(engine, StepPlan(Mode.SHADOW, "FSFS", 1, ROWS))
-    assert again is not None
-    assert again.overlap.keys() == {3}  # sites take turns
+    other = step(engine, StepPlan(Mode.SHADOW, "FSFS", 1, ROWS, draw_of("FSFS", 3)))
+    assert other is not None
+    assert other.overlap.keys() == {3}  # one site in four is drawn
 
 
 def test_reuse_measures_what_is_read_against_a_fresh_choice(
     engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]],
 ) -> None:
-    found = step(engine, StepPlan(Mode.ON, "FSSF", 1, ROWS))
+    found = step(engine, StepPlan(Mode.ON, "FSSF", 1, ROWS, draw_of("FSSF", 1)))
     assert found is not None
     assert (found.overlap, found.recall) == ({1: [0.5, 0.5]}, {1: [0.5, 0.5]})
     assert [layer.skip_topk for layer in engine[2]] == [False, True, True, False]
@@ -171,14 +177,14 @@ def test_streams_of_the_shared_expert_and_of_leaders_are_told_for_graphs(
 def test_a_replayed_step_is_measured_as_any_other(
     engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], mode: Mode, pattern: str
 ) -> None:
-    for _ in range(2):  # sites take turns
-        turn = engine[0]._turn
-        eager = step(engine, StepPlan(mode, pattern, 1, ROWS))
-        engine[0]._turn = turn
-        replayed = replay(engine, StepPlan(mode, pattern, 1, ROWS, replayed=True))
+    for site in (i for i, letter in enumerate(pattern) if letter == "S"):
+        draw = draw_of(pattern, site)
+        eager = step(engine, StepPlan(mode, pattern, 1, ROWS, draw))
+        replayed = replay(engine, StepPlan(mode, pattern, 1, ROWS, draw, replayed=True))
         assert eager is not None
         assert replayed is not None
-        assert (replayed.overlap, replayed.recall) == (eager.overlap, eager.recall) != ({}, {})
+        assert (replayed.overlap, replayed.recall) == (eager.overlap, eager.recall)
+        assert replayed.overlap.keys() == replayed.recall.keys() == {site}
         assert replayed.seconds == pytest.approx(
             0.002
         )  # of the host; the rest is told by how much longer the step took
