@@ -28,6 +28,7 @@ from indexcache_kernels.index_keys.triton import calls_of, index_keys_triton, ta
 from indexcache_kernels.index_topk.cases import Case
 from indexcache_kernels.reuse_overlap import reuse_overlap
 from indexcache_kernels.reuse_overlap.naive import reuse_overlap_naive
+from indexcache_kernels.reuse_overlap.triton import reuse_overlap_triton
 
 from benchmarks import kernels_topk as topk
 from benchmarks.report import Report, say
@@ -38,7 +39,9 @@ DEFAULT, WIDE = 512, 4096
 ROUNDS = 9
 SETS = 4
 """Of inputs that take turns: more than the cache holds."""
-OVERLAP_ROWS, K = 4096, 2048
+OVERLAP_ROWS, K, CONTEXT = 4096, 2048, 200_000
+MEASURED_ROWS = 32
+"""Of a step that the runtime measures, at most."""
 HIDDEN, DIM, BLOCK = 2048, 128, 64
 
 
@@ -79,8 +82,8 @@ def ceilings(run: Run) -> None:
 
 def compile_all(run: Run) -> None:
     """Compile all variants, many at once."""
-    with ProcessPoolExecutor(len(topk.TILES), multiprocessing.get_context("spawn")) as pool:
-        tasks = {name: pool.submit(topk.compiled, name) for name in topk.TILES}
+    with ProcessPoolExecutor(len(topk.VARIANTS), multiprocessing.get_context("spawn")) as pool:
+        tasks = {name: pool.submit(topk.compiled, name) for name in topk.VARIANTS}
         for name, task in tasks.items():
             with variant(name):
                 run.compiled.append(task.result())
@@ -163,7 +166,7 @@ def overlap(run: Run) -> None:
     """Report reuse_overlap."""
 
     def positions() -> torch.Tensor:
-        return torch.rand(OVERLAP_ROWS, 3 * K, device="cuda").argsort(dim=1)[:, :K].int()
+        return torch.rand(OVERLAP_ROWS, CONTEXT, device="cuda").topk(K, dim=1).indices.int()
 
     sets = [(positions(), positions(), torch.randn(OVERLAP_ROWS, K, device="cuda")) for _ in range(SETS)]
     works: list[Work] = [partial(reuse_overlap, *s) for s in sets]
@@ -185,6 +188,11 @@ def overlap(run: Run) -> None:
         "times",
         {"cold_ms": median(cold), "reference_ms": median(reference)},
     )
+    few = [tuple(x[:MEASURED_ROWS].contiguous() for x in s) for s in sets]
+    ours, triton = (
+        median(replays([partial(form, *s) for s in few])) for form in (reuse_overlap, reuse_overlap_triton)
+    )
+    run.report.row("overlap_32_rows_ms", ours, f"ms, {MEASURED_ROWS} rows", {"the Triton form's ms": triton})
 
 
 def keys(layers: int, tokens: int) -> Callable[[Run], None]:
@@ -224,6 +232,7 @@ STAGES: dict[str, tuple[float, Callable[[Run], None]]] = {
     "topk 200k": (20, speedup("200k")),
     "topk 60k": (10, speedup("60k")),
     "topk 120k": (15, speedup("120k")),
+    "topk 16k": (8, speedup("16k")),
     "overlap": (10, overlap),
     **{
         f"keys {layers} {tokens}": (8, keys(layers, tokens)) for layers in (16, 34) for tokens in (1, 64, 256)

@@ -7,29 +7,16 @@ from functools import cache
 
 import torch
 from indexcache_kernels.index_topk.cases import Case, adversarial, case, errors
+from indexcache_kernels.index_topk.cuda import Plan, index_topk_cuda
 from indexcache_kernels.index_topk.triton import Tiles, index_topk_triton
 
 TOPK, ROWS, HEADS, DIM = 2048, 16_384, 32, 128
-LENGTHS = {"200k": 200_000, "120k": 122_880, "60k": 61_440}
-TILES = {
-    "64 x 128, segments of 512, 3 residents, 168 registers": Tiles(segment=512, registers=168),
-    "128 x 128, 8 warps, segments of 512, 2 residents, 128 registers": Tiles(
-        keys=128, segment=512, warps=8, residents=2, registers=128
-    ),
-    "64 x 128, segments of 512, 2 residents": Tiles(segment=512, residents=2, registers=None),
-    "64 x 128, 8 warps, segments of 512, 2 residents, 128 registers": Tiles(
-        segment=512, warps=8, residents=2, registers=128
-    ),
-    "64 x 128, segments of 512, 4 residents, 128 registers": Tiles(segment=512, residents=4, registers=128),
-    "128 x 256, 8 warps, segments of 512, 1 resident": Tiles(
-        keys=128, columns=256, segment=512, warps=8, residents=1, registers=None
-    ),
-    "64 x 128, segments of 256, 4 stages, 3 residents, 168 registers": Tiles(
-        segment=256, stages=4, registers=168
-    ),
-    "128 x 128, 8 warps, wide buffer, 2 residents, 128 registers": Tiles(
-        keys=128, warps=8, spare=4, residents=2, registers=128
-    ),
+LENGTHS = {"200k": 200_000, "120k": 122_880, "60k": 61_440, "16k": 16_384}
+VARIANTS: dict[str, Plan | Tiles] = {
+    "CUDA C++, a sample of 1 in 17": Plan(),
+    "CUDA C++, a sample of 1 in 33": Plan(stride=33),
+    "CUDA C++, a sample of 1 in 25, 3 stages ahead": Plan(stride=25, ahead=3),
+    "Triton, 64 x 128, segments of 512, 2 residents": Tiles(segment=512, residents=2, registers=None),
 }
 ALIKE = 1e-5
 """Of the row's largest score: sums in another order differ by less."""
@@ -55,15 +42,15 @@ def prompt(length: int) -> Case:
 
 def compiled(name: str) -> str:
     """Compile a kernel, in a process of its own: many at once. Its name again."""
-    c = case(8, 4096, TOPK, device="cuda")
-    index_topk_triton(*c, TILES[name])
+    ours(case(8, 4096, TOPK, device="cuda"), name)
     torch.cuda.synchronize()
     return name
 
 
 def ours(c: Case, name: str) -> torch.Tensor:
     """Return the choice of one of the variants."""
-    return index_topk_triton(*c, TILES[name])
+    plan = VARIANTS[name]
+    return index_topk_cuda(*c, plan) if isinstance(plan, Plan) else index_topk_triton(*c, plan)
 
 
 def logits(c: Case) -> torch.Tensor:

@@ -60,9 +60,10 @@ def _line(data: dict[str, Any], name: str, what: str, aim: str) -> str:
     row = next((row for row in data["rows"] if row["name"] == name), None)
     if row is None:
         return f"| {what} | not measured yet | {aim} | |"
-    beside = f" ({row['low']:.4g} to {row['high']:.4g})" if "low" in row else ""
+    said = [f"{row['low']:.4g} to {row['high']:.4g}"] if "low" in row else []
     if isinstance(row["samples"], dict) and "native" in row["samples"]:
-        beside = f" (vLLM's own pattern: {row['samples']['native']:.4g})"
+        said.append(f"vLLM's own pattern: {row['samples']['native']:.4g}")
+    beside = f" ({'; '.join(said)})" if said else ""
     taken = ", ".join([*row["unit"].split(", ")[1:], row["hardware"], f"at {row['commit'][:7]}"])
     return f"| {what} | {row['value']:.4g}{beside} | {aim} | {taken} |"
 

@@ -34,11 +34,15 @@ def index_topk(
     (keys, dim) float8_e4m3fn. k_scale: (keys,) float32. weights: (rows, heads) float32. starts, ends: (rows,)
     int32, each row's first key and the one after its last; what lies outside of the keys is left out. topk:
     at most LARGEST, and at most as many as there are keys. All contiguous and on one device. Raises
-    ValueError, naming the argument, for others. On CUDA this is the Triton kernel, elsewhere the torch
-    reference.
+    ValueError, naming the argument, for others. On Hopper, with 32 or 64 heads of 128, this is the CUDA C++
+    kernel, on other CUDA devices and shapes the Triton kernel, elsewhere the torch reference.
     """
     check(q, k, k_scale, weights, starts, ends, topk)
     if q.is_cuda:
+        from indexcache_kernels.index_topk import cuda
+
+        if cuda.takes(q, k):
+            return cuda.index_topk_cuda(q, k, k_scale, weights, starts, ends, topk)
         from indexcache_kernels.index_topk.triton import index_topk_triton
 
         return index_topk_triton(q, k, k_scale, weights, starts, ends, topk)

@@ -69,6 +69,7 @@ def adversarial(c: Case) -> dict[str, Case]:
         "rising": alike._replace(k_scale=place.float() + 1),
         "falling": alike._replace(k_scale=n - place.float()),
         "one outlier a block": alike._replace(k_scale=torch.where(place % 128 == 77, 64.0, 1.0)),
+        "every 17th high": alike._replace(k_scale=torch.where(place % 17 == 0, 64.0, 1.0)),
         "all but one not a number": alike._replace(k_scale=torch.where(place == n // 2, 1.0, torch.nan)),
         "some not a number": c._replace(k_scale=torch.where(place % 3 == 0, torch.nan, c.k_scale)),
         "products not a number": c._replace(

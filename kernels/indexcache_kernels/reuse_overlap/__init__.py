@@ -27,10 +27,15 @@ def reuse_overlap(
 
     Returns overlap (rows,) float32, and recall (rows,) float32 or None. A row with no fresh position has no
     overlap: both are NaN there, and whoever calls drops such rows. Raises ValueError for shapes or dtypes
-    other than these. On CUDA this is the Triton kernel, elsewhere the torch reference.
+    other than these. On CUDA this is the kernel in CUDA C++, or the Triton kernel where NVRTC isn't there or
+    k is very large; elsewhere the torch reference.
     """
     check(reused, fresh, fresh_scores)
     if reused.is_cuda:
+        from indexcache_kernels.reuse_overlap import cuda
+
+        if cuda.takes(reused):
+            return cuda.reuse_overlap_cuda(reused, fresh, fresh_scores)
         from indexcache_kernels.reuse_overlap.triton import reuse_overlap_triton
 
         return reuse_overlap_triton(reused, fresh, fresh_scores)

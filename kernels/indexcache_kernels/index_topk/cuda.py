@@ -1,0 +1,122 @@
+"""`index_topk` in CUDA C++ for Hopper's matrix products and memory accelerator; of the scores only candidates
+leave the chip.
+
+A sample of the keys gives each row a guess of a bound, which little more than topk keys reach. What is chosen
+doesn't depend on it: kernel.cu says how.
+"""
+
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from indexcache_kernels.cuda_source import Kernel, available, checked, driver
+
+SOURCE = Path(__file__).with_name("kernel.cu")
+HEADS, DIM = (32, 64), 128
+THREADS, GROUPS, COLUMNS, KEYS, CAPACITY = 512, 4, 128, 128, 4096
+"""As in kernel.cu: threads of a block, groups of them, what a group multiplies at once, keys of a stage,
+candidates of a list."""
+CAUTION = 5.0
+"""Standard deviations of the number of keys that reach the guess, by which more than topk are asked for."""
+
+
+class Plan(NamedTuple):
+    """Says how the kernel is compiled."""
+
+    stride: int = 17
+    """Of how many keys one is in the sample: prime, so that no layout of blocks has its period."""
+    stages: int = 8
+    """Of KEYS keys in shared memory, a power of two."""
+    ahead: int = 4
+    """Stages that are fetched ahead."""
+
+
+def takes(q: torch.Tensor, k: torch.Tensor) -> bool:
+    """Return whether this form takes queries and keys of these shapes, where they lie."""
+    _, heads, dim = q.shape
+    return (
+        torch.cuda.get_device_capability(q.device) == (9, 0)
+        and heads in HEADS
+        and dim == DIM
+        and q.data_ptr() % 16 == k.data_ptr() % 16 == 0
+        and available()
+    )
+
+
+@cache
+def kernel(heads: int, plan: Plan) -> Kernel:
+    """Return the compiled kernel."""
+    defines: dict[str, int | str] = {
+        "HEADS": heads,
+        "STRIDE": plan.stride,
+        "STAGES": plan.stages,
+        "AHEAD": plan.ahead,
+    }
+    return Kernel(SOURCE, "index_topk", "sm_90a", defines)
+
+
+def tensor_map(address: int, rows: int, apart: int) -> Any:
+    """Return the map of a matrix of bytes, DIM a row, of which 128 rows are fetched at once.
+
+    apart: bytes from a row to the next, a multiple of 16.
+    """
+    api = driver()
+    return checked(
+        api.cuTensorMapEncodeTiled(
+            api.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_UINT8,
+            2,
+            address,
+            [api.cuuint64_t(DIM), api.cuuint64_t(rows)],
+            [api.cuuint64_t(apart)],
+            [api.cuuint32_t(DIM), api.cuuint32_t(KEYS)],
+            [api.cuuint32_t(1), api.cuuint32_t(1)],
+            api.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
+            api.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
+            api.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+            api.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+        )
+    )
+
+
+def rank_of(topk: int, stride: int) -> int:
+    """Return how many keys of the sample are to reach the guess, so that topk of all do nearly always."""
+    share = topk / stride
+    return math.ceil(share + CAUTION * math.sqrt(share))
+
+
+def index_topk_cuda(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    k_scale: torch.Tensor,
+    weights: torch.Tensor,
+    starts: torch.Tensor,
+    ends: torch.Tensor,
+    topk: int,
+    plan: Plan = Plan(),  # noqa: B008  # immutable
+) -> torch.Tensor:
+    """See `index_topk`, which checks the arguments, and `takes`."""
+    (rows, heads, dim), keys = q.shape, k.shape[0]
+    out = torch.empty((rows, topk), dtype=torch.int32, device=q.device)
+    if not rows:
+        return out
+    each = 2 * COLUMNS // heads
+    many = torch.cuda.get_device_properties(q.device).multi_processor_count
+    blocks = min(many, -(-rows // each))
+    lists = torch.empty((blocks, GROUPS, COLUMNS // heads, CAPACITY), dtype=torch.int64, device=q.device)
+    with torch.cuda.device(q.device):
+        maps = (
+            tensor_map(q.data_ptr(), rows * heads, dim),
+            tensor_map(k.data_ptr(), keys, dim),
+            tensor_map(k.data_ptr(), -(-keys // plan.stride), dim * plan.stride),
+        )
+        shared = plan.stages * KEYS * DIM + each * heads * DIM + 1024
+        kernel(heads, plan).launch(
+            blocks,
+            THREADS,
+            shared,
+            [*maps, k_scale, weights, starts, ends, lists, out, rows, keys, topk, rank_of(topk, plan.stride)],
+        )
+    return out
