@@ -49,6 +49,8 @@ class Sight:
     """As last read, and which it is."""
     control: Control | None = None
     """What last guarded the engines of the Deployment."""
+    term: int = 0
+    """Of the lead under which was last looked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,9 @@ class Observer:
         Raises KubeError, UnreadableStatus.
         """
         try:
-            rollout = read(await self._rollout(names.rollouts_path(namespace, name)))
+            path = names.rollouts_path(namespace, name)
+            rollout = read(await self._rollout(path, anew=sight.term != term))
+            sight.term = term
         except NotFound:
             return None
         reads = Readings()
@@ -145,11 +149,11 @@ class Observer:
             return await self._told(path) or await self.kube.get(path)
         return None
 
-    async def _rollout(self, path: str) -> Object:
+    async def _rollout(self, path: str, *, anew: bool) -> Object:
         """Return the rollout: at rest as its watch told it last, else as it is now. Raises NotFound,
-        KubeError.
+        KubeError. `anew`: in any case as it is now, as another led until then.
         """
-        raw = await self._told(path)
+        raw = None if anew else await self._told(path)
         return raw if raw is not None and at_rest(raw) else await self.kube.get(path)
 
     async def _told(self, path: str) -> Object | None:
