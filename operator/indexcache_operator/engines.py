@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from indexcache_operator import limits
 from indexcache_operator.contracts import SPOKEN, NotSpoken
 from indexcache_operator.http_calls import Call, CallError, answer
+from indexcache_operator.mandate import UNBOUND, Mandate
 
 TIMEOUT_SECONDS = 1.0
 """A control port answers from memory. One that takes longer is as good as silent."""
@@ -48,6 +49,10 @@ class Engines:
     tokens: Mapping[str, str]
     """By address, of those that can be asked."""
     port: int = CONTROL_PORT
+    mandate: Mandate = UNBOUND
+    """Under which flags are put. A kill needs none: it can do no harm that would have to be kept from
+    anybody.
+    """
 
     async def state(self, ip: str) -> State:
         """Return what an engine says of itself. Raises EngineError."""
@@ -56,8 +61,9 @@ class Engines:
     async def put(self, ip: str, desired: Desired, contract: int) -> State:
         """Put desired flags, in the contract that the engine speaks; the same again renews the permit.
 
-        Raises EngineError.
+        Raises EngineError, NotLeading.
         """
+        self.mandate.left()
         body = _BODY.dump_json(SPOKEN.body(desired, contract)).decode()
         return _state(*await self._call("PUT", ip, "/v1/flags", body))
 

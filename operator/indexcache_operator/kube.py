@@ -7,6 +7,7 @@ on a root file system that is read-only.
 `kubernetes.aio` types nothing; this module is where its untyped values end.
 """
 
+import copy
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -23,6 +24,7 @@ from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
 from indexcache_operator import metrics, names
 from indexcache_operator.api.base import GROUP, VERSION
+from indexcache_operator.mandate import UNBOUND, Mandate
 from indexcache_operator.objects import Object
 
 MERGE, JSON = "application/merge-patch+json", "application/json-patch+json"
@@ -52,14 +54,29 @@ class Conflict(KubeError):
     """Says that somebody else wrote first (409, or a JSON patch whose test failed, 422): look again."""
 
 
+class _Answered:
+    """Holds when the API server last answered."""
+
+    at = -REACHABLE_SECONDS
+
+
 class Kube:
     """Requests to one API server."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = DynamicClient(client)
-        self._answered = -REACHABLE_SECONDS
+        self._answered = _Answered()
+        self._mandate = UNBOUND
         self.on_write: Callable[[str, Object], None] = _nobody
         """Told the path and the object as stored after each write."""
+
+    def under(self, mandate: Mandate) -> "Kube":
+        """Return a client of the same API server that writes under a mandate: once that is over, each write
+        raises NotLeading instead, and one that is under way is given up.
+        """
+        bound = copy.copy(self)
+        bound._mandate = mandate
+        return bound
 
     async def get(self, path: str) -> Object:
         """Return one object. Raises NotFound."""
@@ -153,18 +170,19 @@ class Kube:
             "patch", path, body=body, content_type=kind, field_manager=names.FIELD_MANAGER
         )
 
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str, *, uid: str | None = None) -> None:
         """Delete an object, with its dependents in the background; it is gone afterwards, or going. An object
-        that isn't there is no error.
+        that isn't there is no error; one of another uid than this raises Conflict.
         """
+        body = {} if uid is None else {"body": {"preconditions": {"uid": uid}}}
         try:
-            await self._request("delete", path, propagation_policy="Background")
+            await self._request("delete", path, propagation_policy="Background", **body)
         except NotFound:
             return
 
     async def reachable(self) -> bool:
         """Return whether the API server answers: it did of late, or does now."""
-        if time.monotonic() - self._answered < REACHABLE_SECONDS:
+        if time.monotonic() - self._answered.at < REACHABLE_SECONDS:
             return True
         try:
             await self.get(f"/apis/{GROUP}/{VERSION}")
@@ -176,10 +194,11 @@ class Kube:
 
     async def _request(self, method: str, path: str, **params: Any) -> Object:
         """Make one request, and return the object that answers it."""
-        found: Object = await self._response(
-            method, path, query_params=[], serializer=_plain, _request_timeout=TIMEOUT_SECONDS, **params
-        )
         written = method != "get" and "dry_run" not in params
+        seconds = min(TIMEOUT_SECONDS, self._mandate.left()) if written else TIMEOUT_SECONDS
+        found: Object = await self._response(
+            method, path, query_params=[], serializer=_plain, _request_timeout=seconds, **params
+        )
         if written and "resourceVersion" in (found.get("metadata") or {}):
             self.on_write(path, found)
         return found
@@ -191,11 +210,11 @@ class Kube:
         try:
             found = await self._client.request(method, path, header_params={}, **params)
         except DynamicApiError as error:
-            self._answered = time.monotonic()
+            self._answered.at = time.monotonic()
             raise _error(
                 error, f"{method.upper()} {path}", tests=params.get("content_type") == JSON
             ) from None
-        self._answered = time.monotonic()
+        self._answered.at = time.monotonic()
         return found
 
 

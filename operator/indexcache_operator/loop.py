@@ -3,13 +3,16 @@
 Level-triggered: what woke it is forgotten, what it sees decides. An error costs one turn: it is logged with
 the rollout's name, shown as an Event once and, if turns go on failing, as the condition OperatorHealthy, and
 tried again within RETRY_SECONDS. It ends when the rollout is gone.
+
+Turns are the leader's, each under a mandate that ends with its term. An operator that doesn't lead stands by:
+it asks no engine and writes nothing, but obeys a kill when it sees one.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 
@@ -22,6 +25,7 @@ from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.believing import Planner, plan_believing
 from indexcache_operator.engines import EngineError
 from indexcache_operator.kube import Conflict, Kube, KubeError
+from indexcache_operator.mandate import UNBOUND, Lead, Mandate, NotLeading, alone
 from indexcache_operator.model import Event, Plan, Sighting
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.observe.rollout import UnreadableStatus
@@ -36,6 +40,8 @@ hiccups.
 """
 TURN_SECONDS = 60.0
 """A turn takes no longer: each of its calls has a bound of its own, all of them together this one."""
+STAND_BY_SECONDS = 60.0
+"""Between two glances of an operator that doesn't lead: it is woken by whatever happens."""
 SHOWN_AFTER = 3
 """Failures in a row, conflicts aside, after which the rollout's condition says so."""
 EXPECTED = (
@@ -65,6 +71,7 @@ class RolloutLoop:
     name: str
     uid: str
     memory: Memory | None = None
+    lead: Lead = field(default_factory=alone)
 
     def __post_init__(self) -> None:
         self._wake = asyncio.Event()
@@ -80,6 +87,8 @@ class RolloutLoop:
         """Turns that failed since the last that succeeded; that somebody else wrote first is no failure."""
         self._is_shown = False
         """Whether the rollout's condition says so."""
+        self._led: Mandate | None = None
+        """Under which the last turn was taken; None: it stood by."""
 
     def wake(self) -> None:
         """Look again at once."""
@@ -98,14 +107,15 @@ class RolloutLoop:
         try:
             while True:
                 self._wake.clear()
+                mandate = await self._mandated()
                 try:
                     async with asyncio.timeout(TURN_SECONDS):
-                        wait = await self._turn()
+                        wait = await (self._stand_by() if mandate is None else self._turn(mandate))
                     again, self._failures, self._is_shown = 0, 0, False
                 except Exception as error:  # noqa: BLE001 (one turn's failure, whatever it is, must not end the watch over live engines)
                     wait = RETRY_SECONDS[min(again, len(RETRY_SECONDS) - 1)]
                     again += 1
-                    await self._failed(error)
+                    await self._failed(error, mandate)
                 if wait is None:
                     return
                 await self._sleep(wait)
@@ -113,12 +123,50 @@ class RolloutLoop:
             await self._prober.stop()
             self._forget()
 
-    async def _turn(self) -> float | None:
+    async def _mandated(self) -> Mandate | None:
+        """Return what this turn is taken under; None: it stands by. With another term all begins anew, but
+        for caches: what was remembered may be of long ago.
+        """
+        mandate = self.lead.mandate()
+        before, self._led = self._led, mandate
+        if (mandate and mandate.term) != (before and before.term):
+            await self._prober.stop()
+            self._prober.take()
+            self.memory, self._reported, self._failures, self._is_shown = None, None, 0, False
+            self._forget()
+            if mandate is not None:  # whoever leads owes a look from now on
+                metrics.LAST_LOOK.labels(self.namespace, self.name).set_to_current_time()
+        return mandate
+
+    async def _stand_by(self) -> float | None:
+        """Obey a kill if somebody asks for one, and do nothing else."""
+        raw = await self.observer.glance(self.namespace, self.name)
+        if raw is None or raw["metadata"]["uid"] != self.uid:
+            return None
+        reason = emergency.cause(raw)
+        if reason is None:
+            return STAND_BY_SECONDS
+        logger.warning("%s: stops its engines, without leading: %s", self._who, reason)
+        await emergency.stop(
+            self.kube,
+            self.session,
+            self.observer.credentials,
+            self.namespace,
+            self.name,
+            self._sight.control,
+            reason=reason,
+            asking=True,
+        )
+        return RETRY_SECONDS[-1]
+
+    async def _turn(self, mandate: Mandate = UNBOUND) -> float | None:
         """Look once, plan and act; return the seconds until the next look, None if there is nothing left to
         look at."""
         began = time.monotonic()
         try:
-            sighting = await self.observer.look(self.namespace, self.name, self._sight, self._prober.take())
+            sighting = await self.observer.look(
+                self.namespace, self.name, self._sight, self._prober.take(), term=mandate.term
+            )
         except UnreadableStatus as error:
             if emergency.wanted(error.raw):
                 await emergency.stop(
@@ -133,7 +181,7 @@ class RolloutLoop:
         if sighting is None or sighting.rollout.uid != self.uid:
             return None
         if not sighting.rollout.held and not sighting.rollout.deleting:
-            await finalizer.hold(self.kube, sighting.rollout.raw)
+            await finalizer.hold(self.kube.under(mandate), sighting.rollout.raw)
             return 0.0
         made, doubted = plan_believing(self.planner, sighting.observation, self.memory)
         for pod, why in doubted.items():
@@ -145,7 +193,7 @@ class RolloutLoop:
                 exc_info=why,
             )
         self.memory = made.memory
-        await self._performer.perform(sighting, made)
+        await self._performer.perform(sighting, made, mandate)
         self._account(sighting, made, time.monotonic() - began)
         return made.next_look.total_seconds()
 
@@ -155,7 +203,13 @@ class RolloutLoop:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
-    async def _failed(self, error: Exception) -> None:
+    async def _failed(self, error: Exception, mandate: Mandate | None) -> None:
+        if mandate is None:  # what the leader says of the rollout isn't for others to change
+            logger.warning("%s: not stopped yet: %s", self._who, error)
+            return
+        if _over(mandate):
+            logger.warning("%s: its turn is not ended, as another leads, or nobody: %s", self._who, error)
+            return
         if _only(error, Conflict):
             metrics.LOOKS.labels("conflict").inc()
             logger.info("%s: somebody else wrote first, looking again: %s", self._who, error)
@@ -176,24 +230,26 @@ class RolloutLoop:
             metrics.LOOKS.labels("failed").inc()
             logger.error("%s: %s", self._who, message, exc_info=None if _only(error, EXPECTED) else error)
         if not again:
-            await self._report(message)
+            await self._report(message, mandate)
         if self._failures >= SHOWN_AFTER and not self._is_shown:
-            await self._show(message)
+            await self._show(message, mandate)
 
-    async def _report(self, message: str) -> None:
+    async def _report(self, message: str, mandate: Mandate) -> None:
         event = Event(type="Warning", reason="TurnFailed", message=message)
         try:
-            await events.emit(self.kube, namespace=self.namespace, name=self.name, uid=self.uid, event=event)
-        except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            kube = self.kube.under(mandate)
+            await events.emit(kube, namespace=self.namespace, name=self.name, uid=self.uid, event=event)
+        except (KubeError, NotLeading, aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.warning("%s: event not written: %s", self._who, error)
 
-    async def _show(self, message: str) -> None:
+    async def _show(self, message: str, mandate: Mandate) -> None:
         """Say in the rollout's conditions that nothing is done about it, or try again at the next failure.
         The next turn that succeeds takes it back.
         """
         try:
-            self._is_shown = await health.show(self.kube, self.namespace, self.name, message)
-        except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            kube = self.kube.under(mandate)
+            self._is_shown = await health.show(kube, self.namespace, self.name, message)
+        except (KubeError, NotLeading, aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.warning("%s: condition not written: %s", self._who, error)
 
     def _account(self, sighting: Sighting, made: Plan[Memory], seconds: float) -> None:
@@ -219,3 +275,11 @@ class RolloutLoop:
 def _only(error: Exception, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
     """Return whether an error is of these kinds, or a group of nothing else."""
     return isinstance(error, kinds) or (isinstance(error, ExceptionGroup) and error.split(kinds)[1] is None)
+
+
+def _over(mandate: Mandate) -> bool:
+    try:
+        mandate.left()
+    except NotLeading:
+        return True
+    return False

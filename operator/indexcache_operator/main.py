@@ -1,22 +1,24 @@
 """The entry point. `indexcache-operator` watches rollouts; `indexcache-operator release` ends all of them
 safely, for an uninstall.
 
-One event loop holds all: Kopf's watch, a loop for each rollout, the webhook. A signal ends it wherever it is:
-what was told to engines holds as long as their permits, and the next operator goes on from the rollouts'
-status.
+One event loop holds all: Kopf's watch, a loop for each rollout, the webhook, the election of a leader. A
+signal ends it wherever it is: what was told to engines holds as long as their permits, and the next operator
+goes on from the rollouts' status, at once if it stands by already.
 """
 
 import argparse
 import asyncio
 import logging
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import aiohttp
 import kopf
 from aiohttp import web
 
+from indexcache_operator import metrics
 from indexcache_operator.alerts import Receiver
 from indexcache_operator.api.dns import InvalidName
 from indexcache_operator.beside import beside
@@ -25,7 +27,9 @@ from indexcache_operator.control_keys import ControlKeys, NoKey, follow, opened
 from indexcache_operator.credentials import Credentials
 from indexcache_operator.informers.all import informed
 from indexcache_operator.kube import Kube, KubeError, connect
+from indexcache_operator.leading.elector import Elector
 from indexcache_operator.loop import RolloutLoop
+from indexcache_operator.mandate import Lead, alone
 from indexcache_operator.names import rollouts_path
 from indexcache_operator.observe.claims import Claims
 from indexcache_operator.observe.hugging_face import HuggingFace
@@ -98,18 +102,15 @@ async def run(settings: Settings) -> None:
             claims=claims,
             informed=informed_reads,
         )
-        loops = Loops(partial(_loop, kube, session, observer), claims, informed_reads.heard)
-        runner = web.AppRunner(
-            application(Receiver(kube=kube, wake=loops.wake), token=settings.token, reachable=kube.reachable)
-        )
-        await runner.setup()
-        await web.TCPSite(
-            runner, port=settings.port, ssl_context=certificates.context if certificates else None
-        ).start()
+        lead = Lead() if settings.lease else alone()
+        loops = Loops(partial(_loop, kube, session, observer, lead), claims, informed_reads.heard)
+        elector = _elector(kube, settings, lead, loops)
+        await stack.enter_async_context(_webhook(kube, settings, loops, certificates))
         registry = kopf.OperatorRegistry()
         register(registry, loops)
         following = [follow(kube, keys, settings.control_keys_secret)]
         following += [certificates.follow()] if certificates else []
+        following += [elector.run()] if elector else []
         try:
             async with beside(*following):
                 await kopf.operator(
@@ -120,11 +121,51 @@ async def run(settings: Settings) -> None:
                 )
         finally:
             await loops.stop()
-            await runner.cleanup()
+            if elector is not None:  # only now that nothing of this process acts any more
+                await elector.give_up()
+
+
+@asynccontextmanager
+async def _webhook(
+    kube: Kube, settings: Settings, loops: Loops, certificates: Certificates | None
+) -> AsyncIterator[None]:
+    """Serve alerts, metrics and health until the block ends."""
+    receiver = Receiver(kube=kube, wake=loops.wake)
+    runner = web.AppRunner(application(receiver, token=settings.token, reachable=kube.reachable))
+    await runner.setup()
+    try:
+        context = certificates.context if certificates else None
+        await web.TCPSite(runner, port=settings.port, ssl_context=context).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _elector(kube: Kube, settings: Settings, lead: Lead, loops: Loops) -> Elector | None:
+    """Return who elects; None where there is nobody to choose from."""
+    if settings.lease is None:
+        metrics.LEADER.set(1.0)
+        return None
+    namespace, name = settings.lease
+    return Elector(
+        kube=kube,
+        namespace=namespace,
+        name=name,
+        identity=settings.identity,
+        lead=lead,
+        namespaces=settings.namespaces,
+        changed=loops.wake_all,
+    )
 
 
 def _loop(
-    kube: Kube, session: aiohttp.ClientSession, observer: Observer, namespace: str, name: str, uid: str
+    kube: Kube,
+    session: aiohttp.ClientSession,
+    observer: Observer,
+    lead: Lead,
+    namespace: str,
+    name: str,
+    uid: str,
 ) -> RolloutLoop:
     return RolloutLoop(
         kube=kube,
@@ -134,6 +175,7 @@ def _loop(
         namespace=namespace,
         name=name,
         uid=uid,
+        lead=lead,
     )
 
 

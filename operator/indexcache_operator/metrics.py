@@ -2,6 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+LEADER = Gauge("indexcache_operator_leader", "1 while this operator leads, and so acts")
 LOOKS = Counter("indexcache_operator_looks", "Looks at rollouts, by how they ended", ["outcome"])
 LOOK_SECONDS = Histogram(
     "indexcache_operator_look_seconds",

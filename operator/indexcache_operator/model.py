@@ -112,6 +112,8 @@ class Observation:
     route_holder: str | None = None
     """Another rollout that has the rule of the spec's route already."""
     status: Status
+    term: int = 0
+    """Of the lead that this look is taken under; 0 where nobody is elected."""
     pinned_runtime: str = ""
     """Image of the plugin where the spec names none: the status's, else the one that is deployed, else this
     operator's. Empty while it can't be known.
@@ -173,6 +175,8 @@ class Sighting:
     """What the engines ask of users, if anything."""
     addresses: dict[str, str]
     """Of pods, by name."""
+    pods: dict[str, Object] = field(repr=False)
+    """Metadata of pods, by name: their versions are what a write of labels is checked against."""
 
 
 # ------------------------------------------------------------------------------------------------------------

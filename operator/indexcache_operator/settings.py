@@ -1,6 +1,7 @@
 """The operator's settings, from its environment. Everything about a rollout is in the rollout."""
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,13 @@ class Settings:
     """INDEXCACHE_TLS_CERT_FILE and INDEXCACHE_TLS_KEY_FILE: serve https."""
     hub: str | None = None
     """HF_ENDPOINT: where a model's config.json is read before a pod exists. None: it isn't."""
+    lease: tuple[str, str] | None = None
+    """INDEXCACHE_LEASE, as NAMESPACE/NAME: the Lease by which one of several operators leads. None: there is
+    no other, and this one leads.
+    """
+    identity: str = ""
+    """INDEXCACHE_IDENTITY: under which it holds the Lease, no two at once the same; default: the host's name.
+    """
     log_level: str = "INFO"
     """INDEXCACHE_LOG_LEVEL."""
 
@@ -79,6 +87,8 @@ class Settings:
             token_file=Path(token) if token else None,
             tls=(Path(cert), Path(key)) if cert and key else None,
             hub=environ.get("HF_ENDPOINT") or None,
+            lease=_object_name(environ, "INDEXCACHE_LEASE"),
+            identity=environ.get("INDEXCACHE_IDENTITY") or socket.gethostname(),
             log_level=environ.get("INDEXCACHE_LOG_LEVEL") or "INFO",
         )
 

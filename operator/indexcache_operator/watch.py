@@ -61,6 +61,11 @@ class Loops:
         if uid in self._loops:
             self._loops[uid].wake()
 
+    def wake_all(self) -> None:
+        """Look at once at every rollout: this operator leads from now on, or no longer."""
+        for loop in self._loops.values():
+            loop.wake()
+
     async def stop(self) -> None:
         """End all loops where they are: engines go on as told, as long as their permits last."""
         tasks = list(self._tasks.values())

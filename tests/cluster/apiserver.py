@@ -18,6 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOKEN = "admintoken"
+USERS = ("admin", "operator-a", "operator-b")
+"""Each may do everything, with a token of its own: an audit tells them apart."""
+AUDIT = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, verbs: [create, update, patch, delete]}
+- {level: None}
+"""
 START_SECONDS = 60.0
 
 
@@ -27,6 +37,16 @@ class ApiServer:
 
     url: str
     kubeconfig: Path
+    work: Path
+
+    def kubeconfig_of(self, user: str) -> Path:
+        """Return a kubeconfig of another user than its administrator."""
+        return _kubeconfig(self.work, self.url, user)
+
+    @property
+    def audit(self) -> Path:
+        """Return the log of all writes, where one is kept."""
+        return self.work / "audit.jsonl"
 
 
 def cache() -> Path:
@@ -53,10 +73,10 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def running(work: Path, bin_dir: Path) -> Iterator[ApiServer]:
-    """Run one API server with an empty store, stopped on the way out."""
+def running(work: Path, bin_dir: Path, *, audited: bool = False) -> Iterator[ApiServer]:
+    """Run one API server with an empty store, stopped on the way out. `audited`: it logs who writes what."""
     client, peer, secure = _free_ports(3)
-    (work / "tokens.csv").write_text(f"{TOKEN},admin,admin,system:masters\n")
+    (work / "tokens.csv").write_text("".join(f"{user}token,{user},{user},system:masters\n" for user in USERS))
     _key(work / "sa.key")
     etcd_url, url = f"http://127.0.0.1:{client}", f"https://127.0.0.1:{secure}"
     peer_url = f"http://127.0.0.1:{peer}"
@@ -93,11 +113,14 @@ def running(work: Path, bin_dir: Path) -> Iterator[ApiServer]:
         "--endpoint-reconciler-type=none",
         "--advertise-address=127.0.0.1",
     ]
+    if audited:
+        (work / "audit.yaml").write_text(AUDIT)
+        api += [f"--audit-policy-file={work / 'audit.yaml'}", f"--audit-log-path={work / 'audit.jsonl'}"]
     with ExitStack() as stack:
         stack.enter_context(_process([str(a) for a in etcd], work / "etcd.log"))
         server = stack.enter_context(_process([str(a) for a in api], work / "kube-apiserver.log"))
         _wait_ready(url, server, work / "kube-apiserver.log")
-        yield ApiServer(url=url, kubeconfig=_kubeconfig(work, url))
+        yield ApiServer(url=url, kubeconfig=_kubeconfig(work, url, "admin"), work=work)
 
 
 @contextmanager
@@ -139,12 +162,12 @@ def _key(path: Path) -> None:
     subprocess.run([openssl, "genrsa", "-out", str(path), "2048"], check=True, capture_output=True)
 
 
-def _kubeconfig(work: Path, url: str) -> Path:
-    path = work / "kubeconfig"
+def _kubeconfig(work: Path, url: str, user: str) -> Path:
+    path = work / f"kubeconfig-{user}"
     path.write_text(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
         f'clusters: [{{name: c, cluster: {{server: "{url}", insecure-skip-tls-verify: true}}}}]\n'
-        f"users: [{{name: u, user: {{token: {TOKEN}}}}}]\ncontexts: "
+        f"users: [{{name: u, user: {{token: {user}token}}}}]\ncontexts: "
         f"[{{name: c, context: {{cluster: c, user: u}}}}]\n"
     )
     return path

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 from indexcache_operator import names
@@ -27,6 +27,13 @@ ROLLOUT: dict[str, Any] = {
 }
 IDLE = 3600.0
 Decide = Callable[[Observation], tuple[Status, list[Action]]]
+
+
+class HasNamespace(Protocol):
+    """Has a namespace of the API server's."""
+
+    kube: Kube
+    namespace: str
 
 
 class Scene:
@@ -94,7 +101,7 @@ async def running(loop: RolloutLoop) -> AsyncIterator["asyncio.Task[None]"]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def make_pod(scene: Scene, annotations: dict[str, str] | None = None) -> None:
+async def make_pod(scene: "HasNamespace", annotations: dict[str, str] | None = None) -> None:
     """Make a pod that says it runs. No kubelet is here to make it true."""
     labels = {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true"}
     path = names.object_path("api/v1", "pods", scene.namespace)

@@ -259,11 +259,44 @@ async def test_labels_move_a_pod_between_services(world: World) -> None:
     }
     await world.kube.create(names.object_path("api/v1", "pods", world.namespace), body)
     for baseline, canary in ((True, True), (False, True), (True, False)):
-        await labels.put(world.kube, world.namespace, SetLabels(pod="p", baseline=baseline, canary=canary))
+        seen = (await world.look()).pods["p"]
+        wanted = SetLabels(pod="p", baseline=baseline, canary=canary)
+        await labels.put(world.kube, world.namespace, wanted, seen)
         pod = (await world.look()).observation.pods[0]
         assert (pod.baseline_label, pod.canary_label) == (baseline, canary)
+    gone = SetLabels(pod="gone", baseline=True, canary=False)
     with pytest.raises(NotFound):
-        await labels.put(world.kube, world.namespace, SetLabels(pod="gone", baseline=True, canary=False))
+        await labels.put(world.kube, world.namespace, gone, seen)
+
+
+async def test_labels_are_written_as_they_were_looked_at_whatever_else_a_pod_says_since(world: World) -> None:
+    ours = {names.ROLLOUT_LABEL: "r", names.ENGINE_LABEL: "true"}
+    path = world.path("pods", "p")
+    body = {"metadata": {"name": "p", "labels": ours}, "spec": {"containers": [{"name": "e", "image": "i"}]}}
+    await world.kube.create(names.object_path("api/v1", "pods", world.namespace), body)
+    seen = (await world.look()).pods["p"]
+    await world.kube.patch(path, {"metadata": {"annotations": {"a-kubelet": "says something"}}})
+    await labels.put(world.kube, world.namespace, SetLabels(pod="p", baseline=True, canary=False), seen)
+    with pytest.raises(Conflict):  # it was moved since
+        await labels.put(world.kube, world.namespace, SetLabels(pod="p", baseline=False, canary=True), seen)
+    found = (await world.kube.select(names.object_path("api/v1", "pods", world.namespace)))[0]
+    assert names.CANARY_LABEL not in found["metadata"]["labels"]
+
+
+async def test_what_others_applied_or_made_again_meanwhile_is_neither_overwritten_nor_deleted(
+    world: World,
+) -> None:
+    """A late write of an operator that leads no longer: the object isn't the one that it looked at."""
+    look = await world.ensure()
+    assert look.workload is not None
+    path, body = workload.objects(look.workload, world.namespace)[-1]
+    found = await world.kube.get(path)
+    await world.kube.patch(path, {"spec": {"replicas": 7}})
+    with pytest.raises(Conflict):
+        await world.kube.apply(path, workload._fenced(body, found))
+    with pytest.raises(Conflict):
+        await world.kube.delete(path, uid="another")
+    assert (await world.kube.get(path))["spec"]["replicas"] == 7
 
 
 async def _route(world: World) -> Route:

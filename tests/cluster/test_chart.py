@@ -17,6 +17,8 @@ from indexcache_operator.act.control_secret import ControlSecret
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.api.status import Status
 from indexcache_operator.kube import Kube, KubeError
+from indexcache_operator.leading.elector import LEASES, Elector
+from indexcache_operator.mandate import Lead
 from indexcache_operator.model import Event, SetLabels
 from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer, Sight
@@ -39,6 +41,7 @@ APIS = {
     "ClusterRoleBinding": "apis/rbac.authorization.k8s.io/v1",
     "Deployment": "apis/apps/v1",
     "Job": "apis/batch/v1",
+    "PodDisruptionBudget": "apis/policy/v1",
     "CustomResourceDefinition": "apis/apiextensions.k8s.io/v1",
 }
 
@@ -168,6 +171,7 @@ def test_its_crd_is_the_generated_one_and_stays(binaries: Path) -> None:
     ("value", "words"),
     [
         ("webhook.port=0", "webhook/port"),
+        ("replicas=two", "replicas"),
         ("alerts.window=soon", "alerts/window"),
         ("alerts.minSamples=0", "alerts/minSamples"),
         ("image.pullPolicy=Sometimes", "image/pullPolicy"),
@@ -238,6 +242,25 @@ async def watched(server: apiserver.ApiServer, namespace: str) -> None:
         assert answer.status == 200, await answer.text()
 
 
+async def elected(operator: Kube, namespace: str) -> None:
+    """Lead by the Lease that the chart names, as long as it takes to renew it once, and give it up."""
+    lead = Lead()
+    elector = Elector(
+        kube=operator,
+        namespace=namespace,
+        name="indexcache-operator",
+        identity="a",
+        lead=lead,
+        namespaces=(namespace,),
+    )
+    for _ in range(2):
+        await elector._step()
+    assert lead.mandate() is not None
+    await elector.give_up()
+    path = names.object_path(LEASES, "leases", namespace, "indexcache-operator")
+    assert "holderIdentity" not in (await operator.get(path))["spec"]
+
+
 async def test_its_rights_suffice(
     kube: Kube, operator: Kube, namespace: str, server: apiserver.ApiServer
 ) -> None:
@@ -284,8 +307,10 @@ async def test_its_rights_suffice(
         uid = await workload.ensure(operator, found.workload, owner)
         await ControlSecret().make(operator, namespace, "r", found.control, uid)
         pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "engine", "image": "i"}]}}
-        await kube.create(names.object_path("api/v1", "pods", namespace), pod)
-        await labels.put(operator, namespace, SetLabels(pod="p", baseline=True, canary=False))
+        pods = names.object_path("api/v1", "pods", namespace)
+        seen = (await kube.create(pods, pod))["metadata"]
+        await kube.patch(f"{pods}/p", {"metadata": {"annotations": {"a": "b"}}})  # it is listed anew then
+        await labels.put(operator, namespace, SetLabels(pod="p", baseline=True, canary=False), seen)
         found = await look()
         assert found.observation.workload_current
         await StatusWriter().write(operator, found.rollout.raw, Status(epoch=1))
@@ -295,6 +320,7 @@ async def test_its_rights_suffice(
         await operator.patch(routes, {"metadata": {"labels": {"a": "b"}}})
         await watched(server, namespace)
         assert await control_keys.create(operator, (namespace, "control-keys"), {"1": b"k" * 32})
+        await elected(operator, namespace)
         await workload.release(operator, owner)
         assert not (await look()).observation.unread
         await workload.delete(operator, owner)
@@ -312,6 +338,8 @@ async def test_its_rights_suffice(
         "edit a route's status",
         "delete a rollout",
         "read nodes",
+        "take another lease",
+        "list leases",
     ],
 )
 async def test_its_rights_go_no_further(
@@ -322,6 +350,7 @@ async def test_its_rights_go_no_further(
         assert await operator.select(names.rollouts_path()) is not None
         return
     secret = names.object_path("api/v1", "secrets", namespace, "indexcache-operator-control-keys")
+    lease = names.object_path(LEASES, "leases", namespace, "another")
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
         "read a secret": lambda: operator.get(secret),
         "patch a secret": lambda: operator.patch(secret, {"metadata": {"labels": {"a": "b"}}}),
@@ -333,6 +362,8 @@ async def test_its_rights_go_no_further(
         ),
         "delete a rollout": lambda: operator.delete(names.rollouts_path(namespace, "r")),
         "read nodes": lambda: operator.select("/api/v1/nodes"),
+        "take another lease": lambda: operator.replace(lease, {"metadata": {"name": "another"}}),
+        "list leases": lambda: operator.select(names.object_path(LEASES, "leases", namespace)),
     }
     with pytest.raises(KubeError) as caught:
         await calls[call]()

@@ -116,7 +116,7 @@ def test_the_examples_conform(checks: Path, schemas: Path, example: Path) -> Non
     ("old", "new", "words"),
     [
         ("kind: ConfigMap", "kind: ConfigMap\ntypo: 1", "additional properties 'typo' not allowed"),
-        ("replicas: 1", "replicas: one", "got string, want integer"),
+        ("replicas: 2", "replicas: two", "got string, want integer"),
         ("  type: object", "  typo: object", "additional properties 'typo' not allowed"),
     ],
 )

@@ -79,9 +79,9 @@ async def test_an_intent_written_in_between_is_never_erased(scene: Scene) -> Non
     loop = scene.loop(decide)
     looked = loop.observer.look
 
-    async def look(*args: Any) -> Any:
+    async def look(*args: Any, **kwargs: Any) -> Any:
         nonlocal first
-        found = await looked(*args)
+        found = await looked(*args, **kwargs)
         if found is not None and found.rollout.held and first:
             first = False
             await webhook()

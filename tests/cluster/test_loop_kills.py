@@ -12,6 +12,7 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Status
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, KubeError
+from indexcache_operator.mandate import Mandate
 from indexcache_operator.model import Action, EnsureWorkload, Kill, Observation, PersistStatus
 from indexcache_operator.observe import look
 from indexcache_operator.observe.rollout import UnreadableStatus
@@ -90,6 +91,9 @@ class Faulty:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self.refused: tuple[str, ...] = ()
+
+    def under(self, mandate: Mandate) -> "Faulty":
+        return self
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._kube, name)

@@ -17,10 +17,10 @@ VERBS = """
 accept add allow annotate answer apply ask await begin break bring build call cancel capture change
 charge check choose close compare compile compute configure connect copy count create cut delete deliver
 describe do draw drop empty encode end enter expect feed fill find follow forget give hand have hold
-import install judge keep launch lead leave let load look make mark measure move name note open owe parse
+import install judge keep launch lead leave let load look make mark measure move name note obey open owe parse
 plan play poll post preempt pretend print project put raise read recompute record refresh refuse register
 release remove render renew replace replay report return rewrite roll rotate run say scale schedule score
-see send serve set settle show stand start stay step stop sum take tell time train try turn undo unpack
+see send serve set settle show stand start stay step stop store sum take tell time train try turn undo unpack
 use wait walk want watch wrap write yield
 """
 FRAGMENTS = """

@@ -54,13 +54,21 @@ groups:
 - name: indexcache-operator
   rules:
   - alert: IndexCacheOperatorGone
-    expr: absent(indexcache_operator_looks_total) and on () (count(indexcache_guardrail_min) > 0)
+    expr: absent(indexcache_operator_leader) and on () (count(indexcache_guardrail_min) > 0)
     for: 1m
     labels: {{ merge (dict "severity" $a.operatorSeverity) $a.labels | toJson }}
     annotations:
       summary: >-
         Engines run and no operator is scraped: nobody sees a kill, renews a permit or rolls back but the engines' own breakers. Look
         whether its pod runs and whether Prometheus may reach it
+  - alert: IndexCacheOperatorWithoutLeader
+    expr: max(indexcache_operator_leader) == 0 and on () (count(indexcache_guardrail_min) > 0)
+    for: 1m
+    labels: {{ merge (dict "severity" $a.operatorSeverity) $a.labels | toJson }}
+    annotations:
+      summary: >-
+        Operators run and none of those that are scraped leads: kills are obeyed, but no permit is renewed, and no rollout moves or is taken
+        back but by the engines' own breakers. Look at the Lease of the release and at the operators' logs
   - alert: IndexCacheRolloutUnwatched
     expr: time() - max by (namespace, rollout) (indexcache_operator_last_successful_look_timestamp_seconds) > 60
     for: 0s

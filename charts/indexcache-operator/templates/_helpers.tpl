@@ -103,6 +103,18 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end -}}
 
+{{/* Replicas on nodes of their own, where there are as many. */}}
+{{- define "indexcache.apart" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+  - weight: 100
+    podAffinityTerm:
+      topologyKey: kubernetes.io/hostname
+      labelSelector:
+        matchLabels: {{ include "indexcache.selector" . | nindent 10 }}
+          app.kubernetes.io/component: operator
+{{- end -}}
+
 {{/* What the operator may do in a namespace whose rollouts it watches. */}}
 {{- define "indexcache.rules" -}}
 - {apiGroups: [indexcache.dev], resources: [indexcacherollouts], verbs: [get, list, watch, patch]}

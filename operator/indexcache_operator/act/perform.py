@@ -4,6 +4,9 @@ Kills wait for nothing: they go out first, all at once, beside everything else, 
 fail. The rest is done one after another, runs of flags for several engines together. One failure stops one
 thing: what comes after it is done all the same, unless it relies on what failed (RELIED_ON). The next look
 sees how far it came, and every action is safe to do again.
+
+Each write asks the mandate that the plan was made under. Once that is over nothing more of the plan is done,
+its kills neither: what they were decided on may have been another's to change since.
 """
 
 import asyncio
@@ -20,6 +23,7 @@ from indexcache_operator.act.control_secret import ControlSecret
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, KubeError
+from indexcache_operator.mandate import UNBOUND, Mandate
 from indexcache_operator.model import Action, Kill, Plan, PutFlags, RunProbes, Sighting
 from indexcache_operator.probing.completions import Completions
 from indexcache_operator.probing.prober import Prober
@@ -48,13 +52,13 @@ class Performer:
     prober: Prober
     secret: ControlSecret = field(default_factory=ControlSecret)
 
-    async def perform(self, sighting: Sighting, plan: Plan[object]) -> None:
-        """Do all of a plan. Raises what failed: EngineError, KubeError, ActionError, ForeignObject; a group
-        of them if several did.
+    async def perform(self, sighting: Sighting, plan: Plan[object], mandate: Mandate = UNBOUND) -> None:
+        """Do all of a plan, under the mandate that it was made under. Raises what failed: EngineError,
+        KubeError, ActionError, ForeignObject, NotLeading; a group of them if several did.
         """
         kills = [action for action in plan.actions if isinstance(action, Kill)]
         rest = [action for action in plan.actions if not isinstance(action, Kill)]
-        turn = _Turn(self, sighting, plan)
+        turn = _Turn(self, sighting, plan, mandate)
         strands = [*(turn.counted(kill) for kill in kills), turn.rest(rest)]
         _raise_all(
             [
@@ -68,8 +72,12 @@ class Performer:
 class _Turn:
     """Does one plan."""
 
-    def __init__(self, performer: Performer, sighting: Sighting, plan: Plan[object]) -> None:
+    def __init__(
+        self, performer: Performer, sighting: Sighting, plan: Plan[object], mandate: Mandate
+    ) -> None:
         self._p = performer
+        self._mandate = mandate
+        self._kube = performer.kube.under(mandate)
         self._sighting = sighting
         self._plan = plan
         self._raw = sighting.rollout.raw
@@ -114,7 +122,7 @@ class _Turn:
         metrics.ACTIONS.labels(name, "done").inc()
 
     async def _do(self, action: Action) -> None:
-        p, namespace = self._p, self._owner.namespace
+        kube, namespace = self._kube, self._owner.namespace
         match action:
             case Kill():
                 await self._kill(action)
@@ -123,25 +131,25 @@ class _Turn:
             case model.EnsureWorkload():
                 await self._ensure()
             case model.SetLabels():
-                await labels.put(p.kube, namespace, action)
+                await labels.put(kube, namespace, action, self._sighting.pods[action.pod])
             case PutFlags():
                 await self._engines().put(self._address(action.pod), action.desired, action.contract)
             case model.PatchRoute():
-                await route.patch(p.kube, namespace, self._route_name(), action)
+                await route.patch(kube, namespace, self._route_name(), action)
             case RunProbes():
                 self._probe(action)
             case model.Event():
                 await self._emit(action)
             case model.DeleteWorkload():
-                await workload.delete(p.kube, self._owner)
+                await workload.delete(kube, self._owner)
             case model.ReleaseWorkload():
                 await self._release()
             case model.RemoveFinalizer():
-                await finalizer.let_go(p.kube, self._raw)
+                await finalizer.let_go(kube, self._raw)
 
     async def _persist(self) -> None:
         if not self._p.writer.kept(self._status, self._plan.status):
-            self._raw = await self._p.writer.write(self._p.kube, self._raw, self._plan.status)
+            self._raw = await self._p.writer.write(self._kube, self._raw, self._plan.status)
             self._status = self._plan.status
 
     async def _emit(self, action: model.Event) -> None:
@@ -151,7 +159,7 @@ class _Turn:
         owner = self._owner
         try:
             await events.emit(
-                self._p.kube,
+                self._kube,
                 namespace=owner.namespace,
                 name=owner.name,
                 uid=self._sighting.rollout.uid,
@@ -169,6 +177,7 @@ class _Turn:
 
     async def _kill(self, action: Kill) -> None:
         for attempt in range(1, KILL_TRIES + 1):
+            self._mandate.left()
             try:
                 await self._engines().kill(self._address(action.pod), action.reason)
             except EngineError as error:
@@ -189,8 +198,8 @@ class _Turn:
         seen = self._sighting
         if seen.workload is None or seen.control is None:
             raise ActionError("nothing to apply: the spec can't be read, or the control key isn't known")
-        uid = await workload.ensure(self._p.kube, seen.workload, self._owner)
-        await self._p.secret.make(self._p.kube, self._owner.namespace, self._owner.name, seen.control, uid)
+        uid = await workload.ensure(self._kube, seen.workload, self._owner)
+        await self._p.secret.make(self._kube, self._owner.namespace, self._owner.name, seen.control, uid)
 
     async def _keep_secret(self) -> None:
         """Make the token's Secret where it may be missing, so that pods that wait for it can start."""
@@ -200,11 +209,11 @@ class _Turn:
         well = all(pod.state is not None for pod in seen.observation.pods)
         if secret.due(seen.control, seen.deployment_uid, well=well):
             await secret.make(
-                self._p.kube, self._owner.namespace, self._owner.name, seen.control, seen.deployment_uid
+                self._kube, self._owner.namespace, self._owner.name, seen.control, seen.deployment_uid
             )
 
     async def _release(self) -> None:
-        await workload.release(self._p.kube, self._owner)
+        await workload.release(self._kube, self._owner)
 
     def _probe(self, action: RunProbes) -> None:
         spec, tokens = self._sighting.rollout.spec, self._sighting.tokens
@@ -226,7 +235,7 @@ class _Turn:
         )
 
     def _engines(self) -> Engines:
-        return Engines(session=self._p.session, tokens=self._sighting.tokens)
+        return Engines(session=self._p.session, tokens=self._sighting.tokens, mandate=self._mandate)
 
     def _address(self, pod: str) -> str:
         if pod not in self._sighting.addresses:

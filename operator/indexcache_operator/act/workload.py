@@ -18,13 +18,15 @@ async def ensure(kube: Kube, workload: Workload, owner: Owner) -> str:
     """Apply Services and Deployment, in this order, so that a pod that is ready finds its Service. Return the
     Deployment's uid.
 
-    Raises KubeError, ForeignObject.
+    Raises KubeError, ForeignObject; Conflict if somebody else wrote one of them meanwhile.
     """
-    for path, body in objects(workload, owner.namespace):
-        await _ours(kube, path, body["kind"], owner.name)
+    found = {
+        path: await _ours(kube, path, body["kind"], owner.name)
+        for path, body in objects(workload, owner.namespace)
+    }
     applied: Object = {}
     for path, body in objects(workload, owner.namespace):
-        applied = await kube.apply(path, body)
+        applied = await kube.apply(path, _fenced(body, found[path]))
     uid: str = applied["metadata"]["uid"]
     return uid
 
@@ -86,12 +88,20 @@ async def _release_ours(kube: Kube, path: str, owner: Owner) -> None:
     owners = found["metadata"].get("ownerReferences") or [] if found else []
     kept = [reference for reference in owners if reference["uid"] != owner.uid]
     if kept != owners:
-        await kube.patch(path, {"metadata": {"ownerReferences": kept or None}})
+        assert found is not None
+        await kube.patch(path, _fenced({"metadata": {"ownerReferences": kept or None}}, found))
 
 
 async def _delete_ours(kube: Kube, path: str, rollout: str) -> None:
     try:
-        if await _ours(kube, path, "", rollout) is not None:
-            await kube.delete(path)
+        found = await _ours(kube, path, "", rollout)
+        if found is not None:
+            await kube.delete(path, uid=found["metadata"]["uid"])
     except ForeignObject:
         return  # not ours to delete
+
+
+def _fenced(body: Object, found: Object | None) -> Object:
+    """Return a body that the API server takes only while the object is as it was found."""
+    version = {"resourceVersion": found["metadata"]["resourceVersion"]} if found else {}
+    return {**body, "metadata": {**body["metadata"], **version}}

@@ -20,7 +20,6 @@ from indexcache_core.contract import State
 
 from indexcache_operator import names
 from indexcache_operator.api.spec import HttpRoute, Spec
-from indexcache_operator.api.status import Phase
 from indexcache_operator.credentials import Control, Credentials
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.informers.reads import Reads
@@ -31,12 +30,11 @@ from indexcache_operator.observe import bindings, drift, gateway, pods, probes, 
 from indexcache_operator.observe.claims import Claims
 from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.reads import Readings
-from indexcache_operator.observe.rollout import read
+from indexcache_operator.observe.rollout import at_rest, read
 from indexcache_operator.workload.merge import TemplateError
 from indexcache_operator.workload.pod import selector
 from indexcache_operator.workload.render import Owner, Runtime, Workload, render
 
-AT_REST = (Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED)
 PROBES_SECONDS = 30.0
 """How long a ConfigMap of probes, which may be large, is believed."""
 
@@ -51,6 +49,8 @@ class Sight:
     """As last read, and which it is."""
     control: Control | None = None
     """What last guarded the engines of the Deployment."""
+    term: int = 0
+    """Of the lead under which was last looked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +72,22 @@ class Observer:
         return self.informed or self.kube
 
     async def look(
-        self, namespace: str, name: str, sight: Sight, results: tuple[ProbeResult, ...] = ()
+        self,
+        namespace: str,
+        name: str,
+        sight: Sight,
+        results: tuple[ProbeResult, ...] = (),
+        *,
+        term: int = 0,
     ) -> Sighting | None:
-        """Return everything about one rollout; None if it is gone. Raises KubeError, UnreadableStatus."""
+        """Return everything about one rollout; None if it is gone. `term`: of the lead of whoever looks.
+
+        Raises KubeError, UnreadableStatus.
+        """
         try:
-            rollout = read(await self._rollout(names.rollouts_path(namespace, name)))
+            path = names.rollouts_path(namespace, name)
+            rollout = read(await self._rollout(path, anew=sight.term != term))
+            sight.term = term
         except NotFound:
             return None
         reads = Readings()
@@ -107,6 +118,7 @@ class Observer:
             unknown_fields=rollout.unknown_fields,
             route_holder=self.claims.other(rollout),
             status=rollout.status,
+            term=term,
             pinned_runtime="" if objects.unknown else plugin.image,
             offered_runtime=self.runtime.image,
             workload_current=current,
@@ -128,18 +140,28 @@ class Observer:
             tokens=bindings.tokens(guards),
             api_key=completions_key(rollout.spec) if rollout.spec else None,
             addresses=addresses,
+            pods={pod["metadata"]["name"]: pod["metadata"] for pod in objects.pods},
         )
 
-    async def _rollout(self, path: str) -> Object:
+    async def glance(self, namespace: str, name: str) -> Object | None:
+        """Return the rollout alone, as its watch told it last; None if it is gone. Raises KubeError."""
+        path = names.rollouts_path(namespace, name)
+        with suppress(NotFound):
+            return await self._told(path) or await self.kube.get(path)
+        return None
+
+    async def _rollout(self, path: str, *, anew: bool) -> Object:
         """Return the rollout: at rest as its watch told it last, else as it is now. Raises NotFound,
-        KubeError.
+        KubeError. `anew`: in any case as it is now, as another led until then.
         """
-        if self.informed is not None:
-            with suppress(NotFound):  # it may have been made just now
-                raw = await self.informed.get(path)
-                if at_rest(raw):
-                    return raw
-        return await self.kube.get(path)
+        raw = None if anew else await self._told(path)
+        return raw if raw is not None and at_rest(raw) else await self.kube.get(path)
+
+    async def _told(self, path: str) -> Object | None:
+        """Return a rollout as its watch told it last; None if it tells none, as of one made just now."""
+        with suppress(NotFound):
+            return await self.informed.get(path) if self.informed is not None else None
+        return None
 
     async def _objects(self, rollout: Rollout, reads: Readings) -> "_Objects":
         namespace, name = rollout.namespace, rollout.name
@@ -292,16 +314,6 @@ class _Objects:
         metadata = (self.deployment or {}).get("metadata") or {}
         ours = (metadata.get("labels") or {}).get(names.ROLLOUT_LABEL) == rollout
         return metadata["uid"] if ours else None
-
-
-def at_rest(raw: Object) -> bool:
-    """Return whether a rollout waits for somebody, by its status: nobody is exposed or brought back now."""
-    metadata, status = raw["metadata"], raw.get("status") or {}
-    return (
-        status.get("phase") in AT_REST
-        and status.get("observedGeneration") == metadata.get("generation")
-        and not metadata.get("deletionTimestamp")
-    )
 
 
 class Unread:

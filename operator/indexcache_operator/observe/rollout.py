@@ -8,10 +8,11 @@ from pydantic import ValidationError
 from indexcache_operator import names
 from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
-from indexcache_operator.api.status import Status
+from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import Rollout
 from indexcache_operator.objects import Object
 
+AT_REST = (Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED)
 SHOWN = 80
 """Characters of a wrong value that an error shows."""
 
@@ -45,6 +46,16 @@ def read(raw: Object) -> Rollout:
         spec_problem=problem,
         unknown_fields=unknown,
         status=_status(raw),
+    )
+
+
+def at_rest(raw: Object) -> bool:
+    """Return whether a rollout waits for somebody, by its status: nobody is exposed or brought back now."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    return (
+        status.get("phase") in AT_REST
+        and status.get("observedGeneration") == metadata.get("generation")
+        and not metadata.get("deletionTimestamp")
     )
 
 

@@ -1,20 +1,25 @@
 """Tests how a rollout's loop waits, and when it shows that its turns fail."""
 
 import asyncio
+import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from indexcache_operator.act import events, health
 from indexcache_operator.kube import Conflict, KubeError
 from indexcache_operator.loop import SHOWN_AFTER, RolloutLoop
+from indexcache_operator.mandate import Lead
 from indexcache_operator.plan import plan
+from indexcache_operator.plan.facts.memory import Memory
 
 
 def waiting() -> RolloutLoop:
     """Return a loop that looks at nothing."""
     nothing: Any = None
+    kube: Any = SimpleNamespace(under=lambda _: None)
     return RolloutLoop(
-        kube=nothing, session=nothing, observer=nothing, planner=plan, namespace="ns", name="r", uid="u"
+        kube=kube, session=nothing, observer=nothing, planner=plan, namespace="ns", name="r", uid="u"
     )
 
 
@@ -53,7 +58,7 @@ async def shown_after(
     """
     loop, taken, tries = waiting(), list[int](), list[int]()
 
-    async def turn() -> float | None:
+    async def turn(*_: Any) -> float | None:
         taken.append(len(taken) + 1)
         if len(taken) > len(turns):
             return None
@@ -104,3 +109,104 @@ async def test_what_could_not_be_shown_is_shown_at_the_next_failure(
     monkeypatch: pytest.MonkeyPatch, outcome: bool | Exception
 ) -> None:
     assert await shown_after(monkeypatch, [*IN_A_ROW, FAILURE, FAILURE], [outcome]) == [3, 4]
+
+
+class Sights:
+    """Observer and client of a loop that stands by, or whose leader loses: counts who was asked what."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw, self.glances, self.looks = raw, 0, 0
+        self.credentials = None
+
+    async def glance(self, namespace: str, name: str) -> Any:
+        self.glances += 1
+        return self.raw
+
+    async def look(self, *_: Any, term: int, **__: Any) -> None:
+        self.looks += 1
+        self.term = term
+
+
+def standing_by(lead: Lead, raw: Any) -> tuple[RolloutLoop, Sights]:
+    loop, sights = waiting(), Sights(raw)
+    seen: Any = sights
+    loop.lead, loop.observer = lead, seen
+    return loop, sights
+
+
+ROLLOUT = {"metadata": {"uid": "u", "name": "r", "namespace": "ns"}, "status": {"phase": "Canary"}}
+
+
+async def test_who_does_not_lead_asks_nothing_and_ends_with_the_rollout() -> None:
+    lead = Lead()
+    loop, sights = standing_by(lead, ROLLOUT)
+    task = asyncio.create_task(loop.run())
+    async with asyncio.timeout(30):
+        while not sights.glances:  # noqa: ASYNC110 (there is nothing to be told by)
+            await asyncio.sleep(0)
+        sights.raw = None
+        loop.wake()
+        await task
+    assert (sights.glances, sights.looks) == (2, 0)
+
+
+async def test_a_failure_of_who_stands_by_is_told_to_no_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither as an Event nor as a condition: these are the leader's to write."""
+    loop, sights = standing_by(Lead(), ROLLOUT)
+    seen: list[str] = []
+
+    async def glance(*_: Any) -> Any:
+        seen.append("glance")
+        if len(seen) > SHOWN_AFTER + 1:
+            return None
+        raise FAILURE
+
+    async def written(*_: Any, **__: Any) -> None:
+        seen.append("written")
+
+    async def nothing(*_: Any) -> None: ...
+
+    monkeypatch.setattr(sights, "glance", glance)
+    monkeypatch.setattr(events, "emit", written)
+    monkeypatch.setattr(health, "show", written)
+    monkeypatch.setattr(loop, "_sleep", nothing)
+    await loop.run()
+    assert set(seen) == {"glance"}
+
+
+async def test_who_begins_to_lead_remembers_nothing_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = Lead()
+    loop, sights = standing_by(lead, ROLLOUT)
+    loop.memory = Memory(key="of long ago")
+    lead.hold(4, math.inf)
+    assert await loop._mandated() is not None
+    assert loop.memory is None
+    kept = loop.memory = Memory(key="of this term")
+    await loop._mandated()
+    assert loop.memory is kept
+    lead.hold(6, math.inf)  # another led in between
+    await loop._mandated()
+    assert loop.memory is None
+    await loop.run()
+    assert (sights.looks, sights.term) == (1, 6)
+
+
+async def test_a_turn_that_outlives_its_term_is_no_failure_of_the_rollouts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lead = Lead()
+    lead.hold(4, math.inf)
+    loop, sights = standing_by(lead, ROLLOUT)
+
+    async def look(*_: Any, **__: Any) -> None:
+        lead.lose()
+        sights.raw = None
+        raise FAILURE
+
+    async def written(*_: Any, **__: Any) -> None:
+        raise AssertionError("written under a term that is over")
+
+    monkeypatch.setattr(sights, "look", look)
+    monkeypatch.setattr(events, "emit", written)
+    await loop.run()
+    assert loop._failures == 0

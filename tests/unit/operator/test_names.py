@@ -3,6 +3,7 @@ stored.
 """
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -90,6 +91,8 @@ class Api(Kube):
     """The operator's client of the API, with another transport under it."""
 
     def __init__(self, transport: Transport) -> None:
+        client: Any = SimpleNamespace(configuration=None)
+        super().__init__(client)
         self._client = transport
 
 
@@ -182,7 +185,9 @@ async def test_no_action_leads_out_of_the_namespace(name: str) -> None:
     change = PatchRoute(rule_index=0, rule="g", backends=(), resource_version="1")
     for acting in (
         route.patch(kube, NAMESPACE, name, change),
-        labels.put(kube, NAMESPACE, SetLabels(pod=name, baseline=True, canary=False)),
+        labels.put(
+            kube, NAMESPACE, SetLabels(pod=name, baseline=True, canary=False), {"resourceVersion": "1"}
+        ),
         kube.get(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}"),
     ):
         with pytest.raises((InvalidName, NotFound)):

@@ -61,3 +61,13 @@ def test_the_token_is_read_anew(tmp_path: Path) -> None:
     assert found.token() == "one"
     path.write_text("two")
     assert found.token() == "two"
+
+
+def test_by_a_lease_one_of_several_leads_and_without_one_this_one_does() -> None:
+    alone = Settings.read(GIVEN)
+    assert alone.lease is None
+    assert alone.identity  # the host's name
+    found = Settings.read({**GIVEN, "INDEXCACHE_LEASE": "system/operator", "INDEXCACHE_IDENTITY": "a"})
+    assert (found.lease, found.identity) == (("system", "operator"), "a")
+    with pytest.raises(SettingsError, match=r"INDEXCACHE_LEASE: .*expected NAMESPACE/NAME"):
+        Settings.read({**GIVEN, "INDEXCACHE_LEASE": "../operator"})

@@ -3,7 +3,8 @@
 An epoch belongs to one content: engines refuse the same epoch with other content, and let nothing but a newer
 epoch lead out of `tripped`. So a pod keeps the epoch at which its own content last changed, persisted before
 it is used; a pod that restarted is given the same again. New epochs are newer than any that the status or any
-engine knows, also after the status was restored from a backup.
+engine knows, also after the status was restored from a backup, and than any that an earlier term's leader
+could have given: the term is their upper half (api/epochs.py).
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from datetime import timedelta
 from indexcache_core.contract import Desired, Flags, Identity, Mode, State
 from indexcache_core.digest import digest
 
+from indexcache_operator.api import epochs
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import PodStatus, Status
 from indexcache_operator.contracts import SPOKEN
@@ -82,7 +84,7 @@ def assign(situation: Situation, kinds: dict[str, str]) -> Status:
     """Return the status with each pod's wanted content and its epoch; one new epoch for all that change."""
     snapshot, status = situation.snapshot, situation.status
     known = [status.epoch, *(p.state.epoch for p in snapshot.observation.pods if p.state)]
-    new = max(known) + 1
+    new = max(max(known) + 1, epochs.first(snapshot.observation.term))
     used, pods = False, []
     for pod in snapshot.observation.pods:
         old = pod_status(status, pod.name)

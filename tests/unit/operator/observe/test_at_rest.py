@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from indexcache_operator.api.status import Phase
-from indexcache_operator.observe.look import at_rest
+from indexcache_operator.observe.rollout import at_rest
 
 
 def raw(phase: str, observed: int = 3, **metadata: Any) -> dict[str, Any]:

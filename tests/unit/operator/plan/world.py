@@ -50,6 +50,8 @@ class World:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.status = Status()
         self.uid = "uid"
+        self.term = 0
+        """Of whoever looks."""
         self.generation = 1
         self.annotations: dict[str, str] = {}
         self.deleting = False
@@ -128,6 +130,7 @@ class World:
             spec=self.spec,
             spec_problem=None if self.spec else "unreadable",
             status=self.status,
+            term=self.term,
             pinned_runtime=RUNTIME,
             offered_runtime=RUNTIME,
             workload_current=self.spec is not None and self.workload_for == self._template(),
