@@ -90,14 +90,41 @@ RULES: dict[str, list[Rule]] = {
     ],
 }
 
+
+class Column(NamedTuple):
+    """A printer column of kubectl get."""
+
+    name: str
+    type: str
+    path: str
+    text: str
+    wide: bool = False
+    """Whether only `-o wide` shows it."""
+
+    def render(self) -> dict[str, Any]:
+        """Return the column as it stands in the CRD."""
+        fields = {"name": self.name, "type": self.type, "jsonPath": self.path, "description": self.text}
+        return fields | ({"priority": 1} if self.wide else {})
+
+
 COLUMNS = [
-    ("Phase", "string", ".status.phase"),
-    ("Step", "string", ".status.stepSummary"),
-    ("Weight", "integer", ".status.traffic.desired"),
-    ("Recall", "string", ".status.recall"),
-    ("Verdict", "string", ".status.verdict"),
-    ("Reason", "string", ".status.reason"),
-    ("Age", "date", ".metadata.creationTimestamp"),
+    Column("Phase", "string", ".status.phase", "Where the rollout is."),
+    Column("Step", "string", ".status.stepSummary", "The step of the canary, of how many."),
+    Column("Reuse", "integer", ".status.reuse", "Percent of the rollout's traffic that meets reuse."),
+    Column(
+        "Recall",
+        "string",
+        ".status.recall",
+        "Mean of the weakest bucket, and the bound above which it is with probability 1 - badPromotion.",
+    ),
+    Column("Verdict", "string", ".status.verdict", "What the guardrails say together."),
+    Column("Reason", "string", ".status.reason", "How it ended, or what it waits for."),
+    Column(
+        "Weight", "integer", ".status.traffic.desired", "Percent that the route gives the canary.", wide=True
+    ),
+    Column("Cause", "string", ".status.waiting.origin", "Where the cause of its wait lies.", wide=True),
+    Column("Way out", "string", ".status.waiting.wayOut", "What a person can do about it.", wide=True),
+    Column("Age", "date", ".metadata.creationTimestamp", "Since it was made."),
 ]
 
 
@@ -221,9 +248,7 @@ def crd() -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [
-                        {"name": n, "type": t, "jsonPath": p} for n, t, p in COLUMNS
-                    ],
+                    "additionalPrinterColumns": [column.render() for column in COLUMNS],
                     "schema": {"openAPIV3Schema": root_schema(defaults=False)},
                 }
             ],

@@ -51,6 +51,19 @@ class Phase(StrEnum):
     FAILED = "Failed"
 
 
+class Origin(StrEnum):
+    """Where the cause of an end or of a wait lies. Only the pattern's rejects a revision."""
+
+    PATTERN = "Pattern"
+    """Evidence on what is tried."""
+    TRAFFIC = "Traffic"
+    """Too few requests, or none of the kind that is wanted."""
+    PLATFORM = "Platform"
+    """The cluster, the gateway, engines, the operator."""
+    USER = "User"
+    """An edit, a kill, a pause."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Condition(_Stored):
     """As in Kubernetes' API conventions."""
@@ -132,9 +145,17 @@ class EvidenceStatus(_Stored):
     indexer: int | None = None
     verdict: Verdict
     mean: float | None = None
+    """Of the observations; of quality, of the drops in log-probability."""
     lower_bound: float | None = None
+    """Above which the mean is with probability 1 - badPromotion, however often one looks."""
+    upper_bound: float | None = None
+    """The same of quality, below which the mean drop is."""
     threshold: float | None = None
+    """What the spec asks for: the least mean, of quality the largest drop."""
+    unit: str = ""
+    """Of mean, bounds and threshold; none for shares."""
     samples: int = 0
+    """Observations so far."""
     e_value: float = 0.0
     """Wealth of the bet against the pattern; at 1 / alpha the guardrail counts as breached."""
     alpha: float
@@ -157,9 +178,63 @@ class FallbackStatus(_Stored):
     """The intent to fall back; written before anything else about it is reported."""
 
     cause: str
+    """In one word."""
+    origin: Origin | None = None
+    """Where the cause lies. None: written by an alert a moment ago, or by an older operator."""
     message: str = ""
     since: Time
     revision: str
+    """The revision that ends."""
+    kill: str = ""
+    """The value of `indexcache.dev/kill` that asked for it; it is tried again once that is taken away."""
+    retried: str = ""
+    """The value of `indexcache.dev/retry` when it began: used up."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HoldStatus(_Stored):
+    """A canary that ended undecided: back in shadow with all its evidence, to be exposed again by itself."""
+
+    cause: str
+    """In one word."""
+    origin: Origin
+    """Where the cause lies."""
+    message: str = ""
+    since: Time
+    times: int = 1
+    """How often this try was held so far. Each pause is twice as long as the one before, a day at most."""
+    not_before: Time
+    """Nobody is exposed before this time, unless the spec is edited or a retry is asked for."""
+    requests_per_minute_needed: float | None = None
+    """Nobody is exposed before users send so many. None: their number is not what was missing."""
+    generation: int = 0
+    """Of the spec that was held; another ends the hold."""
+    retried: str = ""
+    """The value of `indexcache.dev/retry` when it began: used up."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WaitStatus(_Stored):
+    """What is waited for, for how long, and what a person can do about it."""
+
+    origin: Origin
+    """Where the cause lies."""
+    reason: str
+    """In one word."""
+    message: str = ""
+    """What is waited for."""
+    observations: int | None = None
+    """How many the slowest certificate has."""
+    observations_needed: int | None = None
+    """How many more it needs, if those to come are like those that came."""
+    requests_per_minute: float | None = None
+    """Users' requests, seen of late."""
+    requests_per_minute_needed: float | None = None
+    """At which the step would end within its deadline."""
+    expected: str = ""
+    """About how long, at the rate seen; empty where that can't be told."""
+    way_out: str = ""
+    """What a person can do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,6 +257,8 @@ class HistoryEntry(_Stored):
     pattern: str
     outcome: Outcome
     reason: str
+    origin: Origin | None = None
+    """Where the reason lies; None where an older operator wrote it, and for what was promoted."""
     at: Time
 
 
@@ -223,11 +300,21 @@ class Status(_Stored):
     evidence: tuple[EvidenceStatus, ...] = ()
     quality: QualityStatus | None = None
     fallback: FallbackStatus | None = None
+    hold: HoldStatus | None = None
+    waiting: WaitStatus | None = None
     rejected: tuple[Rejected, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     conditions: tuple[Condition, ...] = ()
     # What the printer columns show.
     step_summary: str = ""
+    """The step under way, of how many."""
+    reuse: int = 0
+    """Percent of the rollout's traffic that meets reuse, by the route's weight and the pods that run it."""
     recall: str = ""
+    """The mean of the weakest bucket of context length, and in brackets the bound above which it is with
+    probability 1 - badPromotion. Empty where nothing is measured.
+    """
     verdict: str = ""
+    """The one that decides, of all guardrails. Empty where nothing is measured."""
     reason: str = ""
+    """How it ended, or what it waits for."""
