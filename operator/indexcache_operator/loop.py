@@ -161,11 +161,7 @@ class RolloutLoop:
             logger.info("%s: somebody else wrote first, looking again: %s", self._who, error)
             return
         self._failures += 1
-        message = (
-            f"{type(error).__name__}: {error}"
-            if not isinstance(error, ExceptionGroup)
-            else "; ".join(map(str, error.exceptions))
-        )
+        message = health.told(error, EXPECTED)
         again, self._reported = message == self._reported, message
         if _only(error, EngineError):
             # An engine that is silent is a fact about the engine: the operator is well, and the next plan
@@ -181,9 +177,16 @@ class RolloutLoop:
             await self._show(message)
 
     async def _report(self, message: str) -> None:
-        event = Event(type="Warning", reason="TurnFailed", message=message)
+        event = Event(type="Warning", reason="TurnFailed", message=f"{message}. It is tried again by itself")
         try:
-            await events.emit(self.kube, namespace=self.namespace, name=self.name, uid=self.uid, event=event)
+            await events.emit(
+                self.kube,
+                namespace=self.namespace,
+                name=self.name,
+                uid=self.uid,
+                event=event,
+                seconds=self._performer.seconds,
+            )
         except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.warning("%s: event not written: %s", self._who, error)
 

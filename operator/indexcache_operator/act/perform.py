@@ -47,6 +47,7 @@ class Performer:
     writer: StatusWriter
     prober: Prober
     secret: ControlSecret = field(default_factory=ControlSecret)
+    seconds: events.Seconds = field(default_factory=events.Seconds)
 
     async def perform(self, sighting: Sighting, plan: Plan[object]) -> None:
         """Do all of a plan. Raises what failed: EngineError, KubeError, ActionError, ForeignObject; a group
@@ -156,6 +157,7 @@ class _Turn:
                 name=owner.name,
                 uid=self._sighting.rollout.uid,
                 event=action,
+                seconds=self._p.seconds,
             )
         except KubeError as error:
             logger.warning(

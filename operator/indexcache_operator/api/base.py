@@ -1,4 +1,4 @@
-"""Defines how the spec is written down: camelCase outside, snake_case inside, unknown fields refused; and the
+"""Defines how spec and status are written down: camelCase outside, snake_case inside, unknown fields refused; and the
 API's names.
 """
 
@@ -27,4 +27,17 @@ class ApiModel(BaseModel):
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
+    )
+
+
+class Stored:
+    """Says how a part of the status is written down: fields in camelCase, described by their docstrings.
+
+    A field that this version doesn't know is left out when a status is read; one that is missing has its
+    default.
+    """
+
+    __slots__ = ()
+    __pydantic_config__ = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
     )
