@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from indexcache_operator import emergency, metrics
+from indexcache_operator import emergency, figures, metrics
 from indexcache_operator.act import events, finalizer, health
 from indexcache_operator.act.perform import ActionError, Performer
 from indexcache_operator.act.status import StatusWriter
@@ -75,6 +75,7 @@ class RolloutLoop:
         self._performer = Performer(
             kube=self.kube, session=self.session, writer=self._writer, prober=self._prober
         )
+        self._figures = metrics.Figures()
         self._reported: str | None = None
         self._failures = 0
         """Turns that failed since the last that succeeded; that somebody else wrote first is no failure."""
@@ -208,6 +209,7 @@ class RolloutLoop:
         for phase in Phase:
             metrics.PHASE.labels(self.namespace, self.name, phase.value).set(float(phase is status.phase))
         metrics.WEIGHT.labels(self.namespace, self.name).set(status.traffic.desired)
+        self._figures.show(figures.values(sighting.observation, made))
         before = sighting.rollout.status.fallback
         if status.fallback is not None and (before is None or before.since != status.fallback.since):
             metrics.FALLBACKS.labels(self.namespace, self.name, status.fallback.cause).inc()
@@ -217,6 +219,7 @@ class RolloutLoop:
             metrics.PHASE.remove(self.namespace, self.name, phase.value)
         metrics.WEIGHT.remove(self.namespace, self.name)
         metrics.LAST_LOOK.remove(self.namespace, self.name)
+        self._figures.show(())
 
 
 def _only(error: Exception, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:

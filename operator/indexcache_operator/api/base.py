@@ -1,5 +1,5 @@
-"""Defines how spec and status are written down: camelCase outside, snake_case inside, unknown fields refused; and the
-API's names.
+"""Defines how spec and status are written down: camelCase outside, snake_case inside; unknown fields of a
+spec are refused. And the API's names.
 """
 
 from pydantic import BaseModel, ConfigDict

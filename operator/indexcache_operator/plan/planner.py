@@ -17,7 +17,7 @@ from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, pod_status
 from indexcache_operator.plan.phases import deletion, fallback, triggers
 from indexcache_operator.plan.phases.table import TABLE
-from indexcache_operator.plan.report import commands, conditions, publishing
+from indexcache_operator.plan.report import commands, conditions, figures, publishing
 from indexcache_operator.plan.report.traffic import traffic
 from indexcache_operator.plan.traffic import arrival, draining
 from indexcache_operator.plan.waits import rates
@@ -98,7 +98,11 @@ def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dic
     if snapshot.observation.deleting:
         actions += deletion.actions(situation)
     return Plan(
-        status=status, actions=tuple(actions), next_look=TABLE[status.phase].look_again, memory=memory
+        status=status,
+        actions=tuple(actions),
+        next_look=TABLE[status.phase].look_again,
+        evidence=figures.live(situation) if TABLE[status.phase].measures else (),
+        memory=memory,
     )
 
 

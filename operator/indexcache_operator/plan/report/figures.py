@@ -5,9 +5,10 @@ import math
 from indexcache_core.contexts import context_label
 from indexcache_core.evidence import quality
 from indexcache_core.evidence.guardrails import IN_RESOURCE
-from indexcache_core.evidence.verdict import Judgement, Verdict
+from indexcache_core.evidence.verdict import Judgement, Verdict, log_limit
 
 from indexcache_operator.api.status import EvidenceStatus
+from indexcache_operator.model import LiveEvidence
 from indexcache_operator.plan.facts.memory import TestKey
 from indexcache_operator.plan.facts.situation import Answer, Situation
 
@@ -71,6 +72,24 @@ def _quality(situation: Situation, answer: Answer, j: Judgement) -> EvidenceStat
 
 def _e_value(j: Judgement) -> float:
     return round(min(math.exp(min(j.log_e, 50.0)), MOST_E), 4)
+
+
+def live(situation: Situation) -> tuple[LiveEvidence, ...]:
+    """Return the evidence against the pattern by each guardrail with a threshold, for alert rules.
+
+    An alert rolls back by guardrails that only observe, too: they share what may be spent on alerts, which is
+    no more than those that act may spend by themselves.
+    """
+    judged = [a for a in situation.evidence.answers if a.guardrail.threshold is not None]
+    observing = sum(not a.guardrail.acts for a in judged)
+    return tuple(
+        LiveEvidence(
+            guardrail=IN_RESOURCE[a.guardrail.name],
+            log_e=max((j.log_e for j in a.judgements.values()), default=0.0),
+            log_limit=log_limit(a.guardrail.alpha / (1 if a.guardrail.acts else observing)),
+        )
+        for a in judged
+    )
 
 
 def needed(situation: Situation) -> int | None:

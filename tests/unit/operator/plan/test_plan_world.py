@@ -7,6 +7,7 @@ import pytest
 from indexcache_core.contract import Mode
 from indexcache_operator import model
 from indexcache_operator.api.status import FallbackStatus, Origin, Phase
+from indexcache_operator.plan import plan
 
 from tests.unit.operator.plan.world import World, bad, good
 from tests.unit.operator.plan.world_parts import probe_set, spec
@@ -375,3 +376,12 @@ def test_the_users_edit_of_the_route_survives_a_rollout() -> None:
     world.set_route(edited)
     world.until(Phase.PROMOTED)
     assert world.backends == edited
+
+
+def test_what_alerts_rest_on_is_told_while_something_is_measured() -> None:
+    world = World(recall=drifting).until(Phase.CANARY)
+    told = plan(world.observe(), world.memory).evidence
+    assert [e.guardrail for e in told] == ["recall"]
+    assert told[0].log_e < told[0].log_limit
+    world.until(Phase.FELL_BACK)
+    assert plan(world.observe(), world.memory).evidence == ()

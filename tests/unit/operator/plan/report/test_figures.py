@@ -1,5 +1,6 @@
 """Evidence in figures."""
 
+import math
 from typing import Any
 
 import pytest
@@ -152,3 +153,32 @@ def test_quality_is_shown_in_nats_as_the_spec_has_it() -> None:
     found = Evidence(answers=(answer("quality", Verdict.NO_DATA, {TestKey("quality"): none}, asked),))
     (row,) = figures.evidence_rows(situation(pod(), spec=asked, evidence=found))
     assert (row.mean, row.upper_bound) == (None, None)
+
+
+def test_the_evidence_for_alerts_is_the_worst_of_each_guardrail_against_its_limit() -> None:
+    found = [judgement(Verdict.HOLDING, GOOD, log_e=1.0), judgement(Verdict.HOLDING, GOOD, log_e=3.0)]
+    acting = answer("recall", Verdict.HOLDING, {TestKey("recall", None, i): j for i, j in enumerate(found)})
+    (row,) = figures.live(situation(evidence=Evidence(answers=(acting,))))
+    assert (row.guardrail, row.log_e) == ("recall", 3.0)
+    assert row.log_limit == pytest.approx(-math.log(acting.guardrail.alpha))
+
+
+def test_guardrails_that_only_observe_share_what_alerts_may_spend() -> None:
+    watched = {
+        "overlap": {"min": 0.3, "observeOnly": True},
+        "recall": {"min": 0.5, "observeOnly": True},
+        "unguarded": True,
+    }
+    asked = spec(guardrails=watched)
+    answers = tuple(answer(name, Verdict.OBSERVING, {}, asked) for name in ("overlap", "recall"))
+    rows = figures.live(situation(spec=asked, evidence=Evidence(answers=answers)))
+    assert [row.log_e for row in rows] == [0.0, 0.0]
+    spent = sum(
+        len(a.guardrail.tests) * math.exp(-row.log_limit) for a, row in zip(answers, rows, strict=True)
+    )
+    assert spent == pytest.approx(asked.confidence.false_rollback)
+
+
+def test_a_guardrail_without_a_threshold_proves_nothing() -> None:
+    unset = answer("overlap", Verdict.OBSERVING)
+    assert figures.live(situation(evidence=Evidence(answers=(unset,)))) == ()
