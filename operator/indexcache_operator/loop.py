@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from indexcache_operator import emergency, metrics
+from indexcache_operator import emergency, figures, metrics
 from indexcache_operator.act import events, finalizer, health
 from indexcache_operator.act.perform import ActionError, Performer
 from indexcache_operator.act.status import StatusWriter
@@ -82,6 +82,7 @@ class RolloutLoop:
         self._performer = Performer(
             kube=self.kube, session=self.session, writer=self._writer, prober=self._prober
         )
+        self._figures = metrics.Figures()
         self._reported: str | None = None
         self._failures = 0
         """Turns that failed since the last that succeeded; that somebody else wrote first is no failure."""
@@ -215,11 +216,7 @@ class RolloutLoop:
             logger.info("%s: somebody else wrote first, looking again: %s", self._who, error)
             return
         self._failures += 1
-        message = (
-            f"{type(error).__name__}: {error}"
-            if not isinstance(error, ExceptionGroup)
-            else "; ".join(map(str, error.exceptions))
-        )
+        message = health.told(error, EXPECTED)
         again, self._reported = message == self._reported, message
         if _only(error, EngineError):
             # An engine that is silent is a fact about the engine: the operator is well, and the next plan
@@ -235,10 +232,16 @@ class RolloutLoop:
             await self._show(message, mandate)
 
     async def _report(self, message: str, mandate: Mandate) -> None:
-        event = Event(type="Warning", reason="TurnFailed", message=message)
+        event = Event(type="Warning", reason="TurnFailed", message=f"{message}. It is tried again by itself")
         try:
-            kube = self.kube.under(mandate)
-            await events.emit(kube, namespace=self.namespace, name=self.name, uid=self.uid, event=event)
+            await events.emit(
+                self.kube.under(mandate),
+                namespace=self.namespace,
+                name=self.name,
+                uid=self.uid,
+                event=event,
+                seconds=self._performer.seconds,
+            )
         except (KubeError, NotLeading, aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.warning("%s: event not written: %s", self._who, error)
 
@@ -261,6 +264,7 @@ class RolloutLoop:
         for phase in Phase:
             metrics.PHASE.labels(self.namespace, self.name, phase.value).set(float(phase is status.phase))
         metrics.WEIGHT.labels(self.namespace, self.name).set(status.traffic.desired)
+        self._figures.show(figures.values(sighting.observation, made))
         before = sighting.rollout.status.fallback
         if status.fallback is not None and (before is None or before.since != status.fallback.since):
             metrics.FALLBACKS.labels(self.namespace, self.name, status.fallback.cause).inc()
@@ -270,6 +274,7 @@ class RolloutLoop:
             metrics.PHASE.remove(self.namespace, self.name, phase.value)
         metrics.WEIGHT.remove(self.namespace, self.name)
         metrics.LAST_LOOK.remove(self.namespace, self.name)
+        self._figures.show(())
 
 
 def _only(error: Exception, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:

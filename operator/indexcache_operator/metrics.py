@@ -1,5 +1,7 @@
 """The operator's own metrics. Every rollout that ends badly is counted here, whoever looks at events."""
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
 
 LEADER = Gauge("indexcache_operator_leader", "1 while this operator leads, and so acts")
@@ -34,3 +36,35 @@ LAST_LOOK = Gauge(
     "When a look last succeeded",
     ["namespace", "rollout"],
 )
+
+PATTERN = ("namespace", "rollout", "uid", "revision", "guardrail")
+LOG_EVIDENCE = Gauge(
+    "indexcache_operator_log_evidence",
+    "Evidence against the pattern, of the guardrail's test that speaks most against it, in nats",
+    PATTERN,
+)
+LOG_LIMIT = Gauge(
+    "indexcache_operator_log_limit", "Evidence at which the guardrail counts as breached, in nats", PATTERN
+)
+LOWER_BOUND = Gauge(
+    "indexcache_operator_lower_bound",
+    "What the mean is above with probability 1 - badPromotion, of the guardrail's weakest certificate",
+    PATTERN,
+)
+
+
+class Figures:
+    """Shows one rollout's evidence as metrics; what is no longer said goes."""
+
+    def __init__(self) -> None:
+        self._shown: set[tuple[Gauge, tuple[str, ...]]] = set()
+
+    def show(self, values: Iterable[tuple[Gauge, tuple[str, ...], float]]) -> None:
+        """Show these values, by gauge and labels, and no others of this rollout."""
+        shown = set()
+        for gauge, labels, value in values:
+            gauge.labels(*labels).set(value)
+            shown.add((gauge, labels))
+        for gauge, labels in self._shown - shown:
+            gauge.remove(*labels)
+        self._shown = shown

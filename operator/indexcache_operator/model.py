@@ -283,6 +283,17 @@ Action = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class LiveEvidence:
+    """Holds how strong the evidence against the pattern is, by one guardrail, for alert rules."""
+
+    guardrail: str
+    log_e: float
+    """Of the test that speaks most against it, in nats."""
+    log_limit: float
+    """At which it counts as proven."""
+
+
 Remembered_co = TypeVar("Remembered_co", covariant=True)
 """The type of what the planner remembers, which it alone reads."""
 
@@ -295,5 +306,7 @@ class Plan(Generic[Remembered_co]):
     actions: tuple[Action, ...] = ()
     next_look: timedelta = timedelta(seconds=5)
     """How soon to look again."""
+    evidence: tuple[LiveEvidence, ...] = ()
+    """As of this look; empty where nothing is measured."""
     memory: Remembered_co = field(repr=False)
     """Live evidence, handed to the next plan; losing it loses sensitivity for a moment, never correctness."""

@@ -172,8 +172,7 @@ def test_its_crd_is_the_generated_one_and_stays(binaries: Path) -> None:
     [
         ("webhook.port=0", "webhook/port"),
         ("replicas=two", "replicas"),
-        ("alerts.window=soon", "alerts/window"),
-        ("alerts.minSamples=0", "alerts/minSamples"),
+        ("alerts.severity=", "alerts/severity"),
         ("image.pullPolicy=Sometimes", "image/pullPolicy"),
         ("hub.endpoint=ftp://x", "hub/endpoint"),
         ("runtime.digest=latest", "runtime/digest"),
@@ -194,10 +193,10 @@ def rules(documents: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_rules_are_one_text_wherever_they_go(binaries: Path) -> None:
-    documents = rendered(binaries, "alerts.window=30s", "alerts.labels.team=a", apis=(PROMETHEUS_RULE,))
+    documents = rendered(binaries, "alerts.labels.team=a", apis=(PROMETHEUS_RULE,))
     resource = next(d for d in documents if d["kind"] == "PrometheusRule")
     assert resource["spec"] == rules(documents)
-    assert "[30s]" in resource["spec"]["groups"][0]["rules"][0]["expr"]
+    assert "log_limit" in resource["spec"]["groups"][0]["rules"][0]["expr"]
     assert resource["spec"]["groups"][0]["rules"][0]["labels"] == {"severity": "critical", "team": "a"}
     assert not [d for d in rendered(binaries) if d["kind"] == "PrometheusRule"]
 

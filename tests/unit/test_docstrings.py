@@ -28,7 +28,9 @@ after as at before by for from how in of on one since that to until what when wh
 whose why with
 """
 """How no class and no module begins: with a clause, or with a place in one."""
-SHOWN_BY_KUBECTL = ("operator/indexcache_operator/api/spec.py", "operator/indexcache_operator/api/status.py")
+SHOWN_BY_KUBECTL = tuple(
+    f"operator/indexcache_operator/api/{name}.py" for name in ("spec", "status", "endings", "base")
+)
 """Docstrings of their classes are descriptions of fields in the CRD, which are nouns there as everywhere."""
 
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

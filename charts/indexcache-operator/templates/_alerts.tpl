@@ -1,55 +1,46 @@
 {{/*
-The alert rules: one text, for the rules file and for the PrometheusRule. Thresholds, uid and revision are labels and values of the engines'
-own metrics, so that what fires is bound to the very rollout and revision that it speaks of. `for: 0s`: a minute's mean is no flicker.
+The alert rules: one text, for the rules file and for the PrometheusRule. They fire on what is proven, never on a mean: evidence that has
+reached its limit, by the very tests that operator and engines go by. So a healthy pattern raises one no more often than falseRollback says.
+uid and revision are labels of the metrics, so that what fires is bound to the very rollout and revision that it speaks of. Evidence of
+shadow alone raises nothing, as there is nobody to be taken back. A Prometheus that doesn't honour the operator's labels calls the rollout's
+namespace exported_namespace.
 */}}
-{{- define "indexcache.means" -}}
-{{- $of := printf "{mode=\"on\",judged=\"true\"}[%s]" .window -}}
-(
-  sum by ({{ .by }}) (increase(indexcache_{{ .metric }}_sum{{ $of }}))
-    / sum by ({{ .by }}) (increase(indexcache_{{ .metric }}_count{{ $of }}))
-  < on (namespace, rollout, uid, revision) group_left ()
-    max by (namespace, rollout, uid, revision) (indexcache_guardrail_min{guardrail="{{ .guardrail }}"})
-)
-and on ({{ .by }})
-  sum by ({{ .by }}) (increase(indexcache_{{ .metric }}_count{{ $of }})) >= {{ .minSamples }}
+{{- define "indexcache.own" -}}
+label_replace({{ . }}, "namespace", "$1", "exported_namespace", "(.+)")
 {{- end -}}
 
 {{- define "indexcache.alerts" -}}
 {{- $a := .Values.alerts -}}
 {{- $identity := "namespace, rollout, uid, revision" -}}
-{{- $per := dict "window" $a.window "minSamples" $a.minSamples "metric" "recall" "by" (printf "%s, site" $identity) "guardrail" "recall_per_indexer" -}}
-{{- $all := dict "window" $a.window "minSamples" $a.minSamples "metric" "recall" "by" $identity "guardrail" "recall" -}}
-{{- $overlap := dict "window" $a.window "minSamples" $a.minSamples "metric" "overlap" "by" $identity "guardrail" "overlap" -}}
 groups:
 - name: indexcache
   rules:
-  - alert: IndexCacheRecallBelowThreshold
+  - alert: IndexCacheEvidenceAgainstPattern
     expr: |
-      {{- include "indexcache.means" $per | nindent 6 }}
+      (
+        max by ({{ $identity }}, guardrail) ({{ include "indexcache.own" "indexcache_operator_log_evidence" }})
+          >= max by ({{ $identity }}, guardrail) ({{ include "indexcache.own" "indexcache_operator_log_limit" }})
+      )
+      and on (namespace, rollout)
+        max by (namespace, rollout) ({{ include "indexcache.own" "indexcache_operator_rollout_phase{phase=~\"Canary|Promoting|Promoted\"}" }}) == 1
     for: 0s
     labels: {{ merge (dict "severity" $a.severity) $a.labels | toJson }}
     annotations:
       summary: >-
-        Indexer {{ "{{ $labels.site }}" }} of rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }}, revision {{ "{{ $labels.revision }}" }}:
-        reused sets cover {{ "{{ $value | humanizePercentage }}" }} of the score mass, under the threshold
-  - alert: IndexCacheOverallRecallBelowThreshold
+        Rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }}, revision {{ "{{ $labels.revision }}" }}: evidence against the pattern by
+        {{ "{{ $labels.guardrail }}" }} is {{ "{{ $value | printf \"%.1f\" }}" }} nats, which is over its limit
+  - alert: IndexCacheEngineEvidenceAgainstPattern
     expr: |
-      {{- include "indexcache.means" $all | nindent 6 }}
+      max by ({{ $identity }}, guardrail) (
+        (indexcache_breaker_log_evidence >= indexcache_breaker_log_limit)
+        and on ({{ $identity }}, instance) (max by ({{ $identity }}, instance) (indexcache_mode{mode=~"on|tripped"}) == 1)
+      )
     for: 0s
     labels: {{ merge (dict "severity" $a.severity) $a.labels | toJson }}
     annotations:
       summary: >-
-        Rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }}, revision {{ "{{ $labels.revision }}" }}: over all indexers reused sets cover
-        {{ "{{ $value | humanizePercentage }}" }} of the score mass, under the threshold
-  - alert: IndexCacheOverlapBelowThreshold
-    expr: |
-      {{- include "indexcache.means" $overlap | nindent 6 }}
-    for: 0s
-    labels: {{ merge (dict "severity" $a.severity) $a.labels | toJson }}
-    annotations:
-      summary: >-
-        Rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }}, revision {{ "{{ $labels.revision }}" }}: reused sets hold
-        {{ "{{ $value | humanizePercentage }}" }} of the fresh ones, under the threshold
+        Rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }}, revision {{ "{{ $labels.revision }}" }}: an engine's own evidence against
+        the pattern by {{ "{{ $labels.guardrail }}" }} is {{ "{{ $value | printf \"%.1f\" }}" }} nats, which is over its limit
 # What people should know of the operator itself. None names a revision, so none makes the operator do anything.
 - name: indexcache-operator
   rules:
@@ -70,7 +61,7 @@ groups:
         Operators run and none of those that are scraped leads: kills are obeyed, but no permit is renewed, and no rollout moves or is taken
         back but by the engines' own breakers. Look at the Lease of the release and at the operators' logs
   - alert: IndexCacheRolloutUnwatched
-    expr: time() - max by (namespace, rollout) (indexcache_operator_last_successful_look_timestamp_seconds) > 60
+    expr: time() - max by (namespace, rollout) ({{ include "indexcache.own" "indexcache_operator_last_successful_look_timestamp_seconds" }}) > 60
     for: 0s
     labels: {{ merge (dict "severity" $a.operatorSeverity) $a.labels | toJson }}
     annotations:
@@ -78,7 +69,7 @@ groups:
         No look at rollout {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} has succeeded for {{ "{{ $value | humanizeDuration }}" }}; its
         condition OperatorHealthy and the operator's log say why
   - alert: IndexCacheFellBack
-    expr: max by (namespace, rollout) (indexcache_operator_rollout_phase{phase=~"FallingBack|FellBack"}) == 1
+    expr: max by (namespace, rollout) ({{ include "indexcache.own" "indexcache_operator_rollout_phase{phase=~\"FallingBack|FellBack\"}" }}) == 1
     for: 0s
     labels: {{ merge (dict "severity" $a.operatorSeverity) $a.labels | toJson }}
     annotations:

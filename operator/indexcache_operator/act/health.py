@@ -6,13 +6,35 @@ A plan that is carried out writes the condition anew (plan/report/conditions.py)
 
 from datetime import UTC, datetime
 
+import aiohttp
+
 from indexcache_operator import names
 from indexcache_operator.api import times
-from indexcache_operator.kube import Kube
+from indexcache_operator.kube import Kube, KubeError
 from indexcache_operator.objects import Object
 
 MOST = 1024
 """Characters of a message."""
+
+
+def told(error: BaseException, expected: tuple[type[BaseException], ...]) -> str:
+    """Return why a turn failed, for people: who said what, and what becomes of it.
+
+    `expected`: what the world does to a turn; anything else is a fault of the operator's own, whose details
+    are in its log.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(told(each, expected) for each in error.exceptions))
+    words = str(error).strip()
+    if isinstance(error, KubeError):
+        return f"the API server refused a request: {error.message} ({error.status} {error.reason})"
+    if isinstance(error, TimeoutError):
+        return f"no answer in time{f': {words}' if words else ''}"
+    if isinstance(error, aiohttp.ClientError | OSError):
+        return f"no connection{f': {words}' if words else ''}"
+    if isinstance(error, expected):
+        return words
+    return f"a fault of the operator's own, its log has the details ({type(error).__name__}: {words})"
 
 
 async def show(kube: Kube, namespace: str, name: str, message: str) -> bool:

@@ -51,6 +51,7 @@ class Performer:
     writer: StatusWriter
     prober: Prober
     secret: ControlSecret = field(default_factory=ControlSecret)
+    seconds: events.Seconds = field(default_factory=events.Seconds)
 
     async def perform(self, sighting: Sighting, plan: Plan[object], mandate: Mandate = UNBOUND) -> None:
         """Do all of a plan, under the mandate that it was made under. Raises what failed: EngineError,
@@ -164,6 +165,7 @@ class _Turn:
                 name=owner.name,
                 uid=self._sighting.rollout.uid,
                 event=action,
+                seconds=self._p.seconds,
             )
         except KubeError as error:
             logger.warning(

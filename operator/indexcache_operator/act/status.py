@@ -24,7 +24,7 @@ def loud(written: Object) -> Object:
     The argument is used up.
     """
     out = written
-    for name in ("evidence", "quality", "recall", "reason", "message"):
+    for name in ("evidence", "quality", "recall", "reason", "message", "waiting", "reuse"):
         out.pop(name, None)
     (out.get("step") or {}).pop("requestsSeen", None)
     (out.get("step") or {}).pop("requestsNeeded", None)

@@ -1,5 +1,5 @@
-"""Defines how the spec is written down: camelCase outside, snake_case inside, unknown fields refused; and the
-API's names.
+"""Defines how spec and status are written down: camelCase outside, snake_case inside; unknown fields of a
+spec are refused. And the API's names.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -27,4 +27,17 @@ class ApiModel(BaseModel):
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
+    )
+
+
+class Stored:
+    """Says how a part of the status is written down: fields in camelCase, described by their docstrings.
+
+    A field that this version doesn't know is left out when a status is read; one that is missing has its
+    default.
+    """
+
+    __slots__ = ()
+    __pydantic_config__ = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
     )

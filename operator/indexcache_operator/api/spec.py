@@ -28,12 +28,15 @@ class Engine(ApiModel):
     """The engines to deploy."""
 
     image: Text
+    """A vLLM image of a version that is supported; an init container brings the plugin into it."""
     command: Annotated[list[Argument], Field(max_length=16)] = ["vllm", "serve"]
     """What the image starts; the model and the arguments follow it."""
     model: Text
     """A hub name, or a path in the image or a volume."""
     args: Annotated[list[Argument], Field(max_length=128)] = []
+    """Arguments of `vllm serve` beside the model; those that reuse doesn't go with are refused by name."""
     replicas: Annotated[int, bounds.REPLICAS.field()] = 1
+    """Engines; with a route at least two, as one pod stays at the baseline while one is exposed."""
     port: Annotated[int, bounds.PORT.field()] = 8000
     """Where the engine serves users."""
     runtime: Text | None = None
@@ -41,6 +44,7 @@ class Engine(ApiModel):
     that the operator came with when the rollout was first deployed (status.runtime).
     """
     resources: dict[str, Any] = {}
+    """Of the engine's container, as in a pod: {limits: {nvidia.com/gpu: 8}}."""
     template: dict[str, Any] = {}
     """A pod template, merged strategically: volumes, tolerations, node selector, environment. VLLM_PLUGINS
     set here is extended.
@@ -82,7 +86,9 @@ class Shadow(ApiModel):
     """Before anybody is exposed: measured on live traffic that is served all Full."""
 
     min_requests: Annotated[int, bounds.REQUESTS.field()] = 200
+    """Users' requests that must have been seen before anybody is exposed."""
     timeout: Annotated[Duration, Within(bounds.DEADLINE)] = default("30m")
+    """After which it is said that the shadow takes longer; nothing ends by it, as nobody is exposed."""
 
 
 class Step(ApiModel):
@@ -91,6 +97,7 @@ class Step(ApiModel):
     weight: Annotated[int, bounds.PERCENT.field()]
     """Percent of the traffic."""
     min_duration: Annotated[Duration, Within(bounds.PAUSE)] = default("0s")
+    """For so long it lasts at least, from when its weight is seen."""
 
 
 class Strategy(ApiModel):
@@ -103,8 +110,11 @@ class Strategy(ApiModel):
         Step(weight=25),
         Step(weight=50),
     ]
+    """Each exposes more users than the one before."""
     progress_deadline: Annotated[Duration, Within(bounds.DEADLINE)] = default("2h")
-    """A step that is not certified within this falls back."""
+    """A step that isn't over within this takes the canary back to shadow, unrejected, with all evidence. It
+    is exposed again by itself, after a pause that doubles each time.
+    """
 
     @field_validator("steps")
     @classmethod
@@ -146,14 +156,16 @@ class Overlap(Guardrail):
     """Share of a fresh set that the reused set holds."""
 
     min: Threshold | None = None
+    """The mean over the Shared indexers must be above. Without it nothing is judged."""
 
 
 class Recall(Guardrail):
     """Share of the fresh set's score mass that the reused set covers."""
 
     min: Threshold | None = None
-    """Mean over the Shared indexers."""
+    """The mean over the Shared indexers must be above. Without it nothing is judged."""
     per_indexer_min: Threshold | None = None
+    """The mean of each Shared indexer by itself must be above."""
 
 
 class ProbeSource(ApiModel):
@@ -211,7 +223,9 @@ class Permit(ApiModel):
     """How long reuse goes on when nobody renews it."""
 
     canary: Annotated[Duration, Within(bounds.PERMIT)] = default("60s")
+    """While steps run, and until the promotion is done."""
     promoted: Annotated[Duration, Within(bounds.PERMIT)] = default("12h")
+    """After the promotion: long, so that an upgrade of the operator doesn't turn reuse off everywhere."""
 
 
 class Fallback(ApiModel):

@@ -14,27 +14,20 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from indexcache_core.evidence.verdict import Verdict
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
+from indexcache_operator.api.base import Stored
+from indexcache_operator.api.endings import FallbackStatus as FallbackStatus
+from indexcache_operator.api.endings import HistoryEntry as HistoryEntry
+from indexcache_operator.api.endings import HoldStatus as HoldStatus
+from indexcache_operator.api.endings import Origin as Origin
+from indexcache_operator.api.endings import Outcome as Outcome
+from indexcache_operator.api.endings import Rejected as Rejected
+from indexcache_operator.api.endings import WaitStatus as WaitStatus
 from indexcache_operator.api.times import MaybeTime, Seconds, Time
 
 Backend = dict[str, Any]  # Any: a backend is the user's own, and may have any field that its gateway knows
 ConditionStatus = Literal["True", "False", "Unknown"]
-Outcome = Literal["Promoted", "FellBack", "Superseded"]
-
-
-class _Stored:
-    """Says how a part of the status is written down: fields in camelCase, described by their docstrings.
-
-    A field that this version doesn't know is left out when a status is read; one that is missing has its
-    default.
-    """
-
-    __slots__ = ()
-    __pydantic_config__ = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
-    )
 
 
 class Phase(StrEnum):
@@ -52,47 +45,61 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Condition(_Stored):
+class Condition(Stored):
     """As in Kubernetes' API conventions."""
 
     type: str
+    """Of which there is one each: Ready, Reconciling, Stalled, Paused, Waiting, EnginesAnswer and so on."""
     status: ConditionStatus
+    """True, False, or Unknown where nothing tells."""
     reason: str
+    """In one word; docs/reference/operator.md lists them."""
     message: str = ""
+    """For people."""
     last_transition_time: MaybeTime = None
+    """When its status last changed."""
     observed_generation: int = 0
+    """Of the spec that it speaks of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StepStatus(_Stored):
+class StepStatus(Stored):
     """The step under way."""
 
     index: int
+    """Of spec.strategy.steps, from 0."""
     weight: int
+    """Percent of the traffic that it is to have."""
     started_at: Time
+    """When it began: progressDeadline counts from here, but for pauses."""
     reached_at: MaybeTime = None
     """When the engines' own counters showed the weight."""
     requests_seen: int = 0
+    """Users' requests under reuse in this step."""
     requests_needed: int | None = None
     """An estimate of what the certificate still wants; None while it can't be estimated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RouteStatus(_Stored):
+class RouteStatus(Stored):
     """The user's route as it was before the first change: where it is, so that it is found again if the spec
     names another by then.
     """
 
     name: str
+    """Of the HTTPRoute."""
     rule: str
+    """Of the rule in it."""
     original_backends: tuple[Backend, ...]
+    """The rule's own backends, as they are put back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrafficStatus(_Stored):
+class TrafficStatus(Stored):
     """Percent of the traffic on the canary."""
 
     desired: int = 0
+    """What the route gives the canary, or is about to."""
     previous: int = 0
     """What it was before; what the engines' counters must refute."""
     observed: int | None = None
@@ -102,12 +109,15 @@ class TrafficStatus(_Stored):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PodStatus(_Stored):
+class PodStatus(Stored):
     """One engine."""
 
     name: str
+    """Of the pod."""
     canary: bool = False
+    """Whether it is chosen for exposure."""
     state: str = "unknown"
+    """The mode that its engine says, or unreachable."""
     epoch: int = 0
     """Of the flags last wanted of it."""
     desired: str = "off"
@@ -121,74 +131,59 @@ class PodStatus(_Stored):
     probes.
     """
     reason: str = ""
+    """Why it is in that mode, or why it has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EvidenceStatus(_Stored):
+class EvidenceStatus(Stored):
     """One test of one guardrail."""
 
     guardrail: str
+    """As the spec names it."""
     contexts: str = ""
+    """Tokens of context that it speaks of; empty: all that are judged."""
     work: str = ""
     """Prefill or decode; empty for probes."""
     indexer: int | None = None
+    """That it speaks of; none: the mean over the Shared ones."""
     verdict: Verdict
+    """Breached, NoData, Holding, Certified, or Observing where it may not act."""
     mean: float | None = None
+    """Of the observations; of quality, of the drops in log-probability."""
     lower_bound: float | None = None
+    """Above which the mean is with probability 1 - badPromotion, however often one looks."""
+    upper_bound: float | None = None
+    """The same of quality, below which the mean drop is."""
     threshold: float | None = None
+    """What the spec asks for: the least mean, of quality the largest drop."""
+    unit: str = ""
+    """Of mean, bounds and threshold; none for shares."""
     samples: int = 0
+    """Observations so far."""
     e_value: float = 0.0
     """Wealth of the bet against the pattern; at 1 / alpha the guardrail counts as breached."""
     alpha: float
+    """Its part of falseRollback."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class QualityStatus(_Stored):
+class QualityStatus(Stored):
     """Probes answered so far, which no engine remembers: counts by bucket of context length and bucket of
     value, sparse.
     """
 
     revision: str
+    """Whose they are."""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By bucket of context length and bucket of value."""
     drop_sum: float = 0.0
+    """Of the drops in log-probability, in nats a token."""
     pairs: int = 0
+    """Answered so far."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FallbackStatus(_Stored):
-    """The intent to fall back; written before anything else about it is reported."""
-
-    cause: str
-    message: str = ""
-    since: Time
-    revision: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rejected(_Stored):
-    """A revision that is not tried again without `indexcache.dev/retry`."""
-
-    revision: str
-    reason: str
-    message: str = ""
-    at: Time
-    retried: str = ""
-    """The value of `indexcache.dev/retry` when it was rejected: used up."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HistoryEntry(_Stored):
-    """How one revision ended."""
-
-    revision: str
-    pattern: str
-    outcome: Outcome
-    reason: str
-    at: Time
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Status(_Stored):
+class Status(Stored):
     """An IndexCacheRollout's status."""
 
     uid: str = ""
@@ -196,9 +191,12 @@ class Status(_Stored):
     evidence.
     """
     observed_generation: int = 0
+    """Of the spec that the operator has looked at."""
     phase: Phase = Phase.PENDING
     message: str = ""
+    """Where it is and why, in a sentence."""
     revision: str = ""
+    """Of what is tried: a hash of spec.engine without replicas, and of spec.indexCache."""
     runtime: str = ""
     """The image that brings the plugin into engines where spec.engine.runtime names none: the one that the
     operator came with when the rollout was first deployed. It never changes.
@@ -208,6 +206,7 @@ class Status(_Stored):
     known.
     """
     phase_started_at: MaybeTime = None
+    """When this phase began."""
     revision_started_at: MaybeTime = None
     """When this try of the revision began: evidence counts from here."""
     requests_seen: int = 0
@@ -222,14 +221,29 @@ class Status(_Stored):
     canary_pods: tuple[str, ...] = ()
     """Pods chosen for exposure, in the order in which they were chosen."""
     pods: tuple[PodStatus, ...] = ()
+    """All engines."""
     evidence: tuple[EvidenceStatus, ...] = ()
+    """A row for each certificate, of the indexers for the weakest."""
     quality: QualityStatus | None = None
     fallback: FallbackStatus | None = None
+    hold: HoldStatus | None = None
+    waiting: WaitStatus | None = None
     rejected: tuple[Rejected, ...] = ()
+    """Revisions that evidence speaks against."""
     history: tuple[HistoryEntry, ...] = ()
+    """How the last tries ended, the newest last."""
     conditions: tuple[Condition, ...] = ()
+    """As in Kubernetes' API conventions."""
     # What the printer columns show.
     step_summary: str = ""
+    """The step under way, of how many."""
+    reuse: int = 0
+    """Percent of the rollout's traffic that meets reuse, by the route's weight and the pods that run it."""
     recall: str = ""
+    """The mean of the weakest bucket of context length, and in brackets the bound above which it is with
+    probability 1 - badPromotion. Empty where nothing is measured.
+    """
     verdict: str = ""
+    """The one that decides, of all guardrails. Empty where nothing is measured."""
     reason: str = ""
+    """How it ended, or what it waits for."""

@@ -17,9 +17,10 @@ from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, pod_status
 from indexcache_operator.plan.phases import deletion, fallback, triggers
 from indexcache_operator.plan.phases.table import TABLE
-from indexcache_operator.plan.report import commands, conditions, publishing
+from indexcache_operator.plan.report import commands, conditions, figures, publishing
 from indexcache_operator.plan.report.traffic import traffic
 from indexcache_operator.plan.traffic import arrival, draining
+from indexcache_operator.plan.waits import rates
 from indexcache_operator.plan.wanted import confirmation, flags
 from indexcache_operator.plan.wanted.targets import Targets, label_actions, route_actions
 
@@ -61,6 +62,7 @@ def _understood(situation: Situation, measured: bool) -> Situation:
     if measured:
         situation = replace(situation, memory=collect.observe(situation))
         situation = replace(situation, evidence=judging.judge(situation))
+    situation = replace(situation, memory=rates.observe(situation))
     situation = replace(situation, memory=_count(situation))
     situation = replace(situation, memory=draining.observe(situation))
     situation = replace(situation, memory=confirmation.note_permits(situation))
@@ -95,7 +97,11 @@ def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dic
     if snapshot.observation.deleting:
         actions += deletion.actions(situation)
     return Plan(
-        status=status, actions=tuple(actions), next_look=TABLE[status.phase].look_again, memory=memory
+        status=status,
+        actions=tuple(actions),
+        next_look=TABLE[status.phase].look_again,
+        evidence=figures.live(situation) if TABLE[status.phase].measures else (),
+        memory=memory,
     )
 
 
@@ -143,6 +149,7 @@ def _relied_on(status: Status) -> tuple[object, ...]:
         status.canary_pods,
         status.route,
         status.fallback,
+        status.hold,
         status.rejected,
         status.traffic,
         step,
@@ -187,16 +194,20 @@ def _events(before: Status, status: Status) -> list[Event]:
     if before.phase is status.phase and before.revision == status.revision:
         return []
     bad = status.phase in (Phase.FALLING_BACK, Phase.FELL_BACK, Phase.FAILED)
+    held = before.phase is Phase.FALLING_BACK and status.phase is Phase.SHADOWING and status.hold is not None
     reason = (
         status.fallback.cause
         if status.phase is Phase.FALLING_BACK and status.fallback
+        else "Held"
+        if held
         else status.phase.value
     )
     quiet = reason in ("Superseded", "RouteChanged", "RouteTaken", "Deleted", "Restored")
+    whose = f" ({status.fallback.origin.value})" if bad and status.fallback and status.fallback.origin else ""
     return [
         Event(
             type="Warning" if bad and not quiet else "Normal",
             reason=reason,
-            message=f"{status.phase.value}: {status.message}"[:1000],
+            message=f"{status.phase.value}{whose}: {status.message}"[:1000],
         )
     ]

@@ -22,10 +22,6 @@ NAMESPACE, ROLLOUT, ROUTE, MODEL = "serving", "tiny", "tiny", "tiny"
 """As examples/demo-*.yaml name them."""
 OPERATOR_NAMESPACE, OPERATOR = "indexcache-system", "indexcache-operator"
 CHART, EXAMPLES = product.ROOT / "charts/indexcache-operator", product.ROOT / "examples"
-ALERT_WINDOW, ALERT_SAMPLES = 10, 10
-"""Seconds over which Prometheus averages, and the samples that it wants in them; it scrapes and evaluates
-each second here. Unhurried users give that many in so long without a gap.
-"""
 
 
 async def operator() -> None:
@@ -41,11 +37,7 @@ async def operator() -> None:
         "runtime": _image("runtime"),
         "webhook": {"token": token},
         "networkPolicy": {"engineNamespaces": [NAMESPACE]},
-        "alerts": {
-            "window": f"{ALERT_WINDOW}s",
-            "minSamples": ALERT_SAMPLES,
-            "configMap": {"namespace": "monitoring"},
-        },
+        "alerts": {"configMap": {"namespace": "monitoring"}},
     }
     await command.run(
         *(

@@ -122,8 +122,8 @@ async def operator_lost(stage: Stage) -> Outcome:
 
 
 async def alert(stage: Stage) -> Outcome:
-    """Let all the operator's guardrails only observe: Prometheus sees recall fall, Alertmanager calls, the
-    operator rolls back.
+    """Let all guardrails only observe, so that neither the operator nor a breaker acts on the evidence:
+    Prometheus sees it reach its limit, Alertmanager calls, the operator rolls back.
     """
     stage.begin()
     stage.load.about(*LONG, pause=UNHURRIED)
@@ -132,7 +132,7 @@ async def alert(stage: Stage) -> Outcome:
     exposed = await stage.witness.until(
         "an engine reusing", lambda w: bool(w.looks and reusing(w.looks[-1])), within=60
     )
-    await stage.witness.until_phase("FellBack", within=120)
+    await stage.witness.until_phase("FellBack", within=180)
     outcome = stage.outcome(
         "e", "alert from Prometheus, guardrails only observing", _pattern(rollout), Mode.ON
     )

@@ -6,6 +6,7 @@ import pytest
 from indexcache_operator.api.base import MAX_ITEMS
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.structural import structural
+from indexcache_operator.plan.facts import revision
 from pydantic import BaseModel
 
 from scripts.generate import crd
@@ -50,3 +51,13 @@ def test_names_the_field_it_cannot_express() -> None:
 
     with pytest.raises(TypeError, match="either: 2 types"):
         structural(Odd)
+
+
+def test_kubectl_explain_is_silent_on_no_field() -> None:
+    silent = [path for path, node in _nodes(crd.root_schema()) if not node.get("description")]
+    assert [path for path in silent if not path.endswith("[]")] == [".metadata"]  # every object's own
+
+
+def test_kubectl_explain_names_the_annotations() -> None:
+    words = {word.rstrip(":") for word in crd.root_schema()["description"].split()}
+    assert {revision.KILL, revision.RETRY} <= words

@@ -12,6 +12,6 @@ def test_the_page_is_current() -> None:
 def test_each_way_is_an_arrow_with_what_it_takes() -> None:
     lines = phases.diagram().splitlines()
     assert "  Canary --> Promoting: last step certified under reuse" in lines
-    assert "  Canary --> FallingBack: progressDeadline, or a cause from outside" in lines
+    assert "  Canary --> FallingBack: progressDeadline: held, or a cause from outside" in lines
     assert "  Promoted --> FallingBack: a cause from outside" in lines
     assert (Phase.PENDING, Phase.FALLING_BACK) not in phases.ways()

@@ -22,6 +22,11 @@ def shares(situation: Situation, buckets: Sequence[int]) -> dict[int, float]:
     return _shares([requests.recent for requests in _counted(situation)], buckets, ())
 
 
+def weight(situation: Situation, buckets: Sequence[int]) -> float:
+    """Return how many of users' requests are in these buckets, the older the lighter."""
+    return sum(requests.recent[b] for requests in _counted(situation) for b in buckets)
+
+
 def shares_of_work(situation: Situation) -> dict[tuple[int, Work], float]:
     """Return the share of users' requests in each judged bucket that are prefilled, so all of them, and of
     those that decode; of the requests in all judged buckets.

@@ -19,30 +19,32 @@ from indexcache_operator.plan.facts.guardrails import CARRIES, Guardrail, guardr
 from indexcache_operator.plan.facts.memory import Memory, Stream, TestKey
 from indexcache_operator.plan.facts.situation import Answer, Evidence, Situation
 
-Carrying = tuple[int | None, Work | None]
-"""A bucket of context length and a kind of work."""
-
 
 def judge(situation: Situation) -> Evidence:
     """Return what the guardrails say now."""
     spec, memory = situation.snapshot.spec, situation.memory
     unexposed = situation.status.phase in (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING)
     stream: Stream = Mode.SHADOW if unexposed else Mode.ON
-    carrying: set[Carrying] = {
+    carrying = frozenset(
         cell for cell, share in contexts.shares_of_work(situation).items() if share >= CARRIES
-    }
+    )
     answers = tuple(
         _quality(guardrail, memory, spec)
         if guardrail.measure is None
         else _measured(guardrail, memory, spec, stream, carrying)
         for guardrail in guardrails(spec)
     )
-    shares = contexts.shares(situation, JUDGED)
-    return Evidence(answers=answers, shares=shares, unguarded=spec.guardrails.unguarded)
+    return Evidence(
+        answers=answers,
+        shares=contexts.shares(situation, JUDGED),
+        judged=contexts.weight(situation, JUDGED),
+        carrying=carrying,
+        unguarded=spec.guardrails.unguarded,
+    )
 
 
 def _measured(
-    guardrail: Guardrail, memory: Memory, spec: Spec, stream: Stream, carrying: set[Carrying]
+    guardrail: Guardrail, memory: Memory, spec: Spec, stream: Stream, carrying: frozenset[tuple[int, Work]]
 ) -> Answer:
     judgements = {}
     wanted = {test for test in guardrail.tests if (test.context, test.work) in carrying}

@@ -13,6 +13,8 @@ from indexcache_core.evidence.guardrails import Stream as Stream
 from indexcache_core.evidence.guardrails import TestKey as TestKey
 from indexcache_core.histogram import Histogram
 
+from indexcache_operator.plan.facts.pace import Pace
+
 
 class TotalKey(NamedTuple):
     """Names a cumulative histogram over all engines that the revision ran on."""
@@ -104,6 +106,8 @@ class Memory:
     requests_seen: int = 0
     counting: str = ""
     """The phase and step that `requests_seen` belongs to."""
+    pace: Pace | None = None
+    """How fast requests and observations come (pace.py)."""
     published_at: datetime | None = None
     """When live figures were last put into the status."""
     published: tuple[tuple[str, str], ...] = ()

@@ -12,19 +12,20 @@ from indexcache_operator.plan.facts.snapshot import Snapshot
 
 def begin(snapshot: Snapshot, setting: str, number: int = 1) -> Mark:
     """Return a mark at this look."""
-    return Mark(setting=setting, since=snapshot.now, admitted=_admitted(snapshot), number=number)
+    return Mark(setting=setting, since=snapshot.now, admitted=admitted(snapshot), number=number)
 
 
 def since(snapshot: Snapshot, mark: Mark) -> tuple[dict[Life, int], Mark]:
     """Return the requests admitted since the mark by every engine that answers, and the mark with those that
     it did not know.
     """
-    now = _admitted(snapshot)
+    now = admitted(snapshot)
     mark = replace(mark, admitted={**now, **mark.admitted})
     return {life: max(n - mark.admitted[life], 0) for life, n in now.items()}, mark
 
 
-def _admitted(snapshot: Snapshot) -> dict[Life, int]:
+def admitted(snapshot: Snapshot) -> dict[Life, int]:
+    """Return the requests that each life of an engine has admitted, of those that answer."""
     return {
         (p.name, p.state.incarnation): p.state.requests.admitted_baseline + p.state.requests.admitted_reuse
         for p in snapshot.observation.pods

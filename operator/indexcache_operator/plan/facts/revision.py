@@ -76,17 +76,28 @@ def rejection(status: Status, name: str) -> Rejected | None:
     return next((r for r in status.rejected if r.revision == name), None)
 
 
-def retry_allowed(annotations: Mapping[str, str], rejected: Rejected) -> bool:
+def retry_allowed(annotations: Mapping[str, str], name: str, used: str) -> bool:
     """Return whether the retry annotation speaks of this revision and wasn't used up by an earlier try."""
     value = annotations.get(RETRY, "")
-    return value.split("/")[0] == rejected.revision and value != rejected.retried
+    return value.split("/")[0] == name and value != used
 
 
-def next_retry(rejected: Rejected | None, name: str) -> str:
+def used_retry(status: Status, name: str) -> str:
+    """Return the value of the retry annotation that this revision has used up; empty without one."""
+    rejected = rejection(status, name)
+    if rejected is not None:
+        return rejected.retried
+    if name != status.revision:
+        return ""
+    ended = status.fallback if status.fallback and status.fallback.revision == name else status.hold
+    return ended.retried if ended else ""
+
+
+def next_retry(used: str, name: str) -> str:
     """Return the value of the retry annotation that tries a revision again: its name, or a number that wasn't
     used yet.
     """
-    if rejected is None or not rejected.retried:
+    if not used:
         return name
-    number = rejected.retried.partition("/")[2]
+    number = used.partition("/")[2]
     return f"{name}/{int(number) + 1 if number.isdecimal() and len(number) < 10 else 2}"

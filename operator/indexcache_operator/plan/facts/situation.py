@@ -5,6 +5,7 @@ found to say.
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from indexcache_core.contract import Work
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Judgement, Verdict
 
@@ -31,6 +32,10 @@ class Evidence:
     answers: tuple[Answer, ...] = ()
     shares: dict[int, float] = field(default_factory=dict)
     """Share of the judged traffic by bucket of context length."""
+    judged: float = 0.0
+    """Users' requests of judged lengths, the older the lighter."""
+    carrying: frozenset[tuple[int, Work]] = frozenset()
+    """Buckets of context length and kinds of work of which certificates are asked for."""
     unguarded: bool = False
     """Whether the spec asks to go on where nothing acts."""
 

@@ -1,7 +1,8 @@
 """Canary: exposure in steps.
 
 A step ends when the engines' counters show its weight, every acting guardrail is certified under reuse, and
-its minDuration has passed; a clock alone never ends it but by falling back.
+its minDuration has passed. After spec.strategy.progressDeadline it goes back to the baseline, and the try is
+held: no deadline says anything against a pattern.
 """
 
 from dataclasses import replace
@@ -9,13 +10,25 @@ from dataclasses import replace
 from indexcache_core.evidence.traffic import Reached
 
 from indexcache_operator.api import times
-from indexcache_operator.api.status import Phase, Status, StepStatus
+from indexcache_operator.api.status import Origin, Phase, Status, StepStatus
 from indexcache_operator.plan.facts.guardrails import guarded
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.phases.entering import enter, fall_back, weighted
+from indexcache_operator.plan.waits import rates
+from indexcache_operator.plan.waits.certificates import NOTHING_ACTS
+from indexcache_operator.plan.waits.step import waiting
 from indexcache_operator.plan.wanted import canary_pods, confirmation, flags, route
 from indexcache_operator.plan.wanted.labels import entering_labels
 from indexcache_operator.plan.wanted.targets import Targets
+
+LATE = {
+    Origin.TRAFFIC: "TooLittleTraffic",
+    Origin.PLATFORM: "PlatformNotReady",
+    Origin.PATTERN: "Undecided",
+}
+"""What a step that isn't over by its deadline ends with, by where the cause of its wait lies. What a user
+asked for has no deadline.
+"""
 
 
 def decide(situation: Situation) -> Status:
@@ -36,15 +49,27 @@ def decide(situation: Situation) -> Status:
     if _over(situation, step):
         return _next(exposed, step)
     if snapshot.since(step.started_at) >= spec.strategy.progress_deadline:
-        unseen = step.reached_at is None
-        missing = (
-            "the weight was never seen in the engines' counters" if unseen else "guardrails not certified"
-        )
-        within = times.text(spec.strategy.progress_deadline)
-        return fall_back(
-            exposed, "ProgressDeadlineExceeded", f"step {step.index + 1}: {missing} within {within}"
-        )
+        return _late(exposed, step)
     return exposed.status
+
+
+def _late(situation: Situation, step: StepStatus) -> Status:
+    """Return the status of a step whose deadline has passed: held, but where it waits for what a user asked
+    for, and while it can't be told yet how fast requests come, as after a start of the operator.
+    """
+    wait = waiting(situation)
+    cause = wait.reason if wait == NOTHING_ACTS else LATE.get(wait.origin) if wait else None
+    if wait is None or cause is None or not rates.known(situation):
+        return situation.status
+    within = times.text(situation.snapshot.spec.strategy.progress_deadline)
+    message = f"step {step.index + 1} isn't over within {within}: {wait.message}"
+    if wait.requests_per_minute_needed is not None:
+        message += (
+            f"; {wait.requests_per_minute or 0:g} requests a minute came, about "
+            f"{wait.requests_per_minute_needed:g} are needed"
+        )
+    situation = replace(situation, status=replace(situation.status, waiting=wait))
+    return fall_back(situation, cause, message)
 
 
 def _exposed(situation: Situation, weight: int, count: int) -> Situation:
@@ -82,7 +107,7 @@ def _next(situation: Situation, step: StepStatus) -> Status:
     if step.index + 1 == len(steps):
         done = "certified" if guarded(situation.snapshot.spec) else "done, unguarded"
         promoting = enter(situation, Phase.PROMOTING, f"All steps {done}; turning reuse on everywhere")
-        return replace(promoting, step=None)
+        return replace(promoting, step=None, hold=None)
     following = StepStatus(
         index=step.index + 1, weight=steps[step.index + 1].weight, started_at=situation.snapshot.now
     )

@@ -12,13 +12,13 @@ from indexcache_core import compat, pattern
 from indexcache_core.contract import Mode
 
 from indexcache_operator.api import times
-from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.api.status import Origin, Phase, Status, WaitStatus
 from indexcache_operator.model import Route
 from indexcache_operator.plan.facts import checkpoint, revision, weights
 from indexcache_operator.plan.facts.guardrails import guarded
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot
-from indexcache_operator.plan.phases.entering import enter
+from indexcache_operator.plan.phases.entering import MEASURING, enter
 from indexcache_operator.plan.wanted import flags
 from indexcache_operator.plan.wanted.targets import Targets
 
@@ -40,7 +40,9 @@ def adopt(situation: Situation) -> Status:
     name = snapshot.wanted_revision
     annotations = snapshot.observation.annotations
     rejected = (
-        r for r in status.rejected if r.revision != name or not revision.retry_allowed(annotations, r)
+        r
+        for r in status.rejected
+        if r.revision != name or not revision.retry_allowed(annotations, name, r.retried)
     )
     return replace(
         enter(situation, Phase.CHECKING, "Checking the spec, the engines and the route"),
@@ -49,6 +51,7 @@ def adopt(situation: Situation) -> Status:
         checkpoint="",
         rejected=tuple(rejected),
         fallback=None,
+        hold=None,
         quality=None,
         evidence=(),
         step=None,
@@ -67,7 +70,8 @@ def decide(situation: Situation) -> Status:
     rejected = revision.rejection(status, status.revision)
     annotations = snapshot.observation.annotations
     stopped = revision.killed(annotations, status.revision)
-    if rejected is not None and revision.retry_allowed(annotations, rejected) and not stopped:
+    asked = rejected is not None and revision.retry_allowed(annotations, rejected.revision, rejected.retried)
+    if asked and not stopped:
         return adopt(situation)
     waited = status.phase is Phase.FAILED or snapshot.since(status.phase_started_at) >= WAIT_FOR_COMPANIONS
     reasons = impossible(situation)
@@ -78,17 +82,35 @@ def decide(situation: Situation) -> Status:
         return adopt(situation)
     waiting = missing or waiting_for(situation)
     if waiting:
-        return replace(status, message="Waiting: " + "; ".join(waiting))
-    return enter(
-        situation, Phase.SHADOWING, "Measuring on live traffic that is served all Full; nobody is exposed"
+        return _waiting(situation, waiting, by_user=bool(missing or snapshot.paused))
+    return enter(situation, Phase.SHADOWING, MEASURING)
+
+
+def _waiting(situation: Situation, reasons: list[str], *, by_user: bool) -> Status:
+    message = "; ".join(reasons)
+    wait = WaitStatus(
+        origin=Origin.USER if by_user else Origin.PLATFORM,
+        reason="CompanionsMissing" if by_user else "EnginesNotReady",
+        message=message,
+        way_out="bring what is missing"
+        if by_user
+        else "kubectl describe pod says what keeps it from serving",
     )
+    return replace(situation.status, message=f"Waiting: {message}", waiting=wait)
 
 
 def _failed(situation: Situation, reasons: list[str]) -> Status:
     status, message = situation.status, "; ".join(reasons)
-    if status.phase is Phase.FAILED:
-        return replace(status, message=message)
-    return enter(situation, Phase.FAILED, message)
+    if status.phase is not Phase.FAILED:
+        status = enter(situation, Phase.FAILED, message)
+    rejected = revision.rejection(status, status.revision) is not None
+    wait = WaitStatus(
+        origin=Origin.PATTERN if rejected else Origin.USER,
+        reason="Rejected" if rejected else "NotPossible",
+        message=message,
+        way_out="do what the message says: it goes on by itself then",
+    )
+    return replace(status, message=message, waiting=wait)
 
 
 def impossible(situation: Situation) -> list[str]:
@@ -97,7 +119,7 @@ def impossible(situation: Situation) -> list[str]:
     spec = snapshot.spec
     rejected = revision.rejection(status, status.revision)
     if rejected is not None:
-        again = revision.next_retry(rejected, status.revision)
+        again = revision.next_retry(rejected.retried, status.revision)
         return [
             f"revision {status.revision} was rejected at {times.stamp(rejected.at)} ({rejected.reason}); "
             f'change spec.engine or spec.indexCache, or annotate {revision.RETRY}: "{again}" to try it again'

@@ -18,13 +18,14 @@ from datetime import timedelta
 from indexcache_core.bounds import KILL_REASON
 from indexcache_core.evidence.traffic import Reached
 
-from indexcache_operator.api.status import Phase, Status, TrafficStatus
+from indexcache_operator.api.status import FallbackStatus, Phase, Status, TrafficStatus
 from indexcache_operator.model import Kill
 from indexcache_operator.plan.facts import revision
+from indexcache_operator.plan.facts.endings import Then, ending
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import OFF, may_be_on, pod_status
 from indexcache_operator.plan.phases import check
-from indexcache_operator.plan.phases.entering import NOT_THE_PATTERNS_FAULT, enter, reject, remember
+from indexcache_operator.plan.phases.entering import MEASURING, enter, reject, remember
 from indexcache_operator.plan.wanted import flags
 from indexcache_operator.plan.wanted.targets import Targets
 from indexcache_operator.plan.wanted.withdrawal import (
@@ -59,11 +60,12 @@ def at_baseline(situation: Situation) -> list[str]:
     """
     snapshot, status = situation.snapshot, situation.status
     since = status.fallback.since if status.fallback else status.phase_started_at
+    baseline = flags.SHADOW if holds(situation) else OFF
     out = []
     for pod in snapshot.pods:
         kept = pod_status(status, pod.name)
         if pod.state is not None:
-            if not (flags.kind_of(kept) == OFF and flags.settled(situation, pod)):
+            if not (flags.kind_of(kept) == baseline and flags.settled(situation, pod)):
                 out.append(pod.name)
         elif may_be_on(pod, kept, snapshot.since(since)):
             out.append(
@@ -72,8 +74,24 @@ def at_baseline(situation: Situation) -> list[str]:
     return out
 
 
+def holds(situation: Situation) -> bool:
+    """Return whether the try goes on in shadow once all is back: engines are never told `off`, so that they
+    keep what they measured for it.
+    """
+    snapshot, intent = situation.snapshot, situation.status.fallback
+    return (
+        situation.status.phase is Phase.FALLING_BACK
+        and intent is not None
+        and ending(intent.cause).then is Then.HOLD
+        and not snapshot.observation.deleting
+        and snapshot.wanted_revision == situation.status.revision
+    )
+
+
 def decide(situation: Situation) -> Status:
-    """Lead from FallingBack to FallingBack, FellBack, or Checking for a revision that superseded."""
+    """Lead from FallingBack to FallingBack, FellBack, Shadowing for a try that is held, or Checking for what
+    comes next.
+    """
     snapshot, status = situation.snapshot, situation.status
     waiting = at_baseline(situation)
     cause = f"{status.fallback.cause}: {status.fallback.message}" if status.fallback else "Falling back"
@@ -98,10 +116,13 @@ def finish(situation: Situation) -> Status:
     snapshot, status, intent = situation.snapshot, situation.status, situation.status.fallback
     traffic = TrafficStatus(verified_generation=status.traffic.verified_generation)
     back = replace(status, canary_pods=(), route=None, step=None, traffic=traffic)
-    if intent is None or intent.cause in NOT_THE_PATTERNS_FAULT:
-        back = replace(
-            back, history=remember(situation, "Superseded", intent.cause if intent else "Superseded")
-        )
+    then = ending(intent.cause).then if intent else Then.NEXT
+    if holds(situation):
+        return _held(replace(situation, status=back))
+    if intent is None or then in (Then.NEXT, Then.HOLD):
+        cause = intent.cause if intent else "Superseded"
+        origin = ending(cause).origin
+        back = replace(back, history=remember(situation, "Superseded", cause, origin))
         if snapshot.observation.spec:
             return check.adopt(replace(situation, status=back))
         return replace(
@@ -110,31 +131,56 @@ def finish(situation: Situation) -> Status:
             ),
             fallback=None,
         )
-    back = replace(
-        back,
-        history=remember(situation, "FellBack", intent.cause),
-        rejected=reject(situation, intent),
-    )
+    back = replace(back, history=remember(situation, "FellBack", intent.cause, ending(intent.cause).origin))
+    if then is Then.REJECT:
+        back = replace(back, rejected=reject(situation, intent))
     message = (
         f"{intent.cause}: {intent.message}. All users are served by the baseline; revision "
-        f"{status.revision} isn't tried again without annotation {revision.RETRY}"
+        f"{status.revision} isn't tried again without {_way_on(intent)}"
     )
     return enter(replace(situation, status=back), Phase.FELL_BACK, message)
 
 
+def _held(situation: Situation) -> Status:
+    status, intent = situation.status, situation.status.fallback
+    assert intent is not None
+    message = f"{MEASURING}. The canary is held, not rejected: {intent.message}"
+    back = replace(
+        status,
+        fallback=None,
+        history=remember(situation, "FellBack", intent.cause, ending(intent.cause).origin),
+    )
+    return enter(replace(situation, status=back), Phase.SHADOWING, message)
+
+
+def _way_on(intent: FallbackStatus) -> str:
+    if intent.kill:
+        return f"annotation {revision.KILL} being removed"
+    return f'annotation {revision.RETRY}: "{revision.next_retry(intent.retried, intent.revision)}"'
+
+
 def rest(situation: Situation) -> Status:
-    """Lead from FellBack to FellBack, or Checking if the spec changed or a retry is asked for."""
+    """Lead from FellBack to FellBack, or Checking if the spec changed, a retry is asked for, or a kill taken
+    back.
+    """
     snapshot, status = situation.snapshot, situation.status
     if snapshot.observation.spec is None:
         return status
     rejected = revision.rejection(status, status.revision)
-    if snapshot.wanted_revision != status.revision or (
-        rejected and revision.retry_allowed(snapshot.observation.annotations, rejected)
-    ):
+    annotations, intent = snapshot.observation.annotations, status.fallback
+    if snapshot.wanted_revision != status.revision:
         return check.adopt(situation)
-    return status
+    if rejected is not None:
+        again = revision.retry_allowed(annotations, rejected.revision, rejected.retried)
+    elif intent is not None and not revision.killed(annotations, status.revision):
+        again = bool(intent.kill) or revision.retry_allowed(annotations, status.revision, intent.retried)
+    else:
+        again = False
+    return check.adopt(situation) if again else status
 
 
 def targets(situation: Situation) -> Targets:
-    """Want reuse off on all pods, labels and route on their way back."""
-    return Targets(kinds={}, labels=returning_labels(situation), backends=returning_backends(situation))
+    """Want reuse off on all pods, also on those on their way out, labels and route on their way back."""
+    pods = situation.snapshot.observation.pods
+    kinds = {p.name: flags.SHADOW for p in pods} if holds(situation) else {}
+    return Targets(kinds=kinds, labels=returning_labels(situation), backends=returning_backends(situation))

@@ -64,8 +64,7 @@ TABLE: dict[Phase, Row] = {
         decide=shadow.decide,
         targets=shadow.targets,
         leads_to={
-            P.CANARY: "certified in shadow, enough requests",
-            P.FALLING_BACK: "shadow.timeout",
+            P.CANARY: "certified in shadow, enough requests, not held",
         },
         look_again=SECOND / 2,
         measures=True,
@@ -75,7 +74,7 @@ TABLE: dict[Phase, Row] = {
         targets=canary.targets,
         leads_to={
             P.PROMOTING: "last step certified under reuse",
-            P.FALLING_BACK: "progressDeadline",
+            P.FALLING_BACK: "progressDeadline: held",
         },
         look_again=SECOND / 4,
         measures=True,
@@ -98,7 +97,8 @@ TABLE: dict[Phase, Row] = {
         decide=fallback.decide,
         targets=fallback.targets,
         leads_to={
-            P.FELL_BACK: "all at the baseline, rejected",
+            P.FELL_BACK: "all at the baseline, rejected or killed",
+            P.SHADOWING: "all at the baseline, held",
             P.CHECKING: "all at the baseline, superseded",
             P.FAILED: "all at the baseline, the spec can't be read",
         },
@@ -107,7 +107,7 @@ TABLE: dict[Phase, Row] = {
     P.FELL_BACK: Row(
         decide=fallback.rest,
         targets=check.targets,
-        leads_to={P.CHECKING: "another spec, or a retry"},
+        leads_to={P.CHECKING: "another spec, a retry, or a kill taken back"},
         look_again=timedelta(seconds=5),
     ),
 }

@@ -1,12 +1,15 @@
 """Writes what the printer columns say in words."""
 
-from indexcache_core.evidence.guardrails import IN_RESOURCE
-from indexcache_core.evidence.verdict import Verdict
+from indexcache_core.contract import Mode
 
 from indexcache_operator.api.status import Phase
+from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.guardrails import certainty
 from indexcache_operator.plan.facts.situation import Situation
-from indexcache_operator.plan.report import figures
+from indexcache_operator.plan.waits.common import trouble
+
+LONGEST = 80
+UNDER_WAY = (Phase.SHADOWING, Phase.CANARY)
 
 
 def step(situation: Situation) -> str:
@@ -20,26 +23,39 @@ def step(situation: Situation) -> str:
 
 
 def reason(situation: Situation) -> str:
+    """Return why the rollout is where it is: how it ended, or what it waits for."""
     status, spec = situation.status, situation.snapshot.observation.spec
     if status.phase in (Phase.FALLING_BACK, Phase.FELL_BACK) and status.fallback:
         return status.fallback.cause
     if status.phase is Phase.PROMOTED:
-        return certainty(spec) if spec is not None else status.phase.value
-    if situation.snapshot.paused and status.phase in (Phase.SHADOWING, Phase.CANARY):
-        return "paused"
-    if status.phase not in (Phase.SHADOWING, Phase.CANARY) or spec is None:
-        return status.message if len(status.message) <= 80 else status.message[:77] + "..."
-    missing = spec.strategy.shadow.min_requests - situation.memory.requests_seen
-    if status.phase is Phase.SHADOWING and missing > 0:
-        return f"{missing} more requests needed"
-    if status.step is not None and status.step.reached_at is None:
-        return f"weight {status.step.weight} not seen yet"
-    for answer in situation.evidence.acting:
-        if answer.verdict is Verdict.NO_DATA and not (
-            status.phase is Phase.SHADOWING and answer.guardrail.name == "quality"
-        ):
-            return f"no data on {IN_RESOURCE[answer.guardrail.name]}"
-    wanted = figures.needed(situation)
-    if wanted is None:
-        return "more evidence needed"
-    return f"{wanted} more observations needed" if wanted else "certified"
+        said = silent(situation)
+        return _short(said or (certainty(spec) if spec is not None else status.phase.value))
+    if status.phase in UNDER_WAY and spec is not None:
+        return _short(status.waiting.message if status.waiting else "nothing is waited for")
+    return _short(status.message)
+
+
+def silent(situation: Situation) -> str:
+    """Return in words which pods don't serve or can't be asked; empty where all do."""
+    snapshot = situation.snapshot
+    return "; ".join(filter(None, (trouble(pod) for pod in snapshot.pods)))
+
+
+def reuse(situation: Situation) -> int:
+    """Return the percent of the rollout's traffic that meets reuse: by the route's weight, and by how many of
+    the pods behind each Service run it.
+    """
+    snapshot, status = situation.snapshot, situation.status
+    weight = status.traffic.desired if status.route is not None else 0
+    baseline = _reusing([p for p in snapshot.ready if p.baseline_label])
+    canary = _reusing([p for p in snapshot.ready if p.canary_label])
+    return round(weight * canary + (100 - weight) * baseline)
+
+
+def _reusing(pods: list[EnginePod]) -> float:
+    on = sum(p.state is not None and p.state.mode is Mode.ON for p in pods)
+    return on / len(pods) if pods else 0.0
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

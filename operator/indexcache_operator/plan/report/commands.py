@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from indexcache_operator.api.base import GROUP
 from indexcache_operator.api.status import Condition, Status
 from indexcache_operator.model import Event
-from indexcache_operator.plan.facts.revision import EVERYTHING, KILL, RETRY, killed, next_retry, rejection
+from indexcache_operator.plan.facts.revision import EVERYTHING, KILL, RETRY, killed, next_retry, used_retry
 from indexcache_operator.plan.facts.situation import Situation
 
 CONDITION = "CommandsObeyed"
@@ -55,10 +55,10 @@ def _retry(situation: Situation) -> Iterator[tuple[str, str]]:
     if value is None:
         return
     named = value.split("/")[0]
-    rejected = rejection(situation.status, named)
+    used = used_retry(situation.status, named)
     if named not in present:
         wanted = (
-            " or ".join(next_retry(rejection(situation.status, name), name) for name in present)
+            " or ".join(next_retry(used_retry(situation.status, name), name) for name in present)
             or "a revision that was rejected"
         )
         why = "which names no revision that is rejected and asked for"
@@ -66,8 +66,8 @@ def _retry(situation: Situation) -> Iterator[tuple[str, str]]:
             "RetryIgnored",
             f"annotation {RETRY}: found {_shown(value)}, {why}; expected {wanted}; correct it, or remove it",
         )
-    elif rejected is not None and value == rejected.retried:
-        wanted = next_retry(rejected, named)
+    elif value == used:
+        wanted = next_retry(used, named)
         why = "which was used up by an earlier try"
         yield (
             "RetryUsedUp",

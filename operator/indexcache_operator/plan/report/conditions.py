@@ -13,7 +13,7 @@ from indexcache_operator.api.status import Condition, ConditionStatus, Phase
 from indexcache_operator.names import OPERATOR_HEALTHY
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import may_be_on, pod_status
-from indexcache_operator.plan.report import commands
+from indexcache_operator.plan.report import columns, commands
 
 FRESH = timedelta(seconds=60)
 MEASURING = frozenset({Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED})
@@ -30,6 +30,8 @@ def conditions(situation: Situation) -> tuple[Condition, ...]:
         _reconciling,
         _stalled,
         _paused,
+        _waiting,
+        _engines,
         _baseline,
         _traffic,
         _fresh,
@@ -97,6 +99,29 @@ def _paused(situation: Situation) -> Row:
         if paused
         else ("Paused", "False", "NotRequested", "")
     )
+
+
+def _waiting(situation: Situation) -> Row:
+    wait = situation.status.waiting
+    if wait is None:
+        return ("Waiting", "False", "NothingAwaited", "")
+    rate = ""
+    if wait.requests_per_minute_needed is not None:
+        came = "unknown" if wait.requests_per_minute is None else f"{wait.requests_per_minute:g}"
+        rate = f"; {came} requests a minute come, about {wait.requests_per_minute_needed:g} would be needed"
+    way_out = f". {wait.way_out[0].upper()}{wait.way_out[1:]}" if wait.way_out else ""
+    message = f"{wait.origin.value}: {wait.message}{rate}{way_out}"
+    return ("Waiting", "True", wait.reason, message)
+
+
+def _engines(situation: Situation) -> Row:
+    """Tell of pods that hang, or don't serve: reuse goes on there for as long as its permit lasts."""
+    if not situation.snapshot.pods:
+        return ("EnginesAnswer", "Unknown", "NoPods", "")
+    found = columns.silent(situation)
+    if found:
+        return ("EnginesAnswer", "False", "SomeDont", found)
+    return ("EnginesAnswer", "True", "AllDo", "")
 
 
 def _baseline(situation: Situation) -> Row:

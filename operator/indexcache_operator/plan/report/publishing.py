@@ -14,6 +14,7 @@ from indexcache_operator.plan.evidence import probe_answers
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.report import columns, figures
+from indexcache_operator.plan.waits.phases import waiting
 
 EVERY = timedelta(seconds=10)
 EVERY_WHEN_PROMOTED = timedelta(minutes=10)
@@ -24,8 +25,9 @@ def publish(situation: Situation, before: Status, measured: bool) -> tuple[Statu
 
     `before` is the status as it was read; `measured`, whether this look took up evidence.
     """
+    situation = replace(situation, status=replace(situation.status, reuse=columns.reuse(situation)))
     if not measured:
-        return _worded(situation), situation.memory
+        return _worded(_unmeasured(situation)), situation.memory
     moved = _place(situation.status) != _place(before)
     if not (moved or _due(situation)):
         return _as_before(situation, before), situation.memory
@@ -66,6 +68,7 @@ def _as_before(situation: Situation, before: Status) -> Status:
         situation.status,
         step=step,
         evidence=before.evidence,
+        waiting=before.waiting,
         recall=before.recall,
         verdict=before.verdict,
         reason=before.reason,
@@ -73,9 +76,9 @@ def _as_before(situation: Situation, before: Status) -> Status:
         requests_seen=before.requests_seen,
         quality=before.quality,
     )
-    if status.phase is not Phase.PROMOTING:
+    if status.phase not in (Phase.PROMOTING, Phase.PROMOTED):
         return status
-    return replace(status, reason=columns.reason(situation))
+    return replace(status, reason=columns.reason(situation), waiting=waiting(situation))
 
 
 def _with_figures(situation: Situation, moved: bool) -> Status:
@@ -98,5 +101,11 @@ def _with_figures(situation: Situation, moved: bool) -> Status:
 
 
 def _worded(situation: Situation) -> Status:
-    """Return the status with what the printer columns say in words."""
-    return replace(situation.status, reason=columns.reason(situation), step_summary=columns.step(situation))
+    """Return the status with what is waited for, and what the printer columns say of it in words."""
+    waited = replace(situation, status=replace(situation.status, waiting=waiting(situation)))
+    return replace(waited.status, reason=columns.reason(waited), step_summary=columns.step(waited))
+
+
+def _unmeasured(situation: Situation) -> Situation:
+    """Return the situation without figures in its columns: those of an earlier phase say nothing of this."""
+    return replace(situation, status=replace(situation.status, recall="", verdict=""))

@@ -9,10 +9,12 @@ from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
-from indexcache_operator.api.status import FallbackStatus, Phase, PodStatus, RouteStatus, Status
+from indexcache_operator.api.status import FallbackStatus, HoldStatus, Phase, PodStatus, RouteStatus, Status
 from indexcache_operator.model import EnginePod, Observation, Route
 from indexcache_operator.plan.facts import guardrails, revision
+from indexcache_operator.plan.facts.endings import ending
 from indexcache_operator.plan.facts.memory import Memory, TestKey
+from indexcache_operator.plan.facts.pace import Mark, Pace
 from indexcache_operator.plan.facts.situation import Answer, Evidence, Seen, Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.plan.wanted import flags
@@ -41,6 +43,8 @@ def engine(mode: Mode = Mode.OFF, **changes: Any) -> State:
     )
 
 
+CARRYING = frozenset({(3, Work.PREFILL)})
+"""Where the users' requests are: of what certificates are asked for."""
 IDLE = engine()
 
 
@@ -71,7 +75,27 @@ def intent(
     cause: str = "Killed", message: str = "by hand", since: float = -4, of_revision: str = REVISION
 ) -> FallbackStatus:
     """Return the intent to fall back."""
-    return FallbackStatus(cause=cause, message=message, since=at(since), revision=of_revision)
+    return FallbackStatus(
+        cause=cause,
+        message=message,
+        since=at(since),
+        revision=of_revision,
+        origin=ending(cause).origin,
+    )
+
+
+def hold(cause: str = "TooLittleTraffic", **changes: Any) -> HoldStatus:
+    """Return how a try is held that was held once, a second ago, for five minutes."""
+    values = {"since": at(-1), "not_before": at(299), "message": "too few", "generation": 3, **changes}
+    return HoldStatus(cause=cause, origin=ending(cause).origin, **values)
+
+
+def pace(requests: int, *, minutes: float = 10, observations: float = 0.0, place: str = "") -> Pace:
+    """Return the pace of a phase in which so many requests came, and observations of recall at bucket 3."""
+    name = "recall/None/3/prefill"
+    begun = Mark(at=at(-60 * minutes), observations={name: 0.0})
+    now = Mark(at=NOW, requests=requests, observations={name: observations})
+    return Pace(place=place, admitted={}, now=now, marks=(begun,))
 
 
 def observation(*pods: EnginePod, **changes: Any) -> Observation:
@@ -167,6 +191,5 @@ def answer(
 
 def evidence(verdict: Verdict = Verdict.CERTIFIED) -> Evidence:
     """Return all that the spec's one guardrail says."""
-    return Evidence(
-        answers=(answer("recall", verdict, {TestKey("recall", None, 3, Work.PREFILL): judgement(verdict)}),)
-    )
+    found = answer("recall", verdict, {TestKey("recall", None, 3, Work.PREFILL): judgement(verdict)})
+    return Evidence(answers=(found,), carrying=CARRYING)

@@ -165,7 +165,7 @@ def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(
     for p in world.pods.values():
         p.reachable = True
         world.end_prefill(p)
-    world.until(Phase.PROMOTED, Phase.FELL_BACK, looks=900)
+    world.until(Phase.PROMOTED, Phase.FELL_BACK, looks=3000)  # a try may be held on the way
     if world.status.phase is Phase.PROMOTED and world.recall is bad:
         world.until(Phase.FELL_BACK)
     assert world.failed_requests == 0

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from indexcache_core.contract import Mode
 from indexcache_operator import model
-from indexcache_operator.api.status import FallbackStatus, Phase
+from indexcache_operator.api.status import FallbackStatus, Origin, Phase
+from indexcache_operator.plan import plan
 
 from tests.unit.operator.plan.world import World, bad, good
 from tests.unit.operator.plan.world_parts import probe_set, spec
@@ -77,15 +78,21 @@ def test_quality_is_certified_by_probes() -> None:
 
 
 def test_no_data_is_no_success() -> None:
-    """I10: nothing measured, so a bounded wait and then back."""
-    world = World(rate=0).until(Phase.FELL_BACK)
-    assert world.status.rejected[0].reason == "NoEvidence"
+    """I10: nothing measured, so it waits, with nobody exposed, for as long as it takes."""
+    world = World(rate=0).until(Phase.SHADOWING)
+    for _ in range(400):
+        world.snapshot()
+    assert (world.status.phase, world.reuse_admitted, world.status.rejected) == (Phase.SHADOWING, 0, ())
+    assert world.status.waiting is not None
+    assert (world.status.waiting.origin, world.status.waiting.reason) == (Origin.TRAFFIC, "NoObservations")
+    assert "no request came" in world.status.reason
 
 
-def test_neither_good_nor_bad_holds_and_then_falls_back() -> None:
-    world = World(recall=lambda w, mode: 0.505)
-    world.until(Phase.FELL_BACK)
-    assert world.status.rejected[0].reason == "ShadowTimeout"
+def test_neither_good_nor_bad_stays_in_shadow() -> None:
+    world = World(recall=lambda w, mode: 0.505).until(Phase.SHADOWING)
+    for _ in range(400):
+        world.snapshot()
+    assert (world.status.phase, world.reuse_admitted, world.status.rejected) == (Phase.SHADOWING, 0, ())
 
 
 def test_observe_only_guardrails_never_act() -> None:
@@ -118,8 +125,10 @@ def test_what_was_promoted_stays_when_its_guardrails_are_taken_away_and_says_so(
 def test_guardrails_taken_away_in_shadow_expose_nobody() -> None:
     world = World(recall=good).until(Phase.SHADOWING)
     world.spec = spec(guardrails={})
-    world.until(Phase.FELL_BACK)
-    assert Phase.CANARY not in world.phases
+    for _ in range(200):
+        world.snapshot()
+    assert (world.status.phase, world.reuse_admitted) == (Phase.SHADOWING, 0)
+    assert "no guardrail on what engines measure acts" in world.status.reason
 
 
 def test_a_rejected_revision_is_refused_until_retry_names_it_and_each_retry_works_once() -> None:
@@ -236,7 +245,7 @@ def test_a_killed_engine_is_a_cause_and_a_lapsed_permit_is_not() -> None:
     assert world.status.step.index == step.index
     next(p for p in world.pods.values() if p.switch.mode is Mode.ON).switch.kill("by hand")
     world.until(Phase.FELL_BACK)
-    assert world.status.rejected[0].reason == "Killed"
+    assert (world.status.reason, world.status.rejected) == ("Killed", ())
 
 
 def test_paused_holds_steps_but_neither_evidence_nor_fallback() -> None:
@@ -367,3 +376,12 @@ def test_the_users_edit_of_the_route_survives_a_rollout() -> None:
     world.set_route(edited)
     world.until(Phase.PROMOTED)
     assert world.backends == edited
+
+
+def test_what_alerts_rest_on_is_told_while_something_is_measured() -> None:
+    world = World(recall=drifting).until(Phase.CANARY)
+    told = plan(world.observe(), world.memory).evidence
+    assert [e.guardrail for e in told] == ["recall"]
+    assert told[0].log_e < told[0].log_limit
+    world.until(Phase.FELL_BACK)
+    assert plan(world.observe(), world.memory).evidence == ()

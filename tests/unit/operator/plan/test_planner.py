@@ -21,6 +21,7 @@ from tests.unit.operator.plan.build import (
     WITH_CANARY,
     at,
     engine,
+    hold,
     intent,
     pod,
     spec,
@@ -147,7 +148,19 @@ def test_a_phase_that_begins_is_an_event(
     events = [a for a in found.actions if isinstance(a, model.Event)]
     assert [(e.type, e.reason) for e in events] == ([expected] if expected else [])
     for event in events:
-        assert event.message == f"{found.status.phase.value}: {found.status.message}"[:1000]
+        origin = found.status.fallback.origin if found.status.fallback else None
+        whose = f" ({origin.value})" if origin else ""
+        assert event.message == f"{found.status.phase.value}{whose}: {found.status.message}"[:1000]
+
+
+def test_a_try_that_is_held_is_told_as_that_and_as_no_failure() -> None:
+    held = hold("TooLittleTraffic")
+    kept = status(Phase.FALLING_BACK, fallback=intent("TooLittleTraffic"), hold=held)
+    seen = told({"a": SHADOW}, pod("a"), status=kept)
+    found = planned(*seen.observation.pods, status=seen.observation.status)
+    assert found.status.phase is Phase.SHADOWING
+    events = [a for a in found.actions if isinstance(a, model.Event)]
+    assert [(e.type, e.reason) for e in events] == [("Normal", "Held")]
 
 
 def test_an_event_is_cut_to_what_the_api_takes() -> None:

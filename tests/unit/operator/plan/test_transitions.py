@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import product
 
 import pytest
-from indexcache_operator.api.status import Phase
+from indexcache_operator.api.status import FallbackStatus, Phase
 from indexcache_operator.model import Observation
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts import revision
@@ -31,6 +31,8 @@ def variants(seen: Observation) -> Iterator[Observation]:
         yield replace(other, annotations={revision.KILL: seen.status.revision})
         yield replace(other, annotations={revision.RETRY: seen.status.revision})
         yield replace(other, route=None)
+        late = FallbackStatus(cause="TooLittleTraffic", since=seen.now, revision=seen.status.revision)
+        yield replace(other, status=replace(other.status, fallback=late))
 
 
 @pytest.fixture(scope="module")

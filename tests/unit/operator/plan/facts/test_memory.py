@@ -20,6 +20,7 @@ def test_a_new_memory_holds_nothing_but_its_key() -> None:
         "mark",
         "contradicted_at",
         "admitted",
+        "pace",
         "published_at",
     ]
 

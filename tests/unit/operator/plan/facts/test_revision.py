@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from indexcache_operator.api.status import Rejected
+from indexcache_operator.api.status import FallbackStatus, Rejected
 from indexcache_operator.plan.facts import revision
 
 from tests.unit.operator.plan.build import at, snapshot, spec, status
@@ -125,7 +125,7 @@ def test_each_value_of_the_retry_annotation_works_once(
     value: str | None, retried: str, expected: bool
 ) -> None:
     annotations = {} if value is None else {revision.RETRY: value}
-    assert revision.retry_allowed(annotations, replace(REJECTED, retried=retried)) is expected
+    assert revision.retry_allowed(annotations, "abc", retried) is expected
 
 
 def test_the_annotations_are_a_promise_to_users() -> None:
@@ -145,5 +145,13 @@ def test_the_annotations_are_a_promise_to_users() -> None:
     ],
 )
 def test_the_next_retry_has_a_name_that_was_not_used(retried: str, expected: str) -> None:
-    assert revision.next_retry(replace(REJECTED, retried=retried), "abc") == expected
-    assert revision.next_retry(None, "abc") == "abc"
+    assert revision.next_retry(retried, "abc") == expected
+
+
+def test_a_retry_is_used_up_by_whatever_ended_the_try() -> None:
+    ended = FallbackStatus(cause="Killed", since=at(0), revision="abc", retried="abc")
+    kept = status(revision="abc", rejected=(replace(REJECTED, retried="abc/7"),), fallback=ended)
+    assert revision.used_retry(kept, "abc") == "abc/7"
+    assert revision.used_retry(replace(kept, rejected=()), "abc") == "abc"
+    assert revision.used_retry(replace(kept, rejected=()), "other") == ""
+    assert revision.used_retry(replace(kept, rejected=(), fallback=None, hold=None), "abc") == ""

@@ -194,6 +194,8 @@ def test_conditions_change_their_time_with_their_status_only() -> None:
         "Reconciling",
         "Stalled",
         "Paused",
+        "Waiting",
+        "EnginesAnswer",
         "BaselineActive",
         "TrafficVerified",
         "EvidenceFresh",

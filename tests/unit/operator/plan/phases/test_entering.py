@@ -3,10 +3,18 @@
 from dataclasses import replace
 
 import pytest
-from indexcache_operator.api.status import HistoryEntry, Phase, Rejected, StepStatus, TrafficStatus
+from indexcache_operator.api.status import (
+    HistoryEntry,
+    Origin,
+    Phase,
+    Rejected,
+    StepStatus,
+    TrafficStatus,
+    WaitStatus,
+)
 from indexcache_operator.plan.phases.entering import HISTORY, enter, fall_back, reject, remember, weighted
 
-from tests.unit.operator.plan.build import REVISION, at, case, intent, snapshot, spec, status
+from tests.unit.operator.plan.build import REVISION, at, case, hold, intent, snapshot, spec, status
 
 STEP = StepStatus(index=1, weight=50, started_at=at(-9))
 
@@ -103,3 +111,47 @@ def test_a_revision_is_rejected_once_and_its_retry_is_used_up() -> None:
         Rejected(revision=REVISION, reason="Killed", message="by hand", at=at(0), retried=REVISION),
     )
     assert reject(case(snapshot(), status()), intent())[0].retried == ""
+
+
+def test_each_pause_is_twice_as_long_as_the_one_before_and_a_day_at_most() -> None:
+    def pauses(times: int) -> float:
+        before = hold(times=times) if times else None
+        after = fall_back(case(snapshot(), status(hold=before)), "TooLittleTraffic", "few")
+        assert after.hold is not None
+        assert after.hold.times == times + 1
+        return (after.hold.not_before - at(0)).total_seconds()
+
+    assert [pauses(times) for times in (0, 1, 2, 19, 99)] == [120, 240, 480, 86400, 86400]
+
+
+def test_a_hold_says_what_would_have_been_needed_and_which_spec_it_speaks_of() -> None:
+    wait = WaitStatus(origin=Origin.TRAFFIC, reason="EvidenceWanted", requests_per_minute_needed=7.5)
+    seen = snapshot(annotations={"indexcache.dev/retry": REVISION})
+    after = fall_back(case(seen, status(waiting=wait)), "TooLittleTraffic", "few")
+    assert after.hold == hold(
+        "TooLittleTraffic",
+        message="few",
+        since=at(0),
+        not_before=at(120),
+        requests_per_minute_needed=7.5,
+        retried=REVISION,
+    )
+    assert after.waiting is None
+    assert fall_back(case(seen, status()), "EngineBreaker", "x").hold is None
+
+
+def test_an_intent_of_an_alert_gets_its_origin_and_the_commands_of_the_moment() -> None:
+    alert = replace(intent("AlertFiring"), origin=None)
+    seen = snapshot(annotations={"indexcache.dev/retry": "x", "indexcache.dev/kill": "true"})
+    after = fall_back(case(seen, status(fallback=alert)), "AlertFiring", "")
+    assert after.fallback == replace(alert, origin=Origin.PATTERN, retried="x")
+    killed = fall_back(case(seen, status()), "Killed", "")
+    assert killed.fallback is not None
+    assert (killed.fallback.origin, killed.fallback.kill) == (Origin.USER, "true")
+
+
+def test_what_is_held_again_and_again_is_remembered_once() -> None:
+    first = remember(case(snapshot(), status()), "FellBack", "TooLittleTraffic", Origin.TRAFFIC)
+    c = case(snapshot(now=at(60)), status(history=first))
+    assert [e.at for e in remember(c, "FellBack", "TooLittleTraffic", Origin.TRAFFIC)] == [at(60)]
+    assert len(remember(c, "FellBack", "PlatformNotReady", Origin.PLATFORM)) == 2

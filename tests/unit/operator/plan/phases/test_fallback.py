@@ -8,7 +8,9 @@ import pytest
 from indexcache_core.contract import Mode, State
 from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import (
+    FallbackStatus,
     HistoryEntry,
+    Origin,
     Phase,
     PodStatus,
     Rejected,
@@ -17,6 +19,7 @@ from indexcache_operator.api.status import (
     TrafficStatus,
 )
 from indexcache_operator.model import EnginePod, Kill
+from indexcache_operator.plan.facts.endings import ENDINGS, Then
 from indexcache_operator.plan.facts.situation import Seen
 from indexcache_operator.plan.phases import fallback
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, ON_PROMOTED_PERMIT, SHADOW
@@ -29,6 +32,7 @@ from tests.unit.operator.plan.build import (
     at,
     case,
     engine,
+    hold,
     intent,
     pod,
     situation,
@@ -149,23 +153,75 @@ BACK: dict[str, Any] = {
 
 
 def test_a_pattern_at_fault_is_rejected() -> None:
-    after = decided(pod(), kept=falling(**FULL))
+    breach = intent("EngineBreaker")
+    after = decided(pod(), kept=falling(**FULL, fallback=breach))
     assert after == status(
         Phase.FELL_BACK,
         **BACK,
-        fallback=intent(),
+        fallback=breach,
         phase_started_at=at(0),
         message=after.message,
         history=(
-            HistoryEntry(revision=REVISION, pattern="FSFS", outcome="FellBack", reason="Killed", at=at(0)),
+            HistoryEntry(
+                revision=REVISION,
+                pattern="FSFS",
+                outcome="FellBack",
+                reason="EngineBreaker",
+                origin=Origin.PATTERN,
+                at=at(0),
+            ),
         ),
-        rejected=(Rejected(revision=REVISION, reason="Killed", message="by hand", at=at(0)),),
+        rejected=(Rejected(revision=REVISION, reason="EngineBreaker", message="by hand", at=at(0)),),
     )
-    for word in ("Killed: by hand. All users are served by the baseline", REVISION, "indexcache.dev/retry"):
+    for word in (
+        "EngineBreaker: by hand. All users are served by the baseline",
+        REVISION,
+        "indexcache.dev/retry",
+    ):
         assert word in after.message
 
 
-@pytest.mark.parametrize("cause", ["Superseded", "RouteChanged", "InvalidSpec", "Deleted", "Restored"])
+@pytest.mark.parametrize("cause", [c for c in ENDINGS if ENDINGS[c].then is not Then.REJECT])
+def test_nothing_but_the_patterns_fault_rejects(cause: str) -> None:
+    after = fallback.finish(situation(pod(), status=falling(**FULL, fallback=intent(cause), hold=hold())))
+    assert (after.rejected, after.route, after.canary_pods) == ((), None, ())
+    assert after.history[-1].origin is ENDINGS[cause].origin
+
+
+def test_a_cause_that_is_not_known_rejects() -> None:
+    assert [r.reason for r in decided(pod(), kept=falling(fallback=intent("Novel"))).rejected] == ["Novel"]
+
+
+HELD: dict[str, Any] = {"fallback": intent("TooLittleTraffic"), "hold": hold()}
+
+
+def test_a_try_that_is_held_goes_on_in_shadow_with_its_evidence() -> None:
+    kept = falling(**FULL, **HELD)
+    seen = told({"a": SHADOW}, pod("a"), status=kept)
+    after = fallback.decide(case(seen))
+    assert (after.phase, after.fallback, after.hold) == (Phase.SHADOWING, None, kept.hold)
+    assert (after.revision_started_at, after.rejected) == (kept.revision_started_at, ())
+    assert "held, not rejected: by hand" in after.message
+    again = fallback.decide(case(seen, replace(seen.observation.status, history=after.history)))
+    assert len(again.history) == 1
+
+
+def test_on_the_way_to_a_hold_engines_are_killed_and_told_shadow_never_off() -> None:
+    leaving = pod("c", ON, deleting=True)
+    c = case(snapshot(pod("a", ON), pod("b"), leaving), falling(**HELD))
+    wanted = fallback.targets(c).kinds
+    assert wanted == {"a": SHADOW, "b": SHADOW, "c": SHADOW}
+    assert [k.pod for k in fallback.kills(c, wanted)] == ["a", "c"]
+    assert fallback.at_baseline(c) == ["a", "b"]
+
+
+@pytest.mark.parametrize("change", [{"deleting": True}, {"spec": None}, {"spec": OTHER}])
+def test_a_hold_ends_with_what_it_holds(change: dict[str, Any]) -> None:
+    assert not fallback.holds(case(snapshot(pod(), **change), falling(**HELD)))
+    assert fallback.holds(case(snapshot(pod()), falling(**HELD)))
+
+
+@pytest.mark.parametrize("cause", [c for c in ENDINGS if ENDINGS[c].then is Then.NEXT])
 def test_what_is_not_the_patterns_fault_leads_to_the_next_try(cause: str) -> None:
     after = decided(pod(), kept=falling(**FULL, fallback=intent(cause)), spec=OTHER)
     assert (after.phase, after.fallback, after.rejected) == (Phase.CHECKING, None, ())
@@ -205,6 +261,36 @@ def test_it_rests_until_the_spec_changes_or_a_retry_is_asked_for(
     after = fallback.rest(situation(pod(), status=kept, **changes))
     assert after.phase is phase
     assert (after == kept) is (phase is Phase.FELL_BACK)
+
+
+KILLED = replace(intent("Killed"), retried=REVISION)
+BY_ANNOTATION = replace(KILLED, kill="true")
+
+
+@pytest.mark.parametrize(
+    ("kept", "annotations", "phase"),
+    [
+        (BY_ANNOTATION, {"indexcache.dev/kill": "true"}, Phase.FELL_BACK),
+        (BY_ANNOTATION, {}, Phase.CHECKING),
+        (KILLED, {}, Phase.FELL_BACK),
+        (KILLED, RETRY, Phase.FELL_BACK),  # used up
+        (KILLED, {"indexcache.dev/retry": f"{REVISION}/2"}, Phase.CHECKING),
+        (KILLED, {"indexcache.dev/retry": f"{REVISION}/2", "indexcache.dev/kill": "true"}, Phase.FELL_BACK),
+    ],
+)
+def test_what_was_killed_rests_until_that_is_taken_back(
+    kept: FallbackStatus, annotations: dict[str, str], phase: Phase
+) -> None:
+    c = situation(pod(), status=status(Phase.FELL_BACK, fallback=kept), annotations=annotations)
+    assert fallback.rest(c).phase is phase
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [(BY_ANNOTATION, "indexcache.dev/kill being removed"), (KILLED, f'indexcache.dev/retry: "{REVISION}/2"')],
+)
+def test_how_to_lead_on_is_said(kept: FallbackStatus, words: str) -> None:
+    assert words in decided(pod(), kept=falling(fallback=kept)).message
 
 
 def test_a_revision_that_was_not_rejected_rests_too() -> None:

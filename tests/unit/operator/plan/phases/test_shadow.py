@@ -8,6 +8,7 @@ from indexcache_operator.api.status import Phase, Status, StepStatus
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Evidence
 from indexcache_operator.plan.phases import shadow
+from indexcache_operator.plan.phases.entering import MEASURING
 from indexcache_operator.plan.wanted.targets import Targets
 
 from tests.unit.operator.plan.build import (
@@ -17,6 +18,7 @@ from tests.unit.operator.plan.build import (
     answer,
     at,
     evidence,
+    hold,
     pod,
     route,
     situation,
@@ -72,23 +74,30 @@ def test_a_route_that_lost_the_baseline_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requests", "verdict", "measured", "cause", "words"),
-    [
-        (20, Verdict.HOLDING, True, "ShadowTimeout", "guardrails not certified within 1m"),
-        (19, Verdict.CERTIFIED, True, "ShadowTimeout", "19 of 20 requests seen within 1m"),
-        (19, Verdict.HOLDING, False, "NoEvidence", "nothing was measured in shadow within 1m"),
-    ],
+    ("requests", "verdict", "measured"),
+    [(20, Verdict.HOLDING, True), (19, Verdict.CERTIFIED, True), (19, Verdict.HOLDING, False)],
 )
-def test_out_of_time_it_falls_back(
-    requests: int, verdict: Verdict, measured: bool, cause: str, words: str
-) -> None:
-    before = decided(requests, verdict, began=-59.9, measured=measured)
-    assert before.phase is Phase.SHADOWING
-    after = decided(requests, verdict, began=-60, measured=measured)
-    assert after.phase is Phase.FALLING_BACK
-    assert after.fallback is not None
-    assert after.fallback.cause == cause
-    assert words in after.fallback.message
+def test_no_deadline_ends_it_as_nobody_is_exposed(requests: int, verdict: Verdict, measured: bool) -> None:
+    after = decided(requests, verdict, began=-1e6, measured=measured)
+    assert (after.phase, after.fallback, after.rejected) == (Phase.SHADOWING, None, ())
+
+
+def test_that_it_takes_longer_than_expected_is_said() -> None:
+    kept = status(Phase.SHADOWING, phase_started_at=at(-60), message=MEASURING)
+    after = shadow.decide(situation(pod(), status=kept, memory=Memory(key="try")))
+    assert after.message == f"{MEASURING}. It takes longer than 1m"
+
+
+def test_a_try_that_is_held_is_exposed_again_only_when_the_hold_is_over() -> None:
+    def exposed(**changes: Any) -> bool:
+        kept = status(Phase.SHADOWING, hold=hold(**changes))
+        memory = Memory(key="try", requests_seen=20)
+        after = shadow.decide(situation(pod(), status=kept, memory=memory, evidence=evidence()))
+        assert after.hold == kept.hold  # so that the next pause is longer
+        return after.phase is Phase.CANARY
+
+    assert not exposed()
+    assert exposed(not_before=at(0))
 
 
 def test_paused_time_does_not_run_out() -> None:

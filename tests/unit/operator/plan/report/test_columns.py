@@ -4,106 +4,79 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from indexcache_core.evidence.verdict import Judgement, Verdict
-from indexcache_core.histogram import Histogram, of
+from indexcache_core.contract import Mode
 from indexcache_operator.api.status import (
+    Origin,
     Phase,
     StepStatus,
+    TrafficStatus,
+    WaitStatus,
 )
-from indexcache_operator.plan.facts.memory import TestKey
-from indexcache_operator.plan.facts.situation import Evidence
+from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.report import columns
 
-from tests.unit.operator.plan.build import (
-    QUALITY,
-    answer,
-    evidence,
-    intent,
-    judgement,
-    pod,
-    situation,
-    spec,
-    status,
-)
-from tests.unit.operator.plan.report.published import STEP, memory
+from tests.unit.operator.plan.build import KEPT, engine, intent, pod, situation, spec, status
+from tests.unit.operator.plan.report.published import STEP
 
-
-def summed(*found: Judgement) -> str:
-    """Return the reason of a step with these judgements."""
-    tests = {TestKey("recall", None, i + 2): j for i, j in enumerate(found)}
-    answers = (answer("recall", Verdict.HOLDING, tests),)
-    return columns.reason(
-        situation(pod(), status=status(step=STEP), evidence=Evidence(answers=answers), memory=memory(None))
-    )
-
-
-SOME = judgement(Verdict.HOLDING, of([0.9] * 4))
-LESS = judgement(Verdict.HOLDING, of([0.9] * 2))
-NEVER = judgement(Verdict.HOLDING, of([0.1] * 9))
-ENOUGH = judgement(Verdict.CERTIFIED)
+WAIT = WaitStatus(origin=Origin.TRAFFIC, reason="EvidenceWanted", message="7 more observations of recall")
 
 
 @pytest.mark.parametrize(
     ("phase", "changes", "reason"),
     [
-        (Phase.FALLING_BACK, {"status": {"fallback": intent("Killed")}}, "Killed"),
-        (Phase.FELL_BACK, {"status": {"fallback": intent("Killed")}}, "Killed"),
-        (Phase.FELL_BACK, {"status": {"message": "m"}}, "m"),
-        (Phase.PROMOTING, {"status": {"message": "x" * 80}}, "x" * 80),
-        (Phase.PROMOTING, {"status": {"message": "x" * 81}}, "x" * 77 + "..."),
-        (Phase.CANARY, {"status": {"fallback": intent("Killed")}}, "certified"),
-        (Phase.CANARY, {"status": {"step": STEP}}, "certified"),
-        (
-            Phase.CANARY,
-            {"status": {"step": replace(STEP, reached_at=None)}},
-            "weight 20 not seen yet",
-        ),
-        (Phase.CANARY, {"verdict": Verdict.NO_DATA}, "no data on recall"),
-        (Phase.SHADOWING, {"requests": 19}, "1 more requests needed"),
-        (Phase.SHADOWING, {"requests": 20}, "certified"),
-        (Phase.SHADOWING, {"requests": 20, "verdict": Verdict.NO_DATA}, "no data on recall"),
-        (Phase.CANARY, {"requests": 0}, "certified"),
+        (Phase.FALLING_BACK, {"fallback": intent("Killed")}, "Killed"),
+        (Phase.FELL_BACK, {"fallback": intent("Killed")}, "Killed"),
+        (Phase.FELL_BACK, {"message": "m"}, "m"),
+        (Phase.PROMOTING, {"message": "x" * 80}, "x" * 80),
+        (Phase.PROMOTING, {"message": "x" * 81}, "x" * 77 + "..."),
+        (Phase.CANARY, {"fallback": intent("Killed"), "waiting": WAIT}, WAIT.message),
+        (Phase.SHADOWING, {"waiting": WAIT, "message": "m"}, WAIT.message),
+        (Phase.SHADOWING, {"waiting": replace(WAIT, message="x" * 81)}, "x" * 77 + "..."),
+        (Phase.CANARY, {}, "nothing is waited for"),
+        (Phase.CHECKING, {"message": "m", "waiting": WAIT}, "m"),
         (Phase.PROMOTED, {}, "Certified"),
-        (Phase.PROMOTED, {"spec": spec(guardrails={})}, "Unguarded"),
-        (Phase.CANARY, {"spec": None, "status": {"message": "m"}}, "m"),
     ],
 )
 def test_the_reason_column(phase: Phase, changes: dict[str, Any], reason: str) -> None:
-    kept, counted = (
-        status(phase, **changes.get("status", {})),
-        replace(memory(None), requests_seen=changes.get("requests", 44)),
-    )
-    found = evidence(changes.get("verdict", Verdict.CERTIFIED))
-    asked = changes.get("spec", spec())
-    assert columns.reason(situation(pod(), status=kept, evidence=found, memory=counted, spec=asked)) == reason
+    assert columns.reason(situation(pod(), status=status(phase, **changes))) == reason
 
 
-def test_paused_is_said_where_steps_stand_still() -> None:
-    def reason(phase: Phase) -> str:
-        c = situation(
-            pod(), status=status(phase), spec=spec(paused=True), evidence=evidence(), memory=memory(None)
-        )
-        return columns.reason(c)
-
-    assert reason(Phase.SHADOWING) == reason(Phase.CANARY) == "paused"
-    assert reason(Phase.PROMOTING) == ""
+def test_without_a_spec_the_message_is_what_there_is() -> None:
+    assert columns.reason(situation(pod(), status=status(message="m"), spec=None)) == "m"
+    assert columns.reason(situation(pod(), status=status(Phase.PROMOTED), spec=None)) == "Promoted"
 
 
-def test_in_shadow_quality_is_not_missed() -> None:
-    def reason(phase: Phase) -> str:
-        asked = spec(guardrails={"recall": {"min": 0.5}, **QUALITY})
-        missing = answer(
-            "quality", Verdict.NO_DATA, {TestKey("quality"): judgement(Verdict.NO_DATA, Histogram())}, asked
-        )
-        found = Evidence(
-            answers=(answer("recall", Verdict.HOLDING, {TestKey("recall", None, 3): SOME}, asked), missing)
-        )
-        return columns.reason(
-            situation(pod(), status=status(phase), spec=asked, evidence=found, memory=memory(None))
-        )
+def test_certified_is_never_said_where_nothing_was_tested() -> None:
+    promoted = status(Phase.PROMOTED)
+    assert columns.reason(situation(pod(), status=promoted, spec=spec(guardrails={}))) == "Unguarded"
 
-    assert reason(Phase.CANARY) == "no data on quality"
-    assert reason(Phase.SHADOWING) == "more evidence needed"
+
+def test_a_pod_that_hangs_after_the_promotion_is_said() -> None:
+    hung = pod("b", None, error="timeout")
+    c = situation(pod(), hung, status=status(Phase.PROMOTED))
+    assert columns.reason(c) == "pod b can't be asked: timeout"
+    assert columns.silent(situation(pod(), replace(hung, deleting=True))) == ""
+
+
+ON = engine(Mode.ON)
+MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
+
+
+@pytest.mark.parametrize(
+    ("pods", "changes", "percent"),
+    [
+        ([pod("a"), pod("b")], {}, 0),
+        ([pod("a", ON), pod("b", ON)], {}, 100),
+        ([pod("a", ON), pod("b")], {}, 50),
+        ([pod("a", ON, **MOVED), pod("b")], {"route": KEPT, "traffic": TrafficStatus(desired=20)}, 20),
+        ([pod("a", **MOVED), pod("b")], {"route": KEPT, "traffic": TrafficStatus(desired=20)}, 0),
+        ([pod("a", ON, **MOVED), pod("b")], {"traffic": TrafficStatus(desired=20)}, 0),
+        ([pod("a", None, ready=False), pod("b", ON)], {}, 100),
+        ([], {}, 0),
+    ],
+)
+def test_the_share_that_meets_reuse(pods: list[EnginePod], changes: dict[str, Any], percent: int) -> None:
+    assert columns.reuse(situation(*pods, status=status(Phase.CANARY, **changes))) == percent
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """Conditions, each by what it is read from."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode
 from indexcache_core.evidence.traffic import Reached
-from indexcache_operator.api.status import Condition, Phase, PodStatus, TrafficStatus
+from indexcache_operator.api.status import Condition, Origin, Phase, PodStatus, TrafficStatus, WaitStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Seen, Situation
@@ -50,6 +51,8 @@ def test_all_of_them_in_one_order_with_the_generation() -> None:
         "Reconciling",
         "Stalled",
         "Paused",
+        "Waiting",
+        "EnginesAnswer",
         "BaselineActive",
         "TrafficVerified",
         "EvidenceFresh",
@@ -218,3 +221,50 @@ def test_fields_of_a_newer_version_pause_it_by_name() -> None:
     seen = situation(unknown_fields=("spec.later", "spec.engine.more"))
     assert read(seen, "Paused") == ("True", "UnknownFields")
     assert "doesn't know spec.later, spec.engine.more" in words(seen, "Paused")
+
+
+WAIT = WaitStatus(
+    origin=Origin.TRAFFIC,
+    reason="EvidenceWanted",
+    message="46 more observations of recall",
+    requests_per_minute=3.2,
+    requests_per_minute_needed=7.0,
+    expected="20m",
+    way_out="send it more traffic",
+)
+
+
+@pytest.mark.parametrize(
+    ("wait", "said"),
+    [
+        (
+            WAIT,
+            "Traffic: 46 more observations of recall; 3.2 requests a minute come, about 7 would be "
+            "needed. Send it more traffic",
+        ),
+        (
+            replace(WAIT, expected="", requests_per_minute=None, way_out=""),
+            "Traffic: 46 more observations of recall; unknown requests a minute come, about 7 would be "
+            "needed",
+        ),
+        (replace(WAIT, expected="", requests_per_minute_needed=None, way_out=""), f"Traffic: {WAIT.message}"),
+    ],
+)
+def test_a_wait_is_told_with_its_estimate_and_its_way_out(wait: WaitStatus, said: str) -> None:
+    c = situation(status=status(waiting=wait))
+    assert read(c, "Waiting") == ("True", "EvidenceWanted")
+    assert words(c, "Waiting") == said
+    assert read(situation(), "Waiting") == ("False", "NothingAwaited")
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        ([], ("Unknown", "NoPods")),
+        ([pod("a")], ("True", "AllDo")),
+        ([pod("a"), pod("b", None, error="timeout")], ("False", "SomeDont")),
+        ([pod("a", ready=False)], ("False", "SomeDont")),
+    ],
+)
+def test_a_pod_that_hangs_is_told(pods: list[EnginePod], expected: tuple[str, str]) -> None:
+    assert read(situation(*pods), "EnginesAnswer") == expected

@@ -1,5 +1,6 @@
 """Evidence in figures."""
 
+import math
 from typing import Any
 
 import pytest
@@ -88,13 +89,15 @@ def test_of_the_indexers_only_the_weakest_is_shown(
     assert rows({}, "recall_per_indexer") == ()
 
 
-def summed(*found: Judgement) -> str:
-    """Return the reason of a step with these judgements."""
+def summed(*found: Judgement) -> int | None:
+    """Return how many observations a step with these judgements needs."""
     tests = {TestKey("recall", None, i + 2): j for i, j in enumerate(found)}
     answers = (answer("recall", Verdict.HOLDING, tests),)
-    return publish(
+    step = publish(
         situation(pod(), status=status(step=STEP), evidence=Evidence(answers=answers), memory=memory(None))
-    )[0].reason
+    )[0].step
+    assert step is not None
+    return step.requests_needed
 
 
 SOME = judgement(Verdict.HOLDING, of([0.9] * 4))
@@ -107,12 +110,12 @@ def test_how_much_evidence_is_wanted_is_what_the_slowest_certificate_wants() -> 
     assert SOME.needed is not None
     assert LESS.needed is not None
     most = max(SOME.needed, LESS.needed)
-    assert summed(SOME, LESS, ENOUGH) == f"{most} more observations needed"
-    assert summed(ENOUGH) == "certified"
-    assert summed(SOME, NEVER) == "more evidence needed"
+    assert summed(SOME, LESS, ENOUGH) == most
+    assert summed(ENOUGH) == 0
+    assert summed(SOME, NEVER) is None
 
 
-def test_the_recall_column_is_the_lowest_bound() -> None:
+def test_the_recall_column_is_the_mean_of_the_weakest_bucket_and_its_bound() -> None:
     low, high = judgement(Verdict.HOLDING, of([0.6] * 80)), judgement(Verdict.HOLDING, of([0.9] * 80))
     tests = {
         TestKey("recall", None, 2): high,
@@ -122,7 +125,7 @@ def test_the_recall_column_is_the_lowest_bound() -> None:
     c = situation(
         pod(), evidence=Evidence(answers=(answer("recall", Verdict.HOLDING, tests),)), memory=memory(None)
     )
-    assert publish(c)[0].recall == f"{low.lower_bound:.2f}"
+    assert publish(c)[0].recall == f"0.60 (>{low.lower_bound:.2f})"
     assert publish(situation(pod(), memory=memory(None)))[0].recall == ""
     overlap = Evidence(answers=(answer("overlap", Verdict.HOLDING, tests),))
     assert publish(situation(pod(), evidence=overlap, memory=memory(None)))[0].recall == ""
@@ -136,3 +139,47 @@ def test_every_guardrail_has_its_rows() -> None:
     ]
     shown = figures.evidence_rows(situation(pod(), spec=asked, evidence=Evidence(answers=tuple(found))))
     assert [row.guardrail for row in shown] == ["overlap", "recall"]
+
+
+def test_quality_is_shown_in_nats_as_the_spec_has_it() -> None:
+    quality = {"maxLogprobDrop": 0.1, "probes": {"configMap": "p"}}
+    asked = spec(guardrails={"recall": {"min": 0.5}, "quality": quality})
+    shown = judgement(Verdict.HOLDING, of([0.46] * 50))  # a drop of 0.4 tolerances
+    assert shown.lower_bound is not None
+    found = Evidence(answers=(answer("quality", Verdict.HOLDING, {TestKey("quality"): shown}, asked),))
+    (row,) = figures.evidence_rows(situation(pod(), spec=asked, evidence=found))
+    assert (row.threshold, row.mean, row.unit, row.lower_bound) == (0.1, 0.04, "nats a token", None)
+    assert row.upper_bound == round((1 - shown.lower_bound) * 1.0 - 0.5, 4)
+    none = judgement(Verdict.NO_DATA, Histogram())
+    found = Evidence(answers=(answer("quality", Verdict.NO_DATA, {TestKey("quality"): none}, asked),))
+    (row,) = figures.evidence_rows(situation(pod(), spec=asked, evidence=found))
+    assert (row.mean, row.upper_bound) == (None, None)
+
+
+def test_the_evidence_for_alerts_is_the_worst_of_each_guardrail_against_its_limit() -> None:
+    found = [judgement(Verdict.HOLDING, GOOD, log_e=1.0), judgement(Verdict.HOLDING, GOOD, log_e=3.0)]
+    acting = answer("recall", Verdict.HOLDING, {TestKey("recall", None, i): j for i, j in enumerate(found)})
+    (row,) = figures.live(situation(evidence=Evidence(answers=(acting,))))
+    assert (row.guardrail, row.log_e) == ("recall", 3.0)
+    assert row.log_limit == pytest.approx(-math.log(acting.guardrail.alpha))
+
+
+def test_guardrails_that_only_observe_share_what_alerts_may_spend() -> None:
+    watched = {
+        "overlap": {"min": 0.3, "observeOnly": True},
+        "recall": {"min": 0.5, "observeOnly": True},
+        "unguarded": True,
+    }
+    asked = spec(guardrails=watched)
+    answers = tuple(answer(name, Verdict.OBSERVING, {}, asked) for name in ("overlap", "recall"))
+    rows = figures.live(situation(spec=asked, evidence=Evidence(answers=answers)))
+    assert [row.log_e for row in rows] == [0.0, 0.0]
+    spent = sum(
+        len(a.guardrail.tests) * math.exp(-row.log_limit) for a, row in zip(answers, rows, strict=True)
+    )
+    assert spent == pytest.approx(asked.confidence.false_rollback)
+
+
+def test_a_guardrail_without_a_threshold_proves_nothing() -> None:
+    unset = answer("overlap", Verdict.OBSERVING)
+    assert figures.live(situation(evidence=Evidence(answers=(unset,)))) == ()

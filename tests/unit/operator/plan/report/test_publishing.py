@@ -8,12 +8,15 @@ from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import of
 from indexcache_operator.api.status import (
     EvidenceStatus,
+    Origin,
     Phase,
     QualityStatus,
     Status,
+    WaitStatus,
 )
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.report import publishing
+from indexcache_operator.plan.waits.phases import waiting
 
 from tests.unit.operator.plan.build import (
     REVISION,
@@ -28,11 +31,24 @@ from tests.unit.operator.plan.build import (
 from tests.unit.operator.plan.report.published import STEP, memory, publish
 
 
-def test_without_evidence_only_the_reason_and_the_step_are_written() -> None:
-    kept = status(Phase.FALLING_BACK, fallback=intent("Killed"), recall="0.9", requests_seen=3)
+def test_where_nothing_is_measured_no_old_figure_stays_in_a_column() -> None:
+    old: dict[str, Any] = {"recall": "0.9", "verdict": "Breached"}
+    kept = status(Phase.FALLING_BACK, fallback=intent("Killed"), requests_seen=3, message="m", **old)
     c = situation(status=kept, memory=memory())
     assert publish(c, measured=False) == (
-        replace(kept, reason="Killed", step_summary="0/2"),
+        replace(
+            kept,
+            reason="Killed",
+            step_summary="0/2",
+            recall="",
+            verdict="",
+            waiting=WaitStatus(
+                origin=Origin.PLATFORM,
+                reason="FallingBack",
+                message="m",
+                way_out="nothing need be done; status.pods says what each engine does",
+            ),
+        ),
         memory(),
     )
 
@@ -104,13 +120,14 @@ LIVE: dict[str, Any] = {
     "reason": "before",
     "step_summary": "1/2",
     "requests_seen": 7,
+    "waiting": WaitStatus(origin=Origin.TRAFFIC, reason="EvidenceWanted"),
     "quality": QualityStatus(revision=REVISION, pairs=2),
     "step": replace(STEP, requests_seen=5, requests_needed=6),
 }
 
 
 @pytest.mark.parametrize(
-    ("phase", "reason"), [(Phase.CANARY, "before"), (Phase.PROMOTED, "before"), (Phase.PROMOTING, "other")]
+    ("phase", "reason"), [(Phase.CANARY, "before"), (Phase.PROMOTED, "Certified"), (Phase.PROMOTING, "other")]
 )
 def test_between_two_writings_all_live_figures_stay(phase: Phase, reason: str) -> None:
     before = status(phase, **LIVE)
@@ -119,7 +136,12 @@ def test_between_two_writings_all_live_figures_stay(phase: Phase, reason: str) -
     now = replace(before, **{**none, "step": STEP, "message": "other"})
     c = situation(pod(), status=now, memory=memory(), evidence=evidence())
     assert publishing.publish(c, before, True) == (
-        replace(before, message="other", reason=reason),
+        replace(
+            before,
+            message="other",
+            reason=reason,
+            waiting=before.waiting if phase is Phase.CANARY else waiting(c),
+        ),
         memory(),
     )
 
@@ -141,10 +163,12 @@ def test_what_is_written() -> None:
     assert (after.requests_seen, after.verdict, after.recall, after.step_summary) == (
         44,
         "Holding",
-        f"{row.lower_bound:.2f}",
+        f"{row.mean:.2f} (>{row.lower_bound:.2f})",
         "1/2",
     )
-    assert after.reason == "certified"
+    assert after.waiting == waiting(c)
+    assert after.waiting is not None
+    assert after.reason == after.waiting.message
     assert after.quality == QualityStatus(revision=REVISION, counts={}, drop_sum=0.25, pairs=1)
     assert remembered == replace(c.memory, published_at=at(0), published=(("recall", "Holding"),))
 

@@ -1,0 +1,28 @@
+"""Tells the metrics what a plan says of the evidence, so that alert rules can rest on what is proven.
+
+Each value names the rollout's uid and revision: an alert that fires is bound to what it speaks of.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import Gauge
+
+from indexcache_operator.metrics import LOG_EVIDENCE, LOG_LIMIT, LOWER_BOUND
+from indexcache_operator.model import Observation, Plan
+
+Value = tuple[Gauge, tuple[str, ...], float]
+
+
+def values(seen: Observation, plan: Plan[object]) -> Iterator[Value]:
+    """Yield the values of a look's evidence."""
+    who = (seen.namespace, seen.name, seen.uid, plan.status.revision)
+    for evidence in plan.evidence:
+        labels = (*who, evidence.guardrail)
+        yield LOG_EVIDENCE, labels, evidence.log_e
+        yield LOG_LIMIT, labels, evidence.log_limit
+    bounds: dict[str, float] = {}
+    for row in plan.status.evidence if plan.evidence else ():
+        if row.lower_bound is not None:
+            bounds[row.guardrail] = min(bounds.get(row.guardrail, row.lower_bound), row.lower_bound)
+    for guardrail, bound in bounds.items():
+        yield LOWER_BOUND, (*who, guardrail), bound

@@ -1,0 +1,165 @@
+"""Tells which certificate is waited for, how many observations it has and needs, and for how long.
+
+A mean that is near its threshold may need more observations than will ever come: then traffic is not what is
+missing. Without observations it is said what is missing for one: requests, requests of a length that is
+judged, or measurements of them.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from indexcache_core.evidence import certificate
+from indexcache_core.evidence.verdict import Judgement, Verdict
+from indexcache_core.histogram import of
+
+from indexcache_operator.api.status import Origin, Phase, WaitStatus
+from indexcache_operator.plan.facts.memory import TestKey
+from indexcache_operator.plan.facts.situation import Answer, Situation
+from indexcache_operator.plan.waits import rates, words
+
+TELLING = 5
+"""Requests of judged lengths of which one should have been measured."""
+
+NOTHING_ACTS = WaitStatus(
+    origin=Origin.USER,
+    reason="NothingActs",
+    message="no guardrail on what engines measure acts",
+    way_out="set a threshold in spec.guardrails, or unguarded: true to expose users without evidence",
+)
+
+
+class Wanted(NamedTuple):
+    """Names a certificate that isn't there yet."""
+
+    answer: Answer
+    key: TestKey
+    judgement: Judgement | None
+
+
+def wanted(situation: Situation) -> list[Wanted]:
+    """Return the certificates that are waited for; in shadow quality can't be had."""
+    shadow = situation.status.phase is Phase.SHADOWING
+    out = []
+    for answer in situation.evidence.acting:
+        name = answer.guardrail.name
+        if answer.verdict is Verdict.CERTIFIED or (shadow and name == "quality"):
+            continue
+        found = [
+            Wanted(answer, key, judgement)
+            for key, judgement in answer.judgements.items()
+            if judgement.verdict is not Verdict.CERTIFIED and _carries(situation, key)
+        ]
+        out += found or [Wanted(answer, TestKey(name), None)]
+    return out
+
+
+def _carries(situation: Situation, key: TestKey) -> bool:
+    return key.context is None or (key.context, key.work) in situation.evidence.carrying
+
+
+def waiting(situation: Situation) -> WaitStatus | None:
+    """Return the wait for the slowest certificate; None if all are there."""
+    found = wanted(situation)
+    if not found:
+        return None if situation.evidence.acting or situation.evidence.unguarded else NOTHING_ACTS
+    empty = next((w for w in found if w.judgement is None or not w.judgement.samples), None)
+    if empty is not None:
+        return _nothing(situation, empty)
+    needs = [(w, w.judgement.needed if w.judgement else None) for w in found]
+    never = next((w for w, needed in needs if needed is None), None)
+    if never is not None:
+        return _undecided(situation, never)
+    slowest, needed = max(needs, key=lambda each: each[1] or 0)
+    return _evidence(situation, slowest, needed or 0)
+
+
+def _evidence(situation: Situation, slowest: Wanted, needed: int) -> WaitStatus:
+    pace, step = situation.memory.pace, situation.status.step
+    per_minute = pace.per_minute(rates.counted(slowest.key)) if pace else None
+    requests = rates.requests_per_minute(situation)
+    left = rates.minutes(needed, per_minute)
+    expected = words.about(left) if left else ""
+    probes = slowest.key.guardrail == "quality"
+    rate = None
+    if step is not None and not probes:
+        within = situation.snapshot.spec.strategy.progress_deadline
+        rate = rates.rate_for(needed, within, per_minute=per_minute, requests=requests, weight=step.weight)
+    return WaitStatus(
+        origin=Origin.PLATFORM if probes else Origin.TRAFFIC,
+        reason="ProbesWanted" if probes else "EvidenceWanted",
+        message=f"{needed} more observations of {words.test(slowest.key, situation.snapshot.k)}"
+        + (f", about {expected}" if expected else ""),
+        observations=_have(slowest),
+        observations_needed=needed,
+        requests_per_minute=requests,
+        requests_per_minute_needed=rate,
+        expected=expected,
+        way_out="nothing need be done: probes are asked one by one" if probes else _faster(situation),
+    )
+
+
+def _have(found: Wanted) -> int:
+    return round(found.judgement.samples) if found.judgement else 0
+
+
+def _undecided(situation: Situation, never: Wanted) -> WaitStatus:
+    test = words.test(never.key, situation.snapshot.k)
+    looser = "allow a larger drop" if never.key.guardrail == "quality" else "lower the threshold"
+    return WaitStatus(
+        origin=Origin.PATTERN,
+        reason="Undecided",
+        message=f"{test} is too near its threshold to be certified",
+        observations=_have(never),
+        requests_per_minute=rates.requests_per_minute(situation),
+        way_out=f"more observations may still tell; else {looser}, or try a pattern with more F",
+    )
+
+
+def _nothing(situation: Situation, empty: Wanted) -> WaitStatus:
+    wait = WaitStatus(
+        origin=Origin.PLATFORM,
+        reason="NoProbeAnswered",
+        message="no probe was answered yet",
+        observations=0,
+        observations_needed=least(empty),
+        requests_per_minute=rates.requests_per_minute(situation),
+        way_out="the operator's log says why probes fail, if they do",
+    )
+    if empty.key.guardrail == "quality":
+        return wait
+    message = f"no observation of {words.test(empty.key, situation.snapshot.k)} yet"
+    came, judged, step = rates.requests_here(situation), situation.evidence.judged, situation.status.step
+    if step is None and min(came, judged) >= TELLING:
+        return replace(
+            wait,
+            reason="NothingMeasured",
+            message=f"{message}, though requests come that are long enough",
+            way_out="look at the engines' logs, and whether they serve steps of this pattern at all",
+        )
+    why = "no request came" if not came else "no request was long enough to be judged" if not judged else ""
+    rate = None
+    if step is not None:
+        within, wanted_ = situation.snapshot.spec.strategy.progress_deadline, least(empty)
+        rate = rates.rate_for(wanted_, within, per_minute=None, requests=None, weight=step.weight)
+    return replace(
+        wait,
+        origin=Origin.TRAFFIC,
+        reason="NoObservations",
+        message=f"{message}: {why}" if why else message,
+        requests_per_minute_needed=rate,
+        way_out=_faster(situation),
+    )
+
+
+def least(empty: Wanted) -> int:
+    """Return how many observations a certificate needs at least, all of them the best that there are."""
+    guardrail = empty.answer.guardrail
+    assert guardrail.threshold is not None
+    best = of([0.5 if guardrail.name == "quality" else 1.0])
+    return (certificate.still_needed(best, guardrail.threshold, guardrail.beta) or 0) + 1
+
+
+def _faster(situation: Situation) -> str:
+    if situation.status.phase is Phase.SHADOWING:
+        return "nothing need be done: nobody is exposed, and the certificate comes with the requests"
+    return "send it more traffic, give its steps more weight, or lengthen spec.strategy.progressDeadline"

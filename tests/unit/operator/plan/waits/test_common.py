@@ -1,0 +1,34 @@
+"""Tests what shadow and canary may both wait for."""
+
+from typing import Any
+
+import pytest
+from indexcache_operator.api.status import Origin
+from indexcache_operator.model import EnginePod
+from indexcache_operator.plan.waits.common import paused, trouble
+
+from tests.unit.operator.plan.build import pod, situation, spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({}, None), ({"spec": spec(paused=True)}, "Paused"), ({"unknown_fields": ("spec.x",)}, "UnknownFields")],
+)
+def test_who_holds_it_up(changes: dict[str, Any], reason: str | None) -> None:
+    found = paused(situation(**changes))
+    assert (found.reason if found else None) == reason
+    assert found is None or found.origin is Origin.USER
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (pod("a"), ""),
+        (pod("a", ready=False), "pod a isn't ready"),
+        (pod("a", ready=False, problem="Evicted"), "pod a isn't ready: Evicted"),
+        (pod("a", None), "pod a can't be asked"),
+        (pod("a", None, error="timeout"), "pod a can't be asked: timeout"),
+    ],
+)
+def test_what_is_wrong_with_a_pod(found: EnginePod, words: str) -> None:
+    assert trouble(found) == words

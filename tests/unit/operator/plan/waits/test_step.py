@@ -1,0 +1,184 @@
+"""Tests what a step of the canary waits for."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from indexcache_core.contract import Mode, Requests, Work
+from indexcache_core.evidence.traffic import Reached
+from indexcache_core.evidence.verdict import Verdict
+from indexcache_core.histogram import Histogram, of
+from indexcache_operator.api.status import Origin, StepStatus, TrafficStatus, WaitStatus
+from indexcache_operator.model import EnginePod
+from indexcache_operator.plan.facts.memory import Memory, TestKey
+from indexcache_operator.plan.facts.situation import Evidence, Seen
+from indexcache_operator.plan.waits import step as steps
+from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT
+
+from tests.unit.operator.plan.build import (
+    CARRYING,
+    KEPT,
+    WITH_CANARY,
+    answer,
+    at,
+    engine,
+    judgement,
+    pace,
+    pod,
+    route,
+    situation,
+    spec,
+    status,
+    told,
+)
+
+MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
+STEP = StepStatus(index=0, weight=20, started_at=at(-60), reached_at=at(-30))
+UNREACHED = replace(STEP, reached_at=None)
+
+
+def wait(
+    *pods: EnginePod,
+    step: StepStatus = STEP,
+    traffic: TrafficStatus | None = None,
+    drained: bool = True,
+    came: int = 3,
+    seen: Seen | None = None,
+    verdict: Verdict = Verdict.CERTIFIED,
+    histogram: Histogram | None = None,
+    **changes: Any,
+) -> WaitStatus | None:
+    pods = pods or (pod("a", **MOVED), pod("b"), pod("c"))
+    kept = status(canary_pods=("a",), route=KEPT, step=step, traffic=traffic or TrafficStatus(desired=20))
+    changes = {"route": WITH_CANARY, **changes}
+    look = told({"a": ON_CANARY_PERMIT}, *pods, status=kept, **changes).observation
+    lives = frozenset({("a", "life")}) if drained else frozenset[tuple[str, str]]()
+    memory = Memory(key="try", drained_pods=lives, pace=pace(came))
+    tests = {TestKey("recall", None, 3, Work.PREFILL): judgement(verdict, histogram)}
+    found = Evidence(answers=(answer("recall", verdict, tests),), carrying=CARRYING)
+    c = situation(*look.pods, status=look.status, memory=memory, evidence=found, seen=seen, **changes)
+    return steps.waiting(c)
+
+
+NONE_YET = TrafficStatus(desired=0)
+BUSY = engine(Mode.SHADOW, requests=Requests(running_baseline=2))
+
+
+@pytest.mark.parametrize(
+    ("pods", "changes", "origin", "reason", "words"),
+    [
+        (
+            [],
+            {"verdict": Verdict.HOLDING, "histogram": of([0.8] * 2)},
+            Origin.TRAFFIC,
+            "EvidenceWanted",
+            "observations of recall",
+        ),
+        ([], {"spec": spec(paused=True)}, Origin.USER, "Paused", "paused"),
+        (
+            [pod("a", None, error="timeout", **MOVED), pod("b"), pod("c")],
+            {"traffic": NONE_YET},
+            Origin.PLATFORM,
+            "PodsNotReady",
+            "pod a can't be asked: timeout",
+        ),
+        (
+            [pod("a", ready=False, problem="OOMKilled", **MOVED), pod("b"), pod("c")],
+            {"traffic": NONE_YET},
+            Origin.PLATFORM,
+            "PodsNotReady",
+            "pod a isn't ready: OOMKilled",
+        ),
+        (
+            [pod("b"), pod("c", ready=False)],
+            {"traffic": NONE_YET},
+            Origin.PLATFORM,
+            "PodsNotReady",
+            "pod c isn't ready; 0 of 1 pods can be exposed",
+        ),
+        (
+            [],
+            {"traffic": NONE_YET, "drained": False},
+            Origin.TRAFFIC,
+            "PodsDraining",
+            "a: about 39 more requests show that none comes there",
+        ),
+        (
+            [],
+            {"traffic": NONE_YET, "drained": False, "came": 200},
+            Origin.PLATFORM,
+            "PodsDraining",
+            "requests still come there",
+        ),
+        (
+            [pod("a", BUSY, **MOVED), pod("b"), pod("c")],
+            {"traffic": NONE_YET, "drained": False},
+            Origin.TRAFFIC,
+            "PodsDraining",
+            "a: 2 requests that run there end first",
+        ),
+        ([], {"traffic": NONE_YET}, Origin.PLATFORM, "ReuseNotConfirmed", "reuse isn't confirmed yet"),
+        (
+            [],
+            {"step": UNREACHED, "traffic": TrafficStatus(desired=20, previous=5)},
+            Origin.TRAFFIC,
+            "WeightNotSeen",
+            "more requests tell whether weight 20 holds",
+        ),
+        (
+            [],
+            {"step": UNREACHED, "came": 500},
+            Origin.PLATFORM,
+            "WeightNotSeen",
+            "weight 20 isn't seen, though 500 requests came",
+        ),
+        (
+            [],
+            {"step": UNREACHED, "seen": Seen(reached=Reached.NO, percent=3)},
+            Origin.PLATFORM,
+            "WeightNotSeen",
+            "about 3 % was seen",
+        ),
+        (
+            [],
+            {"step": UNREACHED, "route": route(*WITH_CANARY.backends, accepted_generation=4)},
+            Origin.PLATFORM,
+            "RouteNotAccepted",
+            "no gateway has accepted",
+        ),
+        (
+            [],
+            {"spec": spec(strategy={"steps": [{"weight": 20, "minDuration": "10m"}]})},
+            Origin.USER,
+            "MinDuration",
+            "nothing but minDuration, which ends at 2026-01-01T00:09:30.000Z",
+        ),
+    ],
+)
+def test_what_a_step_waits_for(
+    pods: list[EnginePod], changes: dict[str, Any], origin: Origin, reason: str, words: str
+) -> None:
+    found = wait(*pods, **changes)
+    assert found is not None
+    assert (found.origin, found.reason) == (origin, reason)
+    assert words in found.message
+    assert found.way_out
+
+
+def test_a_step_that_is_over_waits_for_nothing() -> None:
+    assert wait() is None
+
+
+def test_how_many_requests_would_do_is_said_for_what_comes_after_too() -> None:
+    alone = wait(step=UNREACHED, traffic=TrafficStatus(desired=20, previous=0))
+    more = wait(
+        step=UNREACHED,
+        traffic=TrafficStatus(desired=20, previous=0),
+        verdict=Verdict.HOLDING,
+        histogram=of([0.8] * 2),
+    )
+    assert alone is not None
+    assert more is not None
+    assert alone.requests_per_minute_needed is not None
+    assert more.requests_per_minute_needed is not None
+    assert more.requests_per_minute_needed > alone.requests_per_minute_needed > 0

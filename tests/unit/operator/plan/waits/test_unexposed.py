@@ -1,0 +1,82 @@
+"""Tests what is waited for in shadow, and how long a try is held."""
+
+from typing import Any
+
+import pytest
+from indexcache_core.evidence.verdict import Verdict
+from indexcache_operator.api.status import HoldStatus, Origin, Phase
+from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.situation import Situation
+from indexcache_operator.plan.waits import unexposed
+
+from tests.unit.operator.plan.build import REVISION, at, evidence, hold, pace, pod, situation, spec, status
+
+
+def case(
+    kept: HoldStatus | None = None,
+    *,
+    requests: int = 20,
+    came: int = 100,
+    minutes: float = 10,
+    **changes: Any,
+) -> Situation:
+    memory = Memory(key="try", requests_seen=requests, pace=pace(came, minutes=minutes))
+    changes = {"evidence": evidence(), **changes}
+    return situation(pod(), status=status(Phase.SHADOWING, hold=kept), memory=memory, **changes)
+
+
+def test_nothing_more_is_waited_for() -> None:
+    assert unexposed.waiting(case()) is None
+
+
+def test_requests_are_waited_for() -> None:
+    found = unexposed.waiting(case(requests=5))
+    assert found is not None
+    assert (found.origin, found.reason, found.message) == (
+        Origin.TRAFFIC,
+        "RequestsWanted",
+        "15 more requests, about 2m",
+    )
+
+
+def test_what_comes_first_is_said_first() -> None:
+    found = [
+        unexposed.waiting(
+            case(hold(), requests=0, evidence=evidence(Verdict.HOLDING), spec=spec(paused=True))
+        ),
+        unexposed.waiting(case(hold(), requests=0, evidence=evidence(Verdict.HOLDING))),
+        unexposed.waiting(case(requests=0, evidence=evidence(Verdict.HOLDING))),
+        unexposed.waiting(case(requests=0)),
+    ]
+    assert [wait.reason for wait in found if wait] == [
+        "Paused",
+        "TooLittleTraffic",
+        "EvidenceWanted",
+        "RequestsWanted",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kept", "changes", "words"),
+    [
+        (hold(), {}, "pauses until 2026-01-01T00:04:59.000Z"),
+        (hold(not_before=at(0)), {}, None),
+        (hold(not_before=at(0), requests_per_minute_needed=10.0), {}, None),
+        (hold(not_before=at(0), requests_per_minute_needed=10.1), {}, "10 requests a minute, 10.1 needed"),
+        (
+            hold(not_before=at(0), requests_per_minute_needed=1.0),
+            {"minutes": 4.9},
+            "the traffic is watched for 5m",
+        ),
+        (hold(generation=2), {}, None),
+        (hold(), {"annotations": {"indexcache.dev/retry": REVISION}}, None),
+        (hold(retried=REVISION), {"annotations": {"indexcache.dev/retry": REVISION}}, "pauses until"),
+        (hold(), {"annotations": {"indexcache.dev/retry": "other"}}, "pauses until"),
+    ],
+)
+def test_how_long_a_try_is_held(kept: HoldStatus, changes: dict[str, Any], words: str | None) -> None:
+    found = unexposed.held(case(kept, **changes))
+    assert (found is None) is (words is None)
+    if found is not None and words is not None:
+        assert words in found.message
+        assert (found.origin, found.reason) == (Origin.TRAFFIC, "TooLittleTraffic")

@@ -1,0 +1,50 @@
+"""Tests what metrics say of the evidence."""
+
+from dataclasses import replace
+
+from indexcache_core.evidence.verdict import Verdict
+from indexcache_operator import figures
+from indexcache_operator.api.status import EvidenceStatus
+from indexcache_operator.metrics import LOG_EVIDENCE, LOG_LIMIT, LOWER_BOUND, Figures
+from indexcache_operator.model import LiveEvidence, Plan
+
+from tests.unit.operator.plan.build import REVISION, observation, status
+
+WHO = ("ns", "chat", "uid", REVISION, "recall")
+ROWS = tuple(
+    EvidenceStatus(guardrail="recall", verdict=Verdict.HOLDING, alpha=0.01, lower_bound=bound)
+    for bound in (0.6, 0.4, None)
+)
+LIVE = (LiveEvidence(guardrail="recall", log_e=1.5, log_limit=6.7),)
+
+
+def plan(evidence: tuple[LiveEvidence, ...] = LIVE) -> Plan[None]:
+    return Plan(status=status(evidence=ROWS), evidence=evidence, memory=None)
+
+
+def test_evidence_its_limit_and_the_lowest_bound_name_whom_they_speak_of() -> None:
+    assert list(figures.values(observation(), plan())) == [
+        (LOG_EVIDENCE, WHO, 1.5),
+        (LOG_LIMIT, WHO, 6.7),
+        (LOWER_BOUND, WHO, 0.4),
+    ]
+
+
+def test_where_nothing_is_measured_nothing_is_said() -> None:
+    assert list(figures.values(observation(), plan(()))) == []
+
+
+def labels() -> set[tuple[str, ...]]:
+    samples = [sample for family in LOG_EVIDENCE.collect() for sample in family.samples]
+    return {tuple(s.labels.values()) for s in samples if s.labels["rollout"] == "chat"}
+
+
+def test_what_is_no_longer_said_goes() -> None:
+    shown = Figures()
+    shown.show(figures.values(observation(), plan()))
+    assert labels() == {WHO}
+    other = replace(plan(), status=replace(plan().status, revision="other"))
+    shown.show(figures.values(observation(), other))
+    assert labels() == {("ns", "chat", "uid", "other", "recall")}
+    shown.show(())
+    assert labels() == set()
