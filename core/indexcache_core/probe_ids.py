@@ -1,21 +1,41 @@
 """Names of probes' requests, by which engines know them.
 
-They are signed with the control port's token, so that nobody else can make one.
+They are signed with the control port's token, so that nobody else can make one. A name may say on which side
+of a pair its request is: computed all Full, or under reuse. All requests of one side of one pair have one
+name, and an engine tells by it how much of them it computed under reuse (`ProbeRun` in contract.py).
 """
 
 import hashlib
 import hmac
+from enum import StrEnum
 
 PROBE_PREFIX = "icprobe"
 
 
-def probe_request_id(token: str, nonce: str) -> str:
+class Side(StrEnum):
+    """Says how a probe wants to be computed."""
+
+    FULL = "full"
+    """All Full, in whatever mode."""
+    REUSE = "reuse"
+    """Under the pattern in force, in mode `on` as users are; in mode `shadow` in steps that hold nothing but
+    such probes.
+    """
+
+
+def probe_request_id(token: str, nonce: str, side: Side | None = None) -> str:
     """Return an X-Request-Id that marks a request as the operator's probe: it is not counted as traffic."""
-    return f"{PROBE_PREFIX}-{nonce}-{_sign(token, nonce)}"
+    name = nonce if side is None else sided(nonce, side)
+    return f"{PROBE_PREFIX}-{name}-{_sign(token, name)}"
 
 
-def is_probe(request_id: str, token: str) -> bool:
-    """Return whether a request's id was made by `probe_request_id` with this token.
+def sided(nonce: str, side: Side) -> str:
+    """Return the name of one side of a pair of probes."""
+    return f"{side}.{nonce}"
+
+
+def probe_name(request_id: str, token: str) -> str | None:
+    """Return the name that `probe_request_id` made this id of with this token; None if it didn't.
 
     An engine may put things before and after it.
     """
@@ -23,11 +43,25 @@ def is_probe(request_id: str, token: str) -> bool:
     parts = rest.split("-")
     # As bytes: whoever sends a request chooses its id, and compare_digest takes no other characters than
     # ASCII's.
-    return (
-        bool(found)
-        and len(parts) >= 2
-        and hmac.compare_digest(_bytes(parts[1]), _bytes(_sign(token, parts[0])))
-    )
+    if (
+        not found
+        or len(parts) < 2
+        or not hmac.compare_digest(_bytes(parts[1]), _bytes(_sign(token, parts[0])))
+    ):
+        return None
+    return parts[0]
+
+
+def is_probe(request_id: str, token: str) -> bool:
+    """Return whether a request's id was made by `probe_request_id` with this token."""
+    return probe_name(request_id, token) is not None
+
+
+def side_of(name: str) -> Side | None:
+    """Return which side of a pair a probe of this name is on; None: it is no part of one, and is computed as
+    users' requests are.
+    """
+    return next((side for side in Side if name.startswith(f"{side}.")), None)
 
 
 def _sign(token: str, nonce: str) -> str:

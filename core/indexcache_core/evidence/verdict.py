@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from indexcache_core.evidence import certificate
+from indexcache_core.evidence import certificate, disasters
 from indexcache_core.histogram import Histogram
 
 
@@ -32,6 +32,8 @@ class Judgement:
     """log of the wealth of the bet against the pattern; it breaches at log(1 / alpha)."""
     beta: float
     share: float
+    binary: bool = False
+    """Whether each observation is 0 or 1, so that its certificate is that of disasters.py."""
 
     @property
     def mean(self) -> float | None:
@@ -46,14 +48,16 @@ class Judgement:
     @property
     def lower_bound(self) -> float | None:
         """Return a bound above which the mean is with probability 1 - beta, at all times at once."""
-        return certificate.lower_bound(self.histogram, self.beta, self.share)
+        bound = disasters.lower_bound if self.binary else certificate.lower_bound
+        return bound(self.histogram, self.beta, self.share)
 
     @property
     def needed(self) -> int | None:
         """Return how many observations the certificate still wants, estimated; 0 where it wants none."""
         if self.threshold is None or self.verdict in (Verdict.CERTIFIED, Verdict.OBSERVING):
             return 0
-        return certificate.still_needed(self.histogram, self.threshold, self.beta, self.share)
+        needed = disasters.still_needed if self.binary else certificate.still_needed
+        return needed(self.histogram, self.threshold, self.beta, self.share)
 
 
 def log_limit(alpha: float) -> float:
@@ -77,12 +81,13 @@ def judge(
     beta: float,
     acts: bool = True,
     share: float = 1.0,
+    binary: bool = False,
 ) -> Judgement:
     """Return the verdict on one test.
 
     `histogram`: all observations of the revision that the certificate may count; `log_e`: of the test's
     detectors; `alpha`: this test's part of the chance of a false rollback; `beta`: the chance of a wrong
-    certificate; `acts`: False where the guardrail only observes.
+    certificate; `acts`: False where the guardrail only observes; `binary`: see Judgement.
     """
     if threshold is None or not acts:
         verdict = Verdict.OBSERVING
@@ -90,12 +95,18 @@ def judge(
         verdict = Verdict.BREACHED
     elif not histogram.count:
         verdict = Verdict.NO_DATA
-    elif certificate.certified(histogram, threshold, beta, share):
+    elif (disasters.certified if binary else certificate.certified)(histogram, threshold, beta, share):
         verdict = Verdict.CERTIFIED
     else:
         verdict = Verdict.HOLDING
     return Judgement(
-        verdict=verdict, histogram=histogram, threshold=threshold, log_e=log_e, beta=beta, share=share
+        verdict=verdict,
+        histogram=histogram,
+        threshold=threshold,
+        log_e=log_e,
+        beta=beta,
+        share=share,
+        binary=binary,
     )
 
 

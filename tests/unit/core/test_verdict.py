@@ -48,7 +48,14 @@ def test_a_share_makes_a_certificate_later() -> None:
 
 def test_the_figures_of_a_judgement() -> None:
     found = judged(SOME, share=0.5, log_e=1.5)
-    expected = {"histogram": SOME, "threshold": 0.5, "log_e": 1.5, "beta": 0.05, "share": 0.5}
+    expected = {
+        "histogram": SOME,
+        "threshold": 0.5,
+        "log_e": 1.5,
+        "beta": 0.05,
+        "share": 0.5,
+        "binary": False,
+    }
     assert vars(found) == {"verdict": Verdict.HOLDING, **expected}
     assert found.samples == 2.0
     assert found.mean == pytest.approx(0.9)

@@ -9,6 +9,7 @@ from indexcache_core.contract import InFlight, Mode
 from indexcache_core.probe_ids import probe_request_id
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.vllm.carried import PLAN
+from indexcache_runtime.vllm.engine_core.probe_requests import ProbeRequests
 
 from tests.unit.runtime.vllm.engine_core.step_world import ONE, Core, K
 
@@ -42,7 +43,8 @@ def test_requests_are_counted_when_they_come_by_the_mode_and_their_prompt() -> N
 def test_a_probe_by_the_token_before_the_last_change_is_known(tmp_path: Path) -> None:
     core, file = Core(), tmp_path / "token"
     file.write_text("before")
-    credentials = core.steps._credentials = Credentials.from_environment({"INDEXCACHE_TOKEN_FILE": str(file)})
+    credentials = Credentials.from_environment({"INDEXCACHE_TOKEN_FILE": str(file)})
+    core.steps.probes = ProbeRequests(credentials, K)
     file.write_text("another")
     credentials.refresh()
     core.step(new={probe_request_id("before", "n"): {}, probe_request_id("another", "n"): {}})
