@@ -28,6 +28,7 @@ from indexcache_core import bounds
 from indexcache_core.contexts import CONTEXT_ENDS_IN_K
 from indexcache_core.histogram import Histogram
 from indexcache_core.pattern import MAX_SITES, Pattern
+from indexcache_core.probe_ids import ProbeRun
 
 CONTRACT = 1
 CONTROL_PORT = 9470
@@ -207,20 +208,6 @@ class Requests(Model):
     """Users' requests admitted, by the context length of their prompt (buckets as for Series)."""
 
 
-class ProbeRun(Model):
-    """Says how one side of a pair of probes was computed, all its requests together (probe_ids.py)."""
-
-    name: Annotated[str, Field(max_length=bounds.PROBE_NAME)]
-    rows: int = 0
-    """Query rows that reuse changes under the flags in force: of more than k tokens of context, in a step
-    that the request alone takes over min_context_tokens.
-    """
-    reused: int = 0
-    """Those of them that were computed under reuse. A side means something only if it is all of them, or
-    none.
-    """
-
-
 class Steps(Model):
     """Counts engine steps, cumulative."""
 
@@ -229,9 +216,7 @@ class Steps(Model):
     reuse: int = 0
     """With at least one Shared site."""
     reuse_all_full: int = 0
-    """In mode `on`, but all Full: a short context, the full side of a pair of probes, a request that opted
-    out.
-    """
+    """In mode `on`, but all Full: a short context, a request that opted out, a probe's full side."""
     reuse_apart: int = 0
     """In mode `shadow`, under reuse, with nothing but probes that ask for it."""
 
@@ -329,9 +314,7 @@ class State(Model):
     steps: Steps = Steps()
     cache: Cache = Cache()
     probe_runs: Annotated[tuple[ProbeRun, ...], Field(max_length=bounds.PROBE_RUNS)] | None = None
-    """The last sides of pairs of probes, the newest last. None: the engine knows no sides, and computes
-    every probe as users' requests are.
-    """
+    """The last sides of pairs of probes, the newest last. None: the engine knows no sides."""
     breaker: tuple[BreakerTest, ...] = ()
     """One for each guardrail that may trip; empty: no breaker."""
     step_seconds: float = 0.0

@@ -1,13 +1,18 @@
-"""Names of probes' requests, by which engines know them.
+"""Names of probes' requests, by which engines know them, and what an engine tells of a name.
 
 They are signed with the control port's token, so that nobody else can make one. A name may say on which side
 of a pair its request is: computed all Full, or under reuse. All requests of one side of one pair have one
-name, and an engine tells by it how much of them it computed under reuse (`ProbeRun` in contract.py).
+name, and an engine tells by it how much of them it computed under reuse.
 """
 
 import hashlib
 import hmac
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexcache_core import bounds
 
 PROBE_PREFIX = "icprobe"
 
@@ -20,6 +25,22 @@ class Side(StrEnum):
     REUSE = "reuse"
     """Under the pattern in force, in mode `on` as users are; in mode `shadow` in steps that hold nothing but
     such probes.
+    """
+
+
+class ProbeRun(BaseModel):
+    """Says how one side of a pair of probes was computed, all its requests together, in a State."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(max_length=bounds.PROBE_NAME)]
+    rows: int = 0
+    """Query rows that reuse changes under the flags in force: of more than k tokens of context, in a step
+    that the request alone takes over min_context_tokens.
+    """
+    reused: int = 0
+    """Those of them that were computed under reuse. A side means something only if it is all of them, or
+    none.
     """
 
 

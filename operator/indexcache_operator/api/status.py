@@ -147,9 +147,22 @@ class QualityStatus(_Stored):
     """
 
     revision: str
+    tolerance: float = 0.0
+    """The maxLogprobDrop that the counts are in."""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     drop_sum: float = 0.0
     pairs: int = 0
+    """That count."""
+    disasters: int = 0
+    """Of those, that lost over five tolerances or failed under reuse."""
+    failed: int = 0
+    """Of those, that failed under reuse alone."""
+    asked: int = 0
+    """Pairs that ended, however: the next one drawn has this number."""
+    uncounted: dict[str, int] = field(default_factory=dict)
+    """Pairs that didn't count, by the reason."""
+    seconds: float = 0.0
+    """What all pairs took."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ contract lets travel.
 """
 
 from indexcache_core import bounds
-from indexcache_core.contract import ProbeRun
+from indexcache_core.probe_ids import ProbeRun
 
 
 class ProbeLog:

@@ -25,4 +25,4 @@ def observe(situation: Situation) -> Memory:
     slot = int(since.total_seconds()) + 1
     memory, new = counters.take_up(situation)
     memory = bets.place(situation.snapshot.spec, memory, new, slot)
-    return probe_answers.observe(replace(situation, memory=memory), slot)
+    return probe_answers.observe(replace(situation, memory=memory))

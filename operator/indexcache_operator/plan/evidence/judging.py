@@ -27,7 +27,7 @@ def judge(situation: Situation) -> Evidence:
     stream: Stream = Mode.SHADOW if unexposed else Mode.ON
     shares = contexts.shares(memory, JUDGED)
     answers = tuple(
-        _quality(guardrail, memory, spec)
+        _probed(guardrail, memory, spec)
         if guardrail.measure is None
         else _measured(guardrail, memory, spec, stream, shares)
         for guardrail in guardrails(spec)
@@ -110,7 +110,9 @@ def _hidden_breaches(
     return out
 
 
-def _judgement(guardrail: Guardrail, spec: Spec, histogram: Histogram, log_e: float) -> Judgement:
+def _judgement(
+    guardrail: Guardrail, spec: Spec, histogram: Histogram, log_e: float, *, binary: bool = False
+) -> Judgement:
     return verdict.judge(
         histogram,
         guardrail.threshold,
@@ -119,12 +121,18 @@ def _judgement(guardrail: Guardrail, spec: Spec, histogram: Histogram, log_e: fl
         beta=spec.confidence.bad_promotion,
         acts=guardrail.acts,
         share=guardrail.share,
+        binary=binary,
     )
 
 
-def _quality(guardrail: Guardrail, memory: Memory, spec: Spec) -> Answer:
+def _probed(guardrail: Guardrail, memory: Memory, spec: Spec) -> Answer:
     log_e = memory.quality_detector.log_e if memory.quality_detector else 0.0
     judgement = _judgement(guardrail, spec, memory.quality or Histogram(), log_e)
+    if guardrail.name == "disasters":
+        found = memory.probing.detector
+        judgement = _judgement(
+            guardrail, spec, memory.probing.kept, found.log_e if found else 0.0, binary=True
+        )
     return Answer(guardrail=guardrail, verdict=judgement.verdict, judgements={guardrail.tests[0]: judgement})
 
 

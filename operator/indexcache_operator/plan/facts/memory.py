@@ -12,6 +12,8 @@ from indexcache_core.evidence.guardrails import Stream as Stream
 from indexcache_core.evidence.guardrails import TestKey as TestKey
 from indexcache_core.histogram import Histogram
 
+from indexcache_operator.plan.facts.probing import Probing
+
 
 class SeriesKey(NamedTuple):
     """Names one cumulative histogram of one life of one engine."""
@@ -67,8 +69,10 @@ class Memory:
     drop_sum: float = 0.0
     quality_detector: Detector | None = None
     probed_at: datetime | None = None
+    """When a pair of probes was asked of which nothing was heard yet."""
+    probing: Probing = field(default_factory=Probing)
     answered: frozenset[Life] = frozenset()
-    """Pods and incarnations that answered a probe under reuse."""
+    """Pods and incarnations that answered a pair of probes that counts."""
     data_at: datetime | None = None
     """When an observation last came."""
     mark: Mark | None = None

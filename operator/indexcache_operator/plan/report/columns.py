@@ -1,6 +1,6 @@
 """Writes what the printer columns say in words."""
 
-from indexcache_core.evidence.guardrails import IN_RESOURCE
+from indexcache_core.evidence.guardrails import IN_RESOURCE, PROBED
 from indexcache_core.evidence.verdict import Verdict
 
 from indexcache_operator.api.status import Phase
@@ -36,7 +36,7 @@ def reason(situation: Situation) -> str:
         return f"weight {status.step.weight} not seen yet"
     for answer in situation.evidence.acting:
         if answer.verdict is Verdict.NO_DATA and not (
-            status.phase is Phase.SHADOWING and answer.guardrail.name == "quality"
+            status.phase is Phase.SHADOWING and answer.guardrail.name in PROBED
         ):
             return f"no data on {IN_RESOURCE[answer.guardrail.name]}"
     wanted = figures.needed(situation)

@@ -30,7 +30,7 @@ class ProbeRequests:
     """Knows one engine core's probes."""
 
     def __init__(self, credentials: Credentials, k: int) -> None:
-        """Know probes by these credentials. k: tokens chosen a row."""
+        """Tell probes by these credentials. k: tokens chosen a row."""
         self._credentials, self._k = credentials, k
 
     def name(self, request: Any) -> str | None:

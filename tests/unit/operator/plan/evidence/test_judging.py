@@ -14,6 +14,7 @@ from indexcache_operator.api.status import Phase
 from indexcache_operator.plan.evidence import judging
 from indexcache_operator.plan.facts.guardrails import guardrails
 from indexcache_operator.plan.facts.memory import Memory, TestKey, TotalKey
+from indexcache_operator.plan.facts.probing import Probing
 
 from tests.unit.operator.plan.build import (
     QUALITY,
@@ -201,6 +202,33 @@ def test_quality_breaches_and_only_observes_where_so_asked() -> None:
     assert judged(bad, asked=observed, name="quality").verdict is Verdict.OBSERVING
 
 
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        ([], Verdict.NO_DATA),
+        ([1.0] * 175, Verdict.HOLDING),
+        ([1.0] * 176, Verdict.CERTIFIED),
+        ([1.0] * 176 + [0.0], Verdict.HOLDING),
+        ([1.0] * 60 + [0.0] * 9, Verdict.BREACHED),
+    ],
+)
+def test_answers_that_are_wholly_lost_are_judged_by_their_share(kept: list[float], expected: Verdict) -> None:
+    """The values themselves may be fine: what is clipped counts little in a mean."""
+    asked, values = spec(guardrails=QUALITY), of(kept)
+    probing = Probing(kept=values, detector=detector.resumed(values, 0.98, 2))
+    memory = Memory(key="try", quality=of([0.9] * 99), probing=probing)
+    found = judged(memory, asked=asked, name="disasters")
+    assert found.verdict is expected
+    (j,) = found.judgements.values()
+    assert (list(found.judgements), j.threshold, j.histogram, j.binary) == (
+        [TestKey("disasters")],
+        0.98,
+        values,
+        True,
+    )
+    assert judged(Memory(key="try"), asked=asked, name="disasters").verdict is Verdict.NO_DATA
+
+
 def test_the_shares_of_the_judged_traffic_are_told() -> None:
     assert judging.judge(case(snapshot(), memory=remembering({}, {1: 50, 3: 30, 4: 10}))).shares == {
         3: 0.75,
@@ -245,6 +273,7 @@ def test_a_breach_of_shadow_counts_where_nothing_is_asked_of_reuse() -> None:
         "log_e": detector.log_e(bets),
         "beta": 0.2,
         "share": 0.5,
+        "binary": False,
     }
     assert list(found.judgements) == [TestKey("recall", None, 3), test]
 

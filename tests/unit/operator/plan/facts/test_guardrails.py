@@ -11,6 +11,7 @@ from indexcache_operator.plan.facts.memory import TestKey
 
 from tests.unit.operator.plan.build import QUALITY, spec
 
+PROBED = {"quality", "disasters"}
 ALL: dict[str, Any] = {"overlap": {"min": 0.3}, "recall": {"min": 0.5, "perIndexerMin": 0.25}, **QUALITY}
 
 
@@ -20,17 +21,18 @@ def rows(asked: dict[str, Any], **changes: Any) -> dict[str, Guardrail]:
 
 def test_each_guardrail_has_its_tests() -> None:
     found = rows(ALL)
-    assert list(found) == ["overlap", "recall", "recall_per_indexer", "quality"]
+    assert list(found) == ["overlap", "recall", "recall_per_indexer", "quality", "disasters"]
     assert found["overlap"].tests == tuple(TestKey("overlap", None, c) for c in JUDGED)
     assert found["recall"].tests == tuple(TestKey("recall", None, c) for c in JUDGED)
     assert found["recall_per_indexer"].tests == tuple(
         TestKey("recall_per_indexer", s, c) for s in (1, 3) for c in JUDGED
     )
     assert found["quality"].tests == (TestKey("quality"),)
-    assert [row.measure for row in found.values()] == ["overlap", "recall", "recall", None]
-    assert [row.threshold for row in found.values()] == [0.3, 0.5, 0.25, 0.4]
-    assert [row.share for row in found.values()] == [0.5, 0.5, 1.0, 1.0]
-    assert [row.by_site for row in found.values()] == [False, False, True, False]
+    assert found["disasters"].tests == (TestKey("disasters"),)
+    assert [row.measure for row in found.values()] == ["overlap", "recall", "recall", None, None]
+    assert [row.threshold for row in found.values()] == [0.3, 0.5, 0.25, 0.4, 0.98]
+    assert [row.share for row in found.values()] == [0.5, 0.5, 1.0, 1.0, 1.0]
+    assert [row.by_site for row in found.values()] == [False, False, True, False, False]
     assert all(row.acts for row in found.values())
 
 
@@ -40,9 +42,9 @@ def test_alpha_is_split_over_what_acts_and_never_overspent() -> None:
     assert breaker.guardrails == ("overlap", "recall", "recall_per_indexer")
     assert sum(row.alpha * len(row.tests) for row in found.values()) == pytest.approx(0.009)
     assert 3 * breaker.alpha == pytest.approx(0.001)
-    assert found["quality"].alpha == pytest.approx(0.009 / 4)
-    assert found["overlap"].alpha == found["recall"].alpha == pytest.approx(0.009 / 4 / 7)
-    assert found["recall_per_indexer"].alpha == pytest.approx(0.009 / 4 / 14)
+    assert found["quality"].alpha == found["disasters"].alpha == pytest.approx(0.009 / 5)
+    assert found["overlap"].alpha == found["recall"].alpha == pytest.approx(0.009 / 5 / 7)
+    assert found["recall_per_indexer"].alpha == pytest.approx(0.009 / 5 / 14)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_alpha_is_split_over_what_acts_and_never_overspent() -> None:
         ({"overlap": {"min": 0.3, "observeOnly": True}, "recall": {"min": 0.5}}, {"recall"}, ("recall",)),
         ({"overlap": {"min": 0.3}, "recall": {"min": 0.5, "observeOnly": True}}, {"overlap"}, ("overlap",)),
         ({"recall": {"perIndexerMin": 0.3}}, {"recall_per_indexer"}, ("recall_per_indexer",)),
-        ({"recall": {"min": 0.5, "perIndexerMin": 0.3, "observeOnly": True}, **QUALITY}, {"quality"}, None),
+        ({"recall": {"min": 0.5, "perIndexerMin": 0.3, "observeOnly": True}, **QUALITY}, PROBED, None),
         (
             {"recall": {"min": 0.5}, "quality": {**QUALITY["quality"], "observeOnly": True}},
             {"recall"},

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from indexcache_core import bounds
-from indexcache_core.contract import Mode, ProbeRun
-from indexcache_core.probe_ids import Side, probe_request_id, sided
+from indexcache_core.contract import Mode
+from indexcache_core.probe_ids import ProbeRun, Side, probe_request_id, sided
 from indexcache_runtime.vllm.carried import PLAN
 from indexcache_runtime.vllm.engine_core.step_planner import WANTED
 
