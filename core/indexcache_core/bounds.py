@@ -81,6 +81,11 @@ holds.
 LOGPROB_DROP = Numbers(1e-4, 10.0)
 """Nats a token. Less is under what two runs of one engine differ by."""
 
+DISASTER_SHARE = Numbers(0.001, 0.5)
+"""Of probes' answers that are wholly lost. Less would take more than 4,000 answers to certify."""
+TIME_SHARE = Numbers(0.001, 1.0)
+"""Of a pod's time, for probes."""
+
 # ---- Durations
 
 PERMIT = Span(_SECOND, 7 * _DAY)
@@ -112,3 +117,7 @@ TEXT = 512
 """Characters of an image's or a model's name."""
 KILL_REASON = 512
 """Characters of what a kill says of itself."""
+PROBE_NAME = 64
+"""Characters of the name of one side of a pair of probes."""
+PROBE_RUNS = 32
+"""Sides of pairs that an engine tells of, the last ones."""

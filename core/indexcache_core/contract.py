@@ -34,6 +34,7 @@ from indexcache_core.counted import Steps as Steps
 from indexcache_core.counted import StepTime as StepTime
 from indexcache_core.histogram import Histogram
 from indexcache_core.pattern import MAX_SITES, Pattern
+from indexcache_core.probe_ids import ProbeRun
 
 CONTRACT = 2
 CONTROL_PORT = 9470
@@ -203,6 +204,17 @@ class Series(Model):
     """Share of the softmax over the fresh set's index scores that the reused set covers."""
 
 
+class StepSeries(Model):
+    """Measurements of an engine of contract 1, where each step of a request was an observation. No evidence:
+    the steps of one request agree with each other."""
+
+    site: int
+    context: int
+    mode: Literal[Mode.SHADOW, Mode.ON]
+    overlap: Histogram = Histogram()
+    recall: Histogram = Histogram()
+
+
 class BreakerTest(Model):
     """The test that is nearest to tripping the breaker, of one guardrail that may."""
 
@@ -246,13 +258,15 @@ class State(Model):
     """As last accepted."""
     permit_remaining_seconds: float | None = None
     series_number: int = 0
-    series: tuple[dict[str, object], ...] = ()
-    """Empty. Engines of contract 1 say here what they measured, each step of a request as an observation."""
+    series: tuple[StepSeries, ...] = ()
+    """Empty, but for engines of contract 1."""
     observed: tuple[Series, ...] = ()
     """What was measured in this series."""
     requests: Requests = Requests()
     steps: Steps = Steps()
     cache: Cache = Cache()
+    probe_runs: Annotated[tuple[ProbeRun, ...], Field(max_length=bounds.PROBE_RUNS)] | None = None
+    """The last sides of pairs of probes, the newest last. None: the engine knows no sides."""
     breaker: tuple[BreakerTest, ...] = ()
     """One for each guardrail that may trip; empty: no breaker."""
     step_seconds: float = 0.0

@@ -51,7 +51,9 @@ class Steps(Model):
     reuse: int = 0
     """With at least one Shared site."""
     reuse_all_full: int = 0
-    """In mode `on`, but all Full: a short context, a probe of the baseline, a request that opted out."""
+    """In mode `on`, but all Full: a short context, a request that opted out, a probe's full side."""
+    reuse_apart: int = 0
+    """In mode `shadow`, under reuse, with nothing but probes that ask for it."""
 
 
 class Cache(Model):

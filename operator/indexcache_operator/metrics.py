@@ -18,7 +18,11 @@ INFORMERS = Gauge(
     ["kind", "namespace"],
 )
 API_REQUESTS = Counter("indexcache_operator_api_requests", "Requests to the API server", ["verb"])
-PROBES = Counter("indexcache_operator_probes", "Pairs of probes, by how they ended", ["outcome"])
+PROBES = Counter(
+    "indexcache_operator_probes",
+    "Pairs of probes: answered, failed under reuse, or why they don't count",
+    ["outcome"],
+)
 FALLBACKS = Counter(
     "indexcache_operator_fallbacks", "Intents to fall back, by cause", ["namespace", "rollout", "cause"]
 )

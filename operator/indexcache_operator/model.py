@@ -8,9 +8,10 @@ may rest on and acting can't do without.
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Generic, TypeVar
 
-from indexcache_core.contract import Desired, State
+from indexcache_core.contract import Desired, Mode, State
 
 from indexcache_operator.api.spec import HttpRoute, Spec
 from indexcache_operator.api.status import Backend, Status
@@ -19,7 +20,24 @@ from indexcache_operator.objects import Object
 from indexcache_operator.workload.render import Workload
 
 MAX_CONTINUATION = 8
-"""Tokens of a probe's continuation: each is a request of its own to both engines."""
+"""Tokens of a probe's continuation: each is a request of its own, on both sides."""
+
+
+class Uncounted(StrEnum):
+    """Says why a pair of probes is no observation."""
+
+    BASELINE_FAILED = "BaselineFailed"
+    """The side without reuse gave no usable answer: nothing to compare with."""
+    UNANSWERED = "Unanswered"
+    """The pod refused or broke a connection, was too busy, or was silent on both sides."""
+    NOT_ALL_REUSED = "NotAllReused"
+    """Too few rows of the side of reuse ran under it, since others in its steps had them run all Full."""
+    FULL_REUSED = "FullReused"
+    """Rows of the side without reuse ran under it."""
+    FLIPPED = "Flipped"
+    """The engine was restarted, switched or given other flags meanwhile."""
+    UNTOLD = "Untold"
+    """The engine doesn't tell how the sides were computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +96,25 @@ class ProbeSet:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """Holds the answers of one pair: log-probabilities of the continuation, mean a token, in nats."""
+    """Holds what became of one pair: log-probabilities of the continuation, mean a token, in nats."""
 
     revision: str
-    context_tokens: int
-    baseline_logprob: float
-    canary_logprob: float
-    canary_pod: str
-    incarnation: str
-    """Of the canary's engine, in mode `on` before and after the probe."""
+    number: int
+    """Of the draw."""
+    pod: str
+    incarnation: str = ""
+    mode: Mode = Mode.ON
+    """The engine's, when the pair was over."""
+    context_tokens: int = 0
+    full_logprob: float = 0.0
+    reuse_logprob: float | None = None
+    """None: under reuse there was no usable answer."""
+    uncounted: Uncounted | None = None
+    """Why it is no observation; None: it is one."""
+    message: str = ""
+    """What failed, for people."""
+    seconds: float = 0.0
+    """What both sides took."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,14 +261,15 @@ class PatchRoute:
 
 @dataclass(frozen=True, kw_only=True)
 class RunProbes:
-    """Ask these of both pods, in the background; results come with a later observation. At most one run is
-    under way.
+    """Ask this of one pod with and without reuse, in the background; the result comes with a later
+    observation. At most one run is under way.
     """
 
     revision: str
-    baseline_pod: str
-    canary_pod: str
-    probes: tuple[Probe, ...]
+    number: int
+    """Of the draw: each is asked once."""
+    pod: str
+    probe: Probe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,9 @@ class StepPlan:
     replayed: bool = False
     """It is of so few tokens that one CUDA graph replays it, if there is room for one: then what is measured
     is what that keeps."""
+    apart: bool = False
+    """It runs under reuse in mode shadow, for probes alone: without CUDA graphs, so that shadow keeps its
+    own."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from itertools import takewhile
 import torch
 from indexcache_core.contract import Mode, Work
 from indexcache_core.pattern import leaders, shared_sites
+from indexcache_core.probe_ids import Side, probe_request_id, sided
 
-from tests.conformance.engine import ALL, Answer, Engine, Reads, Tolerance, prompts, same_sets
+from tests.conformance.engine import ALL, TOKEN, Answer, Engine, Reads, Tolerance, prompts, same_sets
 
 STRAYS_IN_OTHER_STEPS = 0.1
 """The share of a set's members that may differ when the same is computed in other steps, on any platform:
@@ -86,6 +87,27 @@ def shadow_changes_nothing(engine: Engine) -> None:
     agree(engine.ask(engine.prompts, 16), engine.untouched, engine.binding.repeats)
     measured = {s.site for s in engine.state.observed if s.overlap.count}
     assert measured == {None, *shared_sites(alternating(engine))}
+
+
+def probes_in_shadow_follow(engine: Engine) -> None:
+    """Check that a probe alone reads its leaders' sets in shadow, prefill and decode, and that steps before
+    and after it are what they were.
+    """
+    pattern = alternating(engine)
+    engine.put(Mode.SHADOW, pattern, sample_rows=ALL)
+    agree(engine.ask(engine.prompts, 16), engine.untouched, engine.binding.repeats)
+    engine.forget()
+    with engine.reads() as steps:
+        name = probe_request_id(TOKEN, "conformance", Side.REUSE)
+        engine.finish([engine.start(engine.prompts[0], 4, name)])
+    with_sets = [step for step in steps if step]
+    assert len(with_sets) > 5  # its chunks, and its tokens
+    for step in with_sets:
+        follows(step, pattern)
+    (run,) = (r for r in engine.state.probe_runs or () if r.name == sided("conformance", Side.REUSE))
+    assert run.rows == run.reused > 0
+    engine.forget()
+    agree(engine.ask(engine.prompts, 16), engine.untouched, engine.binding.repeats)
 
 
 def shared_reads_its_leaders_set(engine: Engine, pattern: str) -> None:

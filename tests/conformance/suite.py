@@ -34,6 +34,9 @@ class Conformance:
     def test_shadow_changes_nothing(self, engine: Engine) -> None:
         checks.shadow_changes_nothing(engine)
 
+    def test_a_probe_in_shadow_follows_and_its_neighbours_do_not(self, engine: Engine) -> None:
+        checks.probes_in_shadow_follow(engine)
+
     @pytest.mark.parametrize("which", range(3), ids=["alternating", "half", "all but one"])
     def test_shared_reads_exactly_its_leaders_set(self, engine: Engine, which: int) -> None:
         checks.shared_reads_its_leaders_set(engine, checks.patterns(engine)[which])
@@ -74,7 +77,7 @@ class Conformance:
         checks.reuse_is_never_served_to_the_baseline(engine)
 
     def test_a_build_without_the_salt_fails(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        def no_enter(blocks: Any, behaviour: str | None) -> int:
+        def no_enter(blocks: Any, behaviour: str | None, probes: str | None = None) -> int:
             return 0
 
         monkeypatch.setattr(BlockNamer, "enter", no_enter)

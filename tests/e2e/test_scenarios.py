@@ -27,7 +27,8 @@ async def test_a_a_good_pattern_is_promoted(stage: Stage) -> None:
 
 async def test_b_a_harmful_pattern_exposes_nobody(stage: Stage) -> None:
     outcome = await scenarios.harmful(stage)
-    assert outcome.ended == "FellBack: RecallBelowThreshold"
+    # Whichever is first: probes may find it in shadow too.
+    assert outcome.ended in ("FellBack: RecallBelowThreshold", "FellBack: QualityBelowThreshold")
     assert outcome.admitted_under_reuse == 0
     assert outcome.failed == 0, outcome.failures
     phases = [seen.phase for seen in stage.seen()]
@@ -50,7 +51,11 @@ def _generation(stage: Stage) -> int:
 async def test_c_drift_is_stopped_within_a_permit(stage: Stage) -> None:
     outcome = await scenarios.drift(stage)
     # Whoever looks first: the operator, who sees all engines, or the breaker of one, which looks more often.
-    assert outcome.ended in ("FellBack: RecallBelowThreshold", "FellBack: EngineBreaker")
+    assert outcome.ended in (
+        "FellBack: RecallBelowThreshold",
+        "FellBack: QualityBelowThreshold",
+        "FellBack: EngineBreaker",
+    )
     assert not outcome.notes, "the evidence recomputed from the engines' counters must have breached too"
     assert outcome.breach_to_off is not None
     # No later than the engines would have returned by themselves; two busy cores take a second or three.

@@ -18,8 +18,9 @@ from indexcache_runtime.engine import StepPlan
 from indexcache_runtime.measuring.budget import MeasuringBudget
 from indexcache_runtime.measuring.measurements import Measurements
 from indexcache_runtime.measuring.timed_prefills import TimedPrefills
-from indexcache_runtime.vllm.engine_core import blocks, hasher, step_planner, takeover
+from indexcache_runtime.vllm.engine_core import blocks, hasher, probe_requests, step_planner, takeover
 from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
+from indexcache_runtime.vllm.engine_core.probe_requests import ProbeRequests
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
 
@@ -47,13 +48,18 @@ SCHEDULING: tuple[tuple[Any, str], ...] = (
     (StepPlanner, "_draw"),
     (StepPlanner, "_prefilled"),
     (step_planner, "choose"),
-    (step_planner, "is_probe"),
-    (step_planner, "opted_out"),
+    (StepPlanner, "_apart"),
+    (Ledger, "any_probe"),
+    (Ledger, "all_probes"),
+    (ProbeRequests, "name"),
+    (ProbeRequests, "out"),
+    (probe_requests, "opted_out"),
 )
 NAMING: tuple[tuple[Any, str], ...] = (
     (BlockNamer, "enter"),
     (BlockNamer, "_best"),
     (BlockNamer, "_classed"),
+    (BlockNamer, "_class_of"),
     (BlockNamer, "reused_tokens"),
     (blocks, "salted"),
     (hasher, "salted"),

@@ -4,6 +4,7 @@ The model has learned its task, so a pattern that is bad for it costs log-probab
 reread, hides that.
 """
 
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from statistics import fmean as mean
@@ -11,11 +12,14 @@ from statistics import fmean as mean
 import aiohttp
 import pytest
 from indexcache_core.contract import Mode
-from indexcache_operator.model import Probe
+from indexcache_core.probe_ids import Side
+from indexcache_operator.engines import Engines
+from indexcache_operator.model import Probe, RunProbes, Uncounted
 from indexcache_operator.probing.completions import Completions, ProbeError, Tokens
+from indexcache_operator.probing.pair import ask
 from indexcache_testbed.model import questions
 
-from tests.engine.served import ROOT, TOKEN, Server, serving, until
+from tests.engine.served import ROOT, TOKEN, WHO, Server, serving, until
 
 pytestmark = pytest.mark.engine
 
@@ -42,6 +46,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 async def completions(server: Server) -> AsyncIterator[Completions]:
     async with aiohttp.ClientSession() as session:
         yield Completions(session=session, port=server.users.base_url.port or 0, control_tokens={HOST: TOKEN})
+
+
+async def likely(completions: Completions, tokens: Tokens, side: Side = Side.REUSE) -> float:
+    """Return the log-probability on one side of a pair."""
+    return await completions.logprob(HOST, "m", tokens, side, secrets.token_hex(8))
 
 
 def probe(index: int, tokens: int = 1) -> Probe:
@@ -97,7 +106,7 @@ async def test_at_the_baseline_it_is_what_prompt_logprobs_say(
 ) -> None:
     tokens = await completions.tokens(HOST, await completions.model(HOST), probe(0, count))
     assert (len(tokens.prompt), len(tokens.continuation)) == (probe(0).context_tokens, count)
-    assert await completions.logprob(HOST, "m", tokens) == pytest.approx(expected(server, tokens), abs=1e-4)
+    assert await likely(completions, tokens) == pytest.approx(expected(server, tokens), abs=1e-4)
 
 
 async def test_under_reuse_no_block_of_the_baseline_is_read(server: Server, completions: Completions) -> None:
@@ -105,16 +114,16 @@ async def test_under_reuse_no_block_of_the_baseline_is_read(server: Server, comp
     what the pattern does.
     """
     probes = [await completions.tokens(HOST, "m", probe(i, 2)) for i in range(4)]
-    baseline = [await completions.logprob(HOST, "m", tokens) for tokens in probes]
+    baseline = [await likely(completions, tokens) for tokens in probes]
     for tokens in probes:
         reread(server, tokens)
     assert server.put("on", flags={"mode": "on", **HARMFUL}).mode is Mode.ON
     try:
-        found = [await completions.logprob(HOST, "m", tokens) for tokens in probes]
+        found = [await likely(completions, tokens) for tokens in probes]
         assert found == pytest.approx([expected(server, tokens) for tokens in probes], abs=1e-4)
         first = [Tokens(prompt=tokens.prompt, continuation=tokens.continuation[:1]) for tokens in probes]
         salted, hidden = (
-            [await completions.logprob(HOST, "m", tokens) for tokens in first],
+            [await likely(completions, tokens) for tokens in first],
             [reread(server, tokens) for tokens in first],
         )
     finally:
@@ -123,13 +132,38 @@ async def test_under_reuse_no_block_of_the_baseline_is_read(server: Server, comp
     assert mean(hidden) - mean(salted) > 0.1
 
 
+@pytest.mark.parametrize("mode", ["shadow", "on"])
+@pytest.mark.parametrize(("pattern", "harmful"), [("FFSSFFSS", True), ("FFFFFFFF", False)])
+async def test_a_pair_on_one_pod_shows_what_a_pattern_does(
+    server: Server, completions: Completions, mode: str, pattern: str, harmful: bool
+) -> None:
+    """Before anybody is exposed, and under reuse. A pattern without Shared indexers changes nothing."""
+    server.put(mode, flags={"mode": mode, "pattern": pattern, "sample_rows": 64})
+    engines = Engines(
+        session=completions.session, tokens={HOST: TOKEN}, port=server.control.base_url.port or 0
+    )
+    drops, reasons = [], set()
+    try:
+        for number in range(4):
+            asked = probe(number, 2)
+            run = RunProbes(revision=WHO["revision"], number=number, pod="p", probe=asked)
+            result = await ask(run, engines, completions, HOST)
+            reasons.add(result.uncounted)
+            assert result.reuse_logprob is not None
+            drops.append(result.full_logprob - result.reuse_logprob)
+    finally:
+        assert server.put("off").mode is Mode.OFF
+    assert reasons == ({None} if harmful else {Uncounted.NOT_ALL_REUSED})
+    assert (mean(drops) > 0.1) is harmful
+
+
 async def test_only_the_first_token_prefills_the_prompt(server: Server, completions: Completions) -> None:
     one, two = [await completions.tokens(HOST, "m", probe(9, count)) for count in (1, 2)]
     before = hits(server)
-    await completions.logprob(HOST, "m", one)
-    await completions.logprob(HOST, "m", one)
+    await likely(completions, one)
+    await likely(completions, one)
     assert hits(server) == before
-    await completions.logprob(HOST, "m", two)
+    await likely(completions, two)
     after = hits(server)
     assert len(two.prompt) - 64 < after - before <= len(two.prompt)
 

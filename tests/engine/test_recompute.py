@@ -153,7 +153,7 @@ def nothing_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tainted_blocks_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def enter(blocks: BlockNamer, behaviour: str | None) -> int:
+    def enter(blocks: BlockNamer, behaviour: str | None, probes: str | None = None) -> int:
         blocks.current = behaviour or blocks.current
         return 0
 

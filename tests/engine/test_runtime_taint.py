@@ -79,11 +79,11 @@ def test_fifty_prompts_after_flips_in_mid_request(engine: Engine, clean: list[An
     assert engine.state.mode is Mode.TRIPPED
 
 
-def no_enter(blocks: BlockNamer, behaviour: str | None) -> int:
+def no_enter(blocks: BlockNamer, behaviour: str | None, probes: str | None = None) -> int:
     return 0
 
 
-def enter_without_renaming(blocks: BlockNamer, behaviour: str | None) -> int:
+def enter_without_renaming(blocks: BlockNamer, behaviour: str | None, probes: str | None = None) -> int:
     blocks.current = behaviour
     return 1
 

@@ -8,7 +8,8 @@ there are:
     overlap, recall         one test for each judged bucket of context length and kind of work (prefill,
                             decode), on the mean over the Shared indexers
     recall_per_indexer      one test for each Shared indexer, judged bucket and kind of work
-    quality                 one test, on paired probes; engines know nothing of it
+    quality                 one test, on the mean over paired probes; engines know nothing of it
+    disasters               one test, on the share of paired probes that aren't wholly lost (disasters.py)
 
 An observation is one request's: see Series in contract.py. In the mean over the Shared indexers each has the
 same weight.
@@ -33,13 +34,16 @@ Stream = Literal[Mode.SHADOW, Mode.ON]
 STREAMS: tuple[Stream, Stream] = (Mode.SHADOW, Mode.ON)
 """Every test bets on both, half and half."""
 
-Name = GuardrailName | Literal["quality"]
+Name = GuardrailName | Literal["quality", "disasters"]
 """A guardrail: by the name that engines know it by, where they do."""
+PROBED: tuple[Name, Name] = ("quality", "disasters")
+"""Those on answers of probes."""
 IN_RESOURCE: Mapping[Name, str] = {
     "overlap": "overlap",
     "recall": "recall",
     "recall_per_indexer": "recallPerIndexer",
     "quality": "quality",
+    "disasters": "disasters",
 }
 """How the resource's status spells it."""
 
@@ -160,3 +164,11 @@ def evidence_message(log_e: float, log_limit: float) -> str:
     nats.
     """
     return f"evidence e^{log_e:.1f} against the pattern, the limit is e^{log_limit:.1f}"
+
+
+def disasters_message(share: float | None, allowed: float, evidence: str) -> str:
+    """Return the same of the test on answers that are wholly lost. `share`, `allowed`: of the answers."""
+    found = "more than is allowed" if share is None else f"{share:.2%}"
+    return (
+        f"{found} of the answers are lost by over five tolerances, at most {allowed:.2%} allowed; {evidence}"
+    )

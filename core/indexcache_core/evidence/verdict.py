@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from indexcache_core.evidence import certificate
+from indexcache_core.evidence import certificate, disasters
 from indexcache_core.histogram import Histogram
 
 
@@ -31,6 +31,8 @@ class Judgement:
     log_e: float
     """log of the wealth of the bet against the pattern; it breaches at log(1 / alpha)."""
     beta: float
+    binary: bool = False
+    """Whether each observation is 0 or 1, so that its certificate is that of disasters.py."""
 
     @property
     def mean(self) -> float | None:
@@ -45,14 +47,16 @@ class Judgement:
     @property
     def lower_bound(self) -> float | None:
         """Return a bound above which the mean is with probability 1 - beta, at all times at once."""
-        return certificate.lower_bound(self.histogram, self.beta)
+        bound = disasters.lower_bound if self.binary else certificate.lower_bound
+        return bound(self.histogram, self.beta)
 
     @property
     def needed(self) -> int | None:
         """Return how many observations the certificate still wants, estimated; 0 where it wants none."""
         if self.threshold is None or self.verdict in (Verdict.CERTIFIED, Verdict.OBSERVING):
             return 0
-        return certificate.still_needed(self.histogram, self.threshold, self.beta)
+        needed = disasters.still_needed if self.binary else certificate.still_needed
+        return needed(self.histogram, self.threshold, self.beta)
 
 
 def log_limit(alpha: float) -> float:
@@ -75,12 +79,13 @@ def judge(
     alpha: float,
     beta: float,
     acts: bool = True,
+    binary: bool = False,
 ) -> Judgement:
     """Return the verdict on one test.
 
     `histogram`: all observations of the revision that the certificate may count; `log_e`: of the test's
     detectors; `alpha`: this test's part of the chance of a false rollback; `beta`: the chance of a wrong
-    certificate; `acts`: False where the guardrail only observes.
+    certificate; `acts`: False where the guardrail only observes; `binary`: see Judgement.
     """
     if threshold is None or not acts:
         verdict = Verdict.OBSERVING
@@ -88,11 +93,18 @@ def judge(
         verdict = Verdict.BREACHED
     elif not histogram.count:
         verdict = Verdict.NO_DATA
-    elif certificate.certified(histogram, threshold, beta):
+    elif (disasters.certified if binary else certificate.certified)(histogram, threshold, beta):
         verdict = Verdict.CERTIFIED
     else:
         verdict = Verdict.HOLDING
-    return Judgement(verdict=verdict, histogram=histogram, threshold=threshold, log_e=log_e, beta=beta)
+    return Judgement(
+        verdict=verdict,
+        histogram=histogram,
+        threshold=threshold,
+        log_e=log_e,
+        beta=beta,
+        binary=binary,
+    )
 
 
 def worst(verdicts: "list[Verdict]") -> Verdict:

@@ -219,22 +219,16 @@ class _Turn:
 
     def _probe(self, action: RunProbes) -> None:
         spec, tokens = self._sighting.rollout.spec, self._sighting.tokens
-        baseline_ip, canary_ip = self._address(action.baseline_pod), self._address(action.canary_pod)
-        if spec is None or not {baseline_ip, canary_ip} <= tokens.keys():
-            raise ActionError("probes can't be asked: no spec, or no token of these pods")
+        ip = self._address(action.pod)
+        if spec is None or ip not in tokens:
+            raise ActionError("probes can't be asked: no spec, or no token of this pod")
         completions = Completions(
             session=self._p.session,
             port=spec.engine.port,
             control_tokens=tokens,
             api_key=self._sighting.api_key,
         )
-        self._p.prober.start(
-            action,
-            engines=self._engines(),
-            completions=completions,
-            baseline_ip=baseline_ip,
-            canary_ip=canary_ip,
-        )
+        self._p.prober.start(action, engines=self._engines(), completions=completions, ip=ip)
 
     def _engines(self) -> Engines:
         return Engines(session=self._p.session, tokens=self._sighting.tokens, mandate=self._mandate)

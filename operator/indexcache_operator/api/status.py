@@ -174,12 +174,24 @@ class QualityStatus(Stored):
 
     revision: str
     """Whose they are."""
+    tolerance: float = 0.0
+    """The maxLogprobDrop that the counts are in."""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     """By bucket of context length and bucket of value."""
     drop_sum: float = 0.0
     """Of the drops in log-probability, in nats a token."""
     pairs: int = 0
-    """Answered so far."""
+    """That count."""
+    disasters: int = 0
+    """Of those, that lost over five tolerances or failed under reuse."""
+    failed: int = 0
+    """Of those, that failed under reuse alone."""
+    asked: int = 0
+    """Pairs that ended, however: the next one drawn has this number."""
+    uncounted: dict[str, int] = field(default_factory=dict)
+    """Pairs that didn't count, by the reason."""
+    seconds: float = 0.0
+    """What all pairs took."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,3 +1,1 @@
-"""Sends probes: requests of its own to both kinds of engines, in the background, while a canary or a
-promotion runs.
-"""
+"""Sends probes: requests of its own to engines, each with and without reuse, in the background."""

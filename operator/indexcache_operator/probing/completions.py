@@ -7,11 +7,16 @@ of one position, whatever the prompt's length, and the answer is a few hundred b
 make it compute those of the whole prompt.
 
 Invariants:
-* Both pods are asked the same token ids. They come from one engine's tokenizer, for prompt and continuation
+* Both sides are asked the same token ids. They come from the engine's tokenizer, for prompt and continuation
   together.
 * No probe reads KV that somebody else computed, for keys made at the baseline before would hide what reuse
-  does to a prefill. The prefix cache is salted for each probe and pod; the tokens of one continuation share
-  the salt, and so the first alone prefills the prompt.
+  does to a prefill. The prefix cache is salted for each side of each pair; the tokens of one continuation
+  share the salt, and so the first alone prefills the prompt.
+* The requests of one side have one name, which says the side: by it the engine tells how they were computed.
+
+What goes wrong is told apart by whose fault it may be: an answer that makes no sense is that side's
+(ProbeError), a connection that is refused or breaks is nobody's (Unanswered), and silence (Silent) may be
+either's.
 
 Trap: vLLM returns log-probabilities before any penalty or temperature, but only with the engine's argument
 `--logprobs-mode` as it is by default, `raw_logprobs`.
@@ -25,12 +30,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
-from indexcache_core.probe_ids import probe_request_id
+from indexcache_core.probe_ids import Side, probe_request_id
 
 from indexcache_operator.http_calls import Call, CallError, answer
 from indexcache_operator.model import MAX_CONTINUATION, Probe
 from indexcache_operator.objects import Object
 
+BUSY = (429, 503)
+"""What a pod answers that has too much to do, whatever the request."""
 TIMEOUT_SECONDS = 300.0
 """A long prefill behind users' requests."""
 CONNECT_SECONDS = 2.0
@@ -42,7 +49,15 @@ ROUNDING = 1e-3
 
 
 class ProbeError(Exception):
-    """A probe that could not be asked, or whose answer makes no sense."""
+    """A probe that was refused, or whose answer makes no sense."""
+
+
+class Unanswered(Exception):
+    """A probe that the pod as a whole didn't take or gave no answer to."""
+
+
+class Silent(Unanswered):
+    """A probe that was taken, and not answered in time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +79,7 @@ class Completions:
     api_key: str | None = None
 
     async def model(self, ip: str) -> str:
-        """Return the name under which an engine serves its model. Raises ProbeError."""
+        """Return the name under which an engine serves its model. Raises ProbeError, Unanswered."""
         answer = await self._call("GET", ip, "/v1/models", None)
         try:
             return str(answer["data"][0]["id"])
@@ -73,7 +88,7 @@ class Completions:
 
     async def tokens(self, ip: str, model: str, probe: Probe) -> Tokens:
         """Return prompt and continuation as this engine's tokenizer splits the whole. Raises ProbeError, see
-        `split`."""
+        `split`, and Unanswered."""
 
         async def of(text: str) -> tuple[int, ...]:
             answer = await self._call(
@@ -87,10 +102,11 @@ class Completions:
         prompt, whole = await asyncio.gather(of(probe.prompt), of(probe.prompt + probe.continuation))
         return split(probe, prompt, whole)
 
-    async def logprob(self, ip: str, model: str, tokens: Tokens) -> float:
+    async def logprob(self, ip: str, model: str, tokens: Tokens, side: Side, nonce: str) -> float:
         """Return the mean log-probability of the continuation's tokens after the prompt, in nats. One request
-        for each, in turn. Raises ProbeError.
+        for each, in turn. Raises ProbeError, Unanswered.
         """
+        request_id = probe_request_id(self.control_tokens[ip], nonce, side)
         salt = secrets.token_urlsafe(32)  # 256 bits, as vLLM advises
         found = []
         for i, token in enumerate(tokens.continuation):
@@ -104,11 +120,15 @@ class Completions:
                 "return_tokens_as_token_ids": True,
                 "cache_salt": salt,
             }
-            found.append(token_logprob(await self._call("POST", ip, "/v1/completions", body), token))
+            answer = await self._call("POST", ip, "/v1/completions", body, request_id)
+            found.append(token_logprob(answer, token))
         return sum(found) / len(found)
 
-    async def _call(self, method: str, ip: str, path: str, body: Object | None) -> Object:
-        headers = {"X-Request-Id": probe_request_id(self.control_tokens[ip], secrets.token_hex(8))}
+    async def _call(
+        self, method: str, ip: str, path: str, body: Object | None, request_id: str | None = None
+    ) -> Object:
+        given = request_id or probe_request_id(self.control_tokens[ip], secrets.token_hex(8))
+        headers = {"X-Request-Id": given}
         if self.api_key:
             headers["Authorization"] = f"Bearer {self.api_key}"
         call = Call(
@@ -124,7 +144,9 @@ class Completions:
         try:
             answered = await answer(self.session, call)
         except CallError as error:
-            raise ProbeError(str(error)) from error
+            raise _fault(error) from error
+        if answered.status in BUSY:
+            raise Unanswered(f"{call}: {answered.status}")
         if answered.status != 200:
             raise ProbeError(f"{call}: {answered.status}: {answered.body[:300].decode(errors='replace')}")
         try:
@@ -134,6 +156,20 @@ class Completions:
         if not isinstance(found, dict):
             raise ProbeError(f"{call}: an answer that is no object")
         return found
+
+
+def _fault(error: CallError) -> ProbeError | Unanswered:
+    """Return whose fault a call without a whole answer is."""
+    match error.__cause__:
+        case aiohttp.ClientPayloadError():  # cut off in the middle
+            return ProbeError(str(error))
+        case aiohttp.ClientConnectionError():
+            return Unanswered(str(error))
+        case TimeoutError():
+            return Silent(str(error))
+        case OSError():
+            return Unanswered(str(error))
+    return ProbeError(str(error))
 
 
 def split(probe: Probe, prompt: tuple[int, ...], whole: tuple[int, ...]) -> Tokens:

@@ -268,6 +268,7 @@ class EngineControl:
                 "requests": self._ledger.requests(),
                 "steps": self._ledger.steps(),
                 "cache": self._ledger.cache(),
+                "probe_runs": self._ledger.probe_log.runs(),
                 "breaker": self._breaker_control.standing(),
                 "step_seconds": now - oldest if oldest is not None else 0.0,
                 "prefill_full": self._device.times(reuse=False),

@@ -4,11 +4,13 @@ These counts, not a gateway's status, tell how much traffic an engine had and un
 are kept apart from users.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from indexcache_core.contexts import CONTEXT_ENDS_IN_K, context_bucket
 from indexcache_core.contract import HALF_LIFE, Cache, Requests, Steps
+
+from indexcache_runtime.control.probe_log import ProbeLog
 
 _KEPT = 0.5 ** (1 / HALF_LIFE)
 """Weight that a request keeps when the next one comes."""
@@ -33,11 +35,14 @@ class Ledger:
     full: int = 0
     reuse: int = 0
     reuse_all_full: int = 0
+    reuse_apart: int = 0
     baseline_hits: int = 0
     reuse_hits: int = 0
     resalted: int = 0
     recomputed: int = 0
     _series: int = 0
+    probe_log: ProbeLog = field(default_factory=ProbeLog)
+    """How pairs of probes were computed."""
     _users: dict[str, bool] = field(default_factory=dict)
     """Users' requests in flight: touched by reuse or not."""
     _probing: set[str] = field(default_factory=set)
@@ -109,6 +114,14 @@ class Ledger:
         """Return whether a request in flight is a probe."""
         return request in self._probing
 
+    def any_probe(self, requests: Iterable[str]) -> bool:
+        """Return whether one of these is a probe."""
+        return bool(self._probing) and not self._probing.isdisjoint(requests)
+
+    def all_probes(self, requests: Collection[str]) -> bool:
+        """Return whether these are probes, and there are any."""
+        return bool(self._probing) and bool(requests) and self._probing.issuperset(requests)
+
     def any_out(self, requests: Iterable[str]) -> bool:
         """Return whether one of these opted out."""
         return bool(self._out) and not self._out.isdisjoint(requests)
@@ -132,7 +145,12 @@ class Ledger:
 
     def steps(self) -> Steps:
         """Return the counts of steps, as the state has them."""
-        return Steps(full=self.full, reuse=self.reuse, reuse_all_full=self.reuse_all_full)
+        return Steps(
+            full=self.full,
+            reuse=self.reuse,
+            reuse_all_full=self.reuse_all_full,
+            reuse_apart=self.reuse_apart,
+        )
 
     def cache(self) -> Cache:
         """Return the counts of cached tokens, as the state has them."""

@@ -6,14 +6,14 @@ import pytest
 from indexcache_core.contexts import JUDGED
 from indexcache_core.contract import GuardrailName, Mode, Thresholds, Work
 from indexcache_core.evidence import guardrails
-from indexcache_core.evidence.guardrails import IN_RESOURCE, MEASURED, STREAMS, Name, TestKey
+from indexcache_core.evidence.guardrails import IN_RESOURCE, MEASURED, PROBED, STREAMS, Name, TestKey
 
 EVIDENCE = guardrails.evidence_message(7.54, 5.3)
 
 
-def test_the_names_are_those_of_the_wire_and_quality() -> None:
+def test_the_names_are_those_of_the_wire_and_those_on_probes() -> None:
     assert tuple(MEASURED) == get_args(GuardrailName) == tuple(Thresholds.model_fields)
-    assert tuple(IN_RESOURCE) == (*MEASURED, "quality")
+    assert tuple(IN_RESOURCE) == (*MEASURED, *PROBED) == (*MEASURED, "quality", "disasters")
     assert all(name == measured.name for name, measured in MEASURED.items())
     assert IN_RESOURCE["recall_per_indexer"] == "recallPerIndexer"
 
@@ -105,3 +105,12 @@ def test_a_breach_in_words(test: TestKey, known: dict[str, float], expected: str
 )
 def test_a_breach_of_quality_in_words(drop: float | None, expected: str) -> None:
     assert guardrails.quality_message(drop, 0.02, EVIDENCE) == expected + EVIDENCE
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.134, "13.40%"), (None, "more than is allowed")])
+def test_a_breach_by_disasters_in_words(share: float | None, found: str) -> None:
+    said = guardrails.disasters_message(share, 0.02, EVIDENCE)
+    assert said.startswith(
+        f"{found} of the answers are lost by over five tolerances, at most 2.00% allowed; "
+    )
+    assert said.endswith(EVIDENCE)

@@ -41,7 +41,7 @@ def test_each_verdict(histogram: Histogram, changes: dict[str, Any], expected: V
 
 def test_the_figures_of_a_judgement() -> None:
     found = judged(SOME, log_e=1.5)
-    expected = {"histogram": SOME, "threshold": 0.5, "log_e": 1.5, "beta": 0.05}
+    expected = {"histogram": SOME, "threshold": 0.5, "log_e": 1.5, "beta": 0.05, "binary": False}
     assert vars(found) == {"verdict": Verdict.HOLDING, **expected}
     assert found.samples == 4
     assert found.mean == pytest.approx(0.9)

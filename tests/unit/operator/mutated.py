@@ -38,7 +38,13 @@ WHOLE: dict[str, Any] = {
     "guardrails": {
         "overlap": {"min": 0.3, "observeOnly": False},
         "recall": {"min": 0.5, "perIndexerMin": 0.25, "observeOnly": False},
-        "quality": {"maxLogprobDrop": 0.02, "probes": {"configMap": "p"}, "observeOnly": False},
+        "quality": {
+            "maxLogprobDrop": 0.02,
+            "maxDisasterShare": 0.02,
+            "maxTimeShare": 0.1,
+            "probes": {"configMap": "p"},
+            "observeOnly": False,
+        },
         "unguarded": False,
     },
     "confidence": {"falseRollback": 0.01, "badPromotion": 0.05},

@@ -123,13 +123,17 @@ def seen(spec: Spec, phase: Phase, recall: float) -> Observation:
         kept["step"] = {"index": 0, "weight": spec.strategy.steps[0].weight, "startedAt": at(-5).isoformat()}
         kept["canaryPods"] = ["a"]
     kept |= {"phaseStartedAt": at(-10).isoformat(), "revisionStartedAt": at(-100).isoformat()}
-    result = ProbeResult(
-        revision=revision.revision(spec),
-        context_tokens=100,
-        baseline_logprob=-1.0,
-        canary_logprob=-1.5,
-        canary_pod="a",
-        incarnation="life",
+    results = tuple(
+        ProbeResult(
+            revision=revision.revision(spec),
+            number=number,
+            pod="a",
+            incarnation="life",
+            context_tokens=100,
+            full_logprob=-1.0,
+            reuse_logprob=-1.5,
+        )
+        for number in range(3)
     )
     return observation(
         *engines(spec, phase, recall),
@@ -137,7 +141,7 @@ def seen(spec: Spec, phase: Phase, recall: float) -> Observation:
         status=read({**rollout({}), "status": kept}).status,
         route=route() if spec.traffic.http_route else None,
         probes=ProbeSet(probes=(Probe(prompt="p", continuation="c", context_tokens=100),)),
-        probe_results=(result,) * 3 if phase is Phase.CANARY else (),
+        probe_results=results if phase is Phase.CANARY else (),
     )
 
 

@@ -25,7 +25,7 @@ def observe(situation: Situation) -> Memory:
     slot = slots.at(situation.snapshot.observation.uptime)
     memory, new = counters.take_up(replace(situation, memory=replace(situation.memory, slots=slots)))
     memory = bets.place(situation.snapshot.spec, memory, new, slot)
-    return probe_answers.observe(replace(situation, memory=memory), slot)
+    return probe_answers.observe(replace(situation, memory=memory))
 
 
 def _first(situation: Situation) -> Slots:

@@ -29,7 +29,7 @@ def judge(situation: Situation) -> Evidence:
         cell for cell, share in contexts.shares_of_work(situation).items() if share >= CARRIES
     )
     answers = tuple(
-        _quality(guardrail, memory, spec)
+        _probed(guardrail, memory, spec)
         if guardrail.measure is None
         else _measured(guardrail, memory, spec, stream, carrying)
         for guardrail in guardrails(spec)
@@ -71,7 +71,9 @@ def _counted(guardrail: Guardrail, memory: Memory, test: TestKey, stream: Stream
     return memory.totals.get(total, Histogram()) if total is not None else Histogram()
 
 
-def _judgement(guardrail: Guardrail, spec: Spec, histogram: Histogram, log_e: float) -> Judgement:
+def _judgement(
+    guardrail: Guardrail, spec: Spec, histogram: Histogram, log_e: float, *, binary: bool = False
+) -> Judgement:
     return verdict.judge(
         histogram,
         guardrail.threshold,
@@ -79,12 +81,18 @@ def _judgement(guardrail: Guardrail, spec: Spec, histogram: Histogram, log_e: fl
         alpha=guardrail.alpha,
         beta=guardrail.beta,
         acts=guardrail.acts,
+        binary=binary,
     )
 
 
-def _quality(guardrail: Guardrail, memory: Memory, spec: Spec) -> Answer:
+def _probed(guardrail: Guardrail, memory: Memory, spec: Spec) -> Answer:
     log_e = memory.quality_detector.log_e if memory.quality_detector else 0.0
     judgement = _judgement(guardrail, spec, memory.quality or Histogram(), log_e)
+    if guardrail.name == "disasters":
+        found = memory.probing.detector
+        judgement = _judgement(
+            guardrail, spec, memory.probing.kept, found.log_e if found else 0.0, binary=True
+        )
     return Answer(guardrail=guardrail, verdict=judgement.verdict, judgements={guardrail.tests[0]: judgement})
 
 

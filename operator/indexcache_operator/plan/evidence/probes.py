@@ -1,63 +1,60 @@
-"""Chooses which probes are asked next: contexts as the traffic's are, new pods of the canary first.
+"""Chooses which pair of probes is asked next, of which pod, and when.
 
-By the deficit rule: of the buckets of context length that have probes, the next is the one that lags most
-behind its share of the traffic. Probes go on after the certificate, more seldom: what was good may drift.
+One pod is asked one pair at a time, with and without reuse. Pods under reuse come first; while there are
+none, those in shadow are asked: a pair counts there if the pod is so idle that the probe has its steps to
+itself, and nobody is exposed by it. Probes go on after the certificate and after the promotion: what was good
+may drift.
+
+How often follows from what pairs take (`quality.maxTimeShare`). One that doesn't count is followed by a pause
+that doubles each time.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from indexcache_core.contexts import context_bucket
 from indexcache_core.contract import Mode
 
+from indexcache_operator.api.spec import Quality
 from indexcache_operator.api.status import Phase
-from indexcache_operator.model import EnginePod, Probe, RunProbes
-from indexcache_operator.plan.evidence import contexts
+from indexcache_operator.model import EnginePod, RunProbes
+from indexcache_operator.plan.evidence import contexts, draws
 from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.probing import Asked
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import pod_status
 
-A_LOOK = 2
-"""Probes asked at once."""
-EVERY, EVERY_WHEN_CERTIFIED = timedelta(seconds=1), timedelta(seconds=20)
-"""Between two askings."""
+PHASES = frozenset({Phase.SHADOWING, Phase.CANARY, Phase.PROMOTED})
+EASED = 5
+"""By how much less is probed once probes are certified."""
+IN_VAIN, MOST_IN_VAIN = timedelta(seconds=5), timedelta(minutes=10)
+"""After the first pair that doesn't count, and after many in a row."""
+AGAIN = timedelta(seconds=15)
+"""After which a pair is asked for again of which nothing was heard: it may have been lost."""
 
 
 def choose(situation: Situation) -> RunProbes | None:
-    """Return the probes to ask now; None if there is nothing to ask or nobody to compare with."""
-    snapshot, status = situation.snapshot, situation.status
-    if (
-        status.phase not in (Phase.CANARY, Phase.PROMOTED)
-        or snapshot.observation.spec is None
-        or snapshot.spec.guardrails.quality is None
-    ):
+    """Return the pair to ask now; None if there is nothing to ask, or nobody who may be asked."""
+    snapshot, status, memory = situation.snapshot, situation.status, situation.memory
+    seen, k = snapshot.observation, snapshot.k
+    asked = seen.spec.guardrails.quality if seen.spec is not None else None
+    if asked is None or status.phase not in PHASES or seen.probes is None or not k:
         return None
-    if snapshot.observation.probes is None or not snapshot.observation.probes.probes:
+    if memory.probed_at is not None and snapshot.since(memory.probed_at) < AGAIN:
         return None
-    canaries = [
-        p
-        for p in snapshot.ready
-        if p.state and p.state.mode is Mode.ON and p.state.identity.revision == status.revision
-    ]
-    baselines = [p for p in snapshot.ready if p.state and p.state.mode in (Mode.OFF, Mode.SHADOW)]
-    k = snapshot.k
-    if not canaries or not baselines or not k:
-        return None
-    new = [p for p in canaries if not _answered(situation, p)]
-    certified = next(
-        (a.verdict.value == "Certified" for a in situation.evidence.answers if a.guardrail.name == "quality"),
-        False,
+    number = memory.probing.asked
+    probe = draws.draw(
+        draws.eligible(seen.probes.probes, k, snapshot.spec.index_cache.min_context_tokens),
+        contexts.shares(situation, range(contexts.BUCKETS)),
+        k,
+        status.revision,
+        number,
     )
-    every = EVERY_WHEN_CERTIFIED if certified and not new else EVERY
-    if situation.memory.probed_at and snapshot.since(situation.memory.probed_at) < every:
+    pods = [pod for pod in candidates(situation) if due(situation, pod, asked) <= snapshot.now]
+    if probe is None or not pods:
         return None
-    pairs = situation.memory.quality.count if situation.memory.quality else 0
-    canary = new[0] if new else canaries[pairs // A_LOOK % len(canaries)]
-    baseline = baselines[pairs // A_LOOK % len(baselines)]
-    probes = tuple(_next(situation, k))
-    return RunProbes(
-        revision=status.revision, baseline_pod=baseline.name, canary_pod=canary.name, probes=probes
-    )
+    pods = [pod for pod in pods if not _answered(situation, pod)] or pods
+    pod = pods[int(draws.uniform(status.revision, number, "pod") * len(pods))]
+    return RunProbes(revision=status.revision, number=number, pod=pod.name, probe=probe)
 
 
 def asked(memory: Memory, now: datetime) -> Memory:
@@ -65,28 +62,52 @@ def asked(memory: Memory, now: datetime) -> Memory:
     return replace(memory, probed_at=now)
 
 
+def candidates(situation: Situation) -> list[EnginePod]:
+    """Return the pods that can be asked: under reuse for this revision, or, without any, in shadow for it."""
+    able = [
+        pod
+        for pod in situation.snapshot.ready
+        if pod.state is not None
+        and pod.state.probe_runs is not None
+        and pod.state.identity.revision == situation.status.revision
+    ]
+    reusing = [pod for pod in able if pod.state and pod.state.mode is Mode.ON]
+    if reusing or situation.status.phase is Phase.PROMOTED:
+        return reusing
+    return [pod for pod in able if pod.state and pod.state.mode is Mode.SHADOW]
+
+
+def due(situation: Situation, pod: EnginePod, asked: Quality) -> datetime:
+    """Return when a pod may be asked again; one that wasn't yet, at any time."""
+    probing = situation.memory.probing
+    last = probing.last.get(pod.name, probing.before)
+    if last is None:
+        return situation.snapshot.now
+    share = 1.0 if serves_nobody(situation, pod) else asked.max_time_share
+    if situation.evidence.probed():
+        share /= EASED
+    return last.ended + max(timedelta(seconds=last.seconds * (1.0 / share - 1.0)), _pause(last))
+
+
+def _pause(last: Asked) -> timedelta:
+    if not last.in_vain:
+        return timedelta()
+    doubled: int = 1 << min(last.in_vain - 1, 10)
+    return min(IN_VAIN * doubled, MOST_IN_VAIN)
+
+
+def serves_nobody(situation: Situation, pod: EnginePod) -> bool:
+    """Return whether a pod of the canary has no users yet: it was drained, and stands behind no Service."""
+    if pod.state is None or not situation.snapshot.routed or situation.status.phase is not Phase.CANARY:
+        return False
+    drained = (pod.name, pod.state.incarnation) in situation.memory.drained_pods
+    return drained and not pod.baseline_label and not pod.canary_label
+
+
 def _answered(situation: Situation, pod: EnginePod) -> bool:
     assert pod.state is not None
+    if pod.state.mode is not Mode.ON:
+        return True
     life = (pod.name, pod.state.incarnation)
-    return (
-        life in situation.memory.answered
-        or pod_status(situation.status, pod.name).confirmed == pod.state.incarnation
-    )
-
-
-def _next(situation: Situation, k: int) -> list[Probe]:
-    assert situation.snapshot.observation.probes is not None
-    by_bucket: dict[int, list[Probe]] = {}
-    for probe in situation.snapshot.observation.probes.probes:
-        by_bucket.setdefault(context_bucket(probe.context_tokens, k), []).append(probe)
-    shares = contexts.shares(situation, range(contexts.BUCKETS))
-    weights = {b: shares[b] for b in by_bucket if b in shares} or dict.fromkeys(by_bucket, 1.0)
-    total = sum(weights.values())
-    done = {b: sum(situation.memory.quality_counts.get(str(b), {}).values()) for b in by_bucket}
-    out = []
-    for _ in range(A_LOOK):
-        asked_for = sum(done[b] for b in weights) + 1
-        b = max(weights, key=lambda b: (weights[b] / total * asked_for - done[b], -b))
-        out.append(by_bucket[b][done[b] % len(by_bucket[b])])
-        done[b] += 1
-    return out
+    confirmed = pod_status(situation.status, pod.name).confirmed
+    return life in situation.memory.answered or confirmed == pod.state.incarnation

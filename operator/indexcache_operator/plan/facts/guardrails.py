@@ -4,6 +4,9 @@ The guardrails, their tests and the split are core's (indexcache_core/evidence/g
 spec sets them. A guardrail with a threshold that isn't `observeOnly` *acts*: it takes part in alpha and can
 roll back.
 
+Probes have two guardrails of one section of the spec: `quality` on their mean and `disasters` on the share
+that is wholly lost.
+
 A certificate is asked for of each test whose bucket of context length and kind of work carry at least CARRIES
 of the judged traffic (of requests by prompt length). Those of one bucket aren't split, as all of them are
 needed (indexcache_core/evidence/certificate.py); buckets are, since one may carry enough today and another
@@ -37,7 +40,7 @@ class Guardrail:
 
     name: Name
     measure: Measure | None
-    """None for quality."""
+    """None for those on probes."""
     by_site: bool = False
     """Whether its tests are of single indexers."""
     threshold: float | None
@@ -61,7 +64,7 @@ def thresholds(spec: Spec) -> Thresholds:
 
 
 def guardrails(spec: Spec) -> tuple[Guardrail, ...]:
-    """Return all four that can be shown, quality only where there are probes."""
+    """Return all that can be shown, those on probes only where there are any."""
     asked = _asked(spec)
     acting = sum(guardrail.acts for guardrail in asked)
     alpha = operators_alpha(spec.confidence.false_rollback, engines_judge=bool(_judged_by_engines(spec)))
@@ -107,6 +110,15 @@ def _asked(spec: Spec) -> list[Guardrail]:
         acts = not g.quality.observe_only
         asked.append(
             Guardrail(name="quality", measure=None, threshold=quality.THRESHOLD, acts=acts, tests=tests)
+        )
+        asked.append(
+            Guardrail(
+                name="disasters",
+                measure=None,
+                threshold=1.0 - g.quality.max_disaster_share,
+                acts=acts,
+                tests=(TestKey("disasters"),),
+            )
         )
     return asked
 

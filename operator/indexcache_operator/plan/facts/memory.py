@@ -14,6 +14,7 @@ from indexcache_core.evidence.guardrails import TestKey as TestKey
 from indexcache_core.histogram import Histogram
 
 from indexcache_operator.plan.facts.pace import Pace
+from indexcache_operator.plan.facts.probing import Probing
 
 
 class TotalKey(NamedTuple):
@@ -86,8 +87,10 @@ class Memory:
     drop_sum: float = 0.0
     quality_detector: Detector | None = None
     probed_at: datetime | None = None
+    """When a pair of probes was asked of which nothing was heard yet."""
+    probing: Probing = field(default_factory=Probing)
     answered: frozenset[Life] = frozenset()
-    """Pods and incarnations that answered a probe under reuse."""
+    """Pods and incarnations that answered a pair of probes that counts."""
     data_at: datetime | None = None
     """When an observation last came."""
     mark: Mark | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from indexcache_core.contract import Work
+from indexcache_core.evidence.guardrails import PROBED
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Judgement, Verdict
 
@@ -52,11 +53,15 @@ class Evidence:
                 return answer, max(over, key=lambda test: answer.judgements[test].log_e)
         return None
 
+    def probed(self) -> bool:
+        """Tell whether every acting guardrail on probes is certified, if there are any."""
+        return all(a.verdict is Verdict.CERTIFIED for a in self.acting if a.guardrail.name in PROBED)
+
     def certified(self, *, without_quality: bool = False) -> bool:
-        """Tell whether every acting guardrail is certified; in shadow quality can't be had. Where none acts
-        nothing is, unless the spec asks for that.
+        """Tell whether every acting guardrail is certified; shadow doesn't wait for those on probes. Where
+        none acts nothing is, unless the spec asks for that.
         """
-        deciding = [a for a in self.acting if not (without_quality and a.guardrail.name == "quality")]
+        deciding = [a for a in self.acting if not (without_quality and a.guardrail.name in PROBED)]
         return all(a.verdict is Verdict.CERTIFIED for a in deciding) if deciding else self.unguarded
 
 

@@ -30,6 +30,7 @@ CAUSES = {
     "recall": "RecallBelowThreshold",
     "recall_per_indexer": "RecallBelowThreshold",
     "quality": "QualityBelowThreshold",
+    "disasters": "QualityBelowThreshold",
 }
 
 
@@ -176,6 +177,9 @@ def breach_message(situation: Situation, answer: Answer, test: TestKey) -> str:
     if guardrail.name == "quality" and asked is not None:
         drop = None if judgement.mean is None else quality.drop(judgement.mean, asked.max_logprob_drop)
         return judged.quality_message(drop, asked.max_logprob_drop, evidence)
+    if guardrail.name == "disasters" and asked is not None:
+        share = None if judgement.mean is None else 1.0 - judgement.mean
+        return judged.disasters_message(share, asked.max_disaster_share, evidence)
     assert guardrail.threshold is not None
     mean, k = judging.mean(situation.memory, guardrail, test), situation.snapshot.k
     return judged.breach_message(test, k=k, mean=mean, threshold=guardrail.threshold, evidence=evidence)

@@ -59,8 +59,8 @@ def last_word(situation: Situation, pod: EnginePod) -> bool:
 
 
 def confirmed(situation: Situation, pod: EnginePod) -> bool:
-    """Return whether a pod of the canary may take traffic: ready, reuse confirmed by the engine, a first
-    probe answered where there are.
+    """Return whether a pod of the canary may take traffic: ready, reuse confirmed by the engine, and nothing
+    against it by probes where there are any.
     """
     if not pod.ready:
         return False
@@ -70,9 +70,19 @@ def confirmed(situation: Situation, pod: EnginePod) -> bool:
         return False
     if pod_status(situation.status, pod.name).confirmed == pod.state.incarnation:
         return True
-    unasked = situation.snapshot.spec.guardrails.quality is None
-    answered = unasked or (pod.name, pod.state.incarnation) in situation.memory.answered
-    return answered and may_reuse(situation, pod)
+    return _probed(situation, pod) and may_reuse(situation, pod)
+
+
+def _probed(situation: Situation, pod: EnginePod) -> bool:
+    """Return whether probes found nothing against sending users to a pod: it answered one, and where a route
+    keeps users from it until then, those that act are certified.
+    """
+    if situation.snapshot.spec.guardrails.quality is None:
+        return True
+    life = (pod.name, pod.state.incarnation) if pod.state is not None else None
+    return life in situation.memory.answered and (
+        not situation.snapshot.routed or situation.evidence.probed()
+    )
 
 
 def confirm(situation: Situation) -> Status:

@@ -11,6 +11,8 @@ a reuse that was killed half-way. So
 * under reuse a request may read baseline blocks, and blocks of its own class: the longer of
   baseline-then-class and class-alone wins, and what it computes itself has the class from there on;
 * a request that opted out of reuse is at the baseline always: each step that holds it runs all Full;
+* a probe that runs under reuse in mode shadow, in steps of its own, has the class of such probes from its
+  first block on, also for what it computes beside users, all Full (probe_requests.py);
 * a block that lies across a flip has both behaviours in its class, and nobody else asks for that name.
 
 What counts is `request.block_hashes` when a block is full, for then vLLM enters it into the cache under that
@@ -43,16 +45,20 @@ class BlockNamer:
         block_size: int,
         opted_out: Callable[[Any], bool] = lambda request: False,
         failed: Callable[[str, Exception], None] | None = None,
+        apart: Callable[[Any], bool] = lambda request: False,
     ) -> None:
-        """Name the scheduler's blocks. `opted_out`: whether a request never reuses; its answer for a request
-        never changes. `failed`: is told what failed here, and what it was doing; without it, it is raised."""
+        """Name the scheduler's blocks. `opted_out`: whether a request never reuses, `apart`: whether it is a
+        probe that may reuse in shadow; their answers for a request never change. `failed`: is told what
+        failed here, and what it was doing; without it, it is raised."""
         self._failed = failed
         self._scheduler = scheduler
         self._size = block_size
-        self._opted_out = opted_out
+        self._opted_out, self._apart = opted_out, apart
         self._lookup: Callable[..., tuple[Any, int, int]] = scheduler.kv_cache_manager.get_computed_blocks
         self.current: str | None = None
         """The class of what is computed from the next step on; None is the baseline."""
+        self.probes: str | None = None
+        """The class of what probes apart compute where all else is the baseline; None: there are none."""
 
     def hasher(self, hasher: Names) -> Hasher:
         """Return a hasher of vLLM's with the class for requests that have one: itself, if it was wrapped
@@ -73,17 +79,23 @@ class BlockNamer:
             raise error
         self._failed(doing, error)
 
-    def enter(self, behaviour: str | None) -> int:
-        """Have KV computed under this behaviour from the next step on. Returns how many requests in flight
-        changed names."""
-        if behaviour == self.current:
+    def enter(self, behaviour: str | None, probes: str | None = None) -> int:
+        """Have KV computed under this behaviour from the next step on, and by probes apart under that class.
+        Returns how many requests in flight changed names."""
+        if (behaviour, probes) == (self.current, self.probes):
             return 0
-        self.current = behaviour
+        self.current, self.probes = behaviour, probes
         return sum(
-            self._rename(request, behaviour)
+            self._rename(request, self._class_of(request))
             for request in self._scheduler.requests.values()
             if request.num_computed_tokens
         )
+
+    def _class_of(self, request: Any) -> str | None:
+        """Return the class of what a request computes from the next step on."""
+        if self.current is None and self.probes is not None and self._apart(request):
+            return self.probes
+        return self.current
 
     def lookup(self, request: Any, *limit: Any) -> tuple[Any, int, int]:
         """Stand in for KVCacheManager.get_computed_blocks: return what of a request is cached, and from where
@@ -109,10 +121,11 @@ class BlockNamer:
     def _best(self, request: Any, found: tuple[Any, int, int], *limit: Any) -> tuple[Any, int, int]:
         """Choose among what is cached: at the baseline (`found`), there and on under the class, or under the
         class alone."""
-        if self.current is None or request._block_hasher is None or self._opted_out(request):
+        name = self._class_of(request)
+        if name is None or request._block_hasher is None or self._opted_out(request):
             return found
         base = request.block_hashes
-        classed = self._classed(request, self.current, base)
+        classed = self._classed(request, name, base)
         first = found[1] // self._size
         best, names = found, base[:first] + classed[first:]
         for candidate, start in ((names, first), (classed, 0)):
@@ -122,7 +135,7 @@ class BlockNamer:
                 best, names, first = again, candidate, start
         request.block_hashes = names
         self._own(request)
-        setattr(request, ATTRIBUTE, Taint(self.current, self.current, base, first))
+        setattr(request, ATTRIBUTE, Taint(name, name, base, first))
         return best
 
     def _classed(self, request: Any, name: str, base: list[bytes]) -> list[bytes]:

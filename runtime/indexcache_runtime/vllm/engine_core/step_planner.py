@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 from indexcache_core.contract import InFlight, Mode, Work
-from indexcache_core.probe_ids import is_probe
 
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.behaviour import BASELINE, Behaviour
@@ -27,7 +26,7 @@ from indexcache_runtime.measuring.sampling import Scheduled, choose
 from indexcache_runtime.vllm.carried import FAILED, MEASURED, PLAN
 from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import vllms_own
-from indexcache_runtime.vllm.engine_core.opted_out import opted_out
+from indexcache_runtime.vllm.engine_core.probe_requests import ProbeRequests, apart_class
 from indexcache_runtime.vllm.engine_core.recompute import recompute
 
 WANTED, CHOOSING, PREFILLED = "indexcache_wanted", "indexcache_choosing", "indexcache_prefilled"
@@ -48,12 +47,8 @@ class StepPlanner:
         *,
         seed: int | None = None,
     ) -> None:
-        self._control, self._scheduler, self._blocks, self._credentials = (
-            control,
-            scheduler,
-            blocks,
-            credentials,
-        )
+        self._control, self._scheduler, self._blocks = control, scheduler, blocks
+        self.probes = ProbeRequests(credentials, control.k)
         self._schedule, self._update = scheduler.schedule, scheduler.update_from_output
         self._record_hits = scheduler.kv_cache_manager.record_prefix_cache_stats
         self._rng = random.Random(time.time_ns() if seed is None else seed)
@@ -116,7 +111,7 @@ class StepPlanner:
         """Settle what the step does. Returns it, and how many requests are recomputed and got other names."""
         behaviour = self._control.behaviour()
         recomputed = self._leave(behaviour)
-        return behaviour, recomputed, self._blocks.enter(behaviour.taint)
+        return behaviour, recomputed, self._blocks.enter(behaviour.taint, apart_class(behaviour))
 
     def _settle(self, output: Any, behaviour: Behaviour, recomputed: int, resalted: int) -> None:
         """Count what was scheduled, and let it carry what its workers do."""
@@ -127,13 +122,14 @@ class StepPlanner:
             self._finish(ledger, output)  # first: a request may have the name of one that ended
             self._admit(ledger, output, behaviour)
             all_full = self._all_full(ledger, output, behaviour)
-            self._count(ledger, output, behaviour, all_full=all_full)
+            apart = not all_full and self._apart(ledger, output, behaviour)
+            self._count(ledger, output, behaviour, all_full=all_full, apart=apart)
         if tokens:
-            if (plan := self._plan(output, behaviour, reusable=not all_full)) is not None:
+            if (plan := self._plan(output, behaviour, reusable=not all_full, apart=apart)) is not None:
                 setattr(output, PLAN, plan)
             if prefilled := self._prefilled(plan):
                 setattr(output, PREFILLED, prefilled)
-            if not all_full and behaviour.sample_rows:
+            if not (all_full or apart) and behaviour.sample_rows:
                 setattr(output, WANTED, True)
             self._control.started()
 
@@ -197,15 +193,14 @@ class StepPlanner:
 
     def _admit(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> None:
         """Count the requests that are new in a step."""
-        tokens = self._credentials.tokens
         for new in output.scheduled_new_reqs:
             request = self._scheduler.requests[new.req_id]
             ledger.admit(
                 new.req_id,
                 prompt_tokens=request.num_prompt_tokens,
                 reuse=behaviour.mode is Mode.ON,
-                probe=any(is_probe(new.req_id, token) for token in tokens),
-                opted_out=opted_out(request),
+                probe=self.probes.name(request) is not None,
+                opted_out=self.probes.out(request),
                 decodes=request.max_tokens > 1,
             )
 
@@ -222,21 +217,40 @@ class StepPlanner:
         )  # advanced by this step already
         return max(ends, default=0) < behaviour.min_context_tokens
 
-    def _count(self, ledger: Ledger, output: Any, behaviour: Behaviour, *, all_full: bool) -> None:
+    def _apart(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> bool:
+        """Return whether a step in shadow runs under reuse: it holds nothing but probes that ask for it."""
+        tokens = output.num_scheduled_tokens
+        return ledger.all_probes(tokens) and self.probes.apart(self._scheduler.requests, tokens, behaviour)
+
+    def _count(
+        self, ledger: Ledger, output: Any, behaviour: Behaviour, *, all_full: bool, apart: bool
+    ) -> None:
         on = behaviour.mode is Mode.ON
         if on:
             for request in output.num_scheduled_tokens.keys() - self._reused:
                 if ledger.touch(request):
                     self._reused.add(request)
+        if ledger.any_probe(output.num_scheduled_tokens):
+            self.probes.count(
+                ledger.probe_log,
+                self._scheduler.requests,
+                output.num_scheduled_tokens,
+                behaviour.min_context_tokens,
+                reused=apart or (on and not all_full),
+            )
         if output.total_num_scheduled_tokens:
-            if not on:
+            if apart:
+                ledger.reuse_apart += 1
+            elif not on:
                 ledger.full += 1
             elif all_full:
                 ledger.reuse_all_full += 1
             else:
                 ledger.reuse += 1
 
-    def _plan(self, output: Any, behaviour: Behaviour, *, reusable: bool) -> StepPlan | None:
+    def _plan(self, output: Any, behaviour: Behaviour, *, reusable: bool, apart: bool) -> StepPlan | None:
+        if apart:
+            return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, apart=True)
         tokens = output.total_num_scheduled_tokens
         timed, replayed = self._timed_prefills.includes(tokens), tokens <= self._control.replayed_tokens
         rows: tuple[Row, ...] = ()

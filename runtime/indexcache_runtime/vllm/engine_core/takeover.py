@@ -20,7 +20,6 @@ from indexcache_runtime.vllm.carried import ATTACH
 from indexcache_runtime.vllm.engine_core import checkpoint, refusals
 from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import vllms_own
-from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 
 logger = logging.getLogger(__name__)
@@ -72,7 +71,11 @@ def adopt(core: Any, credentials: Credentials, *, seed: int | None = None) -> En
         return control
     scheduler = core.scheduler
     blocks = BlockNamer(
-        scheduler, scheduler.hash_block_size, opted_out, lambda doing, error: planner.fail(doing, error)
+        scheduler,
+        scheduler.hash_block_size,
+        lambda request: planner.probes.out(request),
+        lambda doing, error: planner.fail(doing, error),
+        lambda request: planner.probes.reusing(request),
     )
     planner = StepPlanner(control, scheduler, blocks, credentials, seed=seed)
     planner.install(core)

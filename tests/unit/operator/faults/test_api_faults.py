@@ -259,5 +259,6 @@ async def test_a_kill_is_obeyed_in_the_look_that_sees_it_whatever_the_api_server
         assert looks <= 4
     await play(loop, api, Phase.FELL_BACK)
     COUNTS[fault] += api.injected
-    assert [r.reason for r in world.status.rejected] == ["Killed"]
+    assert world.status.fallback is not None
+    assert (world.status.fallback.cause, world.status.rejected) == ("Killed", ())
     assert world.backends == world.original

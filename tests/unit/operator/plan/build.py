@@ -39,7 +39,14 @@ def at(seconds: float) -> datetime:
 def engine(mode: Mode = Mode.OFF, **changes: Any) -> State:
     """Return what an engine says of itself, in its first life."""
     return State.model_validate(
-        {"supported": True, "incarnation": "life", "mode": mode, "sites": SITES, **changes}
+        {
+            "supported": True,
+            "incarnation": "life",
+            "mode": mode,
+            "sites": SITES,
+            "probe_runs": (),
+            **changes,
+        }
     )
 
 

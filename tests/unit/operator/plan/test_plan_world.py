@@ -61,7 +61,7 @@ def test_a_pattern_that_turns_harmful_after_promotion_falls_back() -> None:
 
 def test_a_drop_in_quality_falls_back_though_recall_is_good() -> None:
     guardrails = {"recall": {"min": 0.5}, "quality": {"maxLogprobDrop": 0.02, "probes": {"configMap": "p"}}}
-    world = World(spec=spec(guardrails=guardrails), recall=good, quality_drop=0.08)
+    world = World(spec=spec(guardrails=guardrails), recall=good, quality=lambda world, probe: 0.08)
     world.probes = probe_set()
     world.until(Phase.FELL_BACK)
     assert world.status.rejected[0].reason == "QualityBelowThreshold"

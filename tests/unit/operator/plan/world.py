@@ -19,7 +19,16 @@ from indexcache_operator import model
 from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase, Status
-from indexcache_operator.model import EnginePod, Observation, Plan, ProbeResult, ProbeSet, Route
+from indexcache_operator.model import (
+    EnginePod,
+    Observation,
+    Plan,
+    Probe,
+    ProbeResult,
+    ProbeSet,
+    Route,
+    Uncounted,
+)
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Life, Memory
 from indexcache_operator.plan.phases.table import followers
@@ -38,7 +47,11 @@ class World:
 
     spec: Spec | None = field(default_factory=spec)
     recall: Callable[[World, Mode], float] = lambda world, mode: 0.9
-    quality_drop: float = 0.0
+    quality: Callable[[World, Probe], float | Uncounted | None] = lambda world, probe: 0.0
+    """What a probe loses under reuse, in nats; None where it fails there; or why the pair doesn't count."""
+    idle: bool = True
+    """Pods have so little to do that a probe in shadow has its steps to itself."""
+    pair_seconds: float = 0.05
     rate: int = 20
     """Users' requests a look."""
     seed: int = 1
@@ -68,6 +81,7 @@ class World:
         self.memory: Memory | None = None
         self.probe_results: tuple[ProbeResult, ...] = ()
         self.probes: ProbeSet | None = None
+        self.asked: list[model.RunProbes] = []
         self.crash_at: int | None = None
         self.done: list[model.Action] = []
         self.failed_requests = 0
@@ -113,6 +127,7 @@ class World:
                 "observed": series,
                 "requests": requests,
                 "checkpoint": pod.checkpoint,
+                "probe_runs": (),
             }
         )
 
@@ -233,25 +248,36 @@ class World:
                 assert action.resource_version == str(self.route_generation)
                 self.set_route(action.backends)
             case model.RunProbes():
-                canary = self.pods[action.canary_pod]
-                if canary.switch.mode is Mode.ON:
-                    self.probe_results = tuple(
-                        ProbeResult(
-                            revision=action.revision,
-                            context_tokens=p.context_tokens,
-                            baseline_logprob=-1.0,
-                            canary_logprob=-1.0 - self.quality_drop,
-                            canary_pod=canary.name,
-                            incarnation=canary.switch.incarnation,
-                        )
-                        for p in action.probes
-                    )
+                self.probe(action)
             case model.DeleteWorkload():
                 self.deleted, self.pods = True, {}
             case model.ReleaseWorkload():
                 self.released = True
             case model.RemoveFinalizer():
                 self.gone = True
+
+    def probe(self, run: model.RunProbes) -> None:
+        """Ask a pair; what became of it is seen in the next look."""
+        switch, found = self.pods[run.pod].switch, self.quality(self, run.probe)
+        self.asked.append(run)
+        if switch.mode is Mode.SHADOW and not self.idle:
+            found = Uncounted.NOT_ALL_REUSED
+        if switch.mode not in (Mode.SHADOW, Mode.ON):
+            found = Uncounted.FLIPPED
+        self.probe_results += (
+            ProbeResult(
+                revision=run.revision,
+                number=run.number,
+                pod=run.pod,
+                incarnation=switch.incarnation,
+                mode=switch.mode,
+                context_tokens=run.probe.context_tokens,
+                full_logprob=-1.0,
+                reuse_logprob=-1.0 - found if isinstance(found, float) else None,
+                uncounted=found if isinstance(found, Uncounted) else None,
+                seconds=self.pair_seconds,
+            ),
+        )
 
     def write(self, status: Status) -> None:
         if status != self.status:

@@ -96,6 +96,9 @@ class CudaAdapter:
         followed = reused or self._all_full
         self._tapped = bool(plan.rows) and plan.replayed and self._graphs.replays(followed)
         self._follow(followed)
+        if plan.apart:
+            self._graphs.use(None, eager=True)
+            return
         self._graphs.use(
             followed if self._tapped else reused, eager=plan.timed or bool(plan.rows and not self._tapped)
         )

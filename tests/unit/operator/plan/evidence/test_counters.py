@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from indexcache_core.contract import State
+from indexcache_core.contract import Mode, State, StepSeries
 from indexcache_core.histogram import of
 from indexcache_operator.plan.evidence import counters
 from indexcache_operator.plan.facts.memory import SeriesKey
@@ -14,6 +14,9 @@ from tests.unit.operator.plan.build import (
     spec,
 )
 from tests.unit.operator.plan.evidence.engines import measured, observe, series, total
+
+OF_STEPS = StepSeries(site=1, context=3, mode=Mode.ON, recall=of([0.9]))
+"""What an engine of contract 1 says."""
 
 
 def test_what_is_new_is_added_up_over_engines() -> None:
@@ -80,7 +83,7 @@ def test_what_is_known_of_an_engine_is_kept_while_its_pod_is_there() -> None:
         measured(series([0.9]), pattern="FFFS"),
         measured(series([0.9]), protected=(3,)),
         measured(series([])),
-        measured().model_copy(update={"series": ({"site": 1, "context": 3, "recall": of([0.9])},)}),
+        measured().model_copy(update={"series": (OF_STEPS,)}),
     ],
 )
 def test_only_what_was_measured_for_this_try_counts(state: State | None) -> None:

@@ -12,6 +12,7 @@ from indexcache_operator.api.status import Phase
 from indexcache_operator.plan.evidence import bets, counters, judging
 from indexcache_operator.plan.facts.guardrails import guardrails
 from indexcache_operator.plan.facts.memory import Memory, TestKey, TotalKey
+from indexcache_operator.plan.facts.probing import Probing
 from indexcache_operator.plan.facts.situation import Answer
 
 from tests.unit.operator.plan.build import QUALITY, case, pod, snapshot, spec, status
@@ -202,6 +203,33 @@ def test_quality_breaches_and_only_observes_where_so_asked() -> None:
     assert judged(bad, asked=spec(guardrails=QUALITY), name="quality").verdict is Verdict.BREACHED
     observed = spec(guardrails={"quality": {**QUALITY["quality"], "observeOnly": True}})
     assert judged(bad, asked=observed, name="quality").verdict is Verdict.OBSERVING
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        ([], Verdict.NO_DATA),
+        ([1.0] * 175, Verdict.HOLDING),
+        ([1.0] * 176, Verdict.CERTIFIED),
+        ([1.0] * 176 + [0.0], Verdict.HOLDING),
+        ([1.0] * 60 + [0.0] * 9, Verdict.BREACHED),
+    ],
+)
+def test_answers_that_are_wholly_lost_are_judged_by_their_share(kept: list[float], expected: Verdict) -> None:
+    """The values themselves may be fine: what is clipped counts little in a mean."""
+    asked, values = spec(guardrails=QUALITY), of(kept)
+    probing = Probing(kept=values, detector=detector.resumed(values, 0.98, 2))
+    memory = Memory(key="try", quality=of([0.9] * 99), probing=probing)
+    found = judged(memory, asked=asked, name="disasters")
+    assert found.verdict is expected
+    (j,) = found.judgements.values()
+    assert (list(found.judgements), j.threshold, j.histogram, j.binary) == (
+        [TestKey("disasters")],
+        0.98,
+        values,
+        True,
+    )
+    assert judged(Memory(key="try"), asked=asked, name="disasters").verdict is Verdict.NO_DATA
 
 
 def test_the_shares_of_the_judged_traffic_are_told() -> None:

@@ -1,160 +1,191 @@
-"""Tests which probes are asked next, of whom, and how often."""
+"""Tests which pair of probes is asked next, of which pod, and how often."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Identity, Mode, Requests, State
+from indexcache_core.contract import Identity, Mode, State
 from indexcache_core.evidence.verdict import Verdict
-from indexcache_core.histogram import of
 from indexcache_operator.api.status import Phase, PodStatus
 from indexcache_operator.model import EnginePod, Probe, ProbeSet, RunProbes
 from indexcache_operator.plan.evidence import probes
 from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.probing import Asked, Probing
 from indexcache_operator.plan.facts.situation import Evidence
 
 from tests.unit.operator.plan.build import QUALITY, REVISION, answer, at, engine, pod, situation, spec, status
 
 PROBED = spec(guardrails=QUALITY)
-
-
-def on(revision: str = REVISION, **changes: Any) -> State:
-    return engine(Mode.ON, identity=Identity(revision=revision), **changes)
-
-
-def probe(tokens: int, name: str = "p") -> Probe:
-    return Probe(prompt=name, continuation="c", context_tokens=tokens)
-
-
-SHORT, LONG, LONGER = probe(40, "short"), probe(100, "long"), probe(120, "longer")
-SET = ProbeSet(probes=(SHORT, LONG, LONGER))
+LONG = Probe(prompt="long", continuation="c", context_tokens=100)
+SET = ProbeSet(probes=(LONG,))
 ALL_ANSWERED = Memory(key="try", answered=frozenset({("a", "life"), ("b", "life")}))
+
+
+def on(revision: str = REVISION, mode: Mode = Mode.ON, **changes: Any) -> State:
+    return engine(mode, identity=Identity(revision=revision), **changes)
+
+
+SHADOW = on(mode=Mode.SHADOW)
 
 
 def choose(
     *pods: EnginePod, memory: Memory = ALL_ANSWERED, verdict: Verdict = Verdict.HOLDING, **changes: Any
 ) -> RunProbes | None:
     values: dict[str, Any] = {"spec": PROBED, "probes": SET, **changes}
-    found = Evidence(
-        answers=(answer("recall", Verdict.CERTIFIED), answer("quality", verdict, of_spec=PROBED))
-    )
-    pods = pods or (pod("a", on()), pod("b", engine(Mode.SHADOW)))
-    return probes.choose(situation(*pods, memory=memory, evidence=found, **values))
+    acting = [answer(name, verdict, of_spec=PROBED) for name in ("quality", "disasters")]
+    found = Evidence(answers=(answer("recall", Verdict.CERTIFIED), *acting))
+    return probes.choose(situation(*(pods or (pod("a", on()),)), memory=memory, evidence=found, **values))
 
 
-def test_a_canary_is_compared_with_a_baseline() -> None:
-    assert choose() == RunProbes(revision=REVISION, baseline_pod="b", canary_pod="a", probes=(SHORT, LONG))
+def asked(**of: Asked) -> Memory:
+    return replace(ALL_ANSWERED, probing=Probing(asked=3, last=of))
+
+
+def test_one_pod_under_reuse_is_enough() -> None:
+    assert choose() == RunProbes(revision=REVISION, number=0, pod="a", probe=LONG)
+    assert choose(spec=spec(guardrails=QUALITY, traffic={})) is not None
 
 
 @pytest.mark.parametrize("phase", Phase)
-def test_only_while_somebody_is_exposed_step_by_step_or_for_good(phase: Phase) -> None:
-    assert bool(choose(status=status(phase))) is (phase in (Phase.CANARY, Phase.PROMOTED))
+def test_while_users_may_be_exposed_and_before(phase: Phase) -> None:
+    expected = phase in (Phase.SHADOWING, Phase.CANARY, Phase.PROMOTED)
+    assert bool(choose(status=status(phase))) is expected
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"spec": None}, {"spec": spec()}, {"probes": None}, {"probes": ProbeSet(problem="no ConfigMap")}],
+    [
+        {"spec": None},
+        {"spec": spec()},
+        {"probes": None},
+        {"probes": ProbeSet(problem="no ConfigMap")},
+        {"probes": ProbeSet(probes=(replace(LONG, context_tokens=16),))},
+        {"spec": spec(guardrails=QUALITY, indexCache={"pattern": "FSFS", "minContextTokens": 101})},
+    ],
     ids=str,
 )
-def test_without_probes_there_is_nothing_to_ask(changes: dict[str, Any]) -> None:
+def test_without_probes_that_reuse_can_change_there_is_nothing_to_ask(changes: dict[str, Any]) -> None:
     assert choose(**changes) is None
 
 
 @pytest.mark.parametrize(
-    "pods",
+    "state",
     [
-        [pod("a", on())],
-        [pod("b")],
-        [pod("a", on("other")), pod("b")],
-        [pod("a", on(), ready=False), pod("b")],
-        [pod("a", on()), pod("b", ready=False)],
-        [pod("a", on()), pod("b", engine(Mode.TRIPPED))],
-        [pod("a", on()), pod("b", None)],
-        [pod("a", on().model_copy(update={"sites": ()})), pod("b", engine(sites=()))],
+        on("other"),
+        on(probe_runs=None),
+        on(mode=Mode.OFF),
+        on(mode=Mode.TRIPPED),
+        on(sites=()),
+        None,
     ],
 )
-def test_without_two_to_compare_nobody_is_asked(pods: list[EnginePod]) -> None:
-    assert choose(*pods) is None
+def test_an_engine_that_can_not_compute_both_sides_is_not_asked(state: State | None) -> None:
+    assert choose(pod("a", state)) is None
 
 
-def test_an_engine_that_is_off_or_in_shadow_is_a_baseline() -> None:
-    assert choose(pod("a", on()), pod("b", engine(Mode.OFF))) is not None
+def test_a_pod_that_is_not_ready_is_not_asked() -> None:
+    assert choose(pod("a", on(), ready=False)) is None
 
 
 @pytest.mark.parametrize(
-    ("asked", "verdict", "known", "due"),
+    ("phase", "pods", "expected"),
     [
-        (-1.0, Verdict.HOLDING, True, True),
-        (-0.9, Verdict.HOLDING, True, False),
-        (-19.9, Verdict.CERTIFIED, True, False),
-        (-20.0, Verdict.CERTIFIED, True, True),
-        (-1.0, Verdict.CERTIFIED, False, True),
-        (-0.9, Verdict.CERTIFIED, False, False),
+        (Phase.SHADOWING, [pod("a", SHADOW)], "a"),
+        (Phase.CANARY, [pod("a", SHADOW)], "a"),
+        (Phase.CANARY, [pod("a", SHADOW), pod("b", on())], "b"),
+        (Phase.PROMOTED, [pod("a", SHADOW)], None),
     ],
 )
-def test_how_often_is_asked(asked: float, verdict: Verdict, known: bool, due: bool) -> None:
-    memory = replace(ALL_ANSWERED if known else Memory(key="try"), probed_at=at(asked))
+def test_pods_in_shadow_are_asked_while_none_is_under_reuse(
+    phase: Phase, pods: list[EnginePod], expected: str | None
+) -> None:
+    found = choose(*pods, status=status(phase))
+    assert (found and found.pod) == expected
+
+
+def test_who_never_answered_comes_first() -> None:
+    only_a = Memory(key="try", answered=frozenset({("a", "life"), ("b", "before")}))
+    pods = [pod("a", on()), pod("b", on())]
+    for number in range(8):
+        found = choose(*pods, memory=replace(only_a, probing=Probing(asked=number)))
+        assert found is not None
+        assert found.pod == "b"
+    confirmed = status(pods=(PodStatus(name="b", confirmed="life"),))
+    drawn = {
+        choose(*pods, memory=replace(only_a, probing=Probing(asked=n)), status=confirmed) for n in range(9)
+    }
+    assert {run.pod for run in drawn if run} == {"a", "b"}
+
+
+NOBODYS = pod("a", on(), baseline_label=False)
+DRAINED = replace(asked(a=Asked(ended=at(-1), seconds=40.0)), drained_pods=frozenset({("a", "life")}))
+
+
+@pytest.mark.parametrize(
+    ("ended", "seconds", "verdict", "due"),
+    [
+        (-17.9, 2.0, Verdict.HOLDING, False),
+        (-18.0, 2.0, Verdict.HOLDING, True),
+        (-97.9, 2.0, Verdict.CERTIFIED, False),
+        (-98.0, 2.0, Verdict.CERTIFIED, True),
+        (-278.0, 31.0, Verdict.HOLDING, False),
+        (-279.0, 31.0, Verdict.HOLDING, True),
+    ],
+)
+def test_pairs_take_no_more_than_their_share_of_a_pods_time(
+    ended: float, seconds: float, verdict: Verdict, due: bool
+) -> None:
+    memory = asked(a=Asked(ended=at(ended), seconds=seconds))
     assert bool(choose(memory=memory, verdict=verdict)) is due
 
 
-def test_without_a_quality_guardrails_word_probes_go_on() -> None:
-    c = situation(
-        pod("a", on()), pod("b"), memory=replace(ALL_ANSWERED, probed_at=at(-1)), spec=PROBED, probes=SET
-    )
-    assert probes.choose(c) is not None
-
-
-def asked_of(pairs: int, memory: Memory, **changes: Any) -> tuple[str, str]:
-    pods = [pod("a", on()), pod("b", on()), pod("c"), pod("d")]
-    found = choose(*pods, memory=replace(memory, quality=of([0.5] * pairs)), **changes)
+def test_another_pod_is_asked_meanwhile() -> None:
+    found = choose(pod("a", on()), pod("b", on()), memory=asked(a=Asked(ended=at(-1), seconds=9.0)))
     assert found is not None
-    return found.canary_pod, found.baseline_pod
+    assert found.pod == "b"
+
+
+def test_the_share_is_the_specs() -> None:
+    memory = asked(a=Asked(ended=at(-2), seconds=2.0))
+    half = {"quality": {**QUALITY["quality"], "maxTimeShare": 0.5}}
+    assert choose(memory=memory) is None
+    assert choose(memory=memory, spec=spec(guardrails=half)) is not None
+
+
+def test_a_pod_that_serves_nobody_is_asked_all_the_time() -> None:
+    assert choose(NOBODYS, memory=DRAINED) is not None
+    assert choose(pod("a", on()), memory=DRAINED) is None
+    assert choose(replace(NOBODYS, canary_label=True), memory=DRAINED) is None
+    assert choose(NOBODYS, memory=replace(DRAINED, drained_pods=frozenset())) is None
+    assert choose(NOBODYS, memory=DRAINED, spec=spec(guardrails=QUALITY, traffic={})) is None
 
 
 @pytest.mark.parametrize(
-    ("pairs", "expected"),
-    [(0, ("a", "c")), (1, ("a", "c")), (2, ("b", "d")), (4, ("a", "c")), (6, ("b", "d"))],
-)
-def test_pods_take_turns(pairs: int, expected: tuple[str, str]) -> None:
-    assert asked_of(pairs, ALL_ANSWERED) == expected
-
-
-def test_one_that_never_answered_comes_first() -> None:
-    only_a = Memory(key="try", answered=frozenset({("a", "life"), ("b", "before")}))
-    assert asked_of(0, only_a)[0] == "b"
-    assert asked_of(0, only_a, status=status(pods=(PodStatus(name="b", confirmed="life"),)))[0] == "a"
-
-
-def contexts(*counts: float) -> Requests:
-    """Return users' requests by bucket of context length."""
-    return Requests(recent=(*counts, *(0.0,) * (9 - len(counts))))
-
-
-@pytest.mark.parametrize(
-    ("traffic", "counts", "expected"),
+    ("in_vain", "ended", "due"),
     [
-        (contexts(0, 0, 0, 9), {}, (LONG, LONGER)),
-        (contexts(0, 0, 9), {}, (SHORT, SHORT)),
-        (contexts(0, 0, 3, 5), {}, (LONG, SHORT)),
-        (contexts(0, 0, 5, 3), {}, (SHORT, LONG)),
-        (contexts(0, 9), {}, (SHORT, LONG)),
-        (contexts(0, 90, 1, 9), {}, (LONG, LONGER)),
-        (contexts(0, 0, 5, 5), {"3": {"9": 2, "8": 1}}, (SHORT, SHORT)),
-        (contexts(0, 0, 5, 5), {"2": {"9": 1}, "7": {"9": 99}}, (LONG, SHORT)),
-        (contexts(0, 0, 0, 5), {"3": {"9": 1}}, (LONGER, LONG)),
-        (contexts(0, 0, 1, 9), {"3": {"9": 5}}, (SHORT, LONGER)),
+        (1, -4.9, False),
+        (1, -5.0, True),
+        (3, -19.0, False),
+        (3, -20.0, True),
+        (99, -599, False),
+        (99, -600, True),
     ],
 )
-def test_probes_are_drawn_as_the_traffic_is_long_the_one_that_lags_first(
-    traffic: Requests, counts: dict[str, dict[str, int]], expected: tuple[Probe, ...]
-) -> None:
-    found = choose(
-        pod("a", on(requests=traffic)),
-        pod("b", engine(Mode.SHADOW)),
-        memory=replace(ALL_ANSWERED, quality_counts=counts),
-    )
-    assert found is not None
-    assert found.probes == expected
+def test_pairs_in_vain_are_asked_ever_more_seldom(in_vain: int, ended: float, due: bool) -> None:
+    memory = asked(a=Asked(ended=at(ended), seconds=0.01, in_vain=in_vain))
+    assert bool(choose(memory=memory)) is due
+
+
+def test_after_a_restart_pods_rest_as_long_as_a_pair_wants() -> None:
+    memory = replace(ALL_ANSWERED, probing=Probing(asked=3, before=Asked(ended=at(-17), seconds=2.0)))
+    assert choose(memory=memory) is None
+    memory = replace(memory, probing=replace(memory.probing, before=Asked(ended=at(-18), seconds=2.0)))
+    assert choose(memory=memory) is not None
+
+
+@pytest.mark.parametrize(("since", "due"), [(-14.9, False), (-15.0, True)])
+def test_a_pair_under_way_is_waited_for(since: float, due: bool) -> None:
+    assert bool(choose(memory=replace(ALL_ANSWERED, probed_at=at(since)))) is due
 
 
 def test_when_they_were_asked_is_remembered() -> None:

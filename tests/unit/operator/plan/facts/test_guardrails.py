@@ -11,6 +11,7 @@ from indexcache_operator.plan.facts.memory import TestKey
 
 from tests.unit.operator.plan.build import QUALITY, spec
 
+PROBED = {"quality", "disasters"}
 ALL: dict[str, Any] = {"overlap": {"min": 0.3}, "recall": {"min": 0.5, "perIndexerMin": 0.25}, **QUALITY}
 
 
@@ -20,16 +21,17 @@ def rows(asked: dict[str, Any], **changes: Any) -> dict[str, Guardrail]:
 
 def test_each_guardrail_has_its_tests() -> None:
     found = rows(ALL)
-    assert list(found) == ["overlap", "recall", "recall_per_indexer", "quality"]
+    assert list(found) == ["overlap", "recall", "recall_per_indexer", "quality", "disasters"]
     assert found["overlap"].tests == tuple(TestKey("overlap", None, c, w) for c in JUDGED for w in Work)
     assert found["recall"].tests == tuple(TestKey("recall", None, c, w) for c in JUDGED for w in Work)
     assert found["recall_per_indexer"].tests == tuple(
         TestKey("recall_per_indexer", s, c, w) for s in (1, 3) for c in JUDGED for w in Work
     )
     assert found["quality"].tests == (TestKey("quality"),)
-    assert [row.measure for row in found.values()] == ["overlap", "recall", "recall", None]
-    assert [row.threshold for row in found.values()] == [0.3, 0.5, 0.25, 0.4]
-    assert [row.by_site for row in found.values()] == [False, False, True, False]
+    assert found["disasters"].tests == (TestKey("disasters"),)
+    assert [row.measure for row in found.values()] == ["overlap", "recall", "recall", None, None]
+    assert [row.threshold for row in found.values()] == [0.3, 0.5, 0.25, 0.4, 0.98]
+    assert [row.by_site for row in found.values()] == [False, False, True, False, False]
     assert all(row.acts for row in found.values())
 
 
@@ -39,14 +41,14 @@ def test_alpha_is_split_over_what_acts_and_never_overspent() -> None:
     assert breaker.guardrails == ("overlap", "recall", "recall_per_indexer")
     assert sum(row.alpha * len(row.tests) for row in found.values()) == pytest.approx(0.009)
     assert 8 * breaker.alpha == pytest.approx(0.001)  # of three engines: as many as of eight
-    assert found["quality"].alpha == pytest.approx(0.009 / 4)
-    assert found["overlap"].alpha == found["recall"].alpha == pytest.approx(0.009 / 4 / 14)
-    assert found["recall_per_indexer"].alpha == pytest.approx(0.009 / 4 / 28)
+    assert found["quality"].alpha == found["disasters"].alpha == pytest.approx(0.009 / 5)
+    assert found["overlap"].alpha == found["recall"].alpha == pytest.approx(0.009 / 5 / 14)
+    assert found["recall_per_indexer"].alpha == pytest.approx(0.009 / 5 / 28)
 
 
 def test_beta_is_split_over_the_contexts_that_have_certificates_of_their_own() -> None:
     found = rows(ALL, confidence={"badPromotion": 0.07})
-    assert [row.beta for row in found.values()] == pytest.approx([0.01, 0.01, 0.01, 0.07])
+    assert [row.beta for row in found.values()] == pytest.approx([0.01, 0.01, 0.01, 0.07, 0.07])
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_beta_is_split_over_the_contexts_that_have_certificates_of_their_own() -
         ({"overlap": {"min": 0.3, "observeOnly": True}, "recall": {"min": 0.5}}, {"recall"}, ("recall",)),
         ({"overlap": {"min": 0.3}, "recall": {"min": 0.5, "observeOnly": True}}, {"overlap"}, ("overlap",)),
         ({"recall": {"perIndexerMin": 0.3}}, {"recall_per_indexer"}, ("recall_per_indexer",)),
-        ({"recall": {"min": 0.5, "perIndexerMin": 0.3, "observeOnly": True}, **QUALITY}, {"quality"}, None),
+        ({"recall": {"min": 0.5, "perIndexerMin": 0.3, "observeOnly": True}, **QUALITY}, PROBED, None),
         (
             {"recall": {"min": 0.5}, "quality": {**QUALITY["quality"], "observeOnly": True}},
             {"recall"},

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from indexcache_core.contract import Mode, Work
 from indexcache_operator.plan.facts.memory import Mark, Memory, SeriesKey, TestKey, TotalKey
+from indexcache_operator.plan.facts.probing import Probing
 
 
 def test_a_new_memory_holds_nothing_but_its_key() -> None:
     memory = Memory(key="try")
-    assert not any(getattr(memory, f.name) for f in fields(memory) if f.name != "key")
+    assert not any(getattr(memory, f.name) for f in fields(memory) if f.name not in ("key", "probing"))
+    assert memory.probing == Probing()
     assert [f.name for f in fields(memory) if getattr(memory, f.name) is None] == [
         "slots",
         "quality",

@@ -10,6 +10,8 @@ from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import salted
 
 SIZE = 4
+SHADOW = "probe-x"
+"""The class of probes apart."""
 Behaviours = frozenset[str | None]
 
 
@@ -25,6 +27,7 @@ class FakeRequest:
     under: list[Behaviours] = field(default_factory=list)
     """Of each computed token: the behaviours that its KV owes to."""
     opted_out: bool = False
+    apart: bool = False
 
     def update(self) -> None:
         if self._block_hasher is not None:
@@ -54,9 +57,13 @@ class World:
         self.cache: dict[bytes, list[Behaviours]] = {}
         manager = SimpleNamespace(get_computed_blocks=self._find)
         scheduler = SimpleNamespace(requests=self.requests, kv_cache_manager=manager)
-        self.blocks = blocks(scheduler, SIZE, lambda request: request.opted_out)
+        self.blocks = blocks(
+            scheduler, SIZE, lambda request: request.opted_out, apart=lambda request: request.apart
+        )
         self.hasher = self.blocks.hasher(names)
         self.behaviour: str | None = None
+        self.shadow = False
+        """Whether probes apart run under reuse where the behaviour is None."""
 
     def _find(self, request: FakeRequest) -> tuple[list[bytes], int, int]:
         found: list[bytes] = []
@@ -66,34 +73,43 @@ class World:
             found.append(name)
         return found, len(found) * SIZE, 0
 
-    def add(self, tokens: list[int], *, opted_out: bool = False, foreign: bool = False) -> FakeRequest:
+    def add(
+        self, tokens: list[int], *, opted_out: bool = False, foreign: bool = False, apart: bool = False
+    ) -> FakeRequest:
         """Add a new request. foreign: it has vLLM's own hasher, as one that was made before the plugin's was
-        there.
+        there. apart: it is a probe that runs under reuse in shadow where it has a step to itself.
         """
         hasher = names if foreign else self.hasher
         request = FakeRequest(
-            f"r{len(self.requests)}-{random.random()}", list(tokens), hasher, opted_out=opted_out
+            f"r{len(self.requests)}-{random.random()}",
+            list(tokens),
+            hasher,
+            opted_out=opted_out,
+            apart=apart,
         )
         request.update()
         self.requests[request.request_id] = request
         return request
 
-    def step(self, request: FakeRequest, tokens: int, ahead: int = 0) -> None:
+    def step(self, request: FakeRequest, tokens: int, ahead: int = 0, company: bool = False) -> None:
         """Schedule tokens of a request under the behaviour in force; admit it if nothing of it is computed.
 
         ahead: how far past the known tokens, as vLLM's asynchronous scheduling goes: what is computed there
-        is known only later.
+        is known only later. company: a user's request is in the step too, so that a probe isn't apart.
         """
-        self.blocks.enter(self.behaviour)
+        shadow = self.shadow and self.behaviour is None
+        self.blocks.enter(self.behaviour, SHADOW if shadow else None)
         computed = (
             None if request.opted_out else self.behaviour
         )  # a step that holds such a request runs all Full
+        if shadow and request.apart and not company:
+            computed = SHADOW
         if request.num_computed_tokens == 0:
             found, hits, _ = self.blocks.lookup(request)
             request.under = [u for name in found for u in self.cache[name]]
             assert len(request.under) == hits
             for u in request.under:  # the promise
-                assert u <= {None, computed}
+                assert u <= {None, computed, SHADOW if request.apart and shadow else None}
             request.num_computed_tokens = hits
             if request._block_hasher is not None:  # vLLM counts on it, and goes down else
                 assert len(request.block_hashes) == len(request.tokens) // SIZE

@@ -77,8 +77,9 @@ class Core:
             )
         )
 
-    def _enter(self, taint: str | None) -> int:
+    def _enter(self, taint: str | None, probes: str | None = None) -> int:
         self.tainted.append(taint)
+        self.probes = probes
         return 2
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:

@@ -6,6 +6,7 @@ block is full, which is when its last token is scheduled; admission looks up the
 """
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,14 +31,17 @@ def play(world: World, script: list[tuple[str, int, int]]) -> None:
         request = live[which % len(live)] if live else None
         if action == "add":
             world.add(
-                [which % 2] * number + [7] * (number % 3), opted_out=which == 5, foreign=which in (3, 4)
+                [which % 2] * number + [7] * (number % 3),
+                opted_out=which == 5,
+                foreign=which in (3, 4),
+                apart=which in (2, 3),
             )
         elif action == "flip":
-            world.behaviour = [None, None, None, "x", "x", "y"][which]
+            world.behaviour, world.shadow = [None, None, None, "x", "x", "y"][which], which > 0
         elif request is None:
             continue
         elif action == "step":
-            world.step(request, number)
+            world.step(request, number, company=number % 2 == 0)
         elif action == "ahead" and request.num_computed_tokens >= len(request.tokens):
             world.step(request, 1, ahead=2)
         elif action == "append" and request.num_computed_tokens >= len(request.tokens):
@@ -64,23 +68,39 @@ def play_all(blocks: type[BlockNamer], scripts: list[list[tuple[str, int, int]]]
 class Unsalted(BlockNamer):
     """A build that forgot the salt."""
 
-    def enter(self, behaviour: str | None) -> int:
+    def enter(self, behaviour: str | None, probes: str | None = None) -> int:
         return 0
 
 
 class NotRenamed(BlockNamer):
     """A build that salts at admission only."""
 
-    def enter(self, behaviour: str | None) -> int:
-        self.current = behaviour
+    def enter(self, behaviour: str | None, probes: str | None = None) -> int:
+        self.current, self.probes = behaviour, probes
         return 0
 
 
 class OptOutForgotten(BlockNamer):
     """A build whose blocks know nothing of opting out."""
 
-    def __init__(self, scheduler: object, block_size: int, opted_out: object) -> None:
-        super().__init__(scheduler, block_size)
+    def __init__(self, scheduler: object, block_size: int, opted_out: object, apart: Any) -> None:
+        super().__init__(scheduler, block_size, apart=apart)
+
+
+class ProbesForgotten(BlockNamer):
+    """A build whose blocks know nothing of probes apart."""
+
+    def __init__(self, scheduler: object, block_size: int, opted_out: Any, apart: object) -> None:
+        super().__init__(scheduler, block_size, opted_out)
+
+
+class ProbesAtAdmissionOnly(BlockNamer):
+    """A build that doesn't rename probes where shadow begins."""
+
+    def enter(self, behaviour: str | None, probes: str | None = None) -> int:
+        found = super().enter(behaviour, self.probes)
+        self.probes = probes
+        return found
 
 
 class ForeignHashersLeft(BlockNamer):
@@ -89,8 +109,18 @@ class ForeignHashersLeft(BlockNamer):
     def _own(self, request: FakeRequest) -> None: ...
 
 
+MUTANTS = [
+    Unsalted,
+    NotRenamed,
+    OptOutForgotten,
+    ForeignHashersLeft,
+    ProbesForgotten,
+    ProbesAtAdmissionOnly,
+]
+
+
 @pytest.mark.simulation
-@pytest.mark.parametrize("mutant", [Unsalted, NotRenamed, OptOutForgotten, ForeignHashersLeft])
+@pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_property_is_broken_by_builds_that_forget(mutant: type[BlockNamer]) -> None:
     rng = random.Random(0)
     kinds = ["add", "step", "step", "step", "ahead", "append", "append", "flip", "finish"]

@@ -31,7 +31,7 @@ def steps(scheduler: Scheduler) -> StepPlanner:
     )
     flags = Flags(mode=Mode.ON, pattern="FSSS", sample_rows=ROWS)
     control.put(Desired(incarnation=control.incarnation, epoch=1, permit_seconds=600.0, flags=flags))
-    blocks: Any = SimpleNamespace(enter=lambda taint: 0)
+    blocks: Any = SimpleNamespace(enter=lambda taint, probes: 0)
     return StepPlanner(control, scheduler, blocks, Credentials("token"), seed=1)
 
 
@@ -209,6 +209,6 @@ def test_without_a_seed_steps_are_drawn_by_the_time() -> None:
     core = Core(Mode.SHADOW, sample_rows=1)
     drawn = {core.steps._rng.random() for core in (Core(), Core())}
     assert len(drawn) == 1
-    blocks: Any = SimpleNamespace(enter=lambda taint: 0)
+    blocks: Any = SimpleNamespace(enter=lambda taint, probes: 0)
     other = StepPlanner(core.control, core, blocks, Credentials("token"))
     assert other._rng.random() not in drawn

@@ -10,6 +10,7 @@ from indexcache_core.contract import InFlight, Mode
 from indexcache_core.probe_ids import probe_request_id
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.vllm.carried import PLAN
+from indexcache_runtime.vllm.engine_core.probe_requests import ProbeRequests
 
 from tests.unit.runtime.vllm.engine_core.step_world import ONE, Core, K
 
@@ -56,7 +57,8 @@ def test_recent_requests_are_known_by_their_prompt_and_whether_they_decode() -> 
 def test_a_probe_by_the_token_before_the_last_change_is_known(tmp_path: Path) -> None:
     core, file = Core(), tmp_path / "token"
     file.write_text("before")
-    credentials = core.steps._credentials = Credentials.from_environment({"INDEXCACHE_TOKEN_FILE": str(file)})
+    credentials = Credentials.from_environment({"INDEXCACHE_TOKEN_FILE": str(file)})
+    core.steps.probes = ProbeRequests(credentials, K)
     file.write_text("another")
     credentials.refresh()
     core.step(new={probe_request_id("before", "n"): {}, probe_request_id("another", "n"): {}})
