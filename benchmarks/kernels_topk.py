@@ -13,8 +13,8 @@ from indexcache_kernels.index_topk.triton import Tiles, index_topk_triton
 TOPK, ROWS, HEADS, DIM = 2048, 16_384, 32, 128
 LENGTHS = {"200k": 200_000, "120k": 122_880, "60k": 61_440, "16k": 16_384}
 VARIANTS: dict[str, Plan | Tiles] = {
-    "CUDA C++, a sample of 1 in 17": Plan(),
-    "CUDA C++, a sample of 1 in 33": Plan(stride=33),
+    "CUDA C++, a sample of 1 in 33": Plan(),
+    "CUDA C++, a sample of 1 in 17": Plan(stride=17),
     "CUDA C++, a sample of 1 in 25, 3 stages ahead": Plan(stride=25, ahead=3),
     "Triton, 64 x 128, segments of 512, 2 residents": Tiles(segment=512, residents=2, registers=None),
 }

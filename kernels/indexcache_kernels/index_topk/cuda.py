@@ -26,8 +26,8 @@ CAUTION = 5.0
 class Plan(NamedTuple):
     """Says how the kernel is compiled."""
 
-    stride: int = 17
-    """Of how many keys one is in the sample: prime, so that no layout of blocks has its period."""
+    stride: int = 33
+    """Of how many keys one is in the sample: odd, so that no layout of blocks has its period."""
     stages: int = 8
     """Of KEYS keys in shared memory, a power of two."""
     ahead: int = 4

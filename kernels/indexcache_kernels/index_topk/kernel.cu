@@ -1,16 +1,16 @@
-// `index_topk` for Hopper. A block of threads takes ROWS rows and goes over their keys, KEYS at a time, which one
-// thread has the tensor memory accelerator fetch ahead. Four groups of four warps multiply: groups 0 and 1 the
-// first half of the rows with one half each of the keys, groups 2 and 3 the second half. A group has no registers
-// for two products at once, so it is the groups that overlap: one multiplies while another adds up.
+// `index_topk` for Hopper. A block of threads takes ROWS rows and goes over their keys, KEYS at a time, which
+// one thread has the tensor memory accelerator fetch ahead. Four groups of four warps multiply: groups 0 and
+// 1 the first half of the rows with one half each of the keys, groups 2 and 3 the second half. A group has no
+// registers for two products at once, so it is the groups that overlap: one multiplies while another adds up.
 //
-// A group keeps a list of candidates of each of its rows, and a bound: what doesn't score more isn't needed. The
-// first pass goes over every STRIDE-th key only and ends with a guess of a bound that a little more than topk
-// keys reach. The second goes over all keys. Where fewer than topk reached the guess, a third goes over all keys
-// once more, without it. A list that could overflow is cut down to the best that may be needed, so what is
-// chosen is exact whatever the guess was.
+// A group keeps a list of candidates of each of its rows, and a bound: what doesn't score more isn't needed.
+// The first pass goes over every STRIDE-th key only and ends with a guess of a bound that a little more than
+// topk keys reach. The second goes over all keys. Where fewer than topk reached the guess, or more than a
+// list holds, a third goes over all keys once more, without it: there, as in the first, a list that could
+// overflow is cut down to the best that may be needed. So what is chosen is exact whatever the guess was.
 //
-// HEADS: 32 or 64. STRIDE: at least 2. STAGES: of KEYS keys in shared memory. AHEAD: how many of them are fetched
-// ahead; the others are how far groups may drift apart.
+// HEADS: 32 or 64. STRIDE: at least 2. STAGES: of KEYS keys in shared memory. AHEAD: how many of them are
+// fetched ahead; the others are how far groups may drift apart.
 
 constexpr int DIM = 128;                    // bytes of a key, and of a head of a query
 constexpr int COLUMNS = 128;                // rows times heads of a group
@@ -54,7 +54,8 @@ void barrier_init(unsigned long long* b, int arrivals) {
 }
 
 void barrier_expect(unsigned long long* b, int bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address(b)), "r"(bytes) : "memory");
+    asm volatile(
+        "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address(b)), "r"(bytes) : "memory");
 }
 
 void barrier_arrive(unsigned long long* b) {
@@ -70,7 +71,8 @@ void barrier_wait(unsigned long long* b, int parity) {
 
 void fetch(void* to, const TensorMap* from, int row, unsigned long long* b) {
     asm volatile(
-        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
+        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+        "[%0], [%1, {%2, %3}], [%4];"
         ::"r"(address(to)), "l"(from), "r"(0), "r"(row), "r"(address(b)) : "memory");
 }
 
@@ -121,10 +123,13 @@ int group_before(Shared* s, int group, int& round, int mine) {
 // Between which whole numbers the last score lies that stays: at least `low`, less than `high`.
 struct Cut { int low, high, n_low, n_high; };
 
-// Finds the cut that leaves `least` at least of the n scores that a group holds, M of a thread, and `most` at
-// most, or as few as differ.
+// Finds the cut that leaves `least` at least of the scores that a group holds, and `most` at most, or as few
+// as differ. A thread holds EACH of one list, which has `n_first`, and as many of another, if M says so.
 template <int M>
-Cut find_cut(Shared* s, int group, int& round, const int (&score)[M], int n, int least, int most) {
+Cut find_cut(
+    Shared* s, int group, int& round, const int (&score)[M], int n_first, int n_second, int least, int most) {
+    constexpr int STEP = 4;  // looked at together: those beyond a list's end are passed over
+    const auto ends_before = [&](int j) { return j % EACH * GROUP >= (j < EACH ? n_first : n_second); };
     int lowest = 0x7fffffff, highest = NOTHING;
 #pragma unroll
     for (int j = 0; j < M; j++) {
@@ -134,13 +139,17 @@ Cut find_cut(Shared* s, int group, int& round, const int (&score)[M], int n, int
     Cut cut;
     cut.low = -1 - group_max(s, group, round, -1 - lowest);
     cut.high = group_max(s, group, round, highest) + 1;
-    cut.n_low = n;
+    cut.n_low = n_first + n_second;
     cut.n_high = 0;
     int middle = (cut.low & cut.high) + ((cut.low ^ cut.high) >> 1);
     while (cut.n_low > most && middle > cut.low) {
         int mine = 0;
 #pragma unroll
-        for (int j = 0; j < M; j++) mine += score[j] >= middle;
+        for (int j = 0; j < M; j += STEP) {
+            if (ends_before(j)) continue;
+#pragma unroll
+            for (int i = 0; i < STEP; i++) mine += score[j + i] >= middle;
+        }
         const int found = group_sum(s, group, round, mine);
         if (found >= least) cut.low = middle, cut.n_low = found;
         else cut.high = middle, cut.n_high = found;
@@ -165,7 +174,7 @@ __noinline__ void cut_list(Shared* s, int group, int row, uint2* list, int least
             key[j] = one.y;
         }
     }
-    const Cut cut = find_cut<EACH>(s, group, round, score, n, least, least + SLACK / 8);
+    const Cut cut = find_cut<EACH>(s, group, round, score, n, 0, least, least + SLACK / 8);
     const int keep = cut.n_low <= least + SLACK / 8 ? cut.n_low : least;
     int mine = 0;
 #pragma unroll
@@ -195,6 +204,13 @@ __noinline__ void close_row(
     const uint2* first = lists + (2 * half * HALF + mine_row) * CAPACITY;
     const uint2* second = first + HALF * CAPACITY;
     const int least = pass == 0 ? rank : topk;
+    const bool guessed_high = n < min(topk, length) && s->guess[row] != -INFINITE;
+    if (pass == 1 && (guessed_high || max(n_first, n_second) > CAPACITY)) {
+        group_sync(group);  // all of it has read the guess
+        if (thread == 0) s->guess[row] = -INFINITE, s->again = 1;
+        group_sync(group);
+        return;
+    }
     int round = 0, score[2 * EACH];
 #pragma unroll
     for (int j = 0; j < EACH; j++) {
@@ -204,16 +220,12 @@ __noinline__ void close_row(
         if (i < n_second) score[EACH + j] = ordered(__uint_as_float(second[i].x));
     }
     Cut cut = {NOTHING, NOTHING, n, 0};  // all of them
-    if (n > least) cut = find_cut<2 * EACH>(s, group, round, score, n, least, pass == 0 ? least + 8 : least);
+    const int most = pass == 0 ? least + 8 : least;
+    if (n > least) cut = find_cut<2 * EACH>(s, group, round, score, n_first, n_second, least, most);
     if (pass == 0) {
         // A little less, so that equal scores reach it too.
-        if (thread == 0) s->guess[row] = n > least && length >= 2 * rank * STRIDE ? unordered(cut.low - 2) : -INFINITE;
-        group_sync(group);
-        return;
-    }
-    if (n < min(topk, length) && s->guess[row] != -INFINITE) {
-        group_sync(group);  // all of it has read the guess
-        if (thread == 0) s->guess[row] = -INFINITE, s->again = 1;
+        const bool enough = n > least && length >= 2 * rank * STRIDE;
+        if (thread == 0) s->guess[row] = enough ? unordered(cut.low - 2) : -INFINITE;
         group_sync(group);
         return;
     }
@@ -235,8 +247,8 @@ __noinline__ void close_row(
     group_sync(group);
 }
 
-// Lower half of the descriptor of a tile in shared memory: rows of 128 bytes, swizzled, eight of them 1,024 bytes
-// from the next. The upper half is always the same.
+// Lower half of the descriptor of a tile in shared memory: rows of 128 bytes, swizzled, eight of them 1,024
+// bytes from the next. The upper half is always the same.
 unsigned tile_of(const void* p) { return (address(p) >> 4 & 0x3fff) | 1u << 16; }
 
 #define LIST8(m, i) m(i), m(i + 1), m(i + 2), m(i + 3), m(i + 4), m(i + 5), m(i + 6), m(i + 7)
@@ -250,11 +262,12 @@ unsigned tile_of(const void* p) { return (address(p) >> 4 & 0x3fff) | 1u << 16; 
     "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, a, b, " add ", 1, 1;\n"
 #define NEXT "add.u32 la, la, 2;\nadd.u32 lb, lb, 2;\n"
 
-// 64 keys by 128 columns, float32. Thread by thread: of keys lane / 4 and lane / 4 + 8 of its warp's 16, columns
-// 8 i + 2 (lane % 4) and the next.
+// 64 keys by 128 columns, float32. Thread by thread: of keys lane / 4 and lane / 4 + 8 of its warp's 16,
+// columns 8 i + 2 (lane % 4) and the next.
 void multiply(float (&d)[64], unsigned a, unsigned b) {
     asm volatile(
-        "{\n.reg .b64 a, b;\n.reg .b32 la, lb;\nmov.b32 la, %64;\nmov.b32 lb, %65;\nwgmma.fence.sync.aligned;\n"
+        "{\n.reg .b64 a, b;\n.reg .b32 la, lb;\nmov.b32 la, %64;\nmov.b32 lb, %65;\n"
+        "wgmma.fence.sync.aligned;\n"
         PRODUCT("0") NEXT PRODUCT("1") NEXT PRODUCT("1") NEXT PRODUCT("1")
         "wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\n}"
         : LIST8(OUT1, 0), LIST8(OUT1, 8), LIST8(OUT1, 16), LIST8(OUT1, 24), LIST8(OUT1, 32), LIST8(OUT1, 40),
@@ -272,12 +285,13 @@ void fetch_stage(Shared* s, char* stages, const TensorMap* keys, int row, unsign
 }
 
 // One pass of a group over `tiles` stages of keys, each the STEP-th, `first` of their map the first. `stage`
-// counts the stages since the kernel began. n_rows: how many of the block's rows there are.
-template <int STEP>
+// counts the stages since the kernel began. With CUTS no list overflows; without, groups never wait for each
+// other, and a list that was too short shows by its count. n_rows: how many of the block's rows there are.
+template <int STEP, bool CUTS>
 void score_keys(
-    Shared* s, char* stages, const TensorMap* keys, const char* queries, const float* p_scale, const float* p_weight,
-    int n_rows, uint2* lists, int group, int first, int tiles, int n_keys, int least, int longest,
-    unsigned& stage) {
+    Shared* s, char* stages, const TensorMap* keys, const char* queries, const float* p_scale,
+    const float* p_weight, int n_rows, uint2* lists, int group, int first, int tiles, int n_keys, int least,
+    int longest, unsigned& stage) {
     constexpr int MINE = HALF / 2;  // keys whose scores a thread ends up with: two of one row, or one
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4, half = group / 2;
     const int row = HALF == 4 ? lane % 4 : lane / 2 % 2;
@@ -308,7 +322,8 @@ void score_keys(
             __syncwarp();
             float scale[MINE];
 #pragma unroll
-            for (int i = 0; i < MINE; i++) scale[i] = key + i * 8 * STEP < n_keys ? __ldg(scales + i * 8 * STEP) : 0.0f;
+            for (int i = 0; i < MINE; i++)
+                scale[i] = key + i * 8 * STEP < n_keys ? __ldg(scales + i * 8 * STEP) : 0.0f;
             barrier_wait(&s->full[at], stage / STAGES & 1);
             float d[64];
             multiply(d, a + at * (STAGE_BYTES >> 4), b);
@@ -345,11 +360,13 @@ void score_keys(
 #pragma unroll
                 for (int i = 0; i < MINE; i++) {
                     const int k = key + i * 8 * STEP;
-                    if (x[i] > bound && k >= from && k < to)
-                        list[atomicAdd(count, 1)] = make_uint2(__float_as_uint(x[i]), k);
+                    if (x[i] > bound && k >= from && k < to) {
+                        const int place = atomicAdd(count, 1);
+                        if (CUTS || place < CAPACITY) list[place] = make_uint2(__float_as_uint(x[i]), k);
+                    }
                 }
             }
-            full = (tile & (LOOK - 1)) == LOOK - 1 && group_any(group, *count > longest);
+            full = CUTS && (tile & (LOOK - 1)) == LOOK - 1 && group_any(group, *count > longest);
         }
         if (!full) break;
         for (int r = 0; r < HALF; r++) cut_list(s, group, r, lists + (group * HALF + r) * CAPACITY, least);
@@ -374,7 +391,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) index_topk(
     char* queries = stages + STAGES * STAGE_BYTES;
     __shared__ Shared shared;
     Shared* s = &shared;
-    const int thread = threadIdx.x, group = __shfl_sync(ALL, thread / GROUP, 0);  // the same for all of a warp
+    const int thread = threadIdx.x;
+    const int group = __shfl_sync(ALL, thread / GROUP, 0);  // so the compiler knows it is one a warp
     uint2* lists = p_lists + static_cast<long long>(blockIdx.x) * GROUPS * HALF * CAPACITY;
     if (thread == 0) {
         for (int i = 0; i < STAGES; i++) {
@@ -409,7 +427,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) index_topk(
         barrier_wait(&s->queries, blocks & 1);
         for (int pass = to - from > CAPACITY ? 0 : 1; pass < 3; pass++) {
             const int step = pass == 0 ? STRIDE : 1;
-            const int first = (from + step - 1) / step, tiles = (max((to + step - 1) / step - first, 0) + KEYS - 1) / KEYS;
+            const int first = (from + step - 1) / step, last = (to + step - 1) / step;
+            const int tiles = (max(last - first, 0) + KEYS - 1) / KEYS;
             if (thread < GROUPS * HALF) {
                 const int g = thread / HALF, r = thread % HALF, whole = g / 2 * HALF + r;
                 s->count[g][r] = 0;
@@ -417,17 +436,24 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) index_topk(
             }
             __syncthreads();
             const float* p = p_weight + static_cast<long long>(row) * HEADS;
+            const int rows = n_rows - row;
             if (pass == 0)
-                score_keys<STRIDE>(
-                    s, stages, &m_sample, queries, p_scale, p, n_rows - row, lists, group, first, tiles, n_keys, rank, SHORT, stage);
+                score_keys<STRIDE, true>(
+                    s, stages, &m_sample, queries, p_scale, p, rows, lists, group, first, tiles, n_keys, rank,
+                    SHORT, stage);
+            else if (pass == 1)
+                score_keys<1, false>(
+                    s, stages, &m_k, queries, p_scale, p, rows, lists, group, first, tiles, n_keys, topk,
+                    CAPACITY, stage);
             else
-                score_keys<1>(
-                    s, stages, &m_k, queries, p_scale, p, n_rows - row, lists, group, first, tiles, n_keys, topk,
+                score_keys<1, true>(
+                    s, stages, &m_k, queries, p_scale, p, rows, lists, group, first, tiles, n_keys, topk,
                     CAPACITY - SLACK, stage);
             __syncthreads();
             for (int r = group; r < ROWS; r += GROUPS)
                 if (s->open[r])
-                    close_row(s, group, r, lists, pass, topk, rank, p_out + static_cast<long long>(row + r) * topk);
+                    close_row(
+                        s, group, r, lists, pass, topk, rank, p_out + static_cast<long long>(row + r) * topk);
             __syncthreads();
             if (pass == 1 && !s->again) break;
         }

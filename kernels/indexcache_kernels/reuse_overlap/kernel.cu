@@ -1,11 +1,11 @@
-// One block a row: the reused set goes into shared memory, and each fresh position looks itself up. All that is
-// read is read at the beginning, so that it is under way while shared memory is cleared.
+// One block a row: the reused set goes into shared memory, and each fresh position looks itself up. All that
+// is read is read at the beginning, so that it is under way while shared memory is cleared.
 //
 // Positions below RANGE are kept as bits, which takes one step each whatever they are. A row that reuses one
 // beyond, of a context longer than that, is kept as a table of hashes.
 //
-// POSITION: int or long long. VECTOR: values that a thread reads at once, which divide k. GROUPS: how often it
-// reads. THREADS: of a block. BITS: of the table's size. SCORES: whether there are any.
+// POSITION: int or long long. VECTOR: values that a thread reads at once, which divide k. GROUPS: how often
+// it reads. THREADS: of a block. BITS: of the table's size. SCORES: whether there are any.
 
 #if VECTOR == 4
 struct alignas(sizeof(POSITION) * 4) Positions { POSITION x[4]; };
@@ -17,7 +17,8 @@ struct Scores { float x[1]; };
 
 constexpr int WORDS = 8192, RANGE = 32 * WORDS;  // of the bits
 constexpr int SLOTS = 1 << BITS;
-constexpr int TABLE = SLOTS * static_cast<int>(sizeof(POSITION)), BYTES = TABLE > 4 * WORDS ? TABLE : 4 * WORDS;
+constexpr int TABLE = SLOTS * static_cast<int>(sizeof(POSITION));
+constexpr int BYTES = TABLE > 4 * WORDS ? TABLE : 4 * WORDS;
 constexpr int WARPS = THREADS / 32;
 constexpr unsigned ALL = 0xffffffffu;
 #define LOWEST __int_as_float(0xff800000)  // -inf
@@ -83,7 +84,8 @@ __device__ float relative(float score, float highest) {
 __device__ Sums both(const Sums& a, const Sums& b) {
     const float highest = fmaxf(a.highest, b.highest);
     const float x = relative(a.highest, highest), y = relative(b.highest, highest);
-    return {highest, a.mass * x + b.mass * y, a.covered * x + b.covered * y, a.fresh + b.fresh, a.members + b.members};
+    return {highest, a.mass * x + b.mass * y, a.covered * x + b.covered * y, a.fresh + b.fresh,
+            a.members + b.members};
 }
 
 __device__ Sums of_other_lane(const Sums& a, int lane) {
@@ -139,7 +141,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) reuse_overlap(
         for (int i = 0; i < GROUPS; i++)
 #pragma unroll
             for (int j = 0; j < VECTOR; j++)
-                members |= (fresh[i].x[j] >= 0 && contains(table, fresh[i].x[j]) ? 1u : 0u) << (i * VECTOR + j);
+                if (fresh[i].x[j] >= 0 && contains(table, fresh[i].x[j])) members |= 1u << (i * VECTOR + j);
     } else {
 #pragma unroll
         for (int i = 0; i < GROUPS; i++)
