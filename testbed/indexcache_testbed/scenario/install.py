@@ -70,6 +70,7 @@ def _image(target: str) -> dict[str, str]:
 
 async def fresh() -> None:
     """Remove the rollout of an earlier run; its policy retains the engines, so they need not start again.
+    Those with another build of the plugin go, too: a rollout keeps the plugin that its engines came with.
 
     CommandError, with the rollout's own message, if it does not end: an engine that is gone for good holds it
     until its permit lapses.
@@ -82,6 +83,16 @@ async def fresh() -> None:
         left = await kubectl.find("icr", ROLLOUT, NAMESPACE)
         said = (left or {}).get("status", {}).get("message", "nothing")
         raise command.CommandError(f"{error}; the rollout says: {said}") from error
+    left = await kubectl.find("deployment", ROLLOUT, NAMESPACE)
+    if left is not None and not _is_of_this_build(left):
+        await kubectl.kubectl("-n", NAMESPACE, "delete", "deployment", ROLLOUT, "--timeout=60s")
+
+
+def _is_of_this_build(deployment: dict[str, Any]) -> bool:
+    """Return whether engines are brought the plugin that the testbed holds now."""
+    image = _image("runtime")
+    containers = deployment["spec"]["template"]["spec"].get("initContainers", ())
+    return f"{image['repository']}:{image['tag']}" in {container["image"] for container in containers}
 
 
 async def companions() -> None:

@@ -5,10 +5,12 @@ missing. Without observations it is said what is missing for one: requests, requ
 judged, or measurements of them.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from indexcache_core.evidence import certificate
+from indexcache_core.evidence import certificate, disasters
+from indexcache_core.evidence.guardrails import PROBED, Name
 from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import of
 
@@ -19,6 +21,12 @@ from indexcache_operator.plan.waits import rates, words
 
 TELLING = 5
 """Requests of judged lengths of which one should have been measured."""
+
+LOOSER: Mapping[Name, str] = {
+    "quality": "allow a larger drop",
+    "disasters": "allow a larger maxDisasterShare",
+}
+"""What else a person can do about a guardrail whose mean is too near its threshold."""
 
 NOTHING_ACTS = WaitStatus(
     origin=Origin.USER,
@@ -37,12 +45,12 @@ class Wanted(NamedTuple):
 
 
 def wanted(situation: Situation) -> list[Wanted]:
-    """Return the certificates that are waited for; in shadow quality can't be had."""
+    """Return the certificates that are waited for; shadow doesn't wait for those on probes."""
     shadow = situation.status.phase is Phase.SHADOWING
     out = []
     for answer in situation.evidence.acting:
         name = answer.guardrail.name
-        if answer.verdict is Verdict.CERTIFIED or (shadow and name == "quality"):
+        if answer.verdict is Verdict.CERTIFIED or (shadow and name in PROBED):
             continue
         found = [
             Wanted(answer, key, judgement)
@@ -62,6 +70,16 @@ def waiting(situation: Situation) -> WaitStatus | None:
     found = wanted(situation)
     if not found:
         return None if situation.evidence.acting or situation.evidence.unguarded else NOTHING_ACTS
+    return _slowest(situation, found)
+
+
+def of_probes(situation: Situation) -> WaitStatus | None:
+    """Return the wait for the slowest certificate on probes; None if all are there."""
+    found = [w for w in wanted(situation) if w.key.guardrail in PROBED]
+    return _slowest(situation, found) if found else None
+
+
+def _slowest(situation: Situation, found: list[Wanted]) -> WaitStatus:
     empty = next((w for w in found if w.judgement is None or not w.judgement.samples), None)
     if empty is not None:
         return _nothing(situation, empty)
@@ -79,7 +97,7 @@ def _evidence(situation: Situation, slowest: Wanted, needed: int) -> WaitStatus:
     requests = rates.requests_per_minute(situation)
     left = rates.minutes(needed, per_minute)
     expected = words.about(left) if left else ""
-    probes = slowest.key.guardrail == "quality"
+    probes = slowest.key.guardrail in PROBED
     rate = None
     if step is not None and not probes:
         within = situation.snapshot.spec.strategy.progress_deadline
@@ -104,7 +122,7 @@ def _have(found: Wanted) -> int:
 
 def _undecided(situation: Situation, never: Wanted) -> WaitStatus:
     test = words.test(never.key, situation.snapshot.k)
-    looser = "allow a larger drop" if never.key.guardrail == "quality" else "lower the threshold"
+    looser = LOOSER.get(never.key.guardrail, "lower the threshold")
     return WaitStatus(
         origin=Origin.PATTERN,
         reason="Undecided",
@@ -125,7 +143,7 @@ def _nothing(situation: Situation, empty: Wanted) -> WaitStatus:
         requests_per_minute=rates.requests_per_minute(situation),
         way_out="the operator's log says why probes fail, if they do",
     )
-    if empty.key.guardrail == "quality":
+    if empty.key.guardrail in PROBED:
         return wait
     message = f"no observation of {words.test(empty.key, situation.snapshot.k)} yet"
     came, judged, step = rates.requests_here(situation), situation.evidence.judged, situation.status.step
@@ -156,7 +174,8 @@ def least(empty: Wanted) -> int:
     guardrail = empty.answer.guardrail
     assert guardrail.threshold is not None
     best = of([0.5 if guardrail.name == "quality" else 1.0])
-    return (certificate.still_needed(best, guardrail.threshold, guardrail.beta) or 0) + 1
+    needed = disasters.still_needed if guardrail.name == "disasters" else certificate.still_needed
+    return (needed(best, guardrail.threshold, guardrail.beta) or 0) + 1
 
 
 def _faster(situation: Situation) -> str:

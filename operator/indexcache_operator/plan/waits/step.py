@@ -1,6 +1,7 @@
 """Tells what a step of the canary waits for: its pods, its weight, its certificates, or its own time."""
 
 import math
+from dataclasses import replace
 
 from indexcache_core.evidence import traffic
 from indexcache_core.evidence.traffic import Reached
@@ -75,15 +76,27 @@ def _pods(situation: Situation, step: StepStatus) -> WaitStatus | None:
     busy = [p for p in chosen if not confirmation.may_reuse(situation, p)]
     if busy:
         return _draining(situation, busy)
-    late = [p.name for p in chosen if not confirmation.confirmed(situation, p)]
-    probed = snapshot.spec.guardrails.quality is not None
-    return WaitStatus(
+    return _unconfirmed(situation, [p for p in chosen if not confirmation.confirmed(situation, p)])
+
+
+def _unconfirmed(situation: Situation, late: list[EnginePod]) -> WaitStatus:
+    names = ", ".join(p.name for p in late) or "the route"
+    wait = WaitStatus(
         origin=Origin.PLATFORM,
         reason="ReuseNotConfirmed",
-        message=f"{', '.join(late) or 'the route'}: reuse isn't confirmed yet"
-        + (" by a first probe" if probed else ""),
+        message=f"{names}: reuse isn't confirmed yet",
         way_out="look at status.pods for what the engines say",
     )
+    if situation.snapshot.spec.guardrails.quality is None:
+        return wait
+    if any(p.state is not None and p.state.probe_runs is None for p in late):
+        message = f"{names}: its plugin is of a release that doesn't tell how a probe was computed"
+        way_out = "set spec.engine.runtime to this release's plugin, or take quality out of spec.guardrails"
+        return replace(wait, reason="PluginTooOld", message=message, way_out=way_out)
+    found = certificates.of_probes(situation)
+    if found is None:
+        return replace(wait, message=f"{names}: reuse isn't confirmed yet by a first probe")
+    return replace(found, message=f"{names} serves nobody yet: {found.message}")
 
 
 def _draining(situation: Situation, busy: list[EnginePod]) -> WaitStatus:

@@ -8,6 +8,7 @@ from indexcache_core.contract import Mode, Requests, Work
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import Histogram, of
+from indexcache_core.probe_ids import ProbeRun
 from indexcache_operator.api.status import Origin, StepStatus, TrafficStatus, WaitStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory, TestKey
@@ -18,6 +19,7 @@ from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT
 from tests.unit.operator.plan.build import (
     CARRYING,
     KEPT,
+    QUALITY,
     WITH_CANARY,
     answer,
     at,
@@ -182,3 +184,33 @@ def test_how_many_requests_would_do_is_said_for_what_comes_after_too() -> None:
     assert alone.requests_per_minute_needed is not None
     assert more.requests_per_minute_needed is not None
     assert more.requests_per_minute_needed > alone.requests_per_minute_needed > 0
+
+
+@pytest.mark.parametrize(
+    ("runs", "found", "reason", "words"),
+    [
+        (None, Histogram(), "PluginTooOld", "doesn't tell how a probe was computed"),
+        ((), Histogram(), "NoProbeAnswered", "a serves nobody yet: no probe was answered"),
+        ((), of([1.0] * 90), "ProbesWanted", "a serves nobody yet: 90 more observations of disasters"),
+    ],
+)
+def test_before_users_are_sent_to_a_pod_probes_are_waited_for(
+    runs: tuple[ProbeRun, ...] | None, found: Histogram, reason: str, words: str
+) -> None:
+    """The plugin of an earlier release is asked nothing, so nothing would ever be certified."""
+    asked = spec(guardrails={"recall": {"min": 0.5}, **QUALITY})
+    lost = replace(judgement(Verdict.HOLDING, found), threshold=0.98, binary=True)
+    answers = (
+        answer("recall", Verdict.CERTIFIED, of_spec=asked),
+        answer("disasters", Verdict.HOLDING, {TestKey("disasters"): lost}, asked),
+    )
+    pods = (pod("a", engine(probe_runs=runs), **MOVED), pod("b"), pod("c"))
+    kept = status(canary_pods=("a",), route=KEPT, step=STEP, traffic=NONE_YET)
+    changes: dict[str, Any] = {"spec": asked, "route": WITH_CANARY}
+    look = told({"a": ON_CANARY_PERMIT}, *pods, status=kept, **changes).observation
+    memory = Memory(key="try", drained_pods=frozenset({("a", "life")}), pace=pace(3))
+    evidence = Evidence(answers=answers)
+    c = situation(*look.pods, status=look.status, memory=memory, evidence=evidence, **changes)
+    said = steps.waiting(c)
+    assert said is not None
+    assert (said.reason, words in said.message) == (reason, True), said.message
