@@ -198,6 +198,18 @@ def test_a_row_keeps_what_the_same_code_gave_for_the_other_kind_and_nothing_olde
     assert row() == (1.0, "ratio, prefill 8, 6 layers", ["prefill 8"])
 
 
+def test_a_speedup_counts_engines_of_earlier_runs_of_the_same_code(tmp_path: Path) -> None:
+    report = Report(tmp_path / "out.json", "test", "abc")
+    report.begin("h", {})
+    for stock in (2.0, 3.0):
+        cuda_runtime.speedup(report, "x", {"unpatched": [stock], "static": [1.0], "ours": [1.0]})
+    (row,) = report.data["rows"]
+    assert (row["value"], row["low"], row["high"], row["samples"]["native"]) == (2.5, 2.0, 3.0, 2.5)
+    report.commit = "def"
+    cuda_runtime.speedup(report, "x", {"unpatched": [4.0], "static": [1.0], "ours": [1.0]})
+    assert report.data["rows"][0]["value"] == 4.0
+
+
 def test_warming_up_waits_for_a_measured_step_of_decoding_but_not_for_ever(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
