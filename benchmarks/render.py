@@ -1,4 +1,5 @@
-"""Renders the tables of docs/performance.md from the files of results, so that no figure in them is typed.
+"""Renders the tables of docs/performance.md and docs/statistics.md from the files of results: none of their
+figures is typed.
 
 python -m benchmarks.render        rewrites the tables
 """
@@ -10,6 +11,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "docs/performance.md"
+STATISTICS = ROOT / "docs/statistics.md"
 BEGIN, END = "<!-- {file}, by benchmarks/render.py -->", "<!-- end -->"
 """Lines of the page between which a table stands; `file` is the file of results that it comes from."""
 ROWS = {
@@ -35,6 +37,13 @@ ROWS = {
     "scratch_gib": ("memory of measurement, GiB", "at most 1"),
 }
 """By the name of the row: what it is, and the aim. The baseline is vLLM by its defaults."""
+EVIDENCE = {
+    "healthy_at_min_": "every mean exactly at its threshold: falsely stopped",
+    "healthy_05_over_": "every mean .05 over it: falsely stopped",
+    "healthy_10_over_": "every mean .10 over it: falsely stopped",
+    "bad_02_under_": "every mean .02 under it: certified",
+}
+"""By the beginning of the rows' names: what it is."""
 OTHER = ("prefill_200k_speedup", "decode_200k_speedup", "prefill_on_over_native", "decode_on_over_native")
 """Rows that are also taken under the other backend that is supported."""
 
@@ -82,6 +91,39 @@ def off_cost(data: dict[str, Any]) -> str:
     )
 
 
+def evidence(data: dict[str, Any]) -> str:
+    """Return the table of how often the evidence errs, each the worst of a grid, and of how soon it tells."""
+    lines = ["| | errors, in runs | aim |", "|---|---|---|"]
+    for place, what in EVIDENCE.items():
+        for cluster in (1, 5, 50):
+            cells = [
+                row
+                for row in data["rows"]
+                if row["name"].startswith(place) and row["name"].endswith(f"_cluster{cluster}")
+            ]
+            worst = max(cells, key=lambda row: float(row["value"]))
+            low, high = worst["interval"]
+            one = "each for itself" if cluster == 1 else f"in clusters of {cluster}"
+            found = f"{worst['value']:.3f} ({low:.3f} to {high:.3f})"
+            lines.append(f"| {what}, {one} | {found} | at most {worst['aim']:g} |")
+    lines += [
+        "",
+        "| from a fall to a breach | requests, median | aim | no test needs fewer than |",
+        "|---|---|---|---|",
+    ]
+    for row in (row for row in data["rows"] if row["name"].startswith("found_")):
+        _, fall, good = row["name"].split("_")
+        before, after = fall.removeprefix("fall").split("to")
+        lines.append(
+            f"| recall .{before} to .{after}, after {int(good.removeprefix('after')):,} good requests "
+            f"| {row['value']:.0f} | at most {row['aim']} | {row['bound']:.0f} |"
+        )
+    runs, versions = data["rows"][0]["runs"], data["versions"]
+    return "\n".join(
+        [*lines, "", f"{runs} runs of a cell, numpy {versions['numpy']}, at {data['commit'][:7]}."]
+    )
+
+
 def rendered(page: str, tables: dict[str, str]) -> str:
     """Return the page with each table, by its file of results, in its place.
 
@@ -94,17 +136,17 @@ def rendered(page: str, tables: dict[str, str]) -> str:
         _, found, after = rest.partition(END)
         if not found:
             raise SystemExit(
-                f"{PAGE.name}: no lines {begin!r} and {END!r}; expected a table's place between them; put "
-                "them back"
+                f"no lines {begin!r} and {END!r}; expected a table's place between them; put them back"
             )
         page = f"{before}{begin}\n{table}\n{END}{after}"
     return page
 
 
-def tables() -> dict[str, str]:
-    """Return the tables by their file of results."""
+def tables() -> dict[Path, dict[str, str]]:
+    """Return the tables by page and by their file of results."""
     cuda, more_scores = (_read(name) for name in ("cuda_runtime.json", "cuda_runtime_4096.json"))
-    return {"cuda_runtime.json": block(cuda, more_scores), "off_cost.json": off_cost(_read("off_cost.json"))}
+    speed = {"cuda_runtime.json": block(cuda, more_scores), "off_cost.json": off_cost(_read("off_cost.json"))}
+    return {PAGE: speed, STATISTICS: {"evidence.json": evidence(_read("evidence.json"))}}
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -114,8 +156,9 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Rewrite the tables of the page."""
-    PAGE.write_text(rendered(PAGE.read_text(), tables()))
+    """Rewrite the tables of the pages."""
+    for page, found in tables().items():
+        page.write_text(rendered(page.read_text(), found))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""The figures of docs/performance.md are those of the files of results."""
+"""The figures of docs/performance.md and docs/statistics.md are those of the files of results."""
+
+from pathlib import Path
 
 import pytest
 
 from benchmarks import render
 
 
-def test_the_page_says_what_was_measured() -> None:
-    page = render.PAGE.read_text()
-    assert render.rendered(page, render.tables()) == page
+@pytest.mark.parametrize("path", [render.PAGE, render.STATISTICS])
+def test_a_page_says_what_was_measured(path: Path) -> None:
+    page = path.read_text()
+    assert render.rendered(page, render.tables()[path]) == page
 
 
 def test_a_figure_that_was_typed_is_found() -> None:
     page = render.PAGE.read_text()
     typed = page.replace("| 0 | 0 |", "| 1 | 0 |")
     assert typed != page
-    assert render.rendered(typed, render.tables()) == page
+    assert render.rendered(typed, render.tables()[render.PAGE]) == page
 
 
 def test_a_row_that_is_missing_is_said_to_be() -> None:
