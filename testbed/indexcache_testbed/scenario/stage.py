@@ -130,7 +130,7 @@ class Stage:
         answers = self.load.since(begun)
         status = self.witness.now.status
         looks = self.looks()
-        in_mode = [look for look in looks if any(s.mode is mode and s.series for s in look.states.values())]
+        in_mode = [look for look in looks if any(s.mode is mode and s.observed for s in look.states.values())]
         return Outcome(
             letter=letter,
             title=title,
