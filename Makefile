@@ -7,7 +7,7 @@ ENV := $(shell scripts/env.sh $(CACHE) where)
 PY := $(ENV)/bin/python
 TESTBED := $(ENV)/bin/testbed
 MYPY := $(PY) -m mypy --no-error-summary
-# A worker a core, eight at most: each loads torch. Engine tests take two, and a file's tests share its engines.
+# A worker a core, eight at most: each loads torch. Engine tests are one process, as vLLM keeps engines in globals.
 PARALLEL := -n logical --maxprocesses 8
 export INDEXCACHE_CACHE := $(CACHE)
 export MYPY_CACHE_DIR := $(ENV)/mypy
@@ -55,7 +55,7 @@ specs: env ## Mutated specs, each refused by a field's name or planned: SEED=7 C
 .PHONY: engine
 engine: env ## Tests of a real vLLM on this machine's CPU
 	@$(TESTBED) environment
-	@$(PY) -m pytest tests/engine -n 2 --dist loadfile
+	@$(PY) -m pytest tests/engine
 
 .PHONY: cluster
 cluster: up ## Tests against a real API server
