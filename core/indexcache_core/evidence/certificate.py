@@ -8,12 +8,14 @@ bad, its own certificate alone must fail (an intersection-union test: Berger 198
 """
 
 import math
+from collections.abc import Callable
 
 from indexcache_core.evidence.betting import log_mean_exp, log_wealth
 from indexcache_core.histogram import Histogram
 
 _PRECISION = 1e-4
-_HORIZON = 1e9  # observations; what needs more is as good as never
+HORIZON = 1e9
+"""Observations; what needs more is as good as never."""
 
 
 def log_certificate(histogram: Histogram, m: float) -> float:
@@ -50,7 +52,7 @@ def still_needed(histogram: Histogram, m: float, beta: float) -> int | None:
     low, high = have, have * 2
     while not enough(high):
         low, high = high, high * 2
-        if high > _HORIZON:
+        if high > HORIZON:
             return None
     while high - low > 0.5:
         middle = (low + high) / 2
@@ -64,10 +66,13 @@ def lower_bound(histogram: Histogram, delta: float) -> float | None:
 
     None without observations. V falls as m rises (its factors are 1 - c + c x / m), so bisection finds it.
     """
-    if not histogram.count:
-        return None
+    return largest(lambda m: certified(histogram, m, delta)) if histogram.count else None
+
+
+def largest(refuted: Callable[[float], bool]) -> float:
+    """Return the largest m in [0, 1], to 1e-4, that is refuted; of those under it, all are."""
     low, high = 0.0, 1.0
     while high - low > _PRECISION:
         middle = (low + high) / 2
-        low, high = (middle, high) if certified(histogram, middle, delta) else (low, middle)
+        low, high = (middle, high) if refuted(middle) else (low, middle)
     return low

@@ -11,20 +11,18 @@ share rises, since p / q < 1 < (1 - p) / (1 - q): a nonnegative supermartingale 
 mean of such bets over SHARES. By Ville's inequality the chance that it ever reaches 1 / beta is at most beta.
 
 Without a single disaster, for beta = .05 and q = .02, 176 answers are needed; nothing can do with fewer than
-log(1 / beta) / -log(1 - q), 149. Detectors need no more than buckets
-(detector.py): they are good at the rare.
+log(1 / beta) / -log(1 - q), 149. Detectors need no more than buckets (detector.py): they are good at the rare.
 """
 
 import math
 
 from indexcache_core.evidence import quality
 from indexcache_core.evidence.betting import log_mean_exp
+from indexcache_core.evidence.certificate import HORIZON, largest
 from indexcache_core.histogram import Histogram
 
 SHARES = (0.0, 0.1, 0.25, 0.5)
 """Of q, had in mind by one bet each."""
-_PRECISION = 1e-4
-_HORIZON = 1e9  # answers
 
 
 def value(drop: float, tolerance: float) -> float:
@@ -56,20 +54,14 @@ def still_needed(histogram: Histogram, m: float, beta: float) -> int | None:
     more = 1.0 / histogram.count
     while _log_wealth(lost * (1 + more), kept * (1 + more), 1.0 - m) < -math.log(beta):
         more *= 1.05
-        if more * histogram.count > _HORIZON:
+        if more * histogram.count > HORIZON:
             return None
     return math.ceil(more * histogram.count)
 
 
 def lower_bound(histogram: Histogram, delta: float) -> float | None:
     """Return the largest m, to 1e-4, for which "mean <= m" is refuted at level delta; None without any."""
-    if not histogram.count:
-        return None
-    low, high = 0.0, 1.0
-    while high - low > _PRECISION:
-        middle = (low + high) / 2
-        low, high = (middle, high) if certified(histogram, middle, delta) else (low, middle)
-    return low
+    return largest(lambda m: certified(histogram, m, delta)) if histogram.count else None
 
 
 def _log_wealth(lost: float, kept: float, q: float) -> float:
