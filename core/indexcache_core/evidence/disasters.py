@@ -11,7 +11,8 @@ share rises, since p / q < 1 < (1 - p) / (1 - q): a nonnegative supermartingale 
 mean of such bets over SHARES. By Ville's inequality the chance that it ever reaches 1 / beta is at most beta.
 
 Without a single disaster, for beta = .05 and q = .02, 176 answers are needed; nothing can do with fewer than
-log(1 / beta) / -log(1 - q), 149. Detectors need no more than buckets (detector.py): they are good at the rare.
+log(1 / beta) / -log(1 - q), 149. Detectors need no more than buckets (detector.py): they are good at the
+rare.
 """
 
 import math

@@ -19,7 +19,7 @@ def shares(situation: Situation, buckets: Sequence[int]) -> dict[int, float]:
     """Return the share of users' requests in each of these buckets of context length, of those in all of
     them; empty without any.
     """
-    return _shares([requests.recent for requests in _counted(situation)], buckets, ())
+    return _shares([requests.recent for requests in _counted(situation)], buckets, weight(situation, buckets))
 
 
 def weight(situation: Situation, buckets: Sequence[int]) -> float:
@@ -31,13 +31,12 @@ def shares_of_work(situation: Situation) -> dict[tuple[int, Work], float]:
     """Return the share of users' requests in each judged bucket that are prefilled, so all of them, and of
     those that decode; of the requests in all judged buckets.
     """
-    counted = list(_counted(situation))
-    prefilled = [requests.recent for requests in counted]
-    decoded = [requests.recent_decoding for requests in counted]
-    return {
-        **{(b, Work.PREFILL): share for b, share in _shares(prefilled, JUDGED, ()).items()},
-        **{(b, Work.DECODE): share for b, share in _shares(decoded, JUDGED, prefilled).items()},
+    counted, total = list(_counted(situation)), weight(situation, JUDGED)
+    weights = {
+        Work.PREFILL: [requests.recent for requests in counted],
+        Work.DECODE: [requests.recent_decoding for requests in counted],
     }
+    return {(b, work): share for work in Work for b, share in _shares(weights[work], JUDGED, total).items()}
 
 
 def _counted(situation: Situation) -> Iterator[Requests]:
@@ -47,10 +46,7 @@ def _counted(situation: Situation) -> Iterator[Requests]:
             yield pod.state.requests
 
 
-def _shares(
-    weights: Sequence[Sequence[float]], buckets: Sequence[int], of: Sequence[Sequence[float]]
-) -> dict[int, float]:
-    """Return each bucket's share of the weight of `of` in all of these buckets; by default of its own."""
-    total = sum(weight[b] for weight in of or weights for b in buckets)
+def _shares(weights: Sequence[Sequence[float]], buckets: Sequence[int], total: float) -> dict[int, float]:
+    """Return what each bucket's weight, of all engines together, is of a total; without empty ones."""
     found = {b: sum(weight[b] for weight in weights) for b in buckets}
-    return {b: weight / total for b, weight in found.items() if weight > 0} if total > 0 else {}
+    return {b: weight / total for b, weight in found.items() if weight > 0}

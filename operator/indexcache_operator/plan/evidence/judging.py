@@ -12,7 +12,6 @@ from indexcache_core.evidence.guardrails import STREAMS
 from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram
 
-from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase
 from indexcache_operator.plan.evidence import contexts, counters
 from indexcache_operator.plan.facts.guardrails import CARRIES, Guardrail, guardrails
@@ -29,14 +28,13 @@ def judge(situation: Situation) -> Evidence:
         cell for cell, share in contexts.shares_of_work(situation).items() if share >= CARRIES
     )
     answers = tuple(
-        _probed(guardrail, memory, spec)
+        _probed(guardrail, memory)
         if guardrail.measure is None
-        else _measured(guardrail, memory, spec, stream, carrying)
+        else _measured(guardrail, memory, stream, carrying)
         for guardrail in guardrails(spec)
     )
     return Evidence(
         answers=answers,
-        shares=contexts.shares(situation, JUDGED),
         judged=contexts.weight(situation, JUDGED),
         carrying=carrying,
         unguarded=spec.guardrails.unguarded,
@@ -44,7 +42,7 @@ def judge(situation: Situation) -> Evidence:
 
 
 def _measured(
-    guardrail: Guardrail, memory: Memory, spec: Spec, stream: Stream, carrying: frozenset[tuple[int, Work]]
+    guardrail: Guardrail, memory: Memory, stream: Stream, carrying: frozenset[tuple[int, Work]]
 ) -> Answer:
     judgements = {}
     wanted = {test for test in guardrail.tests if (test.context, test.work) in carrying}
@@ -53,7 +51,7 @@ def _measured(
         log_e = detector.log_e(_detectors(memory, test))
         # A breach counts wherever it is, in a bucket that carries little, in the other stream.
         if test in wanted or counted.count or (guardrail.acts and verdict.breached(log_e, guardrail.alpha)):
-            judgements[test] = _judgement(guardrail, spec, counted, log_e)
+            judgements[test] = _judgement(guardrail, counted, log_e)
     deciding = [
         judgement.verdict
         for test, judgement in judgements.items()
@@ -72,7 +70,7 @@ def _counted(guardrail: Guardrail, memory: Memory, test: TestKey, stream: Stream
 
 
 def _judgement(
-    guardrail: Guardrail, spec: Spec, histogram: Histogram, log_e: float, *, binary: bool = False
+    guardrail: Guardrail, histogram: Histogram, log_e: float, *, binary: bool = False
 ) -> Judgement:
     return verdict.judge(
         histogram,
@@ -85,14 +83,14 @@ def _judgement(
     )
 
 
-def _probed(guardrail: Guardrail, memory: Memory, spec: Spec) -> Answer:
-    log_e = memory.quality_detector.log_e if memory.quality_detector else 0.0
-    judgement = _judgement(guardrail, spec, memory.quality or Histogram(), log_e)
-    if guardrail.name == "disasters":
-        found = memory.probing.detector
-        judgement = _judgement(
-            guardrail, spec, memory.probing.kept, found.log_e if found else 0.0, binary=True
-        )
+def _probed(guardrail: Guardrail, memory: Memory) -> Answer:
+    binary = guardrail.name == "disasters"
+    values, against = (
+        (memory.probing.kept, memory.probing.detector)
+        if binary
+        else (memory.quality or Histogram(), memory.quality_detector)
+    )
+    judgement = _judgement(guardrail, values, against.log_e if against else 0.0, binary=binary)
     return Answer(guardrail=guardrail, verdict=judgement.verdict, judgements={guardrail.tests[0]: judgement})
 
 

@@ -31,8 +31,6 @@ class Evidence:
     """Holds what all guardrails say (evidence/judging.py)."""
 
     answers: tuple[Answer, ...] = ()
-    shares: dict[int, float] = field(default_factory=dict)
-    """Share of the judged traffic by bucket of context length."""
     judged: float = 0.0
     """Users' requests of judged lengths, the older the lighter."""
     carrying: frozenset[tuple[int, Work]] = frozenset()

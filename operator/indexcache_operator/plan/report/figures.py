@@ -65,7 +65,7 @@ def _quality(situation: Situation, answer: Answer, j: Judgement) -> EvidenceStat
         upper_bound=bound,
         threshold=asked.max_logprob_drop,
         unit="nats a token",
-        samples=round(j.samples),
+        samples=j.samples,
         e_value=_e_value(j),
         alpha=answer.guardrail.alpha,
     )

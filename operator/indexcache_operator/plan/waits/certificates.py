@@ -117,7 +117,7 @@ def _evidence(situation: Situation, slowest: Wanted, needed: int) -> WaitStatus:
 
 
 def _have(found: Wanted) -> int:
-    return round(found.judgement.samples) if found.judgement else 0
+    return found.judgement.samples if found.judgement else 0
 
 
 def _undecided(situation: Situation, never: Wanted) -> WaitStatus:

@@ -232,9 +232,10 @@ def test_answers_that_are_wholly_lost_are_judged_by_their_share(kept: list[float
     assert judged(Memory(key="try"), asked=asked, name="disasters").verdict is Verdict.NO_DATA
 
 
-def test_the_shares_of_the_judged_traffic_are_told() -> None:
-    seen = snapshot(pod("a", served({1: 50, 3: 30, 4: 10})))
-    assert judging.judge(case(seen)).shares == {3: 0.75, 4: 0.25}
+def test_it_is_told_where_the_judged_traffic_is() -> None:
+    found = judging.judge(case(snapshot(pod("a", served({1: 50, 3: 30, 4: 10}, {3: 30, 4: 1})))))
+    assert found.judged == 40
+    assert found.carrying == {(3, Work.PREFILL), (4, Work.PREFILL), (3, Work.DECODE)}
 
 
 def test_the_mean_of_a_test_is_of_all_that_it_saw() -> None:
