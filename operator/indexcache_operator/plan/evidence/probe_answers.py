@@ -3,8 +3,8 @@
 A pair counts once, by its number. One that failed under reuse alone, whatever way, counts as the worst; one
 that nobody can be blamed for counts nowhere but in `uncounted`, where people see it.
 
-Detectors reckon in answers, not in seconds: a slot is SLOT of them, so what a change after n good answers costs
-more than one at the start (detector.py) depends on n / SLOT, however seldom was asked.
+Detectors reckon in answers, not in seconds: a slot is SLOT of them. So what a change after n good answers
+costs more than one at the start (detector.py) depends on n / SLOT, however seldom was asked.
 """
 
 import math

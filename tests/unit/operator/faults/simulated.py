@@ -23,21 +23,9 @@ from indexcache_runtime.control.switch import CallRefused
 
 from tests.credentials import control
 from tests.unit.operator.plan.world import World
-from tests.unit.operator.plan.world_parts import NAME
+from tests.unit.operator.plan.world_parts import NAME, SPEC
 
 NAMESPACE = "ns"
-SPEC: Object = {
-    "engine": {"image": "engine:1", "model": "/model", "replicas": 3},
-    "indexCache": {"pattern": "FSFS", "minContextTokens": 0},
-    "strategy": {
-        "shadow": {"minRequests": 20, "timeout": "60s"},
-        "steps": [{"weight": 20}, {"weight": 50}],
-        "progressDeadline": "120s",
-    },
-    "traffic": {"httpRoute": {"name": "users", "rule": "generate"}},
-    "guardrails": {"recall": {"min": 0.5}},
-    "fallback": {"permit": {"canary": "5s", "promoted": "60s"}},
-}
 ROLLOUT = names.rollouts_path(NAMESPACE, NAME)
 STATUS = names.rollouts_path(NAMESPACE, NAME, "status")
 PODS = names.object_path("api/v1", "pods", NAMESPACE)

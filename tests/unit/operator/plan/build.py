@@ -25,6 +25,8 @@ __all__ = ["BASELINE", "FOREIGN", "spec"]
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REVISION = revision.revision(spec())
+MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
+"""Of a pod behind the canary's Service alone."""
 ORIGINAL: tuple[dict[str, Any], ...] = (FOREIGN, BASELINE)
 CANARY = {**BASELINE, "name": "chat-canary"}
 SITES = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))

@@ -9,8 +9,6 @@ from indexcache_operator.plan.planner import plan
 
 from tests.unit.operator.plan.build import engine, observation, pod
 
-MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
-
 
 def planned(*pods: EnginePod, memory: Memory | None = None, **changes: Any) -> Plan[Memory]:
     return plan(observation(*pods, **changes), memory)

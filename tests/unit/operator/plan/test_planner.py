@@ -16,6 +16,7 @@ from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, ON_PROMOTED_
 
 from tests.unit.operator.plan.build import (
     KEPT,
+    MOVED,
     ORIGINAL,
     REVISION,
     WITH_CANARY,
@@ -28,7 +29,7 @@ from tests.unit.operator.plan.build import (
     status,
     told,
 )
-from tests.unit.operator.plan.planned import MOVED, counted, kinds, planned
+from tests.unit.operator.plan.planned import counted, kinds, planned
 
 ON = engine(Mode.ON, epoch=3)
 

@@ -9,8 +9,19 @@ from indexcache_operator.api.status import Phase, RouteStatus, StepStatus, Traff
 from indexcache_operator.plan.planner import plan
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, SHADOW
 
-from tests.unit.operator.plan.build import KEPT, WITH_CANARY, at, intent, pod, route, spec, status, told
-from tests.unit.operator.plan.planned import MOVED, kinds
+from tests.unit.operator.plan.build import (
+    KEPT,
+    MOVED,
+    WITH_CANARY,
+    at,
+    intent,
+    pod,
+    route,
+    spec,
+    status,
+    told,
+)
+from tests.unit.operator.plan.planned import kinds
 
 
 def test_what_later_looks_rely_on_is_written_before_it_is_acted_on() -> None:

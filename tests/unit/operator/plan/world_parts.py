@@ -65,21 +65,24 @@ class SimPod:
             self.series[key] = self.series.get(key, Histogram()).plus(of([recall]))
 
 
+SPEC: dict[str, Any] = {
+    "engine": {"image": "engine:1", "model": "/model", "replicas": 3},
+    "indexCache": {"pattern": "FSFS", "minContextTokens": 0},
+    "strategy": {
+        "shadow": {"minRequests": 20, "timeout": "60s"},
+        "steps": [{"weight": 20}, {"weight": 50}],
+        "progressDeadline": "120s",
+    },
+    "traffic": {"httpRoute": {"name": "users", "rule": "generate"}},
+    "guardrails": {"recall": {"min": 0.5}},
+    "fallback": {"permit": {"canary": "5s", "promoted": "60s"}},
+}
+"""One whose evidence comes quickly."""
+
+
 def spec(**changes: Any) -> Spec:
     """Return a spec whose evidence comes quickly."""
-    base: dict[str, Any] = {
-        "engine": {"image": "engine:1", "model": "/model", "replicas": 3},
-        "indexCache": {"pattern": "FSFS", "minContextTokens": 0},
-        "strategy": {
-            "shadow": {"minRequests": 20, "timeout": "60s"},
-            "steps": [{"weight": 20}, {"weight": 50}],
-            "progressDeadline": "120s",
-        },
-        "traffic": {"httpRoute": {"name": "users", "rule": "generate"}},
-        "guardrails": {"recall": {"min": 0.5}},
-        "fallback": {"permit": {"canary": "5s", "promoted": "60s"}},
-    }
-    return Spec.model_validate({**base, **changes})
+    return Spec.model_validate({**SPEC, **changes})
 
 
 def probe_set() -> ProbeSet:

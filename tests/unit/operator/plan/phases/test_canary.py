@@ -22,6 +22,7 @@ from tests.unit.operator.plan.build import (
     CARRYING,
     FOREIGN,
     KEPT,
+    MOVED,
     WITH_CANARY,
     answer,
     at,
@@ -38,7 +39,6 @@ from tests.unit.operator.plan.build import (
     told,
 )
 
-MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 TIMED = {
     "shadow": {"minRequests": 20, "timeout": "60s"},
     "steps": [{"weight": 20, "minDuration": "30s"}, {"weight": 50}],

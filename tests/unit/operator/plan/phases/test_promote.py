@@ -16,6 +16,7 @@ from indexcache_operator.plan.wanted.targets import Targets
 
 from tests.unit.operator.plan.build import (
     KEPT,
+    MOVED,
     ORIGINAL,
     REVISION,
     WITH_CANARY,
@@ -27,8 +28,6 @@ from tests.unit.operator.plan.build import (
     status,
     told,
 )
-
-MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 
 
 def promoting(

@@ -15,7 +15,7 @@ from indexcache_operator.api.status import (
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.report import columns
 
-from tests.unit.operator.plan.build import KEPT, engine, intent, pod, situation, spec, status
+from tests.unit.operator.plan.build import KEPT, MOVED, engine, intent, pod, situation, spec, status
 from tests.unit.operator.plan.report.published import STEP
 
 WAIT = WaitStatus(origin=Origin.TRAFFIC, reason="EvidenceWanted", message="7 more observations of recall")
@@ -59,7 +59,6 @@ def test_a_pod_that_hangs_after_the_promotion_is_said() -> None:
 
 
 ON = engine(Mode.ON)
-MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,8 @@ from indexcache_operator.plan.facts.situation import Seen
 from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.plan.traffic import arrival
 
-from tests.unit.operator.plan.build import at, case, engine, pod, route, snapshot, status
+from tests.unit.operator.plan.build import MOVED, at, case, engine, pod, route, snapshot, status
 
-MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 NOTHING = Memory(key="try")
 UNKNOWN = Seen(reached=Reached.UNKNOWN)
 

@@ -19,6 +19,7 @@ from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT
 from tests.unit.operator.plan.build import (
     CARRYING,
     KEPT,
+    MOVED,
     QUALITY,
     WITH_CANARY,
     answer,
@@ -34,7 +35,6 @@ from tests.unit.operator.plan.build import (
     told,
 )
 
-MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 STEP = StepStatus(index=0, weight=20, started_at=at(-60), reached_at=at(-30))
 UNREACHED = replace(STEP, reached_at=None)
 

@@ -8,6 +8,5 @@ from tests.unit.operator.plan.build import spec
 
 NOTHING = Memory(key="try")
 UNROUTED: dict[str, Any] = {"spec": spec(traffic={}), "route": None}
-MOVED: dict[str, Any] = {"baseline_label": False, "canary_label": True}
 LIFE = ("a", "life")
 DRAINED = Memory(key="try", drained_pods=frozenset({LIFE}))

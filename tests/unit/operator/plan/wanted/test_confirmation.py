@@ -13,8 +13,8 @@ from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.plan.wanted import confirmation
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, SHADOW
 
-from tests.unit.operator.plan.build import IDLE, QUALITY, at, case, pod, snapshot, spec, status, told
-from tests.unit.operator.plan.wanted.lives import DRAINED, LIFE, MOVED, NOTHING, UNROUTED
+from tests.unit.operator.plan.build import IDLE, MOVED, QUALITY, at, case, pod, snapshot, spec, status, told
+from tests.unit.operator.plan.wanted.lives import DRAINED, LIFE, NOTHING, UNROUTED
 
 
 @pytest.mark.parametrize(

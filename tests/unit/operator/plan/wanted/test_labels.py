@@ -9,8 +9,8 @@ from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.wanted import labels
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT
 
-from tests.unit.operator.plan.build import WITH_CANARY, case, pod, route, told
-from tests.unit.operator.plan.wanted.lives import DRAINED, MOVED, NOTHING, UNROUTED
+from tests.unit.operator.plan.build import MOVED, WITH_CANARY, case, pod, route, told
+from tests.unit.operator.plan.wanted.lives import DRAINED, NOTHING, UNROUTED
 
 
 def entering(
