@@ -137,7 +137,10 @@ def test_on_gives_the_tokens_of_vllms_static_pattern(under: Engine, untouched: C
     assert device.graph_bytes < 1 << 30
 
 
-def test_measuring_under_graphs_changes_nothing(under: Engine, native: Clean) -> None:
+def test_measuring_under_graphs_changes_nothing(
+    under: Engine, native: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MeasuringBudget, "allows", every_step)
     under.put(Mode.ON, PATTERN)
     same(under.ask_each(ASKED, TOKENS), native)
     for _ in range(20):  # one of the three is drawn for a step that is measured
