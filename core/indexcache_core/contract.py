@@ -101,6 +101,10 @@ class Flags(Model):
     protected: Annotated[tuple[Annotated[int, bounds.SITES.field()], ...], Field(max_length=MAX_SITES)] = ()
     min_context_tokens: Annotated[int, bounds.CONTEXT_TOKENS.field()] = 0
     """Steps whose longest context is under this run all Full."""
+    reach_tokens: Annotated[int, bounds.CONTEXT_TOKENS.field()] | None = None
+    """How far reuse reaches: a request whose prompt is longer is served all Full, and one whose context grows
+    beyond it is from there on. Both are measured as in shadow meanwhile. None: it reaches every length.
+    """
     sample_rows: Annotated[int, Field(ge=0, le=bounds.SAMPLE_ROWS.most)] = 32
     """Query rows measured a step, at most; 0: nothing is measured."""
     in_flight: InFlight = InFlight.CONTINUE

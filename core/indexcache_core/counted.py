@@ -30,6 +30,12 @@ class Requests(Model):
     """Requests that asked never to be served under reuse, in whatever mode; in mode `on` they are admitted to
     the baseline.
     """
+    beyond_reach: int = 0
+    """Admitted in mode `on` with a prompt that is longer than reuse reaches: served by the baseline."""
+    left_reach: int = 0
+    """Touched by reuse, and served all Full from some context on: they grew beyond the reach, or it was taken
+    back from them.
+    """
     finished: int = 0
     probes: int = 0
     running_baseline: int = 0
@@ -41,6 +47,10 @@ class Requests(Model):
     """The same, the older the lighter: HALF_LIFE requests halve the weight of what came before them."""
     recent_decoding: tuple[float, ...] = (0.0,) * (len(CONTEXT_ENDS_IN_K) + 1)
     """Of those in `recent`, the ones that asked for more than one token, and so decode."""
+    recent_work: tuple[float, ...] = (0.0,) * (len(CONTEXT_ENDS_IN_K) + 1)
+    """What an indexer scores all Full for the requests that ended, by the same buckets and with the same
+    halving: pairs of a query row that was computed for them and a token of its context.
+    """
 
 
 class Steps(Model):
