@@ -136,8 +136,8 @@ GuardrailName = Literal["overlap", "recall", "recall_per_indexer"]
 
 
 class Breaker(Model):
-    """The engine's own guard: in mode `on` it trips by what this engine measured in this series, whether or
-    not an operator watches.
+    """The engine's own guard: in mode `on` it trips by what this engine measured under reuse in this series,
+    whether or not an operator watches.
     """
 
     alpha: Annotated[float, Field(gt=0, lt=1)]
