@@ -104,7 +104,7 @@ def engine(cpu_engine: tuple[Engine, Path], monkeypatch: pytest.MonkeyPatch) -> 
     """
     e = cpu_engine[0]
     e.reset()
-    monkeypatch.setattr(MeasuringBudget, "allows", lambda *args: True)
+    monkeypatch.setattr(MeasuringBudget, "allows", lambda *args, **kwargs: True)
     yield e
     monkeypatch.undo()
     take_charge_anew(e)

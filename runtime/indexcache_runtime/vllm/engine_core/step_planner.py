@@ -150,7 +150,13 @@ class StepPlanner:
         if tokens := scheduler_output.total_num_scheduled_tokens:
             seconds = self._control.ended()
             requests = len(scheduler_output.num_scheduled_tokens)
-            self._budget.took(tokens, requests, seconds, wanted=getattr(scheduler_output, WANTED, False))
+            self._budget.took(
+                tokens,
+                requests,
+                seconds,
+                wanted=getattr(scheduler_output, WANTED, False),
+                reuses=plan is not None and plan.mode is Mode.ON,
+            )
             told = self._take(plan, measured) if plan is not None and measured is not None else 0.0
             if plan is not None and plan.rows:
                 self._budget.charge(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
@@ -251,14 +257,14 @@ class StepPlanner:
     def _plan(self, output: Any, behaviour: Behaviour, *, reusable: bool, apart: bool) -> StepPlan | None:
         if apart:
             return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, apart=True)
-        tokens = output.total_num_scheduled_tokens
+        tokens, reuses = output.total_num_scheduled_tokens, reusable and behaviour.mode is Mode.ON
         timed, replayed = self._timed_prefills.includes(tokens), tokens <= self._control.replayed_tokens
         rows: tuple[Row, ...] = ()
         if (
             reusable
             and behaviour.sample_rows
             and not timed
-            and self._budget.allows(tokens, len(output.num_scheduled_tokens))
+            and self._budget.allows(tokens, len(output.num_scheduled_tokens), reuses=reuses)
         ):
             most = min(behaviour.sample_rows, REPLAYED_ROWS) if replayed else behaviour.sample_rows
             began = time.perf_counter()
@@ -266,7 +272,7 @@ class StepPlanner:
             if rows:
                 self._budget.begin(tokens)
                 setattr(output, CHOOSING, time.perf_counter() - began)
-        if reusable and behaviour.mode is Mode.ON:
+        if reuses:
             return StepPlan(
                 Mode.ON, behaviour.pattern, behaviour.series, rows, self._draw(rows), timed, replayed
             )
