@@ -2,8 +2,8 @@
 
 A user's request is out if its prompt is longer than the reach when it is first scheduled, and else from the
 step on that computes a row whose context is longer, or from the one after a shorter reach. It stays out until
-it ends. Probes are computed as they say, at any length, and a request that opted out is the baseline's
-anyway: neither is ever out of reach.
+it ends; if reuse touched it, it goes on with what it has. Probes are computed as they say, at any length, and
+a request that opted out is the baseline's anyway: neither is ever out of reach.
 
 Trap: a request that waits is decided on anew each time it is looked up in the prefix cache, and settled when
 it is scheduled, in the same step; so its names and what is computed for it never rest on two reaches.

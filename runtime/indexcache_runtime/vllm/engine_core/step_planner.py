@@ -12,7 +12,7 @@ requests that were touched by reuse can't become the baseline's by that.
 
 import random
 import time
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Set
 from typing import Any
 
 from indexcache_core.contract import InFlight, Mode, Work
@@ -113,33 +113,36 @@ class StepPlanner:
             for name in names:
                 vars(owner).pop(name, None)
 
-    def _begin(self) -> tuple[Behaviour, int, int]:
-        """Settle what the step does. Returns it, and how many requests are recomputed and got other names."""
+    def _begin(self) -> tuple[Behaviour, int, int, list[Any]]:
+        """Settle what the step does. Returns it, how many requests are recomputed and got other names, and
+        those that reuse no longer reaches."""
         behaviour = self._control.behaviour()
         recomputed = self._leave(behaviour)
         left = self.reach.follow(behaviour.reach_tokens, self._scheduler.requests.values())
         resalted = self._blocks.enter(behaviour.taint, apart_class(behaviour))
-        if left:
-            with self._control.ledger() as ledger:
-                resalted += self._out_of_reach(ledger, left)
-        return behaviour, recomputed, resalted
+        resalted += sum(self._blocks.rename(request) for request in left)
+        return behaviour, recomputed, resalted, left
 
-    def _out_of_reach(self, ledger: Ledger, requests: Iterable[Any]) -> int:
-        """Count requests that reuse no longer reaches, and name their blocks so. Returns how many got other
-        names."""
-        renamed = 0
-        for request in requests:
-            ledger.leave(request.request_id)
-            renamed += self._blocks.rename(request)
-        return renamed
+    def _leaving(self, output: Any) -> list[Any]:
+        """Return the requests of a step that reuse doesn't reach from it on."""
+        if self.reach.tokens is None:
+            return []
+        requests = (self._scheduler.requests[name] for name in output.num_scheduled_tokens)
+        return [request for request in requests if self.reach.leaves(request)]
 
-    def _settle(self, output: Any, behaviour: Behaviour, recomputed: int, resalted: int) -> None:
+    def _settle(
+        self, output: Any, behaviour: Behaviour, recomputed: int, resalted: int, left: list[Any]
+    ) -> None:
         """Count what was scheduled, and let it carry what its workers do."""
-        tokens = output.total_num_scheduled_tokens
+        tokens, leaving = output.total_num_scheduled_tokens, self._leaving(output)
+        resalted += sum(self._blocks.rename(request) for request in leaving)
         with self._control.ledger() as ledger:
+            ledger.resalted += resalted
             ledger.recomputed += recomputed
             self._finish(ledger, output)  # first: a request may have the name of one that ended
-            ledger.resalted += resalted + self._admit(ledger, output, behaviour)
+            self._admit(ledger, output, behaviour)
+            for request in (*left, *leaving):
+                ledger.leave(request.request_id)
             shares = self._shares(output, behaviour)
             held = behaviour.mode is Mode.ON and ledger.any_out(output.num_scheduled_tokens)
             beyond = ledger.beyond(output.num_scheduled_tokens) if shares and held else set()
@@ -221,14 +224,10 @@ class StepPlanner:
             ledger.finish(name, computed_tokens=0 if request is None else request.num_computed_tokens)
         self._reused.difference_update(output.finished_req_ids)
 
-    def _admit(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> int:
-        """Count the requests that are new in a step, and those that leave what reuse reaches with it. Returns
-        how many of them got other names."""
-        tokens, requests, left = output.num_scheduled_tokens, self._scheduler.requests, dict[str, Any]()
-        if self.reach.tokens is not None:
-            left = {name: requests[name] for name in tokens if self.reach.leaves(requests[name])}
+    def _admit(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> None:
+        """Count the requests that are new in a step."""
         for new in output.scheduled_new_reqs:
-            request = self._live[new.req_id] = requests[new.req_id]
+            request = self._live[new.req_id] = self._scheduler.requests[new.req_id]
             ledger.admit(
                 new.req_id,
                 prompt_tokens=request.num_prompt_tokens,
@@ -237,9 +236,8 @@ class StepPlanner:
                 opted_out=self.probes.out(request),
                 beyond_reach=self.reach.beyond(request),
                 decodes=request.max_tokens > 1,
-                cached_tokens=request.num_computed_tokens - tokens[new.req_id],
+                cached_tokens=request.num_computed_tokens - output.num_scheduled_tokens[new.req_id],
             )
-        return self._out_of_reach(ledger, left.values())
 
     def _shares(self, output: Any, behaviour: Behaviour) -> bool:
         """Return whether sites of this step may reuse, or are compared with those that they would follow."""
