@@ -31,8 +31,8 @@ class Requests(Model):
     the baseline.
     """
     beyond_reach: int = 0
-    """Admitted in mode `on` with a prompt that is longer than reuse reaches: served by the baseline. Those that
-    opted out are not among them.
+    """Admitted in mode `on` with a prompt that is longer than reuse reaches: served by the baseline. Those
+    that opted out are not among them.
     """
     left_reach: int = 0
     """Touched by reuse, and served all Full from some context on: they grew beyond the reach, or it was taken
@@ -80,7 +80,9 @@ class Cache(Model):
     reuse_hits: int = 0
     """Tokens served from blocks computed under reuse, to requests under the same reuse."""
     resalted_requests: int = 0
-    """Requests whose not yet computed blocks moved to another chain, at a flip or where they left the reach."""
+    """Requests whose not yet computed blocks moved to another chain, at a flip or where they left what reuse
+    reaches.
+    """
     recomputed_requests: int = 0
     """Requests that were preempted when reuse ended, to be prefilled again at the baseline: see InFlight."""
 
