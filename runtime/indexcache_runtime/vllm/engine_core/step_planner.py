@@ -320,9 +320,12 @@ class StepPlanner:
     def _users(self, output: Any, beyond: Set[str]) -> list[Scheduled]:
         """Return what a step computes for requests that are no probes; for those of `beyond` alone, if there
         are any."""
-        tokens = output.num_scheduled_tokens
         with self._control.ledger() as ledger:
-            users = [(r, tokens[r]) for r in beyond or tokens if not ledger.is_probe(r)]
+            users = [
+                (r, n)
+                for r, n in output.num_scheduled_tokens.items()
+                if (r in beyond if beyond else not ledger.is_probe(r))
+            ]
         requests = {r: self._scheduler.requests[r] for r, _ in users}
         return [
             Scheduled(r, (end := requests[r].num_computed_tokens) - n, end, requests[r].num_prompt_tokens)
