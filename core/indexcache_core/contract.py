@@ -101,6 +101,12 @@ class Flags(Model):
     protected: Annotated[tuple[Annotated[int, bounds.SITES.field()], ...], Field(max_length=MAX_SITES)] = ()
     min_context_tokens: Annotated[int, bounds.CONTEXT_TOKENS.field()] = 0
     """Steps whose longest context is under this run all Full."""
+    reach_tokens: Annotated[int, bounds.CONTEXT_TOKENS.field()] | None = None
+    """How far reuse reaches: a user's request whose prompt is longer is served all Full, and one whose
+    context grows beyond it is from there on, until it ends; so is what is in flight and longer when this is
+    lowered. They are measured as in shadow meanwhile. Signed probes are computed as they say, at any length.
+    None: it reaches every length.
+    """
     sample_rows: Annotated[int, Field(ge=0, le=bounds.SAMPLE_ROWS.most)] = 32
     """Query rows measured a step, at most; 0: nothing is measured."""
     in_flight: InFlight = InFlight.CONTINUE
@@ -132,8 +138,8 @@ GuardrailName = Literal["overlap", "recall", "recall_per_indexer"]
 
 
 class Breaker(Model):
-    """The engine's own guard: in mode `on` it trips by what this engine measured in this series, whether or
-    not an operator watches.
+    """The engine's own guard: in mode `on` it trips by what this engine measured under reuse in this series,
+    whether or not an operator watches.
     """
 
     alpha: Annotated[float, Field(gt=0, lt=1)]

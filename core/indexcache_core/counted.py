@@ -30,6 +30,14 @@ class Requests(Model):
     """Requests that asked never to be served under reuse, in whatever mode; in mode `on` they are admitted to
     the baseline.
     """
+    beyond_reach: int = 0
+    """Admitted in mode `on` with a prompt that is longer than reuse reaches: served by the baseline. Those
+    that opted out are not among them.
+    """
+    left_reach: int = 0
+    """Touched by reuse, and served all Full from some context on: they grew beyond the reach, or it was taken
+    back from them.
+    """
     finished: int = 0
     probes: int = 0
     running_baseline: int = 0
@@ -41,6 +49,12 @@ class Requests(Model):
     """The same, the older the lighter: HALF_LIFE requests halve the weight of what came before them."""
     recent_decoding: tuple[float, ...] = (0.0,) * (len(CONTEXT_ENDS_IN_K) + 1)
     """Of those in `recent`, the ones that asked for more than one token, and so decode."""
+    recent_work: tuple[float, ...] = (0.0,) * (len(CONTEXT_ENDS_IN_K) + 1)
+    """What an indexer scores all Full for the requests that ended, by the same buckets and with the same
+    halving: pairs of a query row that was computed for them and a token of its context. It follows from the
+    tokens that were found in the cache when a request was first scheduled and those computed when it ended:
+    what is computed again after a preemption counts once, and what ends while it is preempted counts nothing.
+    """
 
 
 class Steps(Model):
@@ -51,7 +65,9 @@ class Steps(Model):
     reuse: int = 0
     """With at least one Shared site."""
     reuse_all_full: int = 0
-    """In mode `on`, but all Full: a short context, a request that opted out, a probe's full side."""
+    """In mode `on`, but all Full: a short context, a request that opted out or is beyond the reach, a probe's
+    full side.
+    """
     reuse_apart: int = 0
     """In mode `shadow`, under reuse, with nothing but probes that ask for it."""
 
@@ -64,7 +80,9 @@ class Cache(Model):
     reuse_hits: int = 0
     """Tokens served from blocks computed under reuse, to requests under the same reuse."""
     resalted_requests: int = 0
-    """Requests whose not yet computed blocks moved to another chain at a flip."""
+    """Requests whose not yet computed blocks moved to another chain, at a flip or where they left what reuse
+    reaches.
+    """
     recomputed_requests: int = 0
     """Requests that were preempted when reuse ended, to be prefilled again at the baseline: see InFlight."""
 

@@ -63,7 +63,8 @@ class StepPlan:
     runs."""
     replayed: bool = False
     """It is of so few tokens that one CUDA graph replays it, if there is room for one: then what is measured
-    is what that keeps."""
+    is what that keeps. Never so where an all-Full step is measured in mode on: it runs without graphs, as its
+    own would take the place of those of the pattern in force."""
     apart: bool = False
     """It runs under reuse in mode shadow, for probes alone: without CUDA graphs, so that shadow keeps its
     own."""

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from indexcache_core.contract import Mode
 from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
+from indexcache_runtime.vllm.engine_core.reach import Reach
 
-from tests.conformance import checks
+from tests.conformance import checks, reach_checks
 from tests.conformance.engine import Engine
 
 
@@ -75,6 +76,14 @@ class Conformance:
 
     def test_the_prefix_cache_after_reuse(self, engine: Engine) -> None:
         checks.reuse_is_never_served_to_the_baseline(engine)
+
+    def test_beyond_the_reach_of_reuse(self, engine: Engine) -> None:
+        reach_checks.beyond_the_reach_as_at_the_baseline(engine)
+
+    def test_a_build_that_knows_no_reach_fails(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Reach, "_exceeds", lambda reach, request: False)
+        with pytest.raises(AssertionError, match="other log-probability"):
+            reach_checks.beyond_the_reach_as_at_the_baseline(engine)
 
     def test_a_build_without_the_salt_fails(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         def no_enter(blocks: Any, behaviour: str | None, probes: str | None = None) -> int:

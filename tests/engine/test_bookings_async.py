@@ -47,7 +47,7 @@ class MeasuringCore(Core):
 
 @pytest.fixture
 def core(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> MeasuringCore:
-    monkeypatch.setattr(MeasuringBudget, "allows", lambda *args: True)
+    monkeypatch.setattr(MeasuringBudget, "allows", lambda *args, **kwargs: True)
     core = MeasuringCore(engine, monkeypatch)
     flags = Flags(mode=Mode.SHADOW, pattern="FSSS", sample_rows=500)
     core.control.put(Desired(incarnation=core.control.incarnation, epoch=1, permit_seconds=600, flags=flags))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import checks
+from tests.conformance import checks, reach_checks
 from tests.conformance.engine import Engine
 from tests.conformance.suite import Conformance
 from tests.engine.cpu_binding import BLOCK_SIZES
@@ -26,6 +26,7 @@ OF_BLOCKS = (
     checks.reuse_is_cached_for_reuse,
     checks.reuse_is_never_served_to_the_baseline,
     checks.preempted_as_not,
+    reach_checks.beyond_the_reach_as_at_the_baseline,
 )
 
 

@@ -21,6 +21,7 @@ from indexcache_runtime.measuring.timed_prefills import TimedPrefills
 from indexcache_runtime.vllm.engine_core import blocks, hasher, probe_requests, step_planner, takeover
 from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.probe_requests import ProbeRequests
+from indexcache_runtime.vllm.engine_core.reach import Reach
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
 
@@ -41,7 +42,8 @@ SCHEDULING: tuple[tuple[Any, str], ...] = (
     (StepPlanner, "_leave"),
     (StepPlanner, "_finish"),
     (StepPlanner, "_admit"),
-    (StepPlanner, "_all_full"),
+    (StepPlanner, "_shares"),
+    (StepPlanner, "_leaving"),
     (StepPlanner, "_count"),
     (StepPlanner, "_plan"),
     (StepPlanner, "_users"),
@@ -49,11 +51,15 @@ SCHEDULING: tuple[tuple[Any, str], ...] = (
     (StepPlanner, "_prefilled"),
     (step_planner, "choose"),
     (StepPlanner, "_apart"),
+    (Ledger, "any_out"),
     (Ledger, "any_probe"),
     (Ledger, "all_probes"),
     (ProbeRequests, "name"),
     (ProbeRequests, "out"),
     (probe_requests, "opted_out"),
+    (Reach, "follow"),
+    (Reach, "beyond"),
+    (Reach, "leaves"),
 )
 NAMING: tuple[tuple[Any, str], ...] = (
     (BlockNamer, "enter"),
@@ -104,7 +110,7 @@ def engine(cpu_engine: tuple[Engine, Path], monkeypatch: pytest.MonkeyPatch) -> 
     """
     e = cpu_engine[0]
     e.reset()
-    monkeypatch.setattr(MeasuringBudget, "allows", lambda *args: True)
+    monkeypatch.setattr(MeasuringBudget, "allows", lambda *args, **kwargs: True)
     yield e
     monkeypatch.undo()
     take_charge_anew(e)
@@ -128,8 +134,8 @@ def take_charge_anew(engine: Engine) -> None:
 def test_a_hook_that_raises_costs_no_request(
     engine: Engine, owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine.put(Mode.ON, checks.alternating(engine))
     long, *short = engine.prompts[2:]
+    engine.put(Mode.ON, checks.alternating(engine), reach_tokens=len(long) + 20)
     engine.ask([long], 4)  # something to be found in the cache
     under_way = [engine.start(p, 12) for p in (long, short[0])]
     for _ in range(4):

@@ -102,12 +102,13 @@ def test_rows_are_sampled_and_the_rest_costs_no_scoring(
 
 def test_the_counters(engine: Engine) -> None:
     def delta(before: Any, after: Any) -> dict[str, int]:
-        apart = {"contexts", "recent", "recent_decoding"}
+        apart = {"contexts", "recent", "recent_decoding", "recent_work"}
         old, new = before.model_dump(exclude=apart), after.model_dump(exclude=apart)
         return {key: new[key] - old[key] for key in new if new[key] != old[key]}
 
     before = engine.state
     engine.ask(PROMPTS[:2], 4)
+    engine.step()  # vLLM tells of finished requests with the next step, and another series begins
     engine.put(Mode.ON, PATTERN, min_context_tokens=200)
     engine.ask(PROMPTS[:1], 4)  # always under the floor
     engine.ask(PROMPTS[2:3], 4)  # its first step is under it
@@ -135,6 +136,18 @@ def test_the_counters(engine: Engine) -> None:
     for age, p in enumerate((PROMPTS[1], PROMPTS[2], PROMPTS[0])):
         recent[context_bucket(len(p), K)] += 0.5 ** (age / HALF_LIFE)
     assert after.requests.recent == after.requests.recent_decoding == pytest.approx(tuple(recent))
+    work = [0.0] * len(contexts)
+    for age, (p, cached) in enumerate(
+        (
+            (PROMPTS[1], engine.cacheable(PROMPTS[1])),
+            (PROMPTS[2], 0),
+            (PROMPTS[0], engine.cacheable(PROMPTS[0])),
+        )
+    ):
+        computed = len(p) + 3  # what the last token would have seen was never computed
+        pairs = (computed * (computed + 1) - cached * (cached + 1)) / 2
+        work[context_bucket(len(p), K)] += pairs * 0.5 ** (age / HALF_LIFE)
+    assert after.requests.recent_work == pytest.approx(tuple(work))
     steps = delta(before.steps, after.steps)
     assert (
         steps["reuse"] == 4

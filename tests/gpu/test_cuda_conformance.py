@@ -24,7 +24,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory, backend: str | None) -> I
         yield launch(Cuda(backend=backend), tmp_path_factory.mktemp("model") / "model")
 
 
-def every_step(budget: MeasuringBudget, tokens: int, requests: int) -> bool:
+def every_step(budget: MeasuringBudget, tokens: int, requests: int, *, reuses: bool) -> bool:
     """Allow every step to be measured, whatever measuring takes."""
     return True
 

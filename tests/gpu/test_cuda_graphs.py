@@ -179,6 +179,39 @@ def test_a_replayed_step_measures_what_one_without_graphs_does(
     assert min(replays[0].values()) < 0.95
 
 
+def test_what_is_beyond_the_reach_is_measured_and_no_graph_is_captured_again(
+    under: Engine, untouched: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under.put(Mode.ON, PATTERN, sample_rows=0)
+    under.ask(ASKED, TOKENS)
+    under.forget()
+    captured: list[Any] = []
+    capture = GraphSets.capture
+
+    def counted(sets: GraphSets, desc: Any) -> bool:
+        captured.append(desc)
+        return capture(sets, desc)
+
+    monkeypatch.setattr(GraphSets, "capture", counted)
+    monkeypatch.setattr(MeasuringBudget, "allows", every_step)
+    under.put(Mode.ON, PATTERN, reach_tokens=1000)
+    long, short = ASKED[:3], ASKED[3:]
+    with under.measurements() as steps:
+        for prompts_of_both in zip(long, short[:3], strict=True):
+            names = [under.start(p, n) for p, n in zip(prompts_of_both, (TOKENS // 2, TOKENS), strict=True)]
+            under.finish(names)
+    assert captured == []
+    found = {
+        mode: {row.position + 1 > 1000 for plan, _ in steps if plan.mode is mode for row in plan.rows}
+        for mode in (Mode.SHADOW, Mode.ON)
+    }
+    assert found[Mode.ON] == {False}
+    assert True in found[Mode.SHADOW]
+    assert not any(plan.replayed for plan, _ in steps if plan.mode is Mode.SHADOW)
+    under.forget()
+    same(under.ask_each(long, TOKENS), (untouched[0][:3], untouched[1][:3]))
+
+
 def keys(under: Engine, name: str, first: int, last: int) -> dict[int, torch.Tensor]:
     """Return a request's index keys at these positions, as its Shared layers' caches hold them: (positions,
     dim) float32.

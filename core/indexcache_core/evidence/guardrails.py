@@ -32,7 +32,7 @@ Measure = Literal["overlap", "recall"]
 Stream = Literal[Mode.SHADOW, Mode.ON]
 """Whether it was measured while all layers ran Full, or under reuse."""
 STREAMS: tuple[Stream, Stream] = (Mode.SHADOW, Mode.ON)
-"""Every test bets on both, half and half."""
+"""Each of the operator's tests bets on both, half and half; those of a breaker on the latter alone."""
 
 Name = GuardrailName | Literal["quality", "disasters"]
 """A guardrail: by the name that engines know it by, where they do."""

@@ -21,11 +21,16 @@ class Behaviour:
     whatever their epoch."""
     in_flight: InFlight = InFlight.CONTINUE
     """What becomes of requests touched by reuse when mode on ends."""
+    reach_tokens: int | None = None
+    """In mode on, the longest context of a user's request that reuse reaches; None: every one."""
 
 
 BASELINE = Behaviour()
 
 
 def taint_class(pattern: str, min_context_tokens: int) -> str:
-    """Name what is computed under reuse with these flags: they alone decide which step runs which indexer."""
+    """Name what is computed under reuse with these flags: they alone decide which indexers may run in a step.
+
+    Not so the reach: who is within it computes the same, whatever it is, and nobody else has the class.
+    """
     return digest([pattern, min_context_tokens], 16)

@@ -251,6 +251,7 @@ class EngineControl:
             s.series_number,
             taint,
             flags.in_flight,
+            flags.reach_tokens if s.mode is Mode.ON else None,
         )
         if new != self._behaviour:
             self._behaviour = new

@@ -103,6 +103,8 @@ class Bookings:
             if tally is not None and _is_over(tally, place, row):
                 yield from _book(request, row.work)
                 tally = None
+                if row.work is Work.PREFILL:
+                    self.prefilling.discard(row.request)
             if place in request.booked:
                 continue
             if tally is None:

@@ -2,11 +2,10 @@
 slots are arguments.
 
 Tests are the operator's, and so is the way in which the breaker's alpha is split over them
-(indexcache_core/evidence/guardrails.py). A test has a detector (indexcache_core/evidence/detector.py) for
-each stream, shadow and on, and bets half and half.
-
-In mode shadow evidence only grows: nobody is exposed. What it says then counts when the engine is switched
-on.
+(indexcache_core/evidence/guardrails.py), but for one thing: what was measured while all layers ran Full says
+nothing here. It is of nobody who is served under reuse, and in mode on it may be of requests that reuse is
+kept from because of their length. So a test has one detector (indexcache_core/evidence/detector.py), on what
+was measured in mode on; the operator judges both streams.
 
 Restarts. An engine that restarts begins another life, with counters, slots and an alpha of its own: the bound
 is for each series of each life. A breaker that begins within a series, because what is asked changed, takes
@@ -23,7 +22,6 @@ from indexcache_core.evidence import detector
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.evidence.guardrails import (
     MEASURED,
-    STREAMS,
     Measured,
     Name,
     TestKey,
@@ -66,20 +64,21 @@ class Breaker:
             name: log_limit(tests_alpha(asked.alpha, len(self._judged), len(measured.tests(shared))))
             for name, measured in self._judged.items()
         }
-        self._detectors: dict[TestKey, dict[Mode, Detector]] = {}
+        self._detectors: dict[TestKey, Detector] = {}
         self._log_e: dict[TestKey, float] = {}
         self._seen: dict[TestKey, tuple[int, float]] = {}
         self._over: dict[TestKey, None] = {}
 
     def look(self, new: Iterable[tuple[Cell, Histogram, Histogram]], slot: int) -> None:
-        """Take up new observations: overlap and recall, by cell. `slot` never falls."""
+        """Take up new observations: overlap and recall, by cell. Those of shadow are left out. `slot` never
+        falls."""
         for (site, context, work, mode), overlap, recall in new:
-            if context not in JUDGED:
+            if context not in JUDGED or mode is not Mode.ON:
                 continue
             values = {"overlap": overlap, "recall": recall}
             for measured in self._judged.values():
                 if (test := measured.test(site, context, work)) is not None:
-                    self._bet(test, mode, values[measured.measure], slot)
+                    self._bet(test, values[measured.measure], slot)
 
     def breach(self) -> BreakerTest | None:
         """Return a test whose evidence reached its limit, if any has."""
@@ -111,14 +110,12 @@ class Breaker:
             observations=test.observations,
         )
 
-    def _bet(self, test: TestKey, mode: Mode, batch: Histogram, slot: int) -> None:
-        detectors = self._detectors.setdefault(test, {})
-        before = detectors.get(mode) or Detector(log_s=detector.fresh().log_s, slot=self._slot)
-        detectors[mode] = before.after(batch, self._m0[test.guardrail], slot)
+    def _bet(self, test: TestKey, batch: Histogram, slot: int) -> None:
+        before = self._detectors.get(test) or Detector(log_s=detector.fresh().log_s, slot=self._slot)
+        self._detectors[test] = after = before.after(batch, self._m0[test.guardrail], slot)
         count, total = self._seen.get(test, (0, 0.0))
         self._seen[test] = count + batch.count, total + batch.sum
-        # A stream without observations still holds the half that was bet on it.
-        self._log_e[test] = detector.log_e([detectors.get(m) or detector.fresh() for m in STREAMS])
+        self._log_e[test] = after.log_e
         if self._log_e[test] >= self._limits[test.guardrail]:
             self._over[test] = None
         else:

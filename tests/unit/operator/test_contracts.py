@@ -64,11 +64,14 @@ def test_what_engines_say_is_read_whole(number: int, recorded: dict[str, Any]) -
     assert known(recorded, read.model_dump(mode="json"))
 
 
-def test_contract_2_adds_nothing_to_a_put() -> None:
-    """What it changed is what engines say, so those of contract 1 are told all that those of 2 are."""
-    assert ADDED == {2: ()}
-    assert SPOKEN.body(wanted(), 1) == SPOKEN.body(wanted(), 2) == wanted()
-    assert SPOKEN.held(wanted(), 1) == wanted()
+def test_an_engine_of_contract_1_is_not_told_how_far_reuse_reaches() -> None:
+    """It knows no reach, and would refuse a field that it doesn't know."""
+    limited = wanted()
+    limited = limited.model_copy(update={"flags": limited.flags.model_copy(update={"reach_tokens": 8192})})
+    body = SPOKEN.body(limited, 1)
+    assert isinstance(body, dict) and "reach_tokens" not in body["flags"]
+    assert SPOKEN.held(limited, 1) == wanted()
+    assert SPOKEN.body(limited, 2) == limited
 
 
 def test_of_an_engine_of_contract_1_no_request_is_known_by_its_work_nor_any_as_recent() -> None:

@@ -63,6 +63,13 @@ def families(state: State | None, age_seconds: float | None) -> Iterator[Metric]
             who,
             state.permit_remaining_seconds,
         )
+    if state.desired.reach_tokens is not None:
+        yield _gauge(
+            "indexcache_reach_tokens",
+            "The longest context that reuse reaches, as last accepted",
+            who,
+            state.desired.reach_tokens,
+        )
     yield _gauge("indexcache_step_age_seconds", "Age of the step now running", who, state.step_seconds)
     yield from _traffic(state, who)
     yield from _measurements(state, who)
@@ -89,6 +96,8 @@ def _traffic(state: State, who: list[str]) -> Iterator[Metric]:
         "finished": r.finished,
         "probes": r.probes,
         "opted_out": r.opted_out,
+        "beyond_reach": r.beyond_reach,
+        "left_reach": r.left_reach,
     }
     yield _counter("indexcache_requests", "Users' requests (and probes, apart)", "kind", who, requests)
     running: dict[tuple[str, ...], float] = {
@@ -113,7 +122,7 @@ def _traffic(state: State, who: list[str]) -> Iterator[Metric]:
     )
     yield _counter(
         "indexcache_resalted_requests",
-        "Requests in flight whose blocks changed names at a flip",
+        "Requests in flight whose blocks changed names at a flip, or where they left the reach of reuse",
         "",
         who,
         {"": c.resalted_requests},

@@ -11,6 +11,7 @@ a reuse that was killed half-way. So
 * under reuse a request may read baseline blocks, and blocks of its own class: the longer of
   baseline-then-class and class-alone wins, and what it computes itself has the class from there on;
 * a request that opted out of reuse is at the baseline always: each step that holds it runs all Full;
+* so is one that reuse doesn't reach (reach.py), and one that reuse no longer reaches goes on as after a kill;
 * a probe that runs under reuse in mode shadow, in steps of its own, has the class of such probes from its
   first block on, also for what it computes beside users, all Full (probe_requests.py);
 * a block that lies across a flip has both behaviours in its class, and nobody else asks for that name.
@@ -46,14 +47,22 @@ class BlockNamer:
         opted_out: Callable[[Any], bool] = lambda request: False,
         failed: Callable[[str, Exception], None] | None = None,
         apart: Callable[[Any], bool] = lambda request: False,
+        beyond: Callable[[Any], bool] = lambda request: False,
     ) -> None:
-        """Name the scheduler's blocks. `opted_out`: whether a request never reuses, `apart`: whether it is a
-        probe that may reuse in shadow; their answers for a request never change. `failed`: is told what
-        failed here, and what it was doing; without it, it is raised."""
+        """Name the scheduler's blocks.
+
+        Args:
+            scheduler: vLLM's.
+            block_size: Tokens a block.
+            opted_out: Whether a request never reuses. Its answer for a request never changes.
+            failed: Is told what failed here, and what it was doing; without it, it is raised.
+            apart: Whether a request is a probe that may reuse in shadow. Its answer never changes.
+            beyond: Whether reuse doesn't reach a request. Once it is scheduled so, that never changes.
+        """
         self._failed = failed
         self._scheduler = scheduler
         self._size = block_size
-        self._opted_out, self._apart = opted_out, apart
+        self._opted_out, self._apart, self._beyond = opted_out, apart, beyond
         self._lookup: Callable[..., tuple[Any, int, int]] = scheduler.kv_cache_manager.get_computed_blocks
         self.current: str | None = None
         """The class of what is computed from the next step on; None is the baseline."""
@@ -86,16 +95,16 @@ class BlockNamer:
             return 0
         self.current, self.probes = behaviour, probes
         return sum(
-            self._rename(request, self._class_of(request))
+            self.rename(request)
             for request in self._scheduler.requests.values()
             if request.num_computed_tokens
         )
 
     def _class_of(self, request: Any) -> str | None:
         """Return the class of what a request computes from the next step on."""
-        if self.current is None and self.probes is not None and self._apart(request):
-            return self.probes
-        return self.current
+        if self.current is None:
+            return self.probes if self.probes is not None and self._apart(request) else None
+        return None if self._beyond(request) else self.current
 
     def lookup(self, request: Any, *limit: Any) -> tuple[Any, int, int]:
         """Stand in for KVCacheManager.get_computed_blocks: return what of a request is cached, and from where
@@ -161,9 +170,12 @@ class BlockNamer:
         taint: Taint | None = getattr(request, ATTRIBUTE, None)
         return 0 if taint is None else max(hits - taint.first * self._size, 0)
 
-    def _rename(self, request: Any, behaviour: str | None) -> bool:
+    def rename(self, request: Any) -> bool:
+        """Name anew what a request in flight computes from the next step on. Returns whether that changed its
+        names."""
         if request._block_hasher is None or self._opted_out(request):
             return False
+        behaviour = self._class_of(request)
         taint: Taint | None = getattr(request, ATTRIBUTE, None)
         if (taint.last if taint else None) == behaviour:
             return False

@@ -58,6 +58,11 @@ class ProbeRequests:
         """
         return opted_out(request) or self.side(request) is Side.FULL
 
+    def exempt(self, request: Any) -> bool:
+        """Return whether how far reuse reaches is nothing to a request: it is a probe, or its user opted
+        out."""
+        return self.name(request) is not None or opted_out(request)
+
     def reusing(self, request: Any) -> bool:
         """Return whether a request is the side of a pair that is to run under reuse."""
         return self.side(request) is Side.REUSE and not opted_out(request)

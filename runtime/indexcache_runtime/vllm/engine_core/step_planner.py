@@ -12,10 +12,11 @@ requests that were touched by reuse can't become the baseline's by that.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 from indexcache_core.contract import InFlight, Mode, Work
+from indexcache_core.pattern import SHARED
 
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.behaviour import BASELINE, Behaviour
@@ -27,6 +28,7 @@ from indexcache_runtime.vllm.carried import FAILED, MEASURED, PLAN
 from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import vllms_own
 from indexcache_runtime.vllm.engine_core.probe_requests import ProbeRequests, apart_class
+from indexcache_runtime.vllm.engine_core.reach import Reach
 from indexcache_runtime.vllm.engine_core.recompute import recompute
 
 WANTED, CHOOSING, PREFILLED = "indexcache_wanted", "indexcache_choosing", "indexcache_prefilled"
@@ -49,10 +51,14 @@ class StepPlanner:
     ) -> None:
         self._control, self._scheduler, self._blocks = control, scheduler, blocks
         self.probes = ProbeRequests(credentials, control.k)
+        self.reach = Reach(lambda request: self.probes.exempt(request))
         self._schedule, self._update = scheduler.schedule, scheduler.update_from_output
         self._record_hits = scheduler.kv_cache_manager.record_prefix_cache_stats
         self._rng = random.Random(time.time_ns() if seed is None else seed)
         self._last = BASELINE
+        self._live: dict[str, Any] = {}
+        """Requests in flight that were scheduled, as vLLM has them: it forgets them before it tells their
+        end."""
         self._reused: set[str] = set()
         """Requests in flight whose KV holds what a step in mode on computed."""
         self._budget, self._timed_prefills = control.budget(), control.timed_prefills()
@@ -107,29 +113,49 @@ class StepPlanner:
             for name in names:
                 vars(owner).pop(name, None)
 
-    def _begin(self) -> tuple[Behaviour, int, int]:
-        """Settle what the step does. Returns it, and how many requests are recomputed and got other names."""
+    def _begin(self) -> tuple[Behaviour, int, int, list[Any]]:
+        """Settle what the step does. Returns it, how many requests are recomputed and got other names, and
+        those that reuse no longer reaches."""
         behaviour = self._control.behaviour()
         recomputed = self._leave(behaviour)
-        return behaviour, recomputed, self._blocks.enter(behaviour.taint, apart_class(behaviour))
+        left = self.reach.follow(behaviour.reach_tokens, self._scheduler.requests.values())
+        resalted = self._blocks.enter(behaviour.taint, apart_class(behaviour))
+        resalted += sum(self._blocks.rename(request) for request in left)
+        return behaviour, recomputed, resalted, left
 
-    def _settle(self, output: Any, behaviour: Behaviour, recomputed: int, resalted: int) -> None:
+    def _leaving(self, output: Any) -> list[Any]:
+        """Return the requests of a step that reuse doesn't reach from it on."""
+        if self.reach.tokens is None:
+            return []
+        requests = (self._scheduler.requests[name] for name in output.num_scheduled_tokens)
+        return [request for request in requests if self.reach.leaves(request)]
+
+    def _settle(
+        self, output: Any, behaviour: Behaviour, recomputed: int, resalted: int, left: list[Any]
+    ) -> None:
         """Count what was scheduled, and let it carry what its workers do."""
-        tokens = output.total_num_scheduled_tokens
+        tokens, leaving = output.total_num_scheduled_tokens, self._leaving(output)
+        resalted += sum(self._blocks.rename(request) for request in leaving)
         with self._control.ledger() as ledger:
             ledger.resalted += resalted
             ledger.recomputed += recomputed
             self._finish(ledger, output)  # first: a request may have the name of one that ended
             self._admit(ledger, output, behaviour)
-            all_full = self._all_full(ledger, output, behaviour)
+            for request in (*left, *leaving):
+                ledger.leave(request.request_id)
+            shares = self._shares(output, behaviour)
+            held = behaviour.mode is Mode.ON and ledger.any_out(output.num_scheduled_tokens)
+            beyond = ledger.beyond(output.num_scheduled_tokens) if shares and held else set()
+            all_full = held or not shares
             apart = not all_full and self._apart(ledger, output, behaviour)
             self._count(ledger, output, behaviour, all_full=all_full, apart=apart)
         if tokens:
-            if (plan := self._plan(output, behaviour, reusable=not all_full, apart=apart)) is not None:
+            plan = self._plan(output, behaviour, reusable=not all_full, apart=apart, beyond=beyond)
+            if plan is not None:
                 setattr(output, PLAN, plan)
             if prefilled := self._prefilled(plan):
                 setattr(output, PREFILLED, prefilled)
-            if not (all_full or apart) and behaviour.sample_rows:
+            if (beyond or not (all_full or apart)) and behaviour.sample_rows:
                 setattr(output, WANTED, True)
             self._control.started()
 
@@ -150,7 +176,13 @@ class StepPlanner:
         if tokens := scheduler_output.total_num_scheduled_tokens:
             seconds = self._control.ended()
             requests = len(scheduler_output.num_scheduled_tokens)
-            self._budget.took(tokens, requests, seconds, wanted=getattr(scheduler_output, WANTED, False))
+            self._budget.took(
+                tokens,
+                requests,
+                seconds,
+                wanted=getattr(scheduler_output, WANTED, False),
+                reuses=plan is not None and plan.mode is Mode.ON,
+            )
             told = self._take(plan, measured) if plan is not None and measured is not None else 0.0
             if plan is not None and plan.rows:
                 self._budget.charge(tokens, told and told + getattr(scheduler_output, CHOOSING), seconds)
@@ -187,35 +219,36 @@ class StepPlanner:
 
     def _finish(self, ledger: Ledger, output: Any) -> None:
         """Count the requests that ended since the last step."""
-        for request in output.finished_req_ids:
-            ledger.finish(request)
+        for name in output.finished_req_ids:
+            request = self._live.pop(name, None)
+            ledger.finish(name, computed_tokens=0 if request is None else request.num_computed_tokens)
         self._reused.difference_update(output.finished_req_ids)
 
     def _admit(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> None:
         """Count the requests that are new in a step."""
         for new in output.scheduled_new_reqs:
-            request = self._scheduler.requests[new.req_id]
+            request = self._live[new.req_id] = self._scheduler.requests[new.req_id]
             ledger.admit(
                 new.req_id,
                 prompt_tokens=request.num_prompt_tokens,
                 reuse=behaviour.mode is Mode.ON,
                 probe=self.probes.name(request) is not None,
                 opted_out=self.probes.out(request),
+                beyond_reach=self.reach.beyond(request),
                 decodes=request.max_tokens > 1,
+                cached_tokens=request.num_computed_tokens - output.num_scheduled_tokens[new.req_id],
             )
 
-    def _all_full(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> bool:
-        """Return whether no site of this step reuses, or is measured for it."""
-        if behaviour.mode is Mode.OFF or "S" not in behaviour.pattern:
-            return True
-        if behaviour.mode is Mode.ON and ledger.any_out(output.num_scheduled_tokens):
-            return True
-        if not behaviour.min_context_tokens:
+    def _shares(self, output: Any, behaviour: Behaviour) -> bool:
+        """Return whether sites of this step may reuse, or are compared with those that they would follow."""
+        if behaviour.mode is Mode.OFF or SHARED not in behaviour.pattern:
             return False
+        if not behaviour.min_context_tokens:
+            return True
         ends = (
             self._scheduler.requests[r].num_computed_tokens for r in output.num_scheduled_tokens
         )  # advanced by this step already
-        return max(ends, default=0) < behaviour.min_context_tokens
+        return max(ends, default=0) >= behaviour.min_context_tokens
 
     def _apart(self, ledger: Ledger, output: Any, behaviour: Behaviour) -> bool:
         """Return whether a step in shadow runs under reuse: it holds nothing but probes that ask for it."""
@@ -248,25 +281,30 @@ class StepPlanner:
             else:
                 ledger.reuse += 1
 
-    def _plan(self, output: Any, behaviour: Behaviour, *, reusable: bool, apart: bool) -> StepPlan | None:
+    def _plan(
+        self, output: Any, behaviour: Behaviour, *, reusable: bool, apart: bool, beyond: Set[str]
+    ) -> StepPlan | None:
+        """Return what the workers do in a step. `beyond`: of a step of mode on that runs all Full, whose rows
+        alone it may measure, as in shadow."""
         if apart:
             return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, apart=True)
-        tokens = output.total_num_scheduled_tokens
-        timed, replayed = self._timed_prefills.includes(tokens), tokens <= self._control.replayed_tokens
+        tokens, reuses = output.total_num_scheduled_tokens, reusable and behaviour.mode is Mode.ON
+        timed = self._timed_prefills.includes(tokens)
+        replayed = tokens <= self._control.replayed_tokens and not beyond
         rows: tuple[Row, ...] = ()
         if (
-            reusable
+            (reusable or beyond)
             and behaviour.sample_rows
             and not timed
-            and self._budget.allows(tokens, len(output.num_scheduled_tokens))
+            and self._budget.allows(tokens, len(output.num_scheduled_tokens), reuses=reuses)
         ):
             most = min(behaviour.sample_rows, REPLAYED_ROWS) if replayed else behaviour.sample_rows
             began = time.perf_counter()
-            rows = choose(self._users(output), self._control.k, most, self._rng)
+            rows = choose(self._users(output, beyond), self._control.k, most, self._rng)
             if rows:
                 self._budget.begin(tokens)
                 setattr(output, CHOOSING, time.perf_counter() - began)
-        if reusable and behaviour.mode is Mode.ON:
+        if reuses:
             return StepPlan(
                 Mode.ON, behaviour.pattern, behaviour.series, rows, self._draw(rows), timed, replayed
             )
@@ -279,10 +317,15 @@ class StepPlanner:
     def _draw(self, rows: tuple[Row, ...]) -> int:
         return self._rng.getrandbits(32) if rows else 0
 
-    def _users(self, output: Any) -> list[Scheduled]:
-        """Return what a step computes for requests that are no probes."""
+    def _users(self, output: Any, beyond: Set[str]) -> list[Scheduled]:
+        """Return what a step computes for requests that are no probes; for those of `beyond` alone, if there
+        are any."""
         with self._control.ledger() as ledger:
-            users = [(r, n) for r, n in output.num_scheduled_tokens.items() if not ledger.is_probe(r)]
+            users = [
+                (r, n)
+                for r, n in output.num_scheduled_tokens.items()
+                if (r in beyond if beyond else not ledger.is_probe(r))
+            ]
         requests = {r: self._scheduler.requests[r] for r, _ in users}
         return [
             Scheduled(r, (end := requests[r].num_computed_tokens) - n, end, requests[r].num_prompt_tokens)

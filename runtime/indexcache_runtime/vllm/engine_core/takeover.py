@@ -76,6 +76,7 @@ def adopt(core: Any, credentials: Credentials, *, seed: int | None = None) -> En
         lambda request: planner.probes.out(request),
         lambda doing, error: planner.fail(doing, error),
         lambda request: planner.probes.reusing(request),
+        lambda request: planner.reach.beyond(request),
     )
     planner = StepPlanner(control, scheduler, blocks, credentials, seed=seed)
     planner.install(core)

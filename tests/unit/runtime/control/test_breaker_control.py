@@ -130,14 +130,15 @@ def test_a_build_that_never_judges_would_be_noticed(monkeypatch: pytest.MonkeyPa
     assert steps_until_tripped(e, 0.0) is None
 
 
-def test_shadow_gathers_and_on_acts_before_its_first_step() -> None:
+def test_what_shadow_measured_never_trips_it() -> None:
     e = Engine()
     e.put(Mode.SHADOW)
     for _ in range(20):
-        assert e.step(0.1) is Mode.SHADOW
-    assert e.control.state().mode is Mode.SHADOW
+        assert e.step(0.0) is Mode.SHADOW
     e.put(Mode.ON)
-    assert e.step(0.1) is Mode.OFF
+    assert steps_until_tripped(e, 0.9) is None
+    assert e.control.state().breaker[0].mean == pytest.approx(0.9, abs=0.02)
+    assert steps_until_tripped(e, 0.0) is not None
     assert e.control.state().reason is Reason.BREAKER
 
 

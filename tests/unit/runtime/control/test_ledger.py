@@ -93,11 +93,13 @@ def test_those_that_decode_are_known_apart() -> None:
 def test_a_new_series_forgets_which_contexts_were_recent_and_nothing_else() -> None:
     ledger = Ledger(k=64)
     admit(ledger, 100, n=2)
+    ledger.finish("0", computed_tokens=9)
     ledger.begin(0)
     assert ledger.requests().recent[1] > 1.0
+    assert ledger.requests().recent_work[1] > 0.0
     ledger.begin(1)
     r = ledger.requests()
-    assert not any((*r.recent, *r.recent_decoding))
+    assert not any((*r.recent, *r.recent_decoding, *r.recent_work))
     assert (r.contexts[1], r.admitted_baseline) == (2, 2)
     admit(ledger, 100)
     ledger.begin(1)
@@ -114,3 +116,62 @@ def test_only_users_and_only_once_are_recent() -> None:
     unknown = Ledger(k=0)
     admit(unknown, 100)
     assert not any(unknown.requests().recent)
+
+
+def test_who_is_beyond_the_reach_is_the_baselines() -> None:
+    ledger = Ledger(k=64)
+    ledger.admit("a", prompt_tokens=300, reuse=True, probe=False, beyond_reach=True)
+    ledger.admit("b", prompt_tokens=100, reuse=True, probe=False)
+    assert ledger.any_out(["b", "a"])
+    assert not ledger.any_out(["b", "unknown"])
+    assert ledger.beyond(["b", "a", "unknown"]) == {"a"}
+    assert (ledger.touch("a"), ledger.touch("b")) == (False, True)
+    ledger.leave("a")  # it is out already
+    r = ledger.requests()
+    assert (r.beyond_reach, r.left_reach, r.opted_out) == (1, 0, 0)
+    assert (r.admitted_baseline, r.admitted_reuse, r.touched_by_reuse) == (1, 1, 1)
+    ledger.finish("a")
+    assert not ledger.any_out(["a", "b"])
+    assert ledger.beyond(["a", "b"]) == set()
+    assert ledger.requests().beyond_reach == 1
+
+
+def test_who_leaves_the_reach_is_counted_once_if_reuse_touched_it() -> None:
+    ledger = Ledger(k=64)
+    for name in ("touched", "untouched"):
+        ledger.admit(name, prompt_tokens=100, reuse=True, probe=False)
+    ledger.touch("touched")
+    for name in ("touched", "untouched", "touched", "never scheduled"):
+        ledger.leave(name)
+    r = ledger.requests()
+    assert (r.left_reach, r.beyond_reach, r.touched_by_reuse, r.running_reuse) == (1, 0, 1, 1)
+    assert ledger.beyond(["touched", "untouched", "never scheduled"]) == {"touched", "untouched"}
+    assert not ledger.touch("untouched")
+
+
+def test_work_is_what_rows_that_were_computed_see_by_the_prompts_length() -> None:
+    ledger = Ledger(k=64)
+    ledger.admit("a", prompt_tokens=100, reuse=True, probe=False, cached_tokens=2)
+    ledger.admit("a", prompt_tokens=100, reuse=True, probe=False, cached_tokens=5)  # after a preemption
+    ledger.admit("p", prompt_tokens=100, reuse=True, probe=True)
+    ledger.finish("p", computed_tokens=100)
+    ledger.finish("never scheduled", computed_tokens=100)
+    assert not any(ledger.requests().recent_work)
+    ledger.finish("a", computed_tokens=4)
+    assert ledger.requests().recent_work[1] == 3 + 4
+    ledger.admit("b", prompt_tokens=300, reuse=True, probe=False)
+    ledger.finish("b", computed_tokens=3)
+    work = ledger.requests().recent_work
+    assert (work[1], work[3]) == pytest.approx((7 * 0.5 ** (1 / HALF_LIFE), 6))
+    assert sum(work) == work[1] + work[3]
+
+
+def test_what_ended_while_it_had_no_kv_adds_no_work() -> None:
+    ledger = Ledger(k=64)
+    ledger.admit("a", prompt_tokens=100, reuse=True, probe=False, cached_tokens=64)
+    ledger.finish("a", computed_tokens=0)
+    assert not any(ledger.requests().recent_work)
+    unknown = Ledger(k=0)
+    unknown.admit("a", prompt_tokens=100, reuse=False, probe=False)
+    unknown.finish("a", computed_tokens=100)
+    assert not any(unknown.requests().recent_work)

@@ -225,6 +225,14 @@ def test_prefilling_holds_exactly_what_waits() -> None:
     assert e.ended("c") == []
 
 
+def test_a_prompt_whose_rows_are_booked_and_count_no_more_waits_for_nothing() -> None:
+    e = Engine()
+    for mode in (Mode.SHADOW, Mode.ON, Mode.SHADOW):
+        e.step(("a", 130), mode=mode)
+    assert e.booked == both(2, mode=Mode.SHADOW) + both(2)
+    assert e.bookings.prefilling == set()
+
+
 def test_a_name_that_is_used_again_is_another_request() -> None:
     e = Engine()
     for _ in range(2):

@@ -178,17 +178,27 @@ def test_what_only_observes_does_not_trip() -> None:
     assert [t.guardrail for t in b.standing()] == ["overlap"]
 
 
-def test_evidence_of_shadow_counts_half() -> None:
-    shadow, on, both = breaker(), breaker(), breaker()
-    feed(shadow, 2, {1: [0.1] * 6}, mode=Mode.SHADOW)
-    feed(on, 2, {1: [0.1] * 6})
-    feed(both, 2, {1: [0.1] * 6}, mode=Mode.SHADOW)
-    feed(both, 2, {1: [0.1] * 6})
-    a, b, c = (x.standing()[2].log_e for x in (shadow, on, both))
-    assert a == b > 0
-    assert math.exp(a) == pytest.approx(
-        (math.exp(c) + 0.5) / 2
-    )  # the other stream holds what was bet on it first
+def test_what_ran_all_full_says_nothing() -> None:
+    """It may be of requests beyond the reach, whom reuse doesn't serve."""
+    on, both = breaker(), breaker()
+    for b in (on, both):
+        feed(b, 2, {1: [0.4] * 6})
+    for second in range(2, 60):
+        feed(both, second, {site: [0.0] * 6 for site in SHARED}, mode=Mode.SHADOW)
+    assert both.standing() == on.standing()
+    assert both.breach() is None
+
+
+def test_a_build_that_judges_it_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    b, own = breaker(), Breaker.look
+    monkeypatch.setattr(
+        Breaker,
+        "look",
+        lambda b, new, slot: own(b, [(cell._replace(mode=Mode.ON), *found) for cell, *found in new], slot),
+    )
+    for second in range(2, 60):
+        feed(b, second, {site: [0.0] * 6 for site in SHARED}, mode=Mode.SHADOW)
+    assert b.breach() is not None
 
 
 def test_the_approach_can_be_watched() -> None:
@@ -244,9 +254,8 @@ def test_each_guardrail_has_its_limit() -> None:
 
 
 def bet(values: list[float], slot: int = 2, begun: int = 1, m0: float = M0) -> float:
-    """Return the wealth of one look in one stream, the other holding what was bet on it first."""
-    stream = Detector(log_s=detector.fresh().log_s, slot=begun).after(of(values), m0, slot)
-    return detector.log_e([stream, detector.fresh()])
+    """Return the wealth of one look."""
+    return Detector(log_s=detector.fresh().log_s, slot=begun).after(of(values), m0, slot).log_e
 
 
 def test_one_looks_evidence() -> None:
@@ -318,7 +327,7 @@ def test_looks_add_up_and_slots_are_opened_once() -> None:
     for slot, value in ((3, 0.1), (3, 0.2), (9, 0.3)):
         expected = expected.after(of([value]), M0, slot)
     (standing,) = b.standing()
-    assert standing.log_e == pytest.approx(detector.log_e([expected, detector.fresh()]))
+    assert standing.log_e == pytest.approx(expected.log_e)
     assert standing.mean == pytest.approx(0.2)
 
 

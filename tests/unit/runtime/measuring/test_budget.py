@@ -24,12 +24,12 @@ def run(
     flying: deque[float] = deque()
     for i in range(steps):
         flying.append(usual)
-        if budget.allows(tokens, tokens):
+        if budget.allows(tokens, tokens, reuses=True):
             budget.begin(tokens)
             out.append(i)
             flying[-1 - late] += price
         if len(flying) == ahead:
-            budget.took(tokens, tokens, flying.popleft(), wanted=True)
+            budget.took(tokens, tokens, flying.popleft(), wanted=True, reuses=True)
     return out
 
 
@@ -38,13 +38,13 @@ def long(budget: MeasuringBudget, steps: int, usual: float, price: float, *, ahe
     out = []
     flying: deque[bool] = deque()
     for i in range(steps):
-        flying.append(budget.allows(8192, 1))
+        flying.append(budget.allows(8192, 1, reuses=True))
         if flying[-1]:
             budget.begin(8192)
             out.append(i)
         if len(flying) == ahead:
             took = usual + price * flying[0]
-            budget.took(8192, 1, took, wanted=True)
+            budget.took(8192, 1, took, wanted=True, reuses=True)
             if flying.popleft():
                 budget.charge(8192, price, took)
     return out
@@ -74,13 +74,48 @@ def test_where_steps_take_one_time_or_another_the_share_is_kept(
     total = spent = 0.0
     for _ in range(60_000):
         seconds = slow if rng.random() < share else 0.008
-        if budget.allows(64, 64):
+        if budget.allows(64, 64, reuses=True):
             budget.begin(64)
             seconds += price
             spent += price
         total += seconds
-        budget.took(64, 64, seconds, wanted=True)
+        budget.took(64, 64, seconds, wanted=True, reuses=True)
     assert 0.2 * MEASURED_SHARE < spent / total < 1.1 * MEASURED_SHARE
+
+
+@pytest.mark.parametrize("usual", [(0.02, 0.008), (0.008, 0.02)])
+def test_where_steps_under_reuse_and_all_full_ones_take_turns_the_share_is_kept(
+    usual: tuple[float, float],
+) -> None:
+    """Measured steps of either kind cost less than what tells the kinds apart."""
+    budget, price = MeasuringBudget(graphed_tokens=512), 0.004
+    total = spent = 0.0
+    for i in range(60_000):
+        reuses = i // 10 % 2 == 0
+        seconds = usual[reuses]
+        if budget.allows(64, 64, reuses=reuses):
+            budget.begin(64)
+            seconds += price
+            spent += price
+        total += seconds
+        budget.took(64, 64, seconds, wanted=True, reuses=reuses)
+    assert 0.8 * MEASURED_SHARE < spent / total < 1.1 * MEASURED_SHARE
+
+
+def test_a_step_of_a_kind_that_is_not_known_counts_as_price() -> None:
+    budget = MeasuringBudget(graphed_tokens=512)
+    for _ in range(FIRST_AFTER):
+        budget.took(64, 64, 0.008, wanted=True, reuses=True)
+    assert not budget.allows(64, 64, reuses=False)
+    budget.begin(64)
+    for _ in range(AROUND):
+        budget.took(64, 64, 0.008, wanted=True, reuses=False)
+    for _ in range(int(AROUND / MEASURED_SHARE) - 1):
+        budget.took(64, 64, 0.008, wanted=True, reuses=True)
+    assert not budget.allows(64, 64, reuses=True)
+    for _ in range(2):
+        budget.took(64, 64, 0.008, wanted=True, reuses=True)
+    assert budget.allows(64, 64, reuses=True)
 
 
 def test_the_dearer_a_measured_step_the_rarer_it_is() -> None:
@@ -96,9 +131,9 @@ def test_one_that_costs_nothing_is_measured_as_soon_as_that_is_known() -> None:
 def test_one_without_rows_after_all_owes_nothing() -> None:
     budget = MeasuringBudget(graphed_tokens=512)
     for _ in range(FIRST_AFTER):
-        budget.took(64, 64, 0.008, wanted=True)
-    assert budget.allows(64, 64)
-    assert budget.allows(64, 64)
+        budget.took(64, 64, 0.008, wanted=True, reuses=True)
+    assert budget.allows(64, 64, reuses=True)
+    assert budget.allows(64, 64, reuses=True)
 
 
 @pytest.mark.parametrize(("usual", "price"), [(0.06, 0.004), (0.14, 0.001), (0.9, 0.004), (0.02, 0.002)])
@@ -113,27 +148,27 @@ def test_a_step_of_few_tokens_that_is_not_replayed_is_not_measured_and_tells_not
 ):
     budget = MeasuringBudget(graphed_tokens=512)
     for _ in range(FIRST_AFTER):
-        budget.took(40, 1, 0.1, wanted=True)
-        assert not budget.allows(64, 64)  # nothing known yet
+        budget.took(40, 1, 0.1, wanted=True, reuses=True)
+        assert not budget.allows(64, 64, reuses=True)  # nothing known yet
     for _ in range(FIRST_AFTER):
-        budget.took(64, 64, 0.008, wanted=True)
-    assert not budget.allows(40, 1)
-    assert budget.allows(64, 64)
+        budget.took(64, 64, 0.008, wanted=True, reuses=True)
+    assert not budget.allows(40, 1, reuses=True)
+    assert budget.allows(64, 64, reuses=True)
     budget.begin(64)
     for _ in range(AROUND):
-        budget.took(40, 1, 0.1, wanted=True)
-        budget.took(64, 64, 0.008, wanted=True)
-    assert budget.allows(64, 64)  # its price was nothing
+        budget.took(40, 1, 0.1, wanted=True, reuses=True)
+        budget.took(64, 64, 0.008, wanted=True, reuses=True)
+    assert budget.allows(64, 64, reuses=True)  # its price was nothing
 
 
 def test_steps_that_nobody_wants_measured_pay_nothing() -> None:
     budget = MeasuringBudget(graphed_tokens=512)
     budget.begin(8192)
-    budget.took(8192, 1, 0.1, wanted=True)
+    budget.took(8192, 1, 0.1, wanted=True, reuses=True)
     budget.charge(8192, 0.01, 0.1)
     for _ in range(100):
-        budget.took(8192, 1, 1.0, wanted=False)
-    assert not budget.allows(8192, 1)
+        budget.took(8192, 1, 1.0, wanted=False, reuses=True)
+    assert not budget.allows(8192, 1, reuses=True)
     for _ in range(2):
-        budget.took(8192, 1, 1.0, wanted=True)
-    assert budget.allows(8192, 1)
+        budget.took(8192, 1, 1.0, wanted=True, reuses=True)
+    assert budget.allows(8192, 1, reuses=True)

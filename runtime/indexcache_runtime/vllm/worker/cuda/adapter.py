@@ -2,8 +2,9 @@
 
 At the baseline no attribute of the model and no function of vLLM is changed.
 
-Steps that take time run without CUDA graphs, and so do measured ones that none would replay: they need Python
-between the kernels. For a prefill that is how it runs anyway. Of a step that graphs replay, they keep what
+Steps that take time run without CUDA graphs, and so do measured ones that none would replay, or that run all
+Full in mode on, where the graphs that there is room for are the pattern's: they need Python between the
+kernels. For a prefill that is how it runs anyway. Of a step that graphs replay, they keep what
 measuring needs: under reuse batched_keys.py, in shadow taps.py.
 """
 

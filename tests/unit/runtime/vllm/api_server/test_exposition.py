@@ -4,6 +4,7 @@ from indexcache_core import histogram
 from indexcache_core.contract import (
     BreakerTest,
     Cache,
+    Flags,
     Identity,
     Mode,
     Reason,
@@ -51,6 +52,7 @@ STATE = State(
     incarnation="abc",
     epoch=7,
     mode=Mode.ON,
+    desired=Flags(mode=Mode.ON, pattern="FS", reach_tokens=8192),
     identity=Identity(**WHO),
     thresholds=Thresholds(recall=0.36),
     permit_remaining_seconds=12.5,
@@ -85,6 +87,8 @@ STATE = State(
         admitted_baseline=1,
         admitted_reuse=2,
         touched_by_reuse=3,
+        beyond_reach=13,
+        left_reach=17,
         finished=4,
         probes=5,
         running_baseline=6,
@@ -117,6 +121,9 @@ def test_what_is_shown() -> None:
     assert value(s, "indexcache_epoch") == 7
     assert value(s, "indexcache_permit_remaining_seconds") == 12.5
     assert value(s, "indexcache_requests_total", kind="touched_by_reuse") == 3
+    assert value(s, "indexcache_requests_total", kind="beyond_reach") == 13
+    assert value(s, "indexcache_requests_total", kind="left_reach") == 17
+    assert value(s, "indexcache_reach_tokens") == 8192
     assert value(s, "indexcache_requests_running", kind="reuse") == 7
     assert value(s, "indexcache_steps_total", kind="reuse_all_full") == 3
     assert value(s, "indexcache_cache_hit_tokens_total", computed="reuse") == 20
@@ -150,6 +157,11 @@ def test_what_is_shown() -> None:
     assert {dict(labels)["guardrail"] for name, labels in s if name == "indexcache_guardrail_min"} == {
         "recall"
     }
+
+
+def test_where_reuse_reaches_every_length_no_reach_is_shown() -> None:
+    unbounded = STATE.model_copy(update={"desired": Flags(mode=Mode.ON, pattern="FS")})
+    assert not any(name == "indexcache_reach_tokens" for name, _ in scrape(unbounded, 0.5))
 
 
 def test_no_permit_no_metric_of_it() -> None:

@@ -55,6 +55,7 @@ class Core:
         self.asked: list[tuple[Any, ...]] = []
         self.preempted: list[str] = []
         self.tainted: list[str | None] = []
+        self.renamed: list[str] = []
         self.output: Any = None
         sites = tuple(Site(index=i, layer=i, domain="tokens", k=K) for i in range(4))
         capabilities = Capabilities("x", sites, timed=timed, replayed_tokens=replayed)
@@ -64,6 +65,7 @@ class Core:
         blocks = blocks or SimpleNamespace(
             lookup="lookup",
             enter=self._enter,
+            rename=self._rename,
             reused_tokens=lambda request, hits: hits // 4 if request == "r" else 0,
         )
         self.steps = StepPlanner(self.control, self, blocks, Credentials("token"), seed=1)
@@ -81,6 +83,10 @@ class Core:
         self.tainted.append(taint)
         self.probes = probes
         return 2
+
+    def _rename(self, request: Any) -> bool:
+        self.renamed.append(request.request_id)
+        return True
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         self.asked.append((args, kwargs))

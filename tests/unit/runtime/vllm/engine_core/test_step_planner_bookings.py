@@ -28,7 +28,7 @@ class Engine(Core):
         super().__init__(mode, sample_rows=64)
         self.measuring = True
         self.told: list[Any] = []
-        monkeypatch.setattr(MeasuringBudget, "allows", lambda *args: self.measuring)
+        monkeypatch.setattr(MeasuringBudget, "allows", lambda *args, **kwargs: self.measuring)
         for name in ("measured", "prompts_computed", "requests_ended"):
             monkeypatch.setattr(self.control, name, self._telling(name, getattr(self.control, name)))
 

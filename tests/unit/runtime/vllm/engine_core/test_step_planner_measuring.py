@@ -124,7 +124,7 @@ def test_rows_within_k_are_not_measured() -> None:
     assert not hasattr(output, PLAN)
     assert not hasattr(output, CHOOSING)
     assert getattr(output, WANTED)
-    assert core.control.budget().allows(K, 1)
+    assert core.control.budget().allows(K, 1, reuses=False)
 
 
 def test_steps_that_run_all_full_are_neither_measured_nor_wanted() -> None:
@@ -180,7 +180,7 @@ def budgeted(monkeypatch: pytest.MonkeyPatch, core: Core) -> list[tuple[Any, ...
     monkeypatch.setattr(
         budget,
         "took",
-        lambda tokens, requests, seconds, *, wanted: said.append(("took", tokens, requests, wanted)),
+        lambda tokens, requests, seconds, *, wanted, reuses: said.append(("took", tokens, requests, wanted)),
     )
     monkeypatch.setattr(
         budget, "charge", lambda tokens, seconds, step: said.append(("charge", tokens, seconds, step))

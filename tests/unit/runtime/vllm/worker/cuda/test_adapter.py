@@ -205,6 +205,31 @@ def test_from_one_mode_to_the_other_and_back(
         assert replay(engine, StepPlan(mode, "FSSF", 1, ROWS, replayed=True)) is not None
 
 
+def test_from_reuse_to_what_is_beyond_its_reach_and_back_no_graphs_change(
+    engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is measured all Full in mode on runs without graphs: shadow's would take the place of the
+    pattern's.
+    """
+    cuda, _, layers = engine
+    used: list[tuple[str | None, bool]] = []
+    own = cuda._graphs.use
+
+    def use(pattern: str | None, *, eager: bool) -> None:
+        used.append((pattern, eager))
+        own(pattern, eager=eager)
+
+    monkeypatch.setattr(cuda._graphs, "use", use)
+    for _ in range(2):
+        step(engine, StepPlan(Mode.ON, "FSFS", 1, replayed=True))
+        assert [layer.skip_topk for layer in layers] == [False, True, False, True]
+        found = step(engine, StepPlan(Mode.SHADOW, "FSFS", 1, ROWS, draw_of("FSFS", 1)))
+        assert not any(layer.skip_topk for layer in layers)
+        assert found is not None
+        assert found.overlap == {1: [0.5, 0.5]}
+    assert used == [("FSFS", False), (None, True)] * 2
+
+
 def test_what_the_device_holds_is_told_once_it_changed(
     engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]],
 ) -> None:
