@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+from indexcache_core.contract import Work
 from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api.status import (
@@ -14,6 +15,7 @@ from indexcache_operator.plan.facts.situation import Evidence
 from indexcache_operator.plan.report import figures
 
 from tests.unit.operator.plan.build import (
+    WANTED,
     answer,
     evidence,
     judgement,
@@ -91,11 +93,9 @@ def test_of_the_indexers_only_the_weakest_is_shown(
 
 def summed(*found: Judgement) -> int | None:
     """Return how many observations a step with these judgements needs."""
-    tests = {TestKey("recall", None, i + 2): j for i, j in enumerate(found)}
-    answers = (answer("recall", Verdict.HOLDING, tests),)
-    step = publish(
-        situation(pod(), status=status(step=STEP), evidence=Evidence(answers=answers), memory=memory(None))
-    )[0].step
+    tests = {TestKey("recall", i, 3, Work.PREFILL): j for i, j in enumerate(found)}
+    said = Evidence(answers=(answer("recall", Verdict.HOLDING, tests),), wanted=WANTED)
+    step = publish(situation(pod(), status=status(step=STEP), evidence=said, memory=memory(None)))[0].step
     assert step is not None
     return step.requests_needed
 
@@ -111,7 +111,7 @@ def test_how_much_evidence_is_wanted_is_what_the_slowest_certificate_wants() -> 
     assert LESS.needed is not None
     most = max(SOME.needed, LESS.needed)
     assert summed(SOME, LESS, ENOUGH) == most
-    assert summed(ENOUGH) == 0
+    assert summed() is None
     assert summed(SOME, NEVER) is None
 
 

@@ -17,10 +17,12 @@ from indexcache_operator.plan.waits import step as steps
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT
 
 from tests.unit.operator.plan.build import (
-    CARRYING,
     KEPT,
+    LEAST,
     MOVED,
     QUALITY,
+    REACHED,
+    WANTED,
     WITH_CANARY,
     answer,
     at,
@@ -28,6 +30,7 @@ from tests.unit.operator.plan.build import (
     judgement,
     pace,
     pod,
+    reaches,
     route,
     situation,
     spec,
@@ -57,7 +60,10 @@ def wait(
     lives = frozenset({("a", "life")}) if drained else frozenset[tuple[str, str]]()
     memory = Memory(key="try", drained_pods=lives, pace=pace(came))
     tests = {TestKey("recall", None, 3, Work.PREFILL): judgement(verdict, histogram)}
-    found = Evidence(answers=(answer("recall", verdict, tests),), carrying=CARRYING)
+    tokens = REACHED if verdict is Verdict.CERTIFIED else LEAST
+    found = Evidence(
+        answers=(answer("recall", verdict, tests),), wanted=WANTED, reaches=reaches(tokens, tokens)
+    )
     c = situation(*look.pods, status=look.status, memory=memory, evidence=found, seen=seen, **changes)
     return steps.waiting(c)
 
