@@ -19,8 +19,8 @@ class CapStatus(Stored):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReachStatus(Stored):
-    """How far reuse reaches: the length of context up to which each has its certificates. What was granted is
-    taken back by a cap, a fallback or a new try alone.
+    """The reach: the length of context up to which every one has its certificates. What was granted is taken
+    back by a fallback or a new try alone.
     """
 
     tokens: int = 0

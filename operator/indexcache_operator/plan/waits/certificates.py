@@ -86,12 +86,30 @@ def waiting(situation: Situation) -> WaitStatus | None:
     found, said = wanted(situation), situation.evidence
     if not found and not (said.acting or said.unguarded):
         return NOTHING_ACTS
+    if (capped := _capped(situation)) is not None:
+        return capped
     if not found:
         shadow = situation.status.phase is Phase.SHADOWING
         return None if said.certified(without_quality=shadow) else _reach(situation)
     wait = _slowest(situation, found)
     beyond = reaching.beyond(situation) if wait.reason in OF_LENGTHS else ""
     return replace(wait, message=f"{wait.message}; {beyond}") if beyond else wait
+
+
+def _capped(situation: Situation) -> WaitStatus | None:
+    """Return the wait for requests that show whether enough is left under a cap; None where enough is."""
+    kept, said = situation.status.reach, situation.evidence
+    if kept is None or kept.cap is None or not said.measured or said.reaches.enough(kept.cap.tokens):
+        return None
+    least_ended = situation.snapshot.spec.strategy.shadow.min_requests
+    return WaitStatus(
+        origin=Origin.TRAFFIC,
+        reason="ReachCapped",
+        message=f"{max(least_ended - said.ended, 1)} more requests to end, to show whether enough is left "
+        f"without contexts over {kept.cap.tokens:,} tokens: {kept.cap.message}",
+        requests_per_minute=rates.requests_per_minute(situation),
+        way_out="try a pattern with more F, or lower spec.strategy.reach.minShare",
+    )
 
 
 def _reach(situation: Situation) -> WaitStatus:
@@ -189,6 +207,7 @@ def _nothing(situation: Situation, empty: Wanted) -> WaitStatus:
         return wait
     message = f"no observation of {words.test(empty.key, situation.snapshot.k)} yet"
     came, judged, step = rates.requests_here(situation), situation.evidence.judged, situation.status.step
+    why = _why(situation, empty)
     if step is None and min(came, judged) >= TELLING:
         return replace(
             wait,
@@ -196,16 +215,6 @@ def _nothing(situation: Situation, empty: Wanted) -> WaitStatus:
             message=f"{message}, though requests come that are long enough",
             way_out="look at the engines' logs, and whether they serve steps of this pattern at all",
         )
-    share = reaching.share_of(situation, empty.key.context)
-    why = (
-        "no request came"
-        if not came
-        else "no request was long enough to be judged"
-        if not judged
-        else "no request of that length comes"
-        if share == 0.0
-        else ""
-    )
     rate = None
     if step is not None:
         within, wanted_ = situation.snapshot.spec.strategy.progress_deadline, least(empty)
@@ -218,6 +227,16 @@ def _nothing(situation: Situation, empty: Wanted) -> WaitStatus:
         requests_per_minute_needed=rate,
         way_out=_faster(situation),
     )
+
+
+def _why(situation: Situation, empty: Wanted) -> str:
+    """Return which requests are missing for an observation; empty where none seem to be."""
+    if not rates.requests_here(situation):
+        return "no request came"
+    if not situation.evidence.judged:
+        return "no request was long enough to be judged"
+    share = reaching.share_of(situation, empty.key.context)
+    return "no request of that length comes" if share == 0.0 else ""
 
 
 def least(empty: Wanted) -> int:

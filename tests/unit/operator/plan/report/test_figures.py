@@ -18,8 +18,10 @@ from tests.unit.operator.plan.build import (
     WANTED,
     answer,
     evidence,
+    granted,
     judgement,
     pod,
+    reaches,
     situation,
     spec,
     status,
@@ -162,6 +164,17 @@ def test_the_evidence_for_alerts_is_the_worst_of_each_guardrail_against_its_limi
     (row,) = figures.live(situation(evidence=Evidence(answers=(acting,))))
     assert (row.guardrail, row.log_e) == ("recall", 3.0)
     assert row.log_limit == pytest.approx(-math.log(acting.guardrail.alpha))
+
+
+def test_evidence_on_contexts_that_no_pod_may_serve_raises_no_alert() -> None:
+    found = {
+        TestKey("recall", None, 3, Work.PREFILL): judgement(Verdict.HOLDING, GOOD, log_e=1.0),
+        TestKey("recall", None, 5, Work.PREFILL): judgement(Verdict.BREACHED, GOOD, log_e=30.0),
+    }
+    said = Evidence(answers=(answer("recall", Verdict.HOLDING, found),), reaches=reaches(0, 0))
+    for kept, log_e in ((granted(32), 0.0), (granted(32, 128), 1.0), (granted(512), 30.0)):
+        (row,) = figures.live(situation(status=status(reach=kept), evidence=said))
+        assert row.log_e == log_e
 
 
 def test_guardrails_that_only_observe_share_what_alerts_may_spend() -> None:

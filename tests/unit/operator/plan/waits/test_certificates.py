@@ -8,7 +8,7 @@ import pytest
 from indexcache_core.contract import Work
 from indexcache_core.evidence.verdict import Judgement, Verdict, worst
 from indexcache_core.histogram import Histogram, of
-from indexcache_operator.api.status import Origin, Phase, StepStatus, WaitStatus
+from indexcache_operator.api.status import CapStatus, Origin, Phase, ReachStatus, StepStatus, WaitStatus
 from indexcache_operator.plan.facts.memory import Memory, TestKey
 from indexcache_operator.plan.facts.reach import Reaches
 from indexcache_operator.plan.facts.situation import Evidence, Situation
@@ -20,6 +20,7 @@ from tests.unit.operator.plan.build import (
     REACHED,
     answer,
     at,
+    but,
     evidence,
     judgement,
     pace,
@@ -127,6 +128,19 @@ def test_a_reach_that_holds_too_little_is_waited_for_though_no_certificate_is_na
     short = wait(case(judgement(Verdict.CERTIFIED), reaches=reaches(REACHED, REACHED, work=work)))
     assert (short.reason, "over 128 tokens are 50%" in short.message) == ("ReachWanted", True)
     assert "lower spec.strategy.reach.minShare" in short.way_out
+
+
+def test_under_a_cap_requests_are_waited_for_that_show_whether_enough_is_left() -> None:
+    c = case(judgement(Verdict.BREACHED, NEVER), step=None, reaches=reaches(LEAST, LEAST))
+    cap = CapStatus(tokens=64, cause="RecallBelowThreshold", message="recall is bad")
+    found = wait(but(c, reach=ReachStatus(cap=cap)))
+    assert (found.origin, found.reason) == (Origin.TRAFFIC, "ReachCapped")
+    assert found.message == (
+        "20 more requests to end, to show whether enough is left without contexts over 64 tokens: "
+        "recall is bad"
+    )
+    far = ReachStatus(cap=replace(cap, tokens=REACHED))
+    assert wait(but(c, reach=far)).reason != "ReachCapped"
 
 
 def test_a_length_that_nobody_asks_for_is_named_as_such() -> None:
