@@ -33,7 +33,7 @@ class ReachStatus(Stored):
     """
     share: float | None = None
     """Of the indexers' work, within what users may meet: on the canary's pods while it runs, on all pods
-    afterwards.
+    afterwards; before that, within what is certified in shadow.
     """
     beyond_share: float | None = None
     """Of the indexers' work, in the next longer contexts, which wait for certificates."""

@@ -9,8 +9,7 @@ from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase
-from indexcache_operator.plan.evidence import bets, counters, judgements, judging
-from indexcache_operator.plan.facts.guardrails import guardrails
+from indexcache_operator.plan.evidence import bets, counters, judging
 from indexcache_operator.plan.facts.memory import Memory, TestKey, TotalKey
 from indexcache_operator.plan.facts.probing import Probing
 from indexcache_operator.plan.facts.situation import Answer
@@ -264,13 +263,6 @@ def test_a_breach_beyond_what_is_exposed_is_shown_and_decides_nothing() -> None:
         found = judging.judge(case(seen, memory=memory)).answers[1]
         assert found.judgements[judged_by(context=5)].verdict is Verdict.BREACHED
         assert found.verdict is expected
-
-
-def test_the_mean_of_a_test_is_of_all_that_it_saw() -> None:
-    totals = {total(mode=ON): of([0.2] * 3), total(): of([0.4] * 3), total(site=1, mode=ON): BAD}
-    row = next(g for g in guardrails(spec()) if g.name == "recall")
-    assert judgements.mean(remembering(totals), row, judged_by()) == pytest.approx(0.3)
-    assert judgements.mean(remembering(totals), row, judged_by(context=9)) is None
 
 
 def test_a_breach_of_shadow_counts_where_nothing_is_asked_of_reuse() -> None:
