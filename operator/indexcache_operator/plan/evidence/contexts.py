@@ -41,11 +41,6 @@ def decoding(situation: Situation) -> frozenset[int]:
     return frozenset(b for b in range(BUCKETS) if any(weights[b] > 0 for weights in counted))
 
 
-def ended(situation: Situation) -> int:
-    """Return how many users' requests have ended."""
-    return sum(requests.finished for requests in _counted(situation))
-
-
 def _counted(situation: Situation) -> Iterator[Requests]:
     """Yield what engines count that measure for this try, or did."""
     for pod in situation.snapshot.observation.pods:

@@ -40,7 +40,6 @@ def judge(situation: Situation) -> Evidence:
     return Evidence(
         answers=answers,
         judged=contexts.weight(situation, JUDGED),
-        ended=contexts.ended(situation),
         reaches=found,
         wanted=wanted,
         unguarded=spec.guardrails.unguarded,

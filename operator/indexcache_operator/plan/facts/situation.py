@@ -40,8 +40,6 @@ class Evidence:
     answers: tuple[Answer, ...] = ()
     judged: float = 0.0
     """Users' requests of judged lengths, the older the lighter."""
-    ended: int = 0
-    """Users' requests that ended, by engines that measure for this try."""
     reaches: Reaches = field(default_factory=Reaches)
     wanted: frozenset[tuple[int, Work]] = frozenset()
     """Buckets of context length and kinds of work whose certificates are needed to go on."""

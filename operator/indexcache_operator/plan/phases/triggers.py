@@ -163,14 +163,20 @@ def _breached(situation: Situation) -> Cause | None:
 
 
 def _too_little_left(situation: Situation) -> Cause | None:
-    """Look for a cap under which what is asked of the reach can't be had any more, as requests are now."""
+    """Look for a cap under which what is asked of the reach can't be had any more, as requests are now. In
+    shadow as many must have come as for going on.
+    """
     kept, found = situation.status.reach, situation.evidence.reaches
     asked = situation.snapshot.spec.strategy
     unfinished = situation.status.phase in (Phase.SHADOWING, Phase.CANARY)
     if kept is None or kept.cap is None or not unfinished or not situation.evidence.measured:
         return None
     share, cap = found.share(kept.cap.tokens), kept.cap
-    if share is None or situation.evidence.ended < asked.shadow.min_requests or found.enough(cap.tokens):
+    few = (
+        situation.status.phase is Phase.SHADOWING
+        and situation.memory.requests_seen < asked.shadow.min_requests
+    )
+    if share is None or few or found.enough(cap.tokens):
         return None
     lower = ", or lower spec.strategy.reach.minShare to what is left" if share < found.min_share else ""
     return Cause(

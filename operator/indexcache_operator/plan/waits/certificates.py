@@ -101,11 +101,11 @@ def _capped(situation: Situation) -> WaitStatus | None:
     kept, said = situation.status.reach, situation.evidence
     if kept is None or kept.cap is None or not said.measured or said.reaches.enough(kept.cap.tokens):
         return None
-    least_ended = situation.snapshot.spec.strategy.shadow.min_requests
+    missing = situation.snapshot.spec.strategy.shadow.min_requests - situation.memory.requests_seen
     return WaitStatus(
         origin=Origin.TRAFFIC,
         reason="ReachCapped",
-        message=f"{max(least_ended - said.ended, 1)} more requests to end, to show whether enough is left "
+        message=f"{max(missing, 1)} more requests, to show whether enough is left "
         f"without contexts over {kept.cap.tokens:,} tokens: {kept.cap.message}",
         requests_per_minute=rates.requests_per_minute(situation),
         way_out="try a pattern with more F, or lower spec.strategy.reach.minShare",

@@ -125,7 +125,6 @@ class World:
             admitted_baseline=pod.admitted_baseline,
             admitted_reuse=pod.admitted_reuse,
             running_baseline=int(pod.busy),
-            finished=sum(pod.recent),
             recent=tuple(pod.recent),
             recent_decoding=tuple(pod.recent),
             recent_work=tuple(n * self.work[i] for i, n in enumerate(pod.recent)),

@@ -18,7 +18,6 @@ def test_shares_are_of_all_engines_together_and_of_the_buckets_asked_for() -> No
 def test_nothing_is_known_before_a_request_came() -> None:
     assert contexts.shares(look(served({}), None), ALL) == {}
     assert contexts.work(look(served({}), None)) == (0.0,) * 9
-    assert contexts.ended(look(None)) == 0
 
 
 def test_what_an_engine_counted_for_another_try_says_nothing_of_this() -> None:
@@ -36,10 +35,3 @@ def test_work_and_who_decodes_are_of_all_engines_together() -> None:
     found = look(served({1: 70, 3: 10}, {1: 70}), None, served({3: 5}, {4: 0.1}))
     assert contexts.work(found) == (0, 70, 0, 15, 0, 0, 0, 0, 0)
     assert contexts.decoding(found) == {1, 4}
-
-
-def test_requests_that_ended_are_counted_of_engines_that_measure_for_this_try() -> None:
-    ended = served({3: 1}).requests.model_copy(update={"finished": 7})
-    ours, others = served({3: 1}), served({3: 1}, revision="other")
-    found = [state.model_copy(update={"requests": ended}) for state in (ours, ours, others)]
-    assert contexts.ended(look(*found)) == 14

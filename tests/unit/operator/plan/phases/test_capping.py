@@ -8,7 +8,7 @@ from indexcache_core.contract import Work
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import of
 from indexcache_operator.api.status import CapStatus, Phase, ReachStatus
-from indexcache_operator.plan.facts.memory import TestKey
+from indexcache_operator.plan.facts.memory import Memory, TestKey
 from indexcache_operator.plan.facts.situation import Evidence, Situation
 from indexcache_operator.plan.phases import capping, triggers
 
@@ -19,20 +19,19 @@ CAP = CapStatus(tokens=128, cause="RecallBelowThreshold", message="recall is bad
 WORK = (0.0, 0.0, 50.0, 30.0, 20.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def against(*buckets: int, ended: int = 20, **changes: Any) -> Evidence:
+def against(*buckets: int, **changes: Any) -> Evidence:
     """Return evidence against contexts of these buckets."""
     found = {
         TestKey("recall", None, bucket, Work.PREFILL): judgement(BREACHED, of([0.1] * 9))
         for bucket in buckets
     }
-    return Evidence(
-        answers=(answer("recall", Verdict.HOLDING, found),), reaches=reaches(0, 0, **changes), ended=ended
-    )
+    return Evidence(answers=(answer("recall", Verdict.HOLDING, found),), reaches=reaches(0, 0, **changes))
 
 
-def look(phase: Phase, kept: Any, evidence: Evidence) -> Situation:
-    """Return a look at a rollout in a phase with this reach."""
-    return situation(pod(), status=status(phase, reach=kept), evidence=evidence)
+def look(phase: Phase, kept: Any, evidence: Evidence, seen: int = 20) -> Situation:
+    """Return a look at a rollout in a phase with this reach, after so many requests of minRequests' 20."""
+    memory = Memory(key="try", requests_seen=seen)
+    return situation(pod(), status=status(phase, reach=kept), evidence=evidence, memory=memory)
 
 
 def capped(phase: Phase, kept: Any, *buckets: int) -> CapStatus | None:
@@ -76,9 +75,9 @@ def test_else_it_stays_as_it_is(
     assert capped(phase, kept, *buckets) == expected
 
 
-def ended(phase: Phase, kept: Any, evidence: Evidence) -> str | None:
+def ended(phase: Phase, kept: Any, evidence: Evidence, seen: int = 20) -> str | None:
     """Return with which message a try ends; None where it goes on."""
-    found = triggers.apply(look(phase, kept, evidence))
+    found = triggers.apply(look(phase, kept, evidence, seen))
     assert found is None or found.fallback is not None
     return found.fallback.message if found and found.fallback else None
 
@@ -100,7 +99,8 @@ LOW = ReachStatus(cap=replace(CAP, tokens=64))
         (Phase.PROMOTED, granted(32, 32, cap=LOW.cap), {}, False),
         (Phase.SHADOWING, ReachStatus(cap=CAP), {}, True),
         (Phase.SHADOWING, ReachStatus(cap=CAP), {"min_share": 0.8}, False),
-        (Phase.SHADOWING, LOW, {"ended": 19}, False),  # minRequests
+        (Phase.SHADOWING, LOW, {"seen": 19}, False),
+        (Phase.CANARY, granted(32, 32, cap=LOW.cap), {"seen": 0}, True),  # they came in shadow
         (Phase.SHADOWING, LOW, {"work": (0.0,) * 9}, False),
         (Phase.SHADOWING, ReachStatus(cap=replace(CAP, tokens=32)), {"work": (1.0,) + (0.0,) * 8}, True),
         (Phase.SHADOWING, None, {}, False),
@@ -109,8 +109,8 @@ LOW = ReachStatus(cap=replace(CAP, tokens=64))
 def test_the_try_ends_where_what_is_left_can_not_be_enough(
     phase: Phase, kept: Any, changes: dict[str, Any], ends: bool
 ) -> None:
-    evidence = against(**{"work": WORK, **changes})
-    assert (ended(phase, kept, evidence) is not None) is ends
+    evidence = against(**{"work": WORK, **{k: v for k, v in changes.items() if k != "seen"}})
+    assert (ended(phase, kept, evidence, changes.get("seen", 20)) is not None) is ends
 
 
 def test_it_is_said_what_was_measured_what_would_be_left_and_what_to_do() -> None:

@@ -136,8 +136,7 @@ def test_under_a_cap_requests_are_waited_for_that_show_whether_enough_is_left() 
     found = wait(but(c, reach=ReachStatus(cap=cap)))
     assert (found.origin, found.reason) == (Origin.TRAFFIC, "ReachCapped")
     assert found.message == (
-        "20 more requests to end, to show whether enough is left without contexts over 64 tokens: "
-        "recall is bad"
+        "20 more requests, to show whether enough is left without contexts over 64 tokens: recall is bad"
     )
     far = ReachStatus(cap=replace(cap, tokens=REACHED))
     assert wait(but(c, reach=far)).reason != "ReachCapped"
