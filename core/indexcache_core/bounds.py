@@ -86,6 +86,9 @@ DISASTER_SHARE = Numbers(0.001, 0.5)
 TIME_SHARE = Numbers(0.001, 1.0)
 """Of a pod's time, for probes."""
 
+WORK_SHARE = Numbers(0.01, 1.0)
+"""Of the indexers' work that reuse must reach. Less would promote what nobody notices."""
+
 # ---- Durations
 
 PERMIT = Span(_SECOND, 7 * _DAY)

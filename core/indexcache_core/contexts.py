@@ -16,6 +16,11 @@ def context_bucket(tokens: int, k: int) -> int:
     return next((i for i, end in enumerate(CONTEXT_ENDS_IN_K) if tokens <= end * k), len(CONTEXT_ENDS_IN_K))
 
 
+def context_end(bucket: int, k: int) -> int | None:
+    """Return the longest context of a bucket, in tokens; None for the last one, which has no end."""
+    return CONTEXT_ENDS_IN_K[bucket] * k if bucket < len(CONTEXT_ENDS_IN_K) else None
+
+
 def context_label(bucket: int, k: int) -> str:
     """Return a bucket's bounds in tokens, as people read them: "129-256"."""
     low = CONTEXT_ENDS_IN_K[bucket - 1] * k + 1 if bucket else 1

@@ -35,6 +35,16 @@ WEIGHT = Gauge(
     "Percent of the traffic meant for the canary",
     ["namespace", "rollout"],
 )
+REACH = Gauge(
+    "indexcache_operator_reach_tokens",
+    "Tokens of context up to which pods may reuse, by which pods: all, or canary; 1e9 without a bound",
+    ["namespace", "rollout", "pods"],
+)
+REACH_SHARE = Gauge(
+    "indexcache_operator_reach_share",
+    "Share of the indexers' work within the reach of those who may meet reuse",
+    ["namespace", "rollout"],
+)
 LAST_LOOK = Gauge(
     "indexcache_operator_last_successful_look_timestamp_seconds",
     "When a look last succeeded",

@@ -126,6 +126,12 @@ COLUMNS = [
         "Mean of the weakest bucket, and the bound above which it is with probability 1 - badPromotion.",
     ),
     Column("Verdict", "string", ".status.verdict", "What the guardrails say together."),
+    Column(
+        "Reach",
+        "string",
+        ".status.reach.summary",
+        "How long a context may be under reuse: on the canary's pods while it runs, then on all.",
+    ),
     Column("Reason", "string", ".status.reason", "How it ended, or what it waits for."),
     Column(
         "Weight", "integer", ".status.traffic.desired", "Percent that the route gives the canary.", wide=True

@@ -100,11 +100,21 @@ class Step(ApiModel):
     """For so long it lasts at least, from when its weight is seen."""
 
 
+class Reach(ApiModel):
+    """How long a context may be that is served under reuse: only lengths with certificates are."""
+
+    min_share: Annotated[float, bounds.WORK_SHARE.field()] = 0.9
+    """Share of the indexers' work, as the last requests ask for it, that certified lengths must hold: by what
+    was measured in shadow before anybody is exposed, and by what was measured under reuse before a step ends.
+    """
+
+
 class Strategy(ApiModel):
     """How exposure grows."""
 
     exposure: Exposure = Exposure.IN_PLACE
     shadow: Shadow = Shadow()
+    reach: Reach = Reach()
     steps: Annotated[list[Step], Field(min_length=1, max_length=bounds.STEPS)] = [
         Step(weight=5),
         Step(weight=25),

@@ -24,6 +24,8 @@ from indexcache_operator.api.endings import Origin as Origin
 from indexcache_operator.api.endings import Outcome as Outcome
 from indexcache_operator.api.endings import Rejected as Rejected
 from indexcache_operator.api.endings import WaitStatus as WaitStatus
+from indexcache_operator.api.reach import CapStatus as CapStatus
+from indexcache_operator.api.reach import ReachStatus as ReachStatus
 from indexcache_operator.api.times import MaybeTime, Seconds, Time
 
 Backend = dict[str, Any]  # Any: a backend is the user's own, and may have any field that its gateway knows
@@ -230,6 +232,7 @@ class Status(Stored):
     step: StepStatus | None = None
     route: RouteStatus | None = None
     traffic: TrafficStatus = TrafficStatus()
+    reach: ReachStatus | None = None
     canary_pods: tuple[str, ...] = ()
     """Pods chosen for exposure, in the order in which they were chosen."""
     pods: tuple[PodStatus, ...] = ()

@@ -15,13 +15,13 @@ from indexcache_operator.plan.facts import checkpoint
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, pod_status
-from indexcache_operator.plan.phases import deletion, fallback, triggers
+from indexcache_operator.plan.phases import capping, deletion, fallback, triggers
 from indexcache_operator.plan.phases.table import TABLE
-from indexcache_operator.plan.report import commands, conditions, figures, publishing
+from indexcache_operator.plan.report import commands, conditions, figures, publishing, reached
 from indexcache_operator.plan.report.traffic import traffic
 from indexcache_operator.plan.traffic import arrival, draining
 from indexcache_operator.plan.waits import rates
-from indexcache_operator.plan.wanted import confirmation, flags
+from indexcache_operator.plan.wanted import confirmation, flags, granting
 from indexcache_operator.plan.wanted.targets import Targets, label_actions, route_actions
 
 WITHOUT_WORKLOAD = frozenset({Phase.PENDING, Phase.FAILED, Phase.FALLING_BACK})
@@ -38,12 +38,14 @@ def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]
     )
     remembered = collect.begin(snapshot, memory)
     situation = _understood(Situation(snapshot=snapshot, status=status, memory=remembered), measured)
+    situation = replace(situation, status=capping.cap(situation))
     ended = triggers.apply(situation)
     decided = ended if ended is not None else TABLE[status.phase].decide(situation)
     situation = replace(situation, status=decided)
+    situation = replace(situation, status=granting.grant(situation))
     # What the new phase decides at once needs no look of its own: a fallback says from the beginning what it
     # waits for.
-    targets = TABLE[decided.phase].targets(situation)
+    targets = TABLE[situation.status.phase].targets(situation)
     kinds = _kinds(situation, targets)
     situation = replace(situation, status=flags.assign(situation, kinds))
     situation = replace(situation, status=_told(situation))
@@ -93,7 +95,7 @@ def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dic
     if asked is not None:
         actions.append(asked)
         memory = probes.asked(memory, snapshot.now)
-    actions += _events(before, status)
+    actions += [*_events(before, status), *reached.events(before, status)]
     if snapshot.observation.deleting:
         actions += deletion.actions(situation)
     return Plan(
@@ -111,7 +113,7 @@ def _kinds(situation: Situation, targets: Targets) -> dict[str, str]:
         return {}
     pods, status = situation.snapshot.observation.pods, situation.status
     leaving = {p.name: flags.kind_of(pod_status(status, p.name)) for p in pods if p.deleting}
-    return {**leaving, **targets.kinds}
+    return granting.held(situation, {**leaving, **targets.kinds})
 
 
 def _told(situation: Situation) -> Status:
@@ -137,6 +139,8 @@ def _told(situation: Situation) -> Status:
 def _relied_on(status: Status) -> tuple[object, ...]:
     """Return what later looks rely on: persisted before the actions that follow from it."""
     step = (status.step.index, status.step.started_at, status.step.reached_at) if status.step else None
+    granted = status.reach
+    reaching = (granted.tokens, granted.canary_tokens, granted.ahead, granted.cap) if granted else None
     pods = tuple((p.name, p.desired, p.epoch, p.confirmed, p.permit) for p in status.pods)
     return (
         status.phase,
@@ -147,6 +151,7 @@ def _relied_on(status: Status) -> tuple[object, ...]:
         status.paused_at,
         status.epoch,
         status.canary_pods,
+        reaching,
         status.route,
         status.fallback,
         status.hold,

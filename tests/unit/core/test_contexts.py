@@ -1,7 +1,7 @@
 """Buckets of context length."""
 
 import pytest
-from indexcache_core.contexts import CONTEXT_ENDS_IN_K, JUDGED, context_bucket, context_label
+from indexcache_core.contexts import CONTEXT_ENDS_IN_K, JUDGED, context_bucket, context_end, context_label
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,11 @@ def test_buckets_are_named_by_their_bounds() -> None:
 
 def test_what_is_judged_is_every_bucket_from_twice_k_on() -> None:
     assert JUDGED == (2, 3, 4, 5, 6, 7, 8)
+
+
+def test_a_bucket_ends_with_the_longest_context_in_it_and_the_last_one_nowhere() -> None:
+    for bucket in range(len(CONTEXT_ENDS_IN_K)):
+        longest = context_end(bucket, 16)
+        assert longest is not None
+        assert (context_bucket(longest, 16), context_bucket(longest + 1, 16)) == (bucket, bucket + 1)
+    assert context_end(len(CONTEXT_ENDS_IN_K), 16) is None

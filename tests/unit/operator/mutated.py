@@ -31,6 +31,7 @@ WHOLE: dict[str, Any] = {
     "strategy": {
         "exposure": "InPlace",
         "shadow": {"minRequests": 20, "timeout": "60s"},
+        "reach": {"minShare": 0.9},
         "steps": [{"weight": 20, "minDuration": "0s"}, {"weight": 50, "minDuration": "10s"}],
         "progressDeadline": "120s",
     },

@@ -69,7 +69,8 @@ def test_an_engine_of_contract_1_is_not_told_how_far_reuse_reaches() -> None:
     limited = wanted()
     limited = limited.model_copy(update={"flags": limited.flags.model_copy(update={"reach_tokens": 8192})})
     body = SPOKEN.body(limited, 1)
-    assert isinstance(body, dict) and "reach_tokens" not in body["flags"]
+    assert isinstance(body, dict)
+    assert "reach_tokens" not in body["flags"]
     assert SPOKEN.held(limited, 1) == wanted()
     assert SPOKEN.body(limited, 2) == limited
 

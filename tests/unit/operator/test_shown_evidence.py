@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator import figures
-from indexcache_operator.api.status import EvidenceStatus
-from indexcache_operator.metrics import LOG_EVIDENCE, LOG_LIMIT, LOWER_BOUND, Figures
+from indexcache_operator.api.status import EvidenceStatus, ReachStatus
+from indexcache_operator.metrics import LOG_EVIDENCE, LOG_LIMIT, LOWER_BOUND, REACH, REACH_SHARE, Figures
 from indexcache_operator.model import LiveEvidence, Plan
 
-from tests.unit.operator.plan.build import REVISION, observation, status
+from tests.unit.operator.plan.build import REVISION, granted, observation, status
 
 WHO = ("ns", "chat", "uid", REVISION, "recall")
 ROWS = tuple(
@@ -19,7 +19,7 @@ LIVE = (LiveEvidence(guardrail="recall", log_e=1.5, log_limit=6.7),)
 
 
 def plan(evidence: tuple[LiveEvidence, ...] = LIVE) -> Plan[None]:
-    return Plan(status=status(evidence=ROWS), evidence=evidence, memory=None)
+    return Plan(status=status(evidence=ROWS, reach=None), evidence=evidence, memory=None)
 
 
 def test_evidence_its_limit_and_the_lowest_bound_name_whom_they_speak_of() -> None:
@@ -32,6 +32,17 @@ def test_evidence_its_limit_and_the_lowest_bound_name_whom_they_speak_of() -> No
 
 def test_where_nothing_is_measured_nothing_is_said() -> None:
     assert list(figures.values(observation(), plan(()))) == []
+
+
+def test_the_reach_is_said_of_all_pods_and_of_the_canarys_once_something_is_granted() -> None:
+    def said(kept: ReachStatus) -> list[figures.Value]:
+        made = plan(())
+        return list(figures.values(observation(), replace(made, status=replace(made.status, reach=kept))))
+
+    pods = [(REACH, ("ns", "chat", "all"), 32), (REACH, ("ns", "chat", "canary"), 64)]
+    assert said(granted(32, 64)) == pods
+    assert said(granted(32, 64, share=0.5)) == [*pods, (REACH_SHARE, ("ns", "chat"), 0.5)]
+    assert said(ReachStatus(share=0.5)) == []
 
 
 def labels() -> set[tuple[str, ...]]:

@@ -1,1 +1,3 @@
-"""Makes of engines' counters and answers of probes what each guardrail says."""
+"""Makes of engines' counters and answers of probes what each guardrail says, and of that how far reuse
+may reach.
+"""

@@ -1,5 +1,5 @@
-"""Tells how long the users' contexts are of late: what probes are drawn by, and which certificates are asked
-for.
+"""Tells how long the users' contexts are of late, and what they cost an indexer: what probes are drawn by,
+and how far reuse must reach.
 
 Engines count that themselves, from the beginning of what they measure for this try on, the older requests the
 lighter (Requests.recent in the contract). So it is the same to an operator that has just begun.
@@ -7,8 +7,8 @@ lighter (Requests.recent in the contract). So it is the same to an operator that
 
 from collections.abc import Iterator, Sequence
 
-from indexcache_core.contexts import CONTEXT_ENDS_IN_K, JUDGED
-from indexcache_core.contract import Requests, Work
+from indexcache_core.contexts import CONTEXT_ENDS_IN_K
+from indexcache_core.contract import Requests
 
 from indexcache_operator.plan.facts.situation import Situation
 
@@ -19,7 +19,9 @@ def shares(situation: Situation, buckets: Sequence[int]) -> dict[int, float]:
     """Return the share of users' requests in each of these buckets of context length, of those in all of
     them; empty without any.
     """
-    return _shares([requests.recent for requests in _counted(situation)], buckets, weight(situation, buckets))
+    total = weight(situation, buckets)
+    found = {b: weight(situation, [b]) for b in buckets}
+    return {b: each / total for b, each in found.items() if each > 0}
 
 
 def weight(situation: Situation, buckets: Sequence[int]) -> float:
@@ -27,16 +29,16 @@ def weight(situation: Situation, buckets: Sequence[int]) -> float:
     return sum(requests.recent[b] for requests in _counted(situation) for b in buckets)
 
 
-def shares_of_work(situation: Situation) -> dict[tuple[int, Work], float]:
-    """Return the share of users' requests in each judged bucket that are prefilled, so all of them, and of
-    those that decode; of the requests in all judged buckets.
-    """
-    counted, total = list(_counted(situation)), weight(situation, JUDGED)
-    weights = {
-        Work.PREFILL: [requests.recent for requests in counted],
-        Work.DECODE: [requests.recent_decoding for requests in counted],
-    }
-    return {(b, work): share for work in Work for b, share in _shares(weights[work], JUDGED, total).items()}
+def work(situation: Situation) -> tuple[float, ...]:
+    """Return what an indexer scores, all Full, for the requests that ended of late, by bucket."""
+    counted = [requests.recent_work for requests in _counted(situation)]
+    return tuple(sum(weights[b] for weights in counted) for b in range(BUCKETS))
+
+
+def decoding(situation: Situation) -> frozenset[int]:
+    """Return the buckets of the prompts of which users' requests decode."""
+    counted = [requests.recent_decoding for requests in _counted(situation)]
+    return frozenset(b for b in range(BUCKETS) if any(weights[b] > 0 for weights in counted))
 
 
 def _counted(situation: Situation) -> Iterator[Requests]:
@@ -44,9 +46,3 @@ def _counted(situation: Situation) -> Iterator[Requests]:
     for pod in situation.snapshot.observation.pods:
         if pod.state is not None and pod.state.identity.revision == situation.status.revision:
             yield pod.state.requests
-
-
-def _shares(weights: Sequence[Sequence[float]], buckets: Sequence[int], total: float) -> dict[int, float]:
-    """Return what each bucket's weight, of all engines together, is of a total; without empty ones."""
-    found = {b: sum(weight[b] for weight in weights) for b in buckets}
-    return {b: weight / total for b, weight in found.items() if weight > 0}

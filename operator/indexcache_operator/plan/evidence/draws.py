@@ -12,6 +12,7 @@ from indexcache_core.contexts import context_bucket
 from indexcache_core.digest import digest
 
 from indexcache_operator.model import Probe
+from indexcache_operator.plan.facts import reach
 
 _DIGITS = 13  # 52 bits, what a float holds
 
@@ -21,9 +22,11 @@ def uniform(revision: str, number: int, what: str) -> float:
     return float(int(digest([revision, number, what], _DIGITS), 16) / 16**_DIGITS)
 
 
-def eligible(probes: Sequence[Probe], k: int, floor: int) -> list[Probe]:
-    """Return the probes that reuse can change: of more than k tokens, and no less than minContextTokens."""
-    return [p for p in probes if p.context_tokens > k and p.context_tokens >= floor]
+def eligible(probes: Sequence[Probe], k: int, floor: int, reach_tokens: int = reach.UNBOUNDED) -> list[Probe]:
+    """Return the probes that reuse can change: of more than k tokens, no less than minContextTokens, and
+    within the reach.
+    """
+    return [p for p in probes if p.context_tokens > k and floor <= p.context_tokens <= reach_tokens]
 
 
 def draw(

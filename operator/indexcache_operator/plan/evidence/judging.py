@@ -1,86 +1,85 @@
 """Says what each guardrail says now.
 
-Certificates in Shadowing rest on what was measured in shadow, afterwards on what was measured under reuse;
-detectors bet on both.
+What is shown in Shadowing, and the reach of a canary, rest on what was measured in shadow; all else on what
+was measured under reuse. Detectors bet on both.
 """
 
 from indexcache_core.contexts import JUDGED
 from indexcache_core.contract import Mode, Work
-from indexcache_core.evidence import detector, verdict
-from indexcache_core.evidence.detector import Detector
-from indexcache_core.evidence.guardrails import STREAMS
-from indexcache_core.evidence.verdict import Judgement, Verdict
+from indexcache_core.evidence import verdict
+from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import Histogram
 
 from indexcache_operator.api.status import Phase
-from indexcache_operator.plan.evidence import contexts, counters
-from indexcache_operator.plan.facts.guardrails import CARRIES, Guardrail, guardrails
-from indexcache_operator.plan.facts.memory import Memory, Stream, TestKey
+from indexcache_operator.plan.evidence import certified_reach, contexts, judgements
+from indexcache_operator.plan.evidence.judgements import Judgements
+from indexcache_operator.plan.facts import reach
+from indexcache_operator.plan.facts.guardrails import Guardrail, guardrails
+from indexcache_operator.plan.facts.memory import Memory, Stream
+from indexcache_operator.plan.facts.reach import Reaches
 from indexcache_operator.plan.facts.situation import Answer, Evidence, Situation
+
+Cells = frozenset[tuple[int, Work]]
+UNEXPOSED = (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING)
+EVERYWHERE = (Phase.PROMOTING, Phase.PROMOTED)
 
 
 def judge(situation: Situation) -> Evidence:
     """Return what the guardrails say now."""
     spec, memory = situation.snapshot.spec, situation.memory
-    unexposed = situation.status.phase in (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING)
-    stream: Stream = Mode.SHADOW if unexposed else Mode.ON
-    carrying = frozenset(
-        cell for cell, share in contexts.shares_of_work(situation).items() if share >= CARRIES
-    )
+    stream: Stream = Mode.SHADOW if situation.status.phase in UNEXPOSED else Mode.ON
+    asked, judged = guardrails(spec), Judgements(memory)
+    found = certified_reach.reaches(situation, judged, asked)
+    wanted = _wanted(situation, judged, asked, found, stream)
     answers = tuple(
         _probed(guardrail, memory)
         if guardrail.measure is None
-        else _measured(guardrail, memory, stream, carrying)
-        for guardrail in guardrails(spec)
+        else _measured(situation, guardrail, judged, stream, wanted)
+        for guardrail in asked
     )
     return Evidence(
         answers=answers,
         judged=contexts.weight(situation, JUDGED),
-        carrying=carrying,
+        reaches=found,
+        wanted=wanted,
         unguarded=spec.guardrails.unguarded,
     )
 
 
+def _wanted(
+    situation: Situation,
+    judged: Judgements,
+    asked: tuple[Guardrail, ...],
+    found: Reaches,
+    stream: Stream,
+) -> Cells:
+    """Return whose certificates are needed to go on; once all pods are under reuse, of what they reach."""
+    acting = [g for g in asked if g.acts and g.measure is not None]
+    last, everywhere = found.needed(), situation.status.phase in EVERYWHERE
+    return frozenset(
+        cell
+        for bucket in JUDGED
+        if bucket <= last and (not everywhere or reach.within(bucket, found.reuse, found.k))
+        for cell in certified_reach.cells(situation, judged, acting, bucket, stream)
+    )
+
+
 def _measured(
-    guardrail: Guardrail, memory: Memory, stream: Stream, carrying: frozenset[tuple[int, Work]]
+    situation: Situation, guardrail: Guardrail, judged: Judgements, stream: Stream, wanted: Cells
 ) -> Answer:
-    judgements = {}
-    wanted = {test for test in guardrail.tests if (test.context, test.work) in carrying}
+    k, exposed = situation.snapshot.k, reach.granted(situation.status)
+    shown, deciding = {}, []
     for test in guardrail.tests:
-        counted = _counted(guardrail, memory, test, stream)
-        log_e = detector.log_e(_detectors(memory, test))
-        # A breach counts wherever it is, in a bucket that carries little, in the other stream.
-        if test in wanted or counted.count or (guardrail.acts and verdict.breached(log_e, guardrail.alpha)):
-            judgements[test] = _judgement(guardrail, counted, log_e)
-    deciding = [
-        judgement.verdict
-        for test, judgement in judgements.items()
-        if test in wanted or judgement.verdict is Verdict.BREACHED
-    ]
+        is_wanted = (test.context, test.work) in wanted
+        # A breach counts in the other stream too.
+        breached = guardrail.acts and verdict.breached(judged.log_e(test), guardrail.alpha)
+        if is_wanted or breached or judgements.counted(guardrail, judged.memory, test, stream).count:
+            shown[test] = judged.of(guardrail, test, stream)
+        if is_wanted or (breached and reach.within(test.context, exposed, k)):
+            deciding.append(shown[test].verdict)
     nothing = Verdict.NO_DATA if guardrail.acts else Verdict.OBSERVING
     said = verdict.worst(deciding) if deciding else nothing
-    return Answer(guardrail=guardrail, verdict=said, judgements=judgements)
-
-
-def _counted(guardrail: Guardrail, memory: Memory, test: TestKey, stream: Stream) -> Histogram:
-    """Return what a test counts in a stream, from the beginning of the try on."""
-    assert guardrail.measure is not None
-    total = counters.total_of(guardrail.measure, test, stream)
-    return memory.totals.get(total, Histogram()) if total is not None else Histogram()
-
-
-def _judgement(
-    guardrail: Guardrail, histogram: Histogram, log_e: float, *, binary: bool = False
-) -> Judgement:
-    return verdict.judge(
-        histogram,
-        guardrail.threshold,
-        log_e=log_e,
-        alpha=guardrail.alpha,
-        beta=guardrail.beta,
-        acts=guardrail.acts,
-        binary=binary,
-    )
+    return Answer(guardrail=guardrail, verdict=said, judgements=shown)
 
 
 def _probed(guardrail: Guardrail, memory: Memory) -> Answer:
@@ -90,17 +89,6 @@ def _probed(guardrail: Guardrail, memory: Memory) -> Answer:
         if binary
         else (memory.quality or Histogram(), memory.quality_detector)
     )
-    judgement = _judgement(guardrail, values, against.log_e if against else 0.0, binary=binary)
-    return Answer(guardrail=guardrail, verdict=judgement.verdict, judgements={guardrail.tests[0]: judgement})
-
-
-def mean(memory: Memory, guardrail: Guardrail, test: TestKey) -> float | None:
-    """Return the mean of all that a test saw, in both streams; None without any."""
-    both = Histogram()
-    for stream in STREAMS:
-        both = both.plus(_counted(guardrail, memory, test, stream))
-    return both.mean
-
-
-def _detectors(memory: Memory, test: TestKey) -> list[Detector]:
-    return [memory.detectors[test, s] for s in STREAMS if (test, s) in memory.detectors]
+    log_e = against.log_e if against else 0.0
+    found = judgements.judgement(guardrail, values, log_e, binary=binary)
+    return Answer(guardrail=guardrail, verdict=found.verdict, judgements={guardrail.tests[0]: found})

@@ -18,6 +18,7 @@ from indexcache_operator.api.spec import Quality
 from indexcache_operator.api.status import Phase
 from indexcache_operator.model import EnginePod, RunProbes
 from indexcache_operator.plan.evidence import contexts, draws
+from indexcache_operator.plan.facts import reach
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.probing import Asked
 from indexcache_operator.plan.facts.situation import Situation
@@ -43,7 +44,13 @@ def choose(situation: Situation) -> RunProbes | None:
         return None
     number = memory.probing.asked
     probe = draws.draw(
-        draws.eligible(seen.probes.probes, k, snapshot.spec.index_cache.min_context_tokens),
+        draws.eligible(
+            seen.probes.probes,
+            k,
+            snapshot.spec.index_cache.min_context_tokens,
+            # Answers beyond what is exposed, or about to be, say nothing of what users get.
+            max(reach.granted(status), situation.evidence.reaches.shadow),
+        ),
         contexts.shares(situation, range(contexts.BUCKETS)),
         k,
         status.revision,

@@ -7,10 +7,10 @@ roll back.
 Probes have two guardrails of one section of the spec: `quality` on their mean and `disasters` on the share
 that is wholly lost.
 
-A certificate is asked for of each test whose bucket of context length and kind of work carry at least CARRIES
-of the judged traffic (of requests by prompt length). Those of one bucket aren't split, as all of them are
-needed (indexcache_core/evidence/certificate.py); buckets are, since one may carry enough today and another
-tomorrow: each has an even part of beta.
+Reuse reaches only contexts whose tests are certified (plan/evidence/certified_reach.py). Certificates of one
+bucket of context length aren't split, as all of them are needed
+(indexcache_core/evidence/certificate.py); buckets are, since traffic decides how many come to be certified:
+each has an even part of beta.
 """
 
 from dataclasses import dataclass, replace
@@ -30,8 +30,6 @@ from indexcache_core.evidence.guardrails import (
 from indexcache_core.pattern import protect, shared_sites
 
 from indexcache_operator.api.spec import Overlap, Recall, Spec
-
-CARRIES = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,7 @@ def adopt(situation: Situation) -> Status:
         evidence=(),
         step=None,
         canary_pods=(),
+        reach=None,
         paused_at=None,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from indexcache_core.contract import Mode
 
 from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.plan.facts import reach
 from indexcache_operator.plan.facts.guardrails import certainty, guarded
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.phases.entering import enter, remember, weighted
@@ -29,15 +30,25 @@ def decide(situation: Situation) -> Status:
         status = replace(status, traffic=weighted(status.traffic, 0))
         situation = replace(situation, status=status)
     if off or not snapshot.ready or not restored(situation) or not canary_released(snapshot):
-        message = (
-            f"Turning reuse on: {len(snapshot.ready) - len(off)} of {len(snapshot.ready)} engines"
-            if off
-            else "Restoring the route"
-        )
-        return replace(status, message=message)
+        return replace(status, message=_under_way(situation, off))
     history = remember(situation, "Promoted", certainty(snapshot.spec))
     promoted = enter(situation, Phase.PROMOTED, _watched(situation))
     return replace(promoted, canary_pods=(), route=None, history=history)
+
+
+def _under_way(situation: Situation, off: list[str]) -> str:
+    """Return what the promotion waits for; `off`: pods that aren't under reuse yet."""
+    ready = situation.snapshot.ready
+    if not off:
+        return "Restoring the route"
+    message = f"Turning reuse on: {len(ready) - len(off)} of {len(ready)} engines"
+    deaf = [p.name for p in ready if not flags.knows_reach(p, reach.of_pod(situation.status, p.name))]
+    if deaf:
+        message += (
+            f". The plugin in {', '.join(deaf)} can't be told how far reuse may reach; set "
+            "spec.engine.runtime to this release's"
+        )
+    return message
 
 
 def _watched(situation: Situation) -> str:

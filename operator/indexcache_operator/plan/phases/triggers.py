@@ -16,8 +16,8 @@ from indexcache_core.evidence import quality
 from indexcache_core.evidence.verdict import log_limit
 
 from indexcache_operator.api.status import Phase, Status
-from indexcache_operator.plan.evidence import judging
-from indexcache_operator.plan.facts import checkpoint, revision
+from indexcache_operator.plan.evidence import judgements
+from indexcache_operator.plan.facts import checkpoint, reach, revision
 from indexcache_operator.plan.facts.memory import TestKey
 from indexcache_operator.plan.facts.situation import Answer, Situation
 from indexcache_operator.plan.facts.snapshot import OFF, pod_status, wants_on
@@ -152,11 +152,38 @@ def _engine_stopped(situation: Situation) -> Cause | None:
 
 
 def _breached(situation: Situation) -> Cause | None:
-    breach = situation.evidence.breach()
+    """Look for evidence against contexts that some pod may serve under reuse, or against so many others that
+    the rest is too little.
+    """
+    breach = situation.evidence.breach(reach.granted(situation.status))
     if breach is None:
-        return None
+        return _too_little_left(situation)
     answer, test = breach
     return Cause(CAUSES[answer.guardrail.name], breach_message(situation, answer, test))
+
+
+def _too_little_left(situation: Situation) -> Cause | None:
+    """Look for a cap under which what is asked of the reach can't be had any more, as requests are now. In
+    shadow as many must have come as for going on.
+    """
+    kept, found = situation.status.reach, situation.evidence.reaches
+    asked = situation.snapshot.spec.strategy
+    unfinished = situation.status.phase in (Phase.SHADOWING, Phase.CANARY)
+    if kept is None or kept.cap is None or not unfinished or not situation.evidence.measured:
+        return None
+    share, cap = found.share(kept.cap.tokens), kept.cap
+    few = (
+        situation.status.phase is Phase.SHADOWING
+        and situation.memory.requests_seen < asked.shadow.min_requests
+    )
+    if share is None or few or found.enough(cap.tokens):
+        return None
+    lower = ", or lower spec.strategy.reach.minShare to what is left" if share < found.min_share else ""
+    return Cause(
+        cap.cause,
+        f"{cap.message}. Contexts up to {cap.tokens:,} tokens are {share:.0%} of the indexers' work, "
+        f"spec.strategy.reach.minShare asks for {found.min_share:.0%}; try a pattern with more F{lower}",
+    )
 
 
 def _killed_for(revision_: str, pod: str, said: str) -> Cause:
@@ -181,7 +208,7 @@ def breach_message(situation: Situation, answer: Answer, test: TestKey) -> str:
         share = None if judgement.mean is None else 1.0 - judgement.mean
         return judged.disasters_message(share, asked.max_disaster_share, evidence)
     assert guardrail.threshold is not None
-    mean, k = judging.mean(situation.memory, guardrail, test), situation.snapshot.k
+    mean, k = judgements.mean(situation.memory, guardrail, test), situation.snapshot.k
     return judged.breach_message(test, k=k, mean=mean, threshold=guardrail.threshold, evidence=evidence)
 
 

@@ -66,12 +66,11 @@ def _why(situation: Situation) -> str:
 
 
 def _ready(situation: Situation) -> Row:
-    return (
-        "Ready",
-        "True" if situation.status.phase is Phase.PROMOTED else "False",
-        _why(situation),
-        situation.status.message,
-    )
+    status = situation.status
+    if status.phase is not Phase.PROMOTED:
+        return ("Ready", "False", _why(situation), status.message)
+    reaches = status.reach.message if status.reach else ""
+    return ("Ready", "True", _why(situation), "; ".join(filter(None, (status.message, reaches))))
 
 
 def _reconciling(situation: Situation) -> Row:

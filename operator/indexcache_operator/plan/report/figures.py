@@ -1,4 +1,4 @@
-"""Evidence in figures: a row for each certificate, and how much is still wanted."""
+"""Evidence in figures: a row for each certificate, and what alert rules rest on."""
 
 import math
 
@@ -9,6 +9,7 @@ from indexcache_core.evidence.verdict import Judgement, Verdict, log_limit
 
 from indexcache_operator.api.status import EvidenceStatus
 from indexcache_operator.model import LiveEvidence
+from indexcache_operator.plan.facts import reach
 from indexcache_operator.plan.facts.memory import TestKey
 from indexcache_operator.plan.facts.situation import Answer, Situation
 
@@ -79,30 +80,23 @@ def live(situation: Situation) -> tuple[LiveEvidence, ...]:
     """Return the evidence against the pattern by each guardrail with a threshold, for alert rules.
 
     An alert rolls back by guardrails that only observe, too: they share what may be spent on alerts, which is
-    no more than those that act may spend by themselves.
+    no more than those that act may spend by themselves. Evidence on contexts beyond what any pod may reuse
+    says nothing: nobody is to be taken back by it.
     """
+    exposed, k = reach.granted(situation.status), situation.evidence.reaches.k
     judged = [a for a in situation.evidence.answers if a.guardrail.threshold is not None]
     observing = sum(not a.guardrail.acts for a in judged)
     return tuple(
         LiveEvidence(
             guardrail=IN_RESOURCE[a.guardrail.name],
-            log_e=max((j.log_e for j in a.judgements.values()), default=0.0),
+            log_e=max(
+                (j.log_e for test, j in a.judgements.items() if reach.within(test.context, exposed, k)),
+                default=0.0,
+            ),
             log_limit=log_limit(a.guardrail.alpha / (1 if a.guardrail.acts else observing)),
         )
         for a in judged
     )
-
-
-def needed(situation: Situation) -> int | None:
-    """Return how many observations the slowest certificate still wants; None if one can't be estimated."""
-    wanted = [
-        j.needed
-        for a in situation.evidence.acting
-        for j in a.judgements.values()
-        if j.verdict is not Verdict.CERTIFIED
-    ]
-    known = [n for n in wanted if n is not None]
-    return None if len(known) < len(wanted) else max(known, default=0)
 
 
 def recall(situation: Situation) -> str:

@@ -13,7 +13,8 @@ from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan.evidence import probe_answers
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Situation
-from indexcache_operator.plan.report import columns, figures
+from indexcache_operator.plan.report import columns, figures, reached
+from indexcache_operator.plan.waits import certificates
 from indexcache_operator.plan.waits.phases import waiting
 
 EVERY = timedelta(seconds=10)
@@ -29,7 +30,7 @@ def publish(situation: Situation, before: Status, measured: bool) -> tuple[Statu
     if not measured:
         return _worded(_unmeasured(situation)), situation.memory
     moved = _place(situation.status) != _place(before)
-    if not (moved or _due(situation)):
+    if not (moved or _due(situation, before)):
         return _as_before(situation, before), situation.memory
     status = _worded(replace(situation, status=_with_figures(situation, moved)))
     remembered = replace(
@@ -47,10 +48,12 @@ def _verdicts(situation: Situation) -> tuple[tuple[str, str], ...]:
     return tuple((a.guardrail.name, a.verdict.value) for a in situation.evidence.answers)
 
 
-def _due(situation: Situation) -> bool:
-    """Return whether figures are written again: after a while, and where a verdict turned, but in Promoted
-    after a while alone.
+def _due(situation: Situation, before: Status) -> bool:
+    """Return whether figures are written again: after a while, where the reach changed, and where a verdict
+    turned, but in Promoted not for a verdict.
     """
+    if reached.changed(before, situation.status):
+        return True
     promoted, memory = situation.status.phase is Phase.PROMOTED, situation.memory
     every = EVERY_WHEN_PROMOTED if promoted else EVERY
     if memory.published_at is None or situation.snapshot.since(memory.published_at) >= every:
@@ -75,6 +78,7 @@ def _as_before(situation: Situation, before: Status) -> Status:
         step_summary=before.step_summary,
         requests_seen=before.requests_seen,
         quality=before.quality,
+        reach=reached.as_before(situation.status.reach, before.reach),
     )
     if status.phase not in (Phase.PROMOTING, Phase.PROMOTED):
         return status
@@ -88,7 +92,9 @@ def _with_figures(situation: Situation, moved: bool) -> Status:
     status, memory = situation.status, situation.memory
     step = status.step
     if step is not None:
-        step = replace(step, requests_seen=memory.requests_seen, requests_needed=figures.needed(situation))
+        step = replace(
+            step, requests_seen=memory.requests_seen, requests_needed=certificates.needed(situation)
+        )
     return replace(
         status,
         evidence=figures.evidence_rows(situation),
@@ -97,6 +103,7 @@ def _with_figures(situation: Situation, moved: bool) -> Status:
         recall=figures.recall(situation),
         verdict=worst([a.verdict for a in situation.evidence.answers]).value,
         quality=probe_answers.stored(status.revision, memory),
+        reach=reached.shown(situation),
     )
 
 

@@ -1,4 +1,5 @@
-"""Tells which certificate is waited for, how many observations it has and needs, and for how long.
+"""Tells which certificate is waited for, how many observations it has and needs, and for how long. Of
+those on what engines measure it is one of the shortest contexts that hold the reach back.
 
 A mean that is near its threshold may need more observations than will ever come: then traffic is not what is
 missing. Without observations it is said what is missing for one: requests, requests of a length that is
@@ -17,10 +18,13 @@ from indexcache_core.histogram import of
 from indexcache_operator.api.status import Origin, Phase, WaitStatus
 from indexcache_operator.plan.facts.memory import TestKey
 from indexcache_operator.plan.facts.situation import Answer, Situation
-from indexcache_operator.plan.waits import rates, words
+from indexcache_operator.plan.waits import rates, reaching, words
 
 TELLING = 5
 """Requests of judged lengths of which one should have been measured."""
+
+OF_LENGTHS = ("EvidenceWanted", "Undecided", "NoObservations")
+"""Reasons of waits for certificates of one bucket of context length."""
 
 LOOSER: Mapping[Name, str] = {
     "quality": "allow a larger drop",
@@ -55,22 +59,78 @@ def wanted(situation: Situation) -> list[Wanted]:
         found = [
             Wanted(answer, key, judgement)
             for key, judgement in answer.judgements.items()
-            if judgement.verdict is not Verdict.CERTIFIED and _carries(situation, key)
+            if judgement.verdict is not Verdict.CERTIFIED and _is_needed(situation, key)
         ]
         out += found or [Wanted(answer, TestKey(name), None)]
-    return out
+    shortest = min((w.key.context for w in out if w.key.context is not None), default=None)
+    return [w for w in out if w.key.context in (None, shortest)]
 
 
-def _carries(situation: Situation, key: TestKey) -> bool:
-    return key.context is None or (key.context, key.work) in situation.evidence.carrying
+def _is_needed(situation: Situation, key: TestKey) -> bool:
+    return key.context is None or (key.context, key.work) in situation.evidence.wanted
+
+
+def needed(situation: Situation) -> int | None:
+    """Return how many observations the slowest certificate that is waited for still wants; None if one can't
+    be estimated.
+    """
+    found = [w.judgement.needed if w.judgement else None for w in wanted(situation)]
+    known = [n for n in found if n is not None]
+    return None if len(known) < len(found) else max(known, default=0)
 
 
 def waiting(situation: Situation) -> WaitStatus | None:
-    """Return the wait for the slowest certificate; None if all are there."""
-    found = wanted(situation)
+    """Return the wait for the slowest certificate, else for a reach that holds enough; None if both are
+    there.
+    """
+    found, said = wanted(situation), situation.evidence
+    if not found and not (said.acting or said.unguarded):
+        return NOTHING_ACTS
+    if (capped := _capped(situation)) is not None:
+        return capped
     if not found:
-        return None if situation.evidence.acting or situation.evidence.unguarded else NOTHING_ACTS
-    return _slowest(situation, found)
+        shadow = situation.status.phase is Phase.SHADOWING
+        return None if said.certified(without_quality=shadow) else _reach(situation)
+    wait = _slowest(situation, found)
+    beyond = reaching.beyond(situation) if wait.reason in OF_LENGTHS else ""
+    return replace(wait, message=f"{wait.message}; {beyond}") if beyond else wait
+
+
+def _capped(situation: Situation) -> WaitStatus | None:
+    """Return the wait for requests that show whether enough is left under a cap; None where enough is."""
+    kept, said = situation.status.reach, situation.evidence
+    if kept is None or kept.cap is None or not said.measured or said.reaches.enough(kept.cap.tokens):
+        return None
+    missing = situation.snapshot.spec.strategy.shadow.min_requests - situation.memory.requests_seen
+    return WaitStatus(
+        origin=Origin.TRAFFIC,
+        reason="ReachCapped",
+        message=f"{max(missing, 1)} more requests, to show whether enough is left "
+        f"without contexts over {kept.cap.tokens:,} tokens: {kept.cap.message}",
+        requests_per_minute=rates.requests_per_minute(situation),
+        way_out="try a pattern with more F, or lower spec.strategy.reach.minShare",
+    )
+
+
+def _reach(situation: Situation) -> WaitStatus:
+    """Return the wait for a reach that holds enough of the work, though all certificates that could be named
+    are there.
+    """
+    if situation.evidence.reaches.share(0) is None:
+        return WaitStatus(
+            origin=Origin.TRAFFIC,
+            reason="NoRequestEnded",
+            message="no user's request has ended yet, so what contexts cost isn't known",
+            requests_per_minute=rates.requests_per_minute(situation),
+            way_out="nothing need be done: it is told by the first requests that end",
+        )
+    return WaitStatus(
+        origin=Origin.TRAFFIC,
+        reason="ReachWanted",
+        message=f"{reaching.beyond(situation)}, and their certificates are still wanted",
+        requests_per_minute=rates.requests_per_minute(situation),
+        way_out=f"{_faster(situation)}; or lower spec.strategy.reach.minShare",
+    )
 
 
 def of_probes(situation: Situation) -> WaitStatus | None:
@@ -147,6 +207,7 @@ def _nothing(situation: Situation, empty: Wanted) -> WaitStatus:
         return wait
     message = f"no observation of {words.test(empty.key, situation.snapshot.k)} yet"
     came, judged, step = rates.requests_here(situation), situation.evidence.judged, situation.status.step
+    why = _why(situation, empty)
     if step is None and min(came, judged) >= TELLING:
         return replace(
             wait,
@@ -154,7 +215,6 @@ def _nothing(situation: Situation, empty: Wanted) -> WaitStatus:
             message=f"{message}, though requests come that are long enough",
             way_out="look at the engines' logs, and whether they serve steps of this pattern at all",
         )
-    why = "no request came" if not came else "no request was long enough to be judged" if not judged else ""
     rate = None
     if step is not None:
         within, wanted_ = situation.snapshot.spec.strategy.progress_deadline, least(empty)
@@ -167,6 +227,16 @@ def _nothing(situation: Situation, empty: Wanted) -> WaitStatus:
         requests_per_minute_needed=rate,
         way_out=_faster(situation),
     )
+
+
+def _why(situation: Situation, empty: Wanted) -> str:
+    """Return which requests are missing for an observation; empty where none seem to be."""
+    if not rates.requests_here(situation):
+        return "no request came"
+    if not situation.evidence.judged:
+        return "no request was long enough to be judged"
+    share = reaching.share_of(situation, empty.key.context)
+    return "no request of that length comes" if share == 0.0 else ""
 
 
 def least(empty: Wanted) -> int:

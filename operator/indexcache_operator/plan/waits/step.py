@@ -9,11 +9,12 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api import times
 from indexcache_operator.api.status import Origin, StepStatus, WaitStatus
 from indexcache_operator.model import EnginePod
+from indexcache_operator.plan.facts import reach
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import route_accepted
 from indexcache_operator.plan.waits import certificates, rates, words
 from indexcache_operator.plan.waits.common import paused, trouble
-from indexcache_operator.plan.wanted import canary_pods, confirmation
+from indexcache_operator.plan.wanted import canary_pods, confirmation, flags
 
 HALF_EVEN = 0.5
 """Of an even share: see traffic/draining.py."""
@@ -87,6 +88,11 @@ def _unconfirmed(situation: Situation, late: list[EnginePod]) -> WaitStatus:
         message=f"{names}: reuse isn't confirmed yet",
         way_out="look at status.pods for what the engines say",
     )
+    deaf = [p.name for p in late if not flags.knows_reach(p, reach.of_pod(situation.status, p.name))]
+    if deaf:
+        message = f"{', '.join(deaf)}: its plugin is of a release that can't be told how far reuse may reach"
+        way_out = "set spec.engine.runtime to this release's plugin"
+        return replace(wait, reason="PluginTooOld", message=message, way_out=way_out)
     if situation.snapshot.spec.guardrails.quality is None:
         return wait
     if any(p.state is not None and p.state.probe_runs is None for p in late):

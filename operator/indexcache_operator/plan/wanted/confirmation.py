@@ -9,8 +9,6 @@ canary's Service, and a gateway whose proxies don't know of the change is found 
 from dataclasses import replace
 from datetime import timedelta
 
-from indexcache_core.contract import Mode
-
 from indexcache_operator.api.status import Status
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory
@@ -43,7 +41,7 @@ def note_permits(situation: Situation) -> Memory:
             continue
         permits = {life: ends for life, ends in permits.items() if life[0] != pod.name}
         remaining = pod.state.permit_remaining_seconds
-        if remaining is not None and pod.state.mode is Mode.ON and flags.settled(situation, pod):
+        if remaining is not None and flags.reusing(situation, pod):
             permits[pod.name, pod.state.incarnation] = snapshot.now + timedelta(seconds=remaining)
     return replace(memory, permits=permits)
 
@@ -66,7 +64,7 @@ def confirmed(situation: Situation, pod: EnginePod) -> bool:
         return False
     if pod.state is None:
         return last_word(situation, pod)
-    if not flags.settled(situation, pod) or pod.state.mode is not Mode.ON:
+    if not flags.reusing(situation, pod):
         return False
     if pod_status(situation.status, pod.name).confirmed == pod.state.incarnation:
         return True

@@ -19,6 +19,7 @@ from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import PodStatus, Status
 from indexcache_operator.contracts import SPOKEN
 from indexcache_operator.model import EnginePod, PutFlags
+from indexcache_operator.plan.facts import reach
 from indexcache_operator.plan.facts.guardrails import breaker, thresholds
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import OFF, pod_status
@@ -32,8 +33,10 @@ RENEW_BELOW = 0.7
 """Of a permit: renewed once less than this is left, so that two renewals may fail before it lapses."""
 
 
-def content(situation: Situation, kind: str) -> Desired:
-    """Return the desired state of one kind, but for incarnation and epoch (empty, 1)."""
+def content(situation: Situation, kind: str, reach_tokens: int = reach.UNBOUNDED) -> Desired:
+    """Return the desired state of one kind, but for incarnation and epoch (empty, 1). Under reuse it reaches
+    contexts of so many tokens.
+    """
     snapshot, status = situation.snapshot, situation.status
     revision = "" if kind == OFF else status.revision
     who = Identity(
@@ -55,6 +58,7 @@ def content(situation: Situation, kind: str) -> Desired:
             pattern=cache.pattern,
             protected=tuple(cache.protected),
             min_context_tokens=cache.min_context_tokens,
+            reach_tokens=reach.said(reach_tokens) if on else None,
             sample_rows=cache.sample_rows,
             in_flight=spec.fallback.in_flight,
         ),
@@ -89,11 +93,10 @@ def assign(situation: Situation, kinds: dict[str, str]) -> Status:
     for pod in snapshot.observation.pods:
         old = pod_status(status, pod.name)
         kind = kinds.get(pod.name, OFF)
-        wanted = name(content(situation, kind), kind)
+        told = content(situation, kind, reach.of_pod(status, pod.name))
+        wanted = name(told, kind)
         epoch = old.epoch
-        if wanted != old.desired or (
-            pod.state is not None and _overtaken(pod.state, content(situation, kind), epoch)
-        ):
+        if wanted != old.desired or (pod.state is not None and _overtaken(pod.state, told, epoch)):
             epoch, used = new, True
         lasts = permit(snapshot.spec, kind) if kind in REUSING else old.permit
         if (
@@ -134,12 +137,42 @@ def fulfils(state: State, wanted: Desired) -> bool:
 def settled(situation: Situation, pod: EnginePod) -> bool:
     """Return whether a pod's engine does what it was last wanted to do, under that epoch or a newer one."""
     kept = pod_status(situation.status, pod.name)
-    kind = kind_of(kept)
     return (
         pod.state is not None
         and pod.state.epoch >= kept.epoch
-        and fulfils(pod.state, content(situation, kind))
+        and fulfils(pod.state, _wanted(situation, pod))
     )
+
+
+def reusing(situation: Situation, pod: EnginePod) -> bool:
+    """Return whether a pod's engine runs the reuse that is wanted of it, or the same within a narrower reach:
+    one that is granted more is no less trusted until it has heard of it.
+    """
+    if pod.state is None or pod.state.mode is not Mode.ON:
+        return False
+    if settled(situation, pod):
+        return True
+    told = pod.state.desired.reach_tokens
+    narrower = told is not None and told < reach.of_pod(situation.status, pod.name)
+    wanted = _wanted(situation, pod)
+    as_told = wanted.flags.model_copy(update={"reach_tokens": told})
+    return narrower and fulfils(pod.state, wanted.model_copy(update={"flags": as_told}))
+
+
+def knows_reach(pod: EnginePod, tokens: int) -> bool:
+    """Return whether an engine can be told a reach. One of an older contract knows none, and would take it
+    for every length.
+    """
+    if pod.state is None:
+        return True
+    told = Desired(incarnation="", epoch=1, flags=Flags(reach_tokens=reach.said(tokens)))
+    return SPOKEN.held(told, pod.state.contract).flags == told.flags
+
+
+def _wanted(situation: Situation, pod: EnginePod) -> Desired:
+    """Return what was last wanted of a pod, but for incarnation and epoch."""
+    kind = kind_of(pod_status(situation.status, pod.name))
+    return content(situation, kind, reach.of_pod(situation.status, pod.name))
 
 
 def kind_of(pod: PodStatus) -> str:
@@ -155,8 +188,7 @@ def puts(situation: Situation) -> Iterable[PutFlags]:
         if pod.state is None:
             continue
         kept = pod_status(situation.status, pod.name)
-        kind = kind_of(kept)
-        wanted = content(situation, kind)
+        wanted = _wanted(situation, pod)
         done = pod.state.epoch >= kept.epoch and fulfils(pod.state, wanted)
         remaining = pod.state.permit_remaining_seconds
         due = wanted.permit_seconds is not None and (

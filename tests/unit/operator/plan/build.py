@@ -9,12 +9,21 @@ from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
-from indexcache_operator.api.status import FallbackStatus, HoldStatus, Phase, PodStatus, RouteStatus, Status
+from indexcache_operator.api.status import (
+    FallbackStatus,
+    HoldStatus,
+    Phase,
+    PodStatus,
+    ReachStatus,
+    RouteStatus,
+    Status,
+)
 from indexcache_operator.model import EnginePod, Observation, Route
 from indexcache_operator.plan.facts import guardrails, revision
 from indexcache_operator.plan.facts.endings import ending
 from indexcache_operator.plan.facts.memory import Memory, TestKey
 from indexcache_operator.plan.facts.pace import Mark, Pace
+from indexcache_operator.plan.facts.reach import UNBOUNDED, Reaches, of_pod
 from indexcache_operator.plan.facts.situation import Answer, Evidence, Seen, Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.plan.wanted import flags
@@ -52,8 +61,10 @@ def engine(mode: Mode = Mode.OFF, **changes: Any) -> State:
     )
 
 
-CARRYING = frozenset({(3, Work.PREFILL)})
-"""Where the users' requests are: of what certificates are asked for."""
+WANTED = frozenset({(3, Work.PREFILL)})
+"""Of what certificates are needed: where the users' requests are."""
+LEAST, REACHED = 2 * K, 8 * K
+"""The reach without a certificate, and the one that holds all of the users' requests."""
 IDLE = engine()
 
 
@@ -75,9 +86,18 @@ KEPT = RouteStatus(name="users", rule="generate", original_backends=ORIGINAL)
 
 
 def status(phase: Phase = Phase.CANARY, **changes: Any) -> Status:
-    """Return the status of a rollout whose revision is the spec's."""
-    began = {"phase_started_at": at(-10), "revision_started_at": at(-100)}
+    """Return the status of a rollout whose revision is the spec's; where pods may be under reuse, without a
+    bound on its reach.
+    """
+    began: dict[str, Any] = {"phase_started_at": at(-10), "revision_started_at": at(-100)}
+    if phase in (Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED):
+        began["reach"] = granted(UNBOUNDED)
     return stored.read({"phase": phase, "revision": REVISION, **began, **changes})
+
+
+def granted(tokens: int, canary: int | None = None, **changes: Any) -> ReachStatus:
+    """Return the reach of all pods, and of the canary's."""
+    return ReachStatus(tokens=tokens, canary_tokens=tokens if canary is None else canary, **changes)
 
 
 def intent(
@@ -168,7 +188,7 @@ def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Snapshot:
 
 def obey(seen: Snapshot, wanted: Status, kept: PodStatus, state: State) -> State:
     """Return an engine that accepted what the status wants of it."""
-    content = flags.content(case(seen, wanted), flags.kind_of(kept))
+    content = flags.content(case(seen, wanted), flags.kind_of(kept), of_pod(wanted, kept.name))
     return state.model_copy(
         update={
             "epoch": kept.epoch,
@@ -201,4 +221,11 @@ def answer(
 def evidence(verdict: Verdict = Verdict.CERTIFIED) -> Evidence:
     """Return all that the spec's one guardrail says."""
     found = answer("recall", verdict, {TestKey("recall", None, 3, Work.PREFILL): judgement(verdict)})
-    return Evidence(answers=(found,), carrying=CARRYING)
+    tokens = REACHED if verdict is Verdict.CERTIFIED else LEAST
+    return Evidence(answers=(found,), wanted=WANTED, reaches=reaches(tokens, tokens))
+
+
+def reaches(shadow: int, reuse: int, **changes: Any) -> Reaches:
+    """Return how far certificates reach, where all work is of one bucket."""
+    work = tuple(float(bucket == 3) for bucket in range(9))
+    return Reaches(**{"shadow": shadow, "reuse": reuse, "work": work, "k": K, "min_share": 0.9, **changes})

@@ -136,7 +136,7 @@ def test_whatever_happens_a_rollout_ends_and_no_reuse_is_admitted_afterwards(
             case "restart" if pod:
                 world.born += 1
                 pod.switch = type(pod.switch)(incarnation=f"life-{world.born}", domains=("d",) * 4)
-                pod.series, pod.admitted_baseline, pod.admitted_reuse, pod.recent = {}, 0, 0, 0
+                pod.series, pod.admitted_baseline, pod.admitted_reuse, pod.recent = {}, 0, 0, [0] * 9
             case "unreachable" if pod:
                 pod.reachable = False
             case "reachable":

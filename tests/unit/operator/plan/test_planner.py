@@ -22,6 +22,7 @@ from tests.unit.operator.plan.build import (
     WITH_CANARY,
     at,
     engine,
+    granted,
     hold,
     intent,
     pod,
@@ -228,3 +229,14 @@ def test_what_the_counters_show_of_the_weight_is_written(
     assert second.status.traffic.verified_generation == verified
     assert second.status.traffic.observed == (20 if verified else 0)
     assert second.memory.contradicted_at == (None if verified else at(0))
+
+
+@pytest.mark.parametrize(("contract", "mode"), [(1, Mode.SHADOW), (2, Mode.ON)])
+def test_an_engine_that_knows_no_reach_is_not_put_under_a_bounded_one_after_the_promotion(
+    contract: int, mode: Mode
+) -> None:
+    kept = status(Phase.PROMOTED, reach=granted(64))
+    found = planned(pod("a", engine(contract=contract)), status=kept)
+    (put,) = (action for action in found.actions if isinstance(action, model.PutFlags))
+    assert put.desired.flags.mode is mode
+    assert put.desired.flags.reach_tokens == (64 if mode is Mode.ON else None)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from indexcache_operator.api.status import Phase, RouteStatus, StepStatus, TrafficStatus
+from indexcache_operator.api.status import CapStatus, Phase, RouteStatus, StepStatus, TrafficStatus
 from indexcache_operator.plan.planner import plan
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, SHADOW
 
@@ -14,6 +14,7 @@ from tests.unit.operator.plan.build import (
     MOVED,
     WITH_CANARY,
     at,
+    granted,
     intent,
     pod,
     route,
@@ -49,6 +50,9 @@ def test_what_later_looks_rely_on_is_written_before_it_is_acted_on() -> None:
         {"traffic": TrafficStatus(desired=5)},
         {"route": RouteStatus(name="users", rule="generate", original_backends=())},
         {"fallback": intent(of_revision="other")},
+        {"reach": granted(32, 64)},
+        {"reach": granted(64, ahead="c")},
+        {"reach": granted(64, cap=CapStatus(tokens=128, cause="RecallBelowThreshold"))},
     ]
     for change in changes:
         again = plan(

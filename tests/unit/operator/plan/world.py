@@ -52,6 +52,14 @@ class World:
     idle: bool = True
     """Pods have so little to do that a probe in shadow has its steps to itself."""
     pair_seconds: float = 0.05
+    lengths: dict[int, float] = field(default_factory=lambda: {CONTEXT: 1.0})
+    """How many of the requests are of each bucket of context length."""
+    work: tuple[float, ...] = tuple(4.0**bucket for bucket in range(9))
+    """What an indexer scores for a request, by bucket."""
+    ruined: frozenset[int] = frozenset()
+    """Buckets in which what is reused is no good, whatever `recall` says."""
+    reached: set[int] = field(default_factory=set)
+    """Buckets of which a request was served under reuse."""
     rate: int = 20
     """Users' requests a look."""
     seed: int = 1
@@ -108,17 +116,18 @@ class World:
     def state(self, pod: SimPod) -> State:
         series = tuple(
             Series.model_validate(
-                {"site": site, "context": CONTEXT, "work": work, "mode": mode, "overlap": h, "recall": h}
+                {"site": site, "context": bucket, "work": work, "mode": mode, "overlap": h, "recall": h}
             )
-            for (site, work, mode), h in pod.series.items()
+            for (site, bucket, work, mode), h in pod.series.items()
             if pod.switch.series_number == pod.counted
         )
         requests = Requests(
             admitted_baseline=pod.admitted_baseline,
             admitted_reuse=pod.admitted_reuse,
             running_baseline=int(pod.busy),
-            recent=tuple(pod.recent if i == CONTEXT else 0 for i in range(9)),
-            recent_decoding=tuple(pod.recent if i == CONTEXT else 0 for i in range(9)),
+            recent=tuple(pod.recent),
+            recent_decoding=tuple(pod.recent),
+            recent_work=tuple(n * self.work[i] for i, n in enumerate(pod.recent)),
         )
         sites = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))
         return pod.switch.state(self.now.timestamp()).model_copy(
@@ -206,15 +215,21 @@ class World:
             pod.waiting.append(label)
             return
         pod.switch.advance(self.now.timestamp())
-        pod.count()
+        context = self.random.choices(list(self.lengths), list(self.lengths.values()))[0]
+        pod.count(context)
         mode = pod.switch.mode
-        if mode is Mode.ON:
+        if pod.serves_under_reuse(context):
+            self.reached.add(context)
             pod.admitted_reuse += 1
             self.strays += label == "baseline" and self.status.phase is Phase.CANARY
         else:
             pod.admitted_baseline += 1
         if mode in (Mode.ON, Mode.SHADOW) and pod.switch.pattern:
-            pod.measure(self.recall(self, mode), shared_sites(pod.switch.pattern))
+            pod.measure(
+                lambda bucket: bad(self, mode) if bucket in self.ruined else self.recall(self, mode),
+                context,
+                shared_sites(pod.switch.pattern),
+            )
 
     def end_prefill(self, pod: SimPod) -> None:
         """End a long prefill: what waited is scheduled in the very step in which it counts as finished."""

@@ -1,9 +1,10 @@
 """Parts of the small world: a spec, pods with the runtime's real switch, backends, probes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
+from indexcache_core.contexts import JUDGED_FROM, context_end
 from indexcache_core.contract import Mode, Work
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api.spec import Spec
@@ -11,7 +12,7 @@ from indexcache_operator.model import Probe, ProbeSet
 from indexcache_runtime.control.switch import Switch
 
 K, CONTEXT = 16, 3
-"""Tokens chosen; the bucket of context length of all traffic."""
+"""Tokens chosen; the bucket of context length of all traffic, unless a test says otherwise."""
 NAME = "chat"
 RUNTIME = "indexcache-runtime:0.1.0"
 FOREIGN = {"group": "", "kind": "Service", "name": "other", "port": 80, "weight": 1}
@@ -48,21 +49,32 @@ class SimPod:
     canary: bool = False
     admitted_baseline: int = 0
     admitted_reuse: int = 0
-    recent: int = 0
-    """Requests since the series began."""
-    series: dict[tuple[int | None, Work, Mode], Histogram] = field(default_factory=dict)
+    recent: list[int] = field(default_factory=lambda: [0] * 9)
+    """Requests since the series began, by bucket of context length."""
+    series: dict[tuple[int | None, int, Work, Mode], Histogram] = field(default_factory=dict)
     counted: int = 0
 
-    def count(self) -> None:
-        """Count a request for the series that is measured."""
+    def count(self, context: int) -> None:
+        """Count a request of a bucket for the series that is measured."""
         if self.switch.series_number != self.counted:
-            self.series, self.recent, self.counted = {}, 0, self.switch.series_number
-        self.recent += 1
+            self.series, self.recent, self.counted = {}, [0] * 9, self.switch.series_number
+        self.recent[context] += 1
 
-    def measure(self, recall: float, sites: tuple[int, ...]) -> None:
-        """Measure a request, of prefill and of decode."""
-        for key in product((None, *sites), Work, (self.switch.mode,)):
-            self.series[key] = self.series.get(key, Histogram()).plus(of([recall]))
+    def serves_under_reuse(self, context: int) -> bool:
+        """Return whether a request of a bucket is served under reuse."""
+        reach = self.switch.flags.reach_tokens
+        within = reach is None or (context_end(context, K) or reach + 1) <= reach
+        return self.switch.mode is Mode.ON and within
+
+    def measure(self, recall: Callable[[int], float], context: int, sites: tuple[int, ...]) -> None:
+        """Measure a request: its prefill in each judged bucket up to its own, its decode in that alone."""
+        mode = Mode.ON if self.serves_under_reuse(context) else Mode.SHADOW
+        for bucket in range(JUDGED_FROM, context + 1):
+            for work in Work if bucket == context else (Work.PREFILL,):
+                value = of([recall(bucket)])
+                for site in (None, *sites):
+                    key = (site, bucket, work, mode)
+                    self.series[key] = self.series.get(key, Histogram()).plus(value)
 
 
 SPEC: dict[str, Any] = {

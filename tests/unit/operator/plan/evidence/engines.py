@@ -98,5 +98,7 @@ def padded(weights: dict[int, float]) -> tuple[float, ...]:
 
 def served(prefilled: dict[int, float], decoding: dict[int, float] | None = None, **changes: Any) -> State:
     """Return an engine that served users for this try: their weights by bucket of context length."""
-    requests = Requests(recent=padded(prefilled), recent_decoding=padded(decoding or {}))
+    requests = Requests(
+        recent=padded(prefilled), recent_decoding=padded(decoding or {}), recent_work=padded(prefilled)
+    )
     return measured(requests=requests, **changes)

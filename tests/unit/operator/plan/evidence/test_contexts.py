@@ -1,6 +1,6 @@
 """Tests the traffic's contexts, by what engines count of this try."""
 
-from indexcache_core.contract import Identity, Work
+from indexcache_core.contract import Identity
 from indexcache_operator.plan.evidence import contexts
 
 from tests.unit.operator.plan.evidence.engines import look, served
@@ -17,7 +17,7 @@ def test_shares_are_of_all_engines_together_and_of_the_buckets_asked_for() -> No
 
 def test_nothing_is_known_before_a_request_came() -> None:
     assert contexts.shares(look(served({}), None), ALL) == {}
-    assert contexts.shares_of_work(look(served({}), None)) == {}
+    assert contexts.work(look(served({}), None)) == (0.0,) * 9
 
 
 def test_what_an_engine_counted_for_another_try_says_nothing_of_this() -> None:
@@ -31,6 +31,7 @@ def test_an_engine_that_was_taken_back_in_this_try_is_counted_on() -> None:
     assert contexts.shares(look(back), ALL) == {2: 1.0}
 
 
-def test_all_are_prefilled_and_those_that_asked_for_it_decode() -> None:
-    found = contexts.shares_of_work(look(served({1: 70, 2: 30, 3: 10}, {1: 70, 2: 20}), served({2: 10})))
-    assert found == {(2, Work.PREFILL): 0.8, (3, Work.PREFILL): 0.2, (2, Work.DECODE): 0.4}
+def test_work_and_who_decodes_are_of_all_engines_together() -> None:
+    found = look(served({1: 70, 3: 10}, {1: 70}), None, served({3: 5}, {4: 0.1}))
+    assert contexts.work(found) == (0, 70, 0, 15, 0, 0, 0, 0, 0)
+    assert contexts.decoding(found) == {1, 4}

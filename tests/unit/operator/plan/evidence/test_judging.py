@@ -10,12 +10,11 @@ from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase
 from indexcache_operator.plan.evidence import bets, counters, judging
-from indexcache_operator.plan.facts.guardrails import guardrails
 from indexcache_operator.plan.facts.memory import Memory, TestKey, TotalKey
 from indexcache_operator.plan.facts.probing import Probing
 from indexcache_operator.plan.facts.situation import Answer
 
-from tests.unit.operator.plan.build import QUALITY, case, pod, snapshot, spec, status
+from tests.unit.operator.plan.build import QUALITY, case, granted, pod, snapshot, spec, status
 from tests.unit.operator.plan.evidence.engines import judged_by, recall_at, served, total
 
 CERTIFIED = Verdict.CERTIFIED
@@ -25,7 +24,10 @@ PER_SITE = spec(guardrails={"recall": {"perIndexerMin": 0.3}})
 
 
 def remembering(totals: dict[TotalKey, Histogram], asked: Spec | None = None) -> Memory:
-    """Return a memory that holds this, with the bets of a reader that has just begun."""
+    """Return a memory that holds this, with the bets of a reader that has just begun; the first judged bucket
+    is certified wherever anything was measured.
+    """
+    totals = {key._replace(context=2, work=Work.PREFILL): GOOD for key in totals} | totals
     memory = Memory(key="try", totals=totals)
     new = counters.Batches()
     for total_key, histogram in totals.items():
@@ -57,17 +59,16 @@ def test_certificates_rest_on_shadow_before_anybody_is_exposed_and_on_reuse_afte
 @pytest.mark.parametrize(
     ("traffic", "expected"),
     [
-        (served({3: 95, 4: 5}), Verdict.NO_DATA),
-        (served({3: 96, 4: 4}), Verdict.CERTIFIED),
-        (served({3: 50, 1: 50}), Verdict.CERTIFIED),  # a bucket that is never judged
+        (served({3: 89, 4: 11}), Verdict.NO_DATA),
+        (served({3: 90, 4: 10}), CERTIFIED),  # minShare
+        (served({3: 50, 1: 50}), CERTIFIED),  # a bucket that is never judged
         (served({4: 100}), Verdict.NO_DATA),
-        (served({}), Verdict.NO_DATA),
-        (served({3: 100}, {3: 5}), Verdict.NO_DATA),
-        (served({3: 100}, {3: 4}), Verdict.CERTIFIED),
-        (served({3: 100}, {1: 90}), Verdict.CERTIFIED),
+        (served({3: 100}, {3: 1e-3}), Verdict.NO_DATA),
+        (served({3: 100}, {1: 90, 4: 1}), CERTIFIED),
+        (served({1: 100}), CERTIFIED),  # of the first judged bucket
     ],
 )
-def test_each_bucket_and_kind_of_work_that_carries_traffic_wants_a_certificate(
+def test_certificates_are_needed_of_all_lengths_up_to_where_enough_of_the_work_is(
     traffic: State, expected: Verdict
 ) -> None:
     assert judged(remembering({total(mode=ON): GOOD}), traffic=traffic).verdict is expected
@@ -79,13 +80,14 @@ def test_prefill_and_decode_are_certified_apart() -> None:
     assert judged(remembering({total(mode=ON): GOOD, decoding: GOOD}), traffic=both).verdict is CERTIFIED
     found = judged(remembering({total(mode=ON): GOOD, decoding: of([0.6] * 4)}), traffic=both)
     assert found.verdict is Verdict.HOLDING
-    assert {test.work: j.verdict for test, j in found.judgements.items()} == {
+    at_three = {test: j for test, j in found.judgements.items() if test.context == 3}
+    assert {test.work: j.verdict for test, j in at_three.items()} == {
         Work.PREFILL: CERTIFIED,
         Work.DECODE: Verdict.HOLDING,
     }
 
 
-def test_what_carries_little_is_shown_and_decides_nothing() -> None:
+def test_what_is_not_needed_is_shown_and_decides_nothing() -> None:
     little = of([0.95])
     totals = {
         total(mode=ON): GOOD,
@@ -95,6 +97,7 @@ def test_what_carries_little_is_shown_and_decides_nothing() -> None:
     found = judged(remembering(totals))
     assert found.verdict is CERTIFIED
     assert {key: j.verdict for key, j in found.judgements.items()} == {
+        judged_by(context=2): CERTIFIED,
         judged_by(context=3): CERTIFIED,
         judged_by(context=4): Verdict.HOLDING,
     }
@@ -106,11 +109,11 @@ def test_a_mean_over_the_indexers_is_what_engines_say_it_is_and_of_its_own_measu
         total(site=1, mode=ON): BAD,
         total(measure="overlap", mode=ON): BAD,
     }
-    (j,) = judged(remembering(totals)).judgements.values()
+    j = judged(remembering(totals)).judgements[judged_by()]
     assert (j.histogram, j.threshold) == (GOOD, 0.5)
     assert j.beta == pytest.approx(0.05 / len(JUDGED))
     asked = spec(confidence={"badPromotion": 0.14})
-    (j,) = judged(remembering(totals), asked=asked).judgements.values()
+    j = judged(remembering(totals), asked=asked).judgements[judged_by()]
     assert j.beta == pytest.approx(0.02)
 
 
@@ -119,7 +122,8 @@ def test_each_indexer_wants_a_certificate_in_each_bucket() -> None:
     two = served({3: 1.0, 4: 1.0})
     found = judged(remembering(totals, PER_SITE), asked=PER_SITE, name="recall_per_indexer", traffic=two)
     assert found.verdict is Verdict.NO_DATA
-    assert {(test.site, test.context): j.verdict for test, j in found.judgements.items()} == {
+    above = {test: j for test, j in found.judgements.items() if test.context != 2}
+    assert {(test.site, test.context): j.verdict for test, j in above.items()} == {
         (1, 3): CERTIFIED,
         (1, 4): CERTIFIED,
         (3, 3): CERTIFIED,
@@ -130,12 +134,13 @@ def test_each_indexer_wants_a_certificate_in_each_bucket() -> None:
 
 
 def test_ruined_long_contexts_are_not_made_up_for_by_short_ones() -> None:
-    totals = {total(1, 3, mode=ON): GOOD, total(1, 7, mode=ON): of([0.29] * 9), total(3, 3, mode=ON): GOOD}
+    between = {total(site, bucket, mode=ON): GOOD for site in (1, 3) for bucket in (3, 4, 5, 6)}
+    totals = {**between, total(1, 7, mode=ON): of([0.29] * 9)}
     found = judged(
         remembering({**totals, total(3, 7, mode=ON): GOOD}, PER_SITE),
         asked=PER_SITE,
         name="recall_per_indexer",
-        traffic=served({3: 90.0, 7: 10.0}),
+        traffic=served({3: 89.0, 7: 11.0}),
     )
     assert found.verdict is Verdict.HOLDING
 
@@ -156,7 +161,7 @@ def test_a_breach_counts_wherever_it_is(where: TotalKey, site: int | None, asked
 
 def test_where_each_stream_is_bet_on_half_and_half() -> None:
     memory = remembering({total(mode=ON): of([0.1] * 9), total(): of([0.9] * 9)})
-    (j,) = judged(memory).judgements.values()
+    j = judged(memory).judgements[judged_by()]
     assert j.log_e == pytest.approx(
         detector.log_e([memory.detectors[recall_at(3)], memory.detectors[recall_at(3, ON)]])
     )
@@ -166,7 +171,7 @@ def test_what_only_observes_shows_its_figures_and_never_acts() -> None:
     asked = spec(guardrails={"recall": {"min": 0.5, "observeOnly": True}, "overlap": {"min": 0.3}})
     found = judged(remembering({total(mode=ON): BAD}, asked), asked=asked)
     said = [j.verdict for j in found.judgements.values()]
-    assert (found.verdict, said) == (Verdict.OBSERVING, [Verdict.OBSERVING])
+    assert (found.verdict, said) == (Verdict.OBSERVING, [Verdict.OBSERVING] * 2)
     for traffic in (served({4: 1.0}), served({})):
         assert judged(remembering({}, asked), asked=asked, traffic=traffic).verdict is Verdict.OBSERVING
         assert judged(Memory(key="try"), traffic=traffic).verdict is Verdict.NO_DATA
@@ -232,17 +237,32 @@ def test_answers_that_are_wholly_lost_are_judged_by_their_share(kept: list[float
     assert judged(Memory(key="try"), asked=asked, name="disasters").verdict is Verdict.NO_DATA
 
 
-def test_it_is_told_where_the_judged_traffic_is() -> None:
-    found = judging.judge(case(snapshot(pod("a", served({1: 50, 3: 30, 4: 10}, {3: 30, 4: 1})))))
-    assert found.judged == 40
-    assert found.carrying == {(3, Work.PREFILL), (4, Work.PREFILL), (3, Work.DECODE)}
+def test_it_is_told_where_the_judged_traffic_is_and_whose_certificates_are_needed() -> None:
+    state = served({1: 50, 3: 30, 4: 20}, {3: 30, 4: 1})
+    found = judging.judge(case(snapshot(pod("a", state))))
+    assert found.judged == 50
+    assert found.wanted == {
+        (2, Work.PREFILL),
+        (3, Work.PREFILL),
+        (3, Work.DECODE),
+        (4, Work.PREFILL),
+        (4, Work.DECODE),
+    }
 
 
-def test_the_mean_of_a_test_is_of_all_that_it_saw() -> None:
-    totals = {total(mode=ON): of([0.2] * 3), total(): of([0.4] * 3), total(site=1, mode=ON): BAD}
-    row = next(g for g in guardrails(spec()) if g.name == "recall")
-    assert judging.mean(remembering(totals), row, judged_by()) == pytest.approx(0.3)
-    assert judging.mean(remembering(totals), row, judged_by(context=9)) is None
+def test_once_all_pods_are_under_reuse_nothing_is_needed_beyond_their_reach() -> None:
+    kept = status(Phase.PROMOTED, reach=granted(128))
+    found = judging.judge(case(snapshot(pod("a", served({5: 1.0})), status=kept)))
+    assert found.wanted == {(2, Work.PREFILL), (3, Work.PREFILL)}
+
+
+def test_a_breach_beyond_what_is_exposed_is_shown_and_decides_nothing() -> None:
+    memory = remembering({total(mode=ON): GOOD, total(context=5): BAD})
+    for tokens, expected in ((128, CERTIFIED), (512, Verdict.BREACHED)):
+        seen = snapshot(pod("a", served({3: 1.0})), status=status(reach=granted(tokens)))
+        found = judging.judge(case(seen, memory=memory)).answers[1]
+        assert found.judgements[judged_by(context=5)].verdict is Verdict.BREACHED
+        assert found.verdict is expected
 
 
 def test_a_breach_of_shadow_counts_where_nothing_is_asked_of_reuse() -> None:
@@ -252,7 +272,7 @@ def test_a_breach_of_shadow_counts_where_nothing_is_asked_of_reuse() -> None:
     test = judged_by(context=8)
     bets_of = [memory.detectors[test, stream] for stream in STREAMS]
     assert found.verdict is Verdict.BREACHED
-    assert list(found.judgements) == [judged_by(), test]
+    assert list(found.judgements) == [judged_by(context=2), judged_by(), test]
     assert found.judgements[test].histogram == Histogram()
     assert found.judgements[test].log_e == detector.log_e(bets_of)
 

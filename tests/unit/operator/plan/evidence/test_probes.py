@@ -13,7 +13,21 @@ from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.probing import Asked, Probing
 from indexcache_operator.plan.facts.situation import Evidence
 
-from tests.unit.operator.plan.build import QUALITY, REVISION, answer, at, engine, pod, situation, spec, status
+from tests.unit.operator.plan.build import (
+    LEAST,
+    QUALITY,
+    REACHED,
+    REVISION,
+    answer,
+    at,
+    engine,
+    granted,
+    pod,
+    reaches,
+    situation,
+    spec,
+    status,
+)
 
 PROBED = spec(guardrails=QUALITY)
 LONG = Probe(prompt="long", continuation="c", context_tokens=100)
@@ -33,7 +47,8 @@ def choose(
 ) -> RunProbes | None:
     values: dict[str, Any] = {"spec": PROBED, "probes": SET, **changes}
     acting = [answer(name, verdict, of_spec=PROBED) for name in ("quality", "disasters")]
-    found = Evidence(answers=(answer("recall", Verdict.CERTIFIED), *acting))
+    certified = reaches(REACHED, LEAST)
+    found = Evidence(answers=(answer("recall", Verdict.CERTIFIED), *acting), reaches=certified)
     return probes.choose(situation(*(pods or (pod("a", on()),)), memory=memory, evidence=found, **values))
 
 
@@ -44,6 +59,23 @@ def asked(**of: Asked) -> Memory:
 def test_one_pod_under_reuse_is_enough() -> None:
     assert choose() == RunProbes(revision=REVISION, number=0, pod="a", probe=LONG)
     assert choose(spec=spec(guardrails=QUALITY, traffic={})) is not None
+
+
+@pytest.mark.parametrize(
+    ("phase", "reach", "expected"),
+    [
+        (Phase.SHADOWING, None, True),  # by what shadow certifies
+        (Phase.PROMOTED, granted(128), True),
+        (Phase.PROMOTED, granted(64, 128), True),
+    ],
+)
+def test_probes_are_as_long_as_what_is_exposed_or_about_to_be(
+    phase: Phase, reach: Any, expected: bool
+) -> None:
+    kept = status(phase, reach=reach)
+    assert bool(choose(status=kept)) is expected
+    longer = ProbeSet(probes=(replace(LONG, context_tokens=129),))
+    assert choose(status=kept, probes=longer) is None
 
 
 @pytest.mark.parametrize("phase", Phase)

@@ -3,13 +3,24 @@
 from dataclasses import replace
 
 import pytest
-from indexcache_core.evidence.guardrails import Name
+from indexcache_core.evidence.guardrails import PROBED, Name
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.plan.facts.memory import Memory, TestKey
+from indexcache_operator.plan.facts.reach import UNBOUNDED
 from indexcache_operator.plan.facts.situation import Evidence, Seen, Situation
 
-from tests.unit.operator.plan.build import QUALITY, answer, judgement, snapshot, spec, status
+from tests.unit.operator.plan.build import (
+    LEAST,
+    QUALITY,
+    REACHED,
+    answer,
+    judgement,
+    reaches,
+    snapshot,
+    spec,
+    status,
+)
 from tests.unit.operator.plan.evidence.engines import ALL
 
 KEY = TestKey("recall", None, 3)
@@ -20,15 +31,15 @@ WATCHED = spec(guardrails={"recall": {"min": 0.5, "observeOnly": True}})
 def test_of_a_situation_that_nothing_is_known_of_nothing_is_said() -> None:
     fresh = Situation(snapshot=snapshot(), status=status(), memory=Memory(key="try"))
     assert (fresh.evidence, fresh.seen) == (Evidence(), Seen(reached=Reached.UNKNOWN))
-    assert fresh.evidence.breach() is None
+    assert fresh.evidence.breach(UNBOUNDED) is None
 
 
 def test_a_breach_is_found_with_the_test_that_found_it() -> None:
     breached = answer("recall", Verdict.BREACHED, {KEY: judgement(Verdict.BREACHED)})
     good = answer("overlap", Verdict.CERTIFIED, {KEY: judgement(Verdict.CERTIFIED)}, ASKED)
-    assert Evidence(answers=(good, breached)).breach() == (breached, KEY)
+    assert Evidence(answers=(good, breached)).breach(UNBOUNDED) == (breached, KEY)
     watched = answer("recall", Verdict.OBSERVING, {KEY: judgement(Verdict.BREACHED)}, WATCHED)
-    assert Evidence(answers=(good, watched)).breach() is None
+    assert Evidence(answers=(good, watched)).breach(UNBOUNDED) is None
 
 
 @pytest.mark.parametrize(
@@ -44,7 +55,8 @@ def test_all_that_act_have_to_be_certified_and_in_shadow_all_but_quality(
 ) -> None:
     watched = answer("recall", Verdict.OBSERVING, of_spec=WATCHED)
     acting = (answer("recall", recall, of_spec=ASKED), answer("quality", quality, of_spec=ASKED))
-    evidence = Evidence(answers=(*acting, watched))
+    tokens = REACHED if recall is Verdict.CERTIFIED else LEAST
+    evidence = Evidence(answers=(*acting, watched), reaches=reaches(tokens, tokens))
     assert evidence.acting == acting
     assert evidence.certified() is certified
     assert evidence.certified(without_quality=True) is in_shadow
@@ -57,7 +69,9 @@ def says(*answers: tuple[Name, Verdict, bool]) -> Evidence:
     for name, verdict, acts in answers:
         found = answer(name, verdict, {TestKey(name, None, 3): judgement(verdict)}, asked)
         out.append(replace(found, guardrail=replace(found.guardrail, acts=acts)))
-    return Evidence(answers=tuple(out))
+    measured = [verdict for name, verdict, acts in answers if acts and name not in PROBED]
+    tokens = REACHED if all(verdict is Verdict.CERTIFIED for verdict in measured) else LEAST
+    return Evidence(answers=tuple(out), reaches=reaches(tokens, tokens))
 
 
 def test_a_breach_is_of_a_guardrail_that_acts() -> None:
@@ -66,10 +80,54 @@ def test_a_breach_is_of_a_guardrail_that_acts() -> None:
         ("recall", Verdict.HOLDING, True),
         ("quality", Verdict.BREACHED, True),
     )
-    breach = found.breach()
+    breach = found.breach(UNBOUNDED)
     assert breach is not None
     assert (breach[0].guardrail.name, breach[1]) == ("quality", TestKey("quality", None, 3))
-    assert says(("overlap", Verdict.BREACHED, False), ("recall", Verdict.HOLDING, True)).breach() is None
+    watched = says(("overlap", Verdict.BREACHED, False), ("recall", Verdict.HOLDING, True))
+    assert watched.breach(UNBOUNDED) is None
+
+
+def breached_at(*buckets: int) -> Evidence:
+    """Return evidence against contexts of these buckets."""
+    found = {TestKey("recall", None, bucket): judgement(Verdict.BREACHED) for bucket in buckets}
+    answers = (answer("recall", Verdict.BREACHED, found),)
+    return Evidence(answers=answers, reaches=reaches(LEAST, LEAST))
+
+
+@pytest.mark.parametrize(
+    ("buckets", "exposed", "within", "beyond"),
+    [
+        ((3,), 128, 3, None),
+        ((3,), 64, None, 3),
+        ((3,), 0, None, 3),
+        ((5, 4), 128, None, 4),
+        ((2, 5), 128, 2, 5),
+        ((8,), 128 * 16, None, 8),
+        ((8,), UNBOUNDED, 8, None),
+    ],
+)
+def test_a_breach_is_within_what_is_exposed_or_beyond_it(
+    buckets: tuple[int, ...], exposed: int, within: int | None, beyond: int | None
+) -> None:
+    found = breached_at(*buckets)
+    for breach, expected in ((found.breach(exposed), within), (found.breach_beyond(exposed), beyond)):
+        assert (breach and breach[1].context) == expected
+
+
+def test_a_breach_of_probes_is_of_all_that_is_exposed() -> None:
+    found = answer("quality", Verdict.BREACHED, {TestKey("quality"): judgement(Verdict.BREACHED)}, ASKED)
+    assert Evidence(answers=(found,), reaches=reaches(0, 0)).breach(0) == (found, TestKey("quality"))
+
+
+@pytest.mark.parametrize(
+    ("shadow", "reuse", "in_shadow", "under_reuse"),
+    [(LEAST, LEAST, False, False), (REACHED, LEAST, True, False), (REACHED, REACHED, True, True)],
+)
+def test_certificates_must_reach_far_enough(
+    shadow: int, reuse: int, in_shadow: bool, under_reuse: bool
+) -> None:
+    found = replace(says(("recall", Verdict.HOLDING, True)), reaches=reaches(shadow, reuse))
+    assert (found.certified(without_quality=True), found.certified()) == (in_shadow, under_reuse)
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, SHADOW
 from indexcache_operator.plan.wanted.targets import Targets
 
 from tests.unit.operator.plan.build import (
-    CARRYING,
     FOREIGN,
     KEPT,
     MOVED,
+    WANTED,
     WITH_CANARY,
     answer,
     at,
@@ -223,7 +223,7 @@ def test_out_of_time_it_is_held_and_told_whose_doing_that_is(
             replace(
                 c,
                 memory=memory,
-                evidence=Evidence(answers=(answer("recall", HOLDING, found),), carrying=CARRYING),
+                evidence=Evidence(answers=(answer("recall", HOLDING, found),), wanted=WANTED),
             )
         )
 

@@ -20,9 +20,9 @@ STEP = StepStatus(index=1, weight=50, started_at=at(-9))
 
 
 def test_a_phase_begins_now_and_counts_its_requests_from_nothing() -> None:
-    before = status(Phase.SHADOWING, requests_seen=7, epoch=3)
+    before = status(Phase.SHADOWING, requests_seen=7, epoch=3, reach=None)
     assert enter(case(snapshot(), before), Phase.CANARY, "exposing") == status(
-        Phase.CANARY, phase_started_at=at(0), requests_seen=0, epoch=3, message="exposing"
+        Phase.CANARY, phase_started_at=at(0), requests_seen=0, epoch=3, message="exposing", reach=None
     )
 
 
@@ -36,6 +36,7 @@ def test_a_fallback_keeps_its_cause_and_takes_the_weight_back() -> None:
         step=None,
         traffic=TrafficStatus(desired=0, previous=20),
         canary_pods=("a",),
+        reach=before.reach,
     )
 
 

@@ -23,6 +23,7 @@ from tests.unit.operator.plan.build import (
     at,
     but,
     engine,
+    granted,
     pod,
     situation,
     status,
@@ -168,3 +169,10 @@ def test_while_not_all_reuse_a_pod_that_fell_silent_joins_the_canary() -> None:
     silent = replace(c, memory=Memory(key="try", drained_pods=frozenset({("a", "life")})))
     assert promote.promoting_targets(silent).labels["a"] == (False, True)
     assert promote.promoting_targets(c).labels["a"] == (False, False)
+
+
+def test_a_promotion_says_which_engines_can_not_be_told_a_reach() -> None:
+    c = promoting(pod("a"), pod("b", engine(contract=1)), kinds={"a": ON_CANARY_PERMIT, "b": SHADOW})
+    bounded = but(c, reach=granted(64))
+    assert "The plugin in b can't be told" in promote.decide(bounded).message
+    assert "can't be told" not in promote.decide(c).message

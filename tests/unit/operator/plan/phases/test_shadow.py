@@ -14,12 +14,15 @@ from indexcache_operator.plan.wanted.targets import Targets
 from tests.unit.operator.plan.build import (
     FOREIGN,
     KEPT,
+    LEAST,
     QUALITY,
+    REACHED,
     answer,
     at,
     evidence,
     hold,
     pod,
+    reaches,
     route,
     situation,
     spec,
@@ -107,7 +110,8 @@ def test_paused_time_does_not_run_out() -> None:
 def test_quality_can_not_be_had_in_shadow() -> None:
     asked = spec(guardrails={"recall": {"min": 0.5}, **QUALITY})
     found = Evidence(
-        answers=(answer("recall", Verdict.CERTIFIED), answer("quality", Verdict.NO_DATA, of_spec=asked))
+        answers=(answer("recall", Verdict.CERTIFIED), answer("quality", Verdict.NO_DATA, of_spec=asked)),
+        reaches=reaches(REACHED, LEAST),
     )
     memory = Memory(key="try", requests_seen=20)
     assert (

@@ -13,7 +13,18 @@ from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Seen, Situation
 from indexcache_operator.plan.report.conditions import FRESH, MEASURING, conditions
 
-from tests.unit.operator.plan.build import KEPT, NOW, at, engine, intent, pod, situation, spec, status
+from tests.unit.operator.plan.build import (
+    KEPT,
+    NOW,
+    at,
+    engine,
+    granted,
+    intent,
+    pod,
+    situation,
+    spec,
+    status,
+)
 
 ENDED = {Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED}
 
@@ -268,3 +279,8 @@ def test_a_wait_is_told_with_its_estimate_and_its_way_out(wait: WaitStatus, said
 )
 def test_a_pod_that_hangs_is_told(pods: list[EnginePod], expected: tuple[str, str]) -> None:
     assert read(situation(*pods), "EnginesAnswer") == expected
+
+
+def test_a_promoted_rollout_says_how_far_reuse_reaches() -> None:
+    kept = status(Phase.PROMOTED, message="m", reach=granted(64, message="reuse reaches far"))
+    assert words(situation(status=kept), "Ready") == "m; reuse reaches far"

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+from indexcache_core.contract import Work
 from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api.status import (
@@ -14,10 +15,13 @@ from indexcache_operator.plan.facts.situation import Evidence
 from indexcache_operator.plan.report import figures
 
 from tests.unit.operator.plan.build import (
+    WANTED,
     answer,
     evidence,
+    granted,
     judgement,
     pod,
+    reaches,
     situation,
     spec,
     status,
@@ -91,11 +95,9 @@ def test_of_the_indexers_only_the_weakest_is_shown(
 
 def summed(*found: Judgement) -> int | None:
     """Return how many observations a step with these judgements needs."""
-    tests = {TestKey("recall", None, i + 2): j for i, j in enumerate(found)}
-    answers = (answer("recall", Verdict.HOLDING, tests),)
-    step = publish(
-        situation(pod(), status=status(step=STEP), evidence=Evidence(answers=answers), memory=memory(None))
-    )[0].step
+    tests = {TestKey("recall", i, 3, Work.PREFILL): j for i, j in enumerate(found)}
+    said = Evidence(answers=(answer("recall", Verdict.HOLDING, tests),), wanted=WANTED)
+    step = publish(situation(pod(), status=status(step=STEP), evidence=said, memory=memory(None)))[0].step
     assert step is not None
     return step.requests_needed
 
@@ -111,7 +113,7 @@ def test_how_much_evidence_is_wanted_is_what_the_slowest_certificate_wants() -> 
     assert LESS.needed is not None
     most = max(SOME.needed, LESS.needed)
     assert summed(SOME, LESS, ENOUGH) == most
-    assert summed(ENOUGH) == 0
+    assert summed() is None
     assert summed(SOME, NEVER) is None
 
 
@@ -162,6 +164,17 @@ def test_the_evidence_for_alerts_is_the_worst_of_each_guardrail_against_its_limi
     (row,) = figures.live(situation(evidence=Evidence(answers=(acting,))))
     assert (row.guardrail, row.log_e) == ("recall", 3.0)
     assert row.log_limit == pytest.approx(-math.log(acting.guardrail.alpha))
+
+
+def test_evidence_on_contexts_that_no_pod_may_serve_raises_no_alert() -> None:
+    found = {
+        TestKey("recall", None, 3, Work.PREFILL): judgement(Verdict.HOLDING, GOOD, log_e=1.0),
+        TestKey("recall", None, 5, Work.PREFILL): judgement(Verdict.BREACHED, GOOD, log_e=30.0),
+    }
+    said = Evidence(answers=(answer("recall", Verdict.HOLDING, found),), reaches=reaches(0, 0))
+    for kept, log_e in ((granted(32), 0.0), (granted(32, 128), 1.0), (granted(512), 30.0)):
+        (row,) = figures.live(situation(status=status(reach=kept), evidence=said))
+        assert row.log_e == log_e
 
 
 def test_guardrails_that_only_observe_share_what_alerts_may_spend() -> None:

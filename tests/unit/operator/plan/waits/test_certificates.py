@@ -1,25 +1,31 @@
 """Tests which certificate is waited for, and for how long."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from indexcache_core.contract import Work
-from indexcache_core.evidence.verdict import Judgement, Verdict
+from indexcache_core.evidence.verdict import Judgement, Verdict, worst
 from indexcache_core.histogram import Histogram, of
-from indexcache_operator.api.status import Origin, Phase, StepStatus, WaitStatus
+from indexcache_operator.api.status import CapStatus, Origin, Phase, ReachStatus, StepStatus, WaitStatus
 from indexcache_operator.plan.facts.memory import Memory, TestKey
+from indexcache_operator.plan.facts.reach import Reaches
 from indexcache_operator.plan.facts.situation import Evidence, Situation
 from indexcache_operator.plan.waits import certificates
 
 from tests.unit.operator.plan.build import (
+    LEAST,
     QUALITY,
+    REACHED,
     answer,
     at,
+    but,
     evidence,
     judgement,
     pace,
     pod,
+    reaches,
     situation,
     spec,
     status,
@@ -30,15 +36,24 @@ SOME, NEVER = of([0.9] * 4), of([0.4] * 90)
 STEP = StepStatus(index=0, weight=20, started_at=at(-60), reached_at=at(-30))
 
 
-def case(*found: Judgement, step: StepStatus | None = STEP, **changes: Any) -> Situation:
-    tests = {TestKey("recall", None, i + 3, Work.PREFILL): j for i, j in enumerate(found)}
-    verdict = Verdict.NO_DATA if not found else HOLDING
+def case(
+    *found: Judgement, step: StepStatus | None = STEP, buckets: Sequence[int] = (3, 4), **changes: Any
+) -> Situation:
+    """Return a situation in which these certificates are wanted, each of a bucket of context length."""
+    tests = {
+        TestKey("recall", None, bucket, Work.PREFILL): j for bucket, j in zip(buckets, found, strict=False)
+    }
+    verdict = worst([j.verdict for j in found]) if found else Verdict.NO_DATA
     phase = Phase.CANARY if step else Phase.SHADOWING
     judged = changes.pop("judged", 0.0)
+    said = Evidence(
+        answers=(answer("recall", verdict, tests),),
+        judged=judged,
+        wanted=frozenset((bucket, Work.PREFILL) for bucket in buckets),
+        reaches=changes.pop("reaches", Reaches()),
+    )
     memory = Memory(key="try", **{"pace": pace(120, observations=4.0), **changes})
-    carrying = frozenset((i + 3, Work.PREFILL) for i in range(len(found)))
-    found_ = Evidence(answers=(answer("recall", verdict, tests),), judged=judged, carrying=carrying)
-    return situation(pod(), status=status(phase, step=step), evidence=found_, memory=memory)
+    return situation(pod(), status=status(phase, step=step), evidence=said, memory=memory)
 
 
 def wait(c: Situation) -> WaitStatus:
@@ -78,15 +93,66 @@ def test_in_shadow_no_rate_is_needed() -> None:
     assert "nobody is exposed" in found.way_out
 
 
-def test_the_slowest_is_named() -> None:
-    found = wait(case(judgement(HOLDING, SOME), judgement(HOLDING, of([0.9] * 2))))
-    assert "129-256 tokens" in found.message
+def test_the_shortest_contexts_that_hold_the_reach_back_are_named() -> None:
+    found = wait(case(judgement(HOLDING, of([0.9] * 2)), judgement(HOLDING, SOME), buckets=(4, 3)))
+    assert "65-128 tokens" in found.message
+    assert found.observations == 4
+
+
+def test_of_those_the_slowest_is_named() -> None:
+    tests = {
+        TestKey("recall", None, 3, Work.PREFILL): judgement(HOLDING, SOME),
+        TestKey("recall", None, 3, Work.DECODE): judgement(HOLDING, of([0.9] * 2)),
+    }
+    said = Evidence(answers=(answer("recall", HOLDING, tests),), wanted=frozenset((3, w) for w in Work))
+    c = situation(pod(), status=status(step=STEP), evidence=said, memory=Memory(key="try"))
+    assert "in decode" in wait(c).message
+    assert certificates.needed(c) == judgement(HOLDING, of([0.9] * 2)).needed
+
+
+def test_it_is_said_what_share_of_the_work_is_beyond() -> None:
+    c = case(judgement(HOLDING, SOME), reaches=reaches(LEAST, LEAST))
+    assert wait(c).message.endswith("; contexts over 32 tokens are 100% of the indexers' work")
 
 
 def test_a_mean_at_its_threshold_is_no_matter_of_traffic() -> None:
-    found = wait(case(judgement(HOLDING, SOME), judgement(HOLDING, NEVER)))
+    found = wait(case(judgement(HOLDING, NEVER)))
     assert (found.origin, found.reason, found.observations) == (Origin.PATTERN, "Undecided", 90)
     assert "lower the threshold" in found.way_out
+
+
+def test_a_reach_that_holds_too_little_is_waited_for_though_no_certificate_is_named() -> None:
+    unknown = wait(case(judgement(Verdict.CERTIFIED)))
+    assert (unknown.origin, unknown.reason) == (Origin.TRAFFIC, "NoRequestEnded")
+    work = tuple(float(bucket in (3, 4)) for bucket in range(9))
+    short = wait(case(judgement(Verdict.CERTIFIED), reaches=reaches(REACHED, REACHED, work=work)))
+    assert (short.reason, "over 128 tokens are 50%" in short.message) == ("ReachWanted", True)
+    assert "lower spec.strategy.reach.minShare" in short.way_out
+
+
+def test_under_a_cap_requests_are_waited_for_that_show_whether_enough_is_left() -> None:
+    c = case(judgement(Verdict.BREACHED, NEVER), step=None, reaches=reaches(LEAST, LEAST))
+    cap = CapStatus(tokens=64, cause="RecallBelowThreshold", message="recall is bad")
+    found = wait(but(c, reach=ReachStatus(cap=cap)))
+    assert (found.origin, found.reason) == (Origin.TRAFFIC, "ReachCapped")
+    assert found.message == (
+        "20 more requests, to show whether enough is left without contexts over 64 tokens: recall is bad"
+    )
+    far = ReachStatus(cap=replace(cap, tokens=REACHED))
+    assert wait(but(c, reach=far)).reason != "ReachCapped"
+
+
+def test_a_length_that_nobody_asks_for_is_named_as_such() -> None:
+    found = wait(
+        case(
+            judgement(Verdict.NO_DATA, Histogram()),
+            buckets=(4,),
+            reaches=reaches(LEAST, LEAST),
+            judged=9.0,
+            pace=pace(9),
+        )
+    )
+    assert "129-256 tokens in prefill yet: no request of that length comes" in found.message
 
 
 @pytest.mark.parametrize(
@@ -123,7 +189,12 @@ def test_probes_are_asked_whatever_the_traffic() -> None:
         )
         kept = status(phase, step=STEP)
         return certificates.waiting(
-            situation(pod(), spec=asked, status=kept, evidence=Evidence(answers=answers))
+            situation(
+                pod(),
+                spec=asked,
+                status=kept,
+                evidence=Evidence(answers=answers, reaches=reaches(REACHED, REACHED)),
+            )
         )
 
     some, none = quality(of([0.5] * 3)), quality(Histogram())
@@ -140,7 +211,7 @@ def test_nothing_is_waited_for_where_all_is_certified_and_where_nothing_acts_tha
     assert certificates.waiting(situation(pod(), evidence=Evidence())) == certificates.NOTHING_ACTS
 
 
-def test_a_bucket_that_carries_little_is_not_waited_for() -> None:
-    c = case(judgement(HOLDING, SOME), judgement(HOLDING, NEVER))
-    found = wait(replace(c, evidence=replace(c.evidence, carrying=frozenset({(3, Work.PREFILL)}))))
+def test_a_bucket_that_is_not_needed_is_not_waited_for() -> None:
+    c = case(judgement(HOLDING, NEVER), judgement(HOLDING, SOME))
+    found = wait(replace(c, evidence=replace(c.evidence, wanted=frozenset({(4, Work.PREFILL)}))))
     assert found.reason == "EvidenceWanted"

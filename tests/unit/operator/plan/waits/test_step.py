@@ -12,22 +12,27 @@ from indexcache_core.probe_ids import ProbeRun
 from indexcache_operator.api.status import Origin, StepStatus, TrafficStatus, WaitStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory, TestKey
+from indexcache_operator.plan.facts.reach import UNBOUNDED
 from indexcache_operator.plan.facts.situation import Evidence, Seen
 from indexcache_operator.plan.waits import step as steps
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT
 
 from tests.unit.operator.plan.build import (
-    CARRYING,
     KEPT,
+    LEAST,
     MOVED,
     QUALITY,
+    REACHED,
+    WANTED,
     WITH_CANARY,
     answer,
     at,
     engine,
+    granted,
     judgement,
     pace,
     pod,
+    reaches,
     route,
     situation,
     spec,
@@ -57,7 +62,10 @@ def wait(
     lives = frozenset({("a", "life")}) if drained else frozenset[tuple[str, str]]()
     memory = Memory(key="try", drained_pods=lives, pace=pace(came))
     tests = {TestKey("recall", None, 3, Work.PREFILL): judgement(verdict, histogram)}
-    found = Evidence(answers=(answer("recall", verdict, tests),), carrying=CARRYING)
+    tokens = REACHED if verdict is Verdict.CERTIFIED else LEAST
+    found = Evidence(
+        answers=(answer("recall", verdict, tests),), wanted=WANTED, reaches=reaches(tokens, tokens)
+    )
     c = situation(*look.pods, status=look.status, memory=memory, evidence=found, seen=seen, **changes)
     return steps.waiting(c)
 
@@ -214,3 +222,18 @@ def test_before_users_are_sent_to_a_pod_probes_are_waited_for(
     said = steps.waiting(c)
     assert said is not None
     assert (said.reason, words in said.message) == (reason, True), said.message
+
+
+def test_a_pod_whose_plugin_knows_no_reach_is_named() -> None:
+    pods = (pod("a", engine(contract=1), **MOVED), pod("b"), pod("c"))
+    kept = status(canary_pods=("a",), route=KEPT, step=STEP, traffic=NONE_YET, reach=granted(64))
+    memory = Memory(key="try", drained_pods=frozenset({("a", "life")}), pace=pace(3))
+    said = steps.waiting(situation(*pods, status=kept, memory=memory, route=WITH_CANARY))
+    assert said is not None
+    assert (said.reason, said.message.startswith("a: its plugin")) == ("PluginTooOld", True)
+    unbounded = situation(
+        *pods, status=replace(kept, reach=granted(UNBOUNDED)), memory=memory, route=WITH_CANARY
+    )
+    other = steps.waiting(unbounded)
+    assert other is not None
+    assert other.reason == "ReuseNotConfirmed"
