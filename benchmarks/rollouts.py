@@ -45,8 +45,8 @@ TRACED, AFTER, POINTS = 30.0, timedelta(minutes=20), 240
 """Of the traced rollout: requests a minute, how long it is promoted before its recall falls, and how many
 looks of it are kept at most."""
 LONGEST = timedelta(days=30)
-LOOK = timedelta(seconds=30)
-"""Between two looks at most; where requests come more often, as long as half a request takes to come."""
+LOOK, A_LOOK = timedelta(seconds=30), 0.5
+"""Time between two looks at most, and requests that come between them at most, in the mean."""
 SHADOW, HELD, STEPS, PROMOTING = "shadow", "held", "steps", "promoting"
 """Where time goes."""
 
@@ -70,7 +70,7 @@ class Rollout(World):
         """Begin a rollout with so many requests a minute."""
         self.mean = GOOD
         super().__init__(spec=spec(), recall=lambda world, mode: self._recall(), seed=seed)
-        self._every = min(LOOK, timedelta(minutes=0.5 / per_minute))
+        self._every = min(LOOK, timedelta(minutes=A_LOOK / per_minute))
         self._arrivals = random.Random(f"{seed} {per_minute}")
         self._per_look = per_minute * self._every / timedelta(minutes=1)
 
