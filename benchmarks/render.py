@@ -1,16 +1,19 @@
-"""Renders the tables of docs/performance.md and docs/statistics.md from the files of results: none of their
-figures is typed.
+"""Renders the tables of docs/performance.md and docs/statistics.md, and the picture of evidence, from the
+files of results: none of their figures is typed.
 
-python -m benchmarks.render        rewrites the tables
+python -m benchmarks.render        rewrites the tables and the picture
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence_picture import picture
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "docs/performance.md"
+PICTURE = ROOT / "docs/images/evidence.svg"
 STATISTICS = ROOT / "docs/statistics.md"
 BEGIN, END = "<!-- {file}, by benchmarks/render.py -->", "<!-- end -->"
 """Lines of the page between which a table stands; `file` is the file of results that it comes from."""
@@ -124,6 +127,21 @@ def evidence(data: dict[str, Any]) -> str:
     )
 
 
+def rollouts(data: dict[str, Any]) -> str:
+    """Return the table of how long a good pattern takes until it is promoted, and where its time goes."""
+    lines = [
+        "| requests a minute | promoted | rejected | hours to the promotion, median | in shadow | in steps "
+        "| held at the baseline |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in (row for row in data["rows"] if row["name"].startswith("promoted_at_")):
+        rate = row["name"].removeprefix("promoted_at_").removesuffix("_a_minute")
+        each = " | ".join(f"{row['hours'][where]:.1f}" for where in ("shadow", "steps", "held"))
+        ended = f"{row['promoted']} of {row['runs']} | {row['rejected']}"
+        lines.append(f"| {rate} | {ended} | {row['value']:.1f} | {each} |")
+    return "\n".join([*lines, "", f"At {data['commit'][:7]}."])
+
+
 def rendered(page: str, tables: dict[str, str]) -> str:
     """Return the page with each table, by its file of results, in its place.
 
@@ -146,7 +164,17 @@ def tables() -> dict[Path, dict[str, str]]:
     """Return the tables by page and by their file of results."""
     cuda, more_scores = (_read(name) for name in ("cuda_runtime.json", "cuda_runtime_4096.json"))
     speed = {"cuda_runtime.json": block(cuda, more_scores), "off_cost.json": off_cost(_read("off_cost.json"))}
-    return {PAGE: speed, STATISTICS: {"evidence.json": evidence(_read("evidence.json"))}}
+    statistics = {
+        "evidence.json": evidence(_read("evidence.json")),
+        "rollouts.json": rollouts(_read("rollouts.json")),
+    }
+    return {PAGE: speed, STATISTICS: statistics}
+
+
+def evidence_traced() -> str:
+    """Return the picture of a rollout's evidence over time."""
+    trace = next(row for row in _read("rollouts.json")["rows"] if row["name"] == "trace")
+    return picture(trace["samples"])
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -156,9 +184,11 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Rewrite the tables of the pages."""
+    """Rewrite the tables of the pages, and the picture."""
     for page, found in tables().items():
         page.write_text(rendered(page.read_text(), found))
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_text(evidence_traced())
 
 
 if __name__ == "__main__":

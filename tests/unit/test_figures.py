@@ -1,4 +1,6 @@
-"""The figures of docs/performance.md and docs/statistics.md are those of the files of results."""
+"""The figures of docs/performance.md and docs/statistics.md, and the picture, are those of the files of
+results.
+"""
 
 from pathlib import Path
 
@@ -11,6 +13,10 @@ from benchmarks import render
 def test_a_page_says_what_was_measured(path: Path) -> None:
     page = path.read_text()
     assert render.rendered(page, render.tables()[path]) == page
+
+
+def test_the_picture_shows_what_was_traced() -> None:
+    assert render.PICTURE.read_text() == render.evidence_traced()
 
 
 def test_a_figure_that_was_typed_is_found() -> None:

@@ -22,6 +22,7 @@ its tests. The split rests on what is asked alone, never on data.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from indexcache_core.contexts import JUDGED, context_label
@@ -85,10 +86,14 @@ class Measured:
 
     def tests(self, shared: Sequence[int]) -> tuple[TestKey, ...]:
         """Return all tests, given the indexes of the Shared indexers; without any there is none."""
-        sites = (shared if self.by_site else (None,)) if shared else ()
-        return tuple(
-            TestKey(self.name, site, context, work) for site in sites for context in JUDGED for work in Work
-        )
+        return _tests(self.name, self.by_site, tuple(shared))
+
+
+@lru_cache(maxsize=64)
+def _tests(name: GuardrailName, by_site: bool, shared: tuple[int, ...]) -> tuple[TestKey, ...]:
+    """Return all tests of a guardrail. Kept, as a look asks for the same ones a dozen times."""
+    sites = (shared if by_site else (None,)) if shared else ()
+    return tuple(TestKey(name, site, context, work) for site in sites for context in JUDGED for work in Work)
 
 
 MEASURED: Mapping[Name, Measured] = {
