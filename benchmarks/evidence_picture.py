@@ -68,7 +68,8 @@ def _bands(scale: Scale, trace: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _band(look: dict[str, Any]) -> str:
-    return {"Shadowing": "shadow", "Canary": f"{look['step']} %"}.get(look["phase"], look["phase"].lower())
+    phase = str(look["phase"])
+    return {"Shadowing": "shadow", "Canary": f"{look['step']} %"}.get(phase, phase.lower())
 
 
 def _axes(scale: Scale, minutes: float) -> Iterator[str]:

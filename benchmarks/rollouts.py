@@ -69,7 +69,7 @@ class Rollout(World):
     def __init__(self, per_minute: float, seed: int) -> None:
         """Begin a rollout with so many requests a minute."""
         self.mean = GOOD
-        super().__init__(spec=spec(), recall=lambda world, mode: self._recall(), seed=seed)
+        super().__init__(spec=spec(), recall=lambda world, *of: self._recall(), seed=seed)
         self._every = min(LOOK, timedelta(minutes=A_LOOK / per_minute))
         self._arrivals = random.Random(f"{seed} {per_minute}")
         self._per_look = per_minute * self._every / timedelta(minutes=1)
@@ -90,18 +90,19 @@ class Rollout(World):
         return STEPS if self.status.phase is Phase.CANARY else PROMOTING
 
     def certificate(self) -> float:
-        """Return the log of the wealth of the bet that what is exposed, or about to be, holds: of the kind of
-        work that has less.
+        """Return the log of the wealth of the bet that what is exposed, or about to be, holds: of the bucket
+        of context length and the kind of work that has least.
         """
         unexposed = self.status.phase in (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING)
-        mode = Mode.SHADOW if unexposed else Mode.ON
-        found = []
-        for work in Work:
-            total = Histogram()
-            for pod in self.pods.values():
-                total = total.plus(pod.series.get((None, work, mode), Histogram()))
-            found.append(certificate.log_certificate(total, THRESHOLD))
-        return min(found)
+        wanted, totals = (
+            Mode.SHADOW if unexposed else Mode.ON,
+            defaultdict[tuple[int, Work], Histogram](Histogram),
+        )
+        for pod in self.pods.values():
+            for (site, bucket, work, mode), found in pod.series.items():
+                if site is None and mode is wanted:
+                    totals[bucket, work] = totals[bucket, work].plus(found)
+        return min((certificate.log_certificate(total, THRESHOLD) for total in totals.values()), default=0.0)
 
 
 def _poisson(rng: random.Random, mean: float) -> int:

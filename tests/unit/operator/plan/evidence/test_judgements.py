@@ -1,7 +1,7 @@
 """Tests what is said of single tests."""
 
 import pytest
-from indexcache_core.contract import Mode, Work
+from indexcache_core.contract import Work
 from indexcache_core.evidence import detector
 from indexcache_core.evidence.guardrails import STREAMS
 from indexcache_core.evidence.verdict import Verdict
@@ -14,7 +14,7 @@ from indexcache_operator.plan.facts.memory import Memory, Stream, TotalKey
 from tests.unit.operator.plan.build import spec
 from tests.unit.operator.plan.evidence.engines import judged_by, recall_at, total
 
-ON, SHADOW = Mode.ON, Mode.SHADOW
+SHADOW, ON = STREAMS
 GOOD, BAD = of([0.95] * 300), of([0.05] * 300)
 RECALL = next(g for g in guardrails(spec()) if g.name == "recall")
 
