@@ -35,7 +35,7 @@ def test_a_test_is_judged_by_one_stream_and_by_the_bets_on_both() -> None:
     assert (on.verdict, on.samples) == (Verdict.HOLDING, 2)
     both = detector.log_e([memory.detectors[recall_at(3, stream)] for stream in STREAMS])
     assert shadow.log_e == on.log_e == judged.log_e(test) == both
-    assert judged.of(RECALL, test, SHADOW) is shadow
+    assert judged.of(RECALL, test, STREAMS[0]) is shadow
 
 
 def test_a_breach_in_one_stream_is_no_certificate_in_the_other() -> None:
