@@ -102,6 +102,13 @@ def test_rows_computed_again_after_a_preemption_count_nothing() -> None:
     assert e.booked == both(2, recall=1.0) + both(3, recall=0.75) + both(3, recall=0.5, work=DECODE)
 
 
+def test_rows_computed_again_change_nothing_of_those_beside_them() -> None:
+    e = Engine()
+    e.step(("a", 130))
+    e.step(("a", 130), ("b", 140))
+    assert e.prefilled("b") == both(2)
+
+
 def test_modes_are_kept_apart() -> None:
     e = Engine()
     e.step(("a", 130), recall=0.25, mode=Mode.SHADOW)
