@@ -30,13 +30,14 @@ class Target:
 
 FOLDERS = (
     ("operator", "indexcache_operator/plan", "tests/unit/operator/plan"),
-    ("operator", "indexcache_operator/leading", "tests/unit/operator/leading"),
     ("core", "indexcache_core/evidence", "tests/unit/core"),
     ("runtime", "indexcache_runtime/measuring", "tests/unit/runtime/measuring"),
 )
 """All modules of these are mutated, by package and folder, and the folder of their tests."""
 MODULES = (
     ("indexcache_operator", "believing"),
+    ("indexcache_operator", "leading/decide"),
+    ("indexcache_operator", "leading/record"),
     ("indexcache_operator", "mandate"),
     ("indexcache_runtime", "control/breaker_control"),
     ("indexcache_runtime", "control/ledger"),
@@ -47,7 +48,8 @@ MODULES = (
     ("indexcache_runtime", "vllm/engine_core/probe_requests"),
     ("indexcache_runtime", "vllm/engine_core/step_planner"),
 )
-"""Other modules that decide; their tests lie as they do."""
+"""Other modules that decide; their tests lie as they do. The elector isn't among them: it only calls, and its
+tests run on the real clock, ten seconds for each mutant."""
 
 
 def targets() -> list[Target]:
