@@ -15,7 +15,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from scripts.generate.crd import CRD_FILE
-from tests.cluster import apiserver
+from tests.cluster import act_world, apiserver
 from tests.cluster.scene import ROLLOUT, Scene
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -90,6 +90,14 @@ async def scene(kube: Kube, namespace: str) -> AsyncIterator[Scene]:
         scene = Scene(kube, namespace, session)
         scene.uid = (await kube.create(names.rollouts_path(namespace), ROLLOUT))["metadata"]["uid"]
         yield scene
+
+
+@pytest.fixture
+async def world(kube: Kube, namespace: str) -> AsyncIterator[act_world.World]:
+    """Yield the world of a rollout that was only just made."""
+    await kube.create(names.rollouts_path(namespace), act_world.ROLLOUT)
+    async with aiohttp.ClientSession() as session:
+        yield act_world.World(kube, namespace, session)
 
 
 async def established(kube: Kube, crd: dict[str, Any]) -> None:

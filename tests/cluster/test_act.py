@@ -3,88 +3,23 @@
 import asyncio
 import base64
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
-import aiohttp
 import pytest
 from indexcache_operator import names
-from indexcache_operator.act import finalizer, labels, route, workload
-from indexcache_operator.act.control_secret import ControlSecret
+from indexcache_operator.act import finalizer, labels, workload
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.act.workload import ForeignObject
-from indexcache_operator.api import stored
-from indexcache_operator.api.spec import HttpRoute
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.credentials import Binding, Credentials
-from indexcache_operator.kube import Conflict, Kube, NotFound
-from indexcache_operator.model import PatchRoute, Route, SetLabels, Sighting
-from indexcache_operator.observe.hugging_face import HuggingFace
-from indexcache_operator.observe.look import Observer, Sight
-from indexcache_operator.workload.render import Owner, Runtime
+from indexcache_operator.kube import Conflict, NotFound
+from indexcache_operator.model import SetLabels
+from indexcache_operator.observe.look import Sight
+from indexcache_operator.workload.render import Runtime
 
-from tests.credentials import CREDENTIALS
+from tests.cluster.act_world import World
 
-ROLLOUT: dict[str, Any] = {
-    "apiVersion": "indexcache.dev/v1alpha1",
-    "kind": "IndexCacheRollout",
-    "metadata": {"name": "r"},
-    "spec": {
-        "engine": {"image": "i", "model": "m", "resources": {"requests": {"cpu": 1, "memory": "1024Mi"}}},
-        "indexCache": {"pattern": "FS"},
-        "traffic": {"httpRoute": {"name": "chat", "rule": "generate"}},
-    },
-}
-RUNTIME = Runtime(image="runtime:1")
 DEPLOYMENTS = "apis/apps/v1"
-
-
-class World:
-    """Holds one rollout and the ways to look at it."""
-
-    def __init__(self, kube: Kube, namespace: str, session: aiohttp.ClientSession) -> None:
-        self.kube, self.namespace = kube, namespace
-        self.observer = Observer(
-            kube=kube,
-            session=session,
-            runtime=RUNTIME,
-            credentials=CREDENTIALS,
-            hugging_face=HuggingFace(session, None),
-        )
-        self.sight = Sight()
-
-    def path(self, plural: str, name: str, api: str = "api/v1") -> str:
-        return names.object_path(api, plural, self.namespace, name)
-
-    async def look(self) -> Sighting:
-        look = await self.observer.look(self.namespace, "r", self.sight)
-        assert look is not None
-        return look
-
-    async def ensure(self) -> Sighting:
-        look = await self.look()
-        assert look.workload is not None
-        assert look.control is not None
-        uid = await workload.ensure(self.kube, look.workload, self.owner(look))
-        await ControlSecret().make(self.kube, self.namespace, "r", look.control, uid)
-        return await self.look()
-
-    async def again(self) -> None:
-        """Delete the rollout and make one of the same name: its objects are kept."""
-        await workload.release(self.kube, self.owner(await self.look()))
-        await self.kube.delete(names.rollouts_path(self.namespace, "r"))
-        await self.kube.create(names.rollouts_path(self.namespace), ROLLOUT)
-        self.sight = Sight()
-
-    def owner(self, look: Sighting) -> Owner:
-        return Owner(name="r", namespace=self.namespace, uid=look.rollout.uid)
-
-
-@pytest.fixture
-async def world(kube: Kube, namespace: str) -> Any:
-    await kube.create(names.rollouts_path(namespace), ROLLOUT)
-    async with aiohttp.ClientSession() as session:
-        yield World(kube, namespace, session)
 
 
 async def test_applies_what_a_look_finds_missing(world: World) -> None:
@@ -297,90 +232,6 @@ async def test_what_others_applied_or_made_again_meanwhile_is_neither_overwritte
     with pytest.raises(Conflict):
         await world.kube.delete(path, uid="another")
     assert (await world.kube.get(path))["spec"]["replicas"] == 7
-
-
-async def _route(world: World) -> Route:
-    body = {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": {"name": "chat"},
-        "spec": {
-            "parentRefs": [{"name": "gw"}],
-            "rules": [
-                {"name": "other", "backendRefs": [{"name": "x", "port": 1}]},
-                {
-                    "name": "generate",
-                    "timeouts": {"request": "1m30s"},
-                    "backendRefs": [{"name": "r-baseline", "port": 8000}],
-                },
-            ],
-        },
-    }
-    await world.kube.create(names.object_path(*names.HTTP_ROUTES, world.namespace), body)
-    found = (await world.look()).observation.route
-    assert found is not None
-    return found
-
-
-def _patch(found: Route, *backends: dict[str, Any], rule: str = "generate") -> PatchRoute:
-    assert found.rule_index is not None
-    return PatchRoute(
-        rule_index=found.rule_index, rule=rule, backends=backends, resource_version=found.resource_version
-    )
-
-
-async def test_a_route_is_changed_in_one_rule_alone(world: World) -> None:
-    found = await _route(world)
-    assert (found.rule_index, found.request_timeout, found.accepted_generation) == (
-        1,
-        timedelta(seconds=90),
-        None,
-    )
-    weighted = [{**found.backends[0], "weight": 75}, {**found.backends[0], "name": "r-canary", "weight": 25}]
-    await route.patch(world.kube, world.namespace, "chat", _patch(found, *weighted))
-    after = (await world.look()).observation.route
-    assert after is not None
-    assert list(after.backends) == weighted
-    raw = await world.kube.get(names.object_path(*names.HTTP_ROUTES, world.namespace, "chat"))
-    assert raw["spec"]["rules"][0]["backendRefs"][0]["name"] == "x"
-    await route.patch(world.kube, world.namespace, "chat", _patch(after, *found.backends))
-    restored = (await world.look()).observation.route
-    assert restored is not None
-    assert restored.backends == found.backends
-
-
-async def test_a_route_that_somebody_wrote_since_is_not_changed(world: World) -> None:
-    found = await _route(world)
-    await world.kube.patch(
-        names.object_path(*names.HTTP_ROUTES, world.namespace, "chat"),
-        {"metadata": {"labels": {"by": "other"}}},
-    )
-    with pytest.raises(Conflict):
-        await route.patch(world.kube, world.namespace, "chat", _patch(found, *found.backends))
-
-
-async def test_a_rule_of_another_name_is_not_changed(world: World) -> None:
-    found = await _route(world)
-    with pytest.raises(Conflict):
-        await route.patch(world.kube, world.namespace, "chat", _patch(found, *found.backends, rule="moved"))
-
-
-async def test_a_changed_route_is_found_by_the_status(world: World) -> None:
-    await _route(world)
-    await world.kube.patch(
-        names.rollouts_path(world.namespace, "r"),
-        {"spec": {"traffic": {"httpRoute": {"name": "new", "rule": "a"}}}},
-    )
-    look = await world.look()
-    assert look.observation.route is not None
-    assert look.observation.route.problem is not None
-    assert "found no HTTPRoute new" in look.observation.route.problem
-    kept = stored.read({"route": {"name": "chat", "rule": "generate", "originalBackends": []}})
-    await StatusWriter().write(world.kube, look.rollout.raw, kept)
-    look = await world.look()
-    assert look.route == HttpRoute(name="chat", rule="generate")
-    assert look.observation.route is not None
-    assert look.observation.route.found
 
 
 async def test_the_finalizer_holds_and_lets_go(world: World) -> None:

@@ -28,26 +28,41 @@ class Target:
         return self.module.removesuffix(".py").replace("/", ".")
 
 
+FOLDERS = (
+    ("operator", "indexcache_operator/plan", "tests/unit/operator/plan"),
+    ("core", "indexcache_core/evidence", "tests/unit/core"),
+    ("runtime", "indexcache_runtime/measuring", "tests/unit/runtime/measuring"),
+)
+"""All modules of these are mutated, by package and folder, and the folder of their tests."""
+MODULES = (
+    ("indexcache_operator", "believing"),
+    ("indexcache_operator", "leading/decide"),
+    ("indexcache_operator", "leading/record"),
+    ("indexcache_operator", "mandate"),
+    ("indexcache_runtime", "control/breaker_control"),
+    ("indexcache_runtime", "control/ledger"),
+    ("indexcache_runtime", "control/pace"),
+    ("indexcache_runtime", "control/probe_log"),
+    ("indexcache_runtime", "control/switch"),
+    ("indexcache_runtime", "vllm/engine_core/blocks"),
+    ("indexcache_runtime", "vllm/engine_core/probe_requests"),
+    ("indexcache_runtime", "vllm/engine_core/step_planner"),
+)
+"""Other modules that decide; their tests lie as they do. The elector isn't among them: it only calls, and its
+tests run on the real clock, ten seconds for each mutant."""
+
+
 def targets() -> list[Target]:
     """Return all modules that are mutated. A new module of a folder that is mutated comes by itself."""
     found = []
-    for package, folder, tests in (
-        ("operator", "indexcache_operator/plan", "tests/unit/operator/plan"),
-        ("core", "indexcache_core/evidence", "tests/unit/core"),
-    ):
+    for package, folder, tests in FOLDERS:
         for path in sorted((ROOT / package / folder).rglob("*.py")):
             if path.name != "__init__.py":
                 found.append(Target(str(path.relative_to(ROOT / package)), tests_of(path.stem, ROOT / tests)))
-    for module in (
-        "control/switch",
-        "measuring/breaker",
-        "measuring/measurements",
-        "vllm/engine_core/blocks",
-        "vllm/engine_core/step_planner",
-    ):
+    for package, module in MODULES:
         room, _, name = module.rpartition("/")
-        tests_of_it = tests_of(name, ROOT / "tests/unit/runtime" / room)
-        found.append(Target(f"indexcache_runtime/{module}.py", tests_of_it))
+        folder = f"tests/unit/{package.removeprefix('indexcache_')}/{room}"
+        found.append(Target(f"{package}/{module}.py", tests_of(name, ROOT / folder)))
     return found
 
 

@@ -86,14 +86,18 @@ class Measured:
 
     def tests(self, shared: Sequence[int]) -> tuple[TestKey, ...]:
         """Return all tests, given the indexes of the Shared indexers; without any there is none."""
-        return _tests(self.name, self.by_site, tuple(shared))
+        return _tests(self.name, self.by_site, tuple(shared), JUDGED)
 
 
 @lru_cache(maxsize=64)
-def _tests(name: GuardrailName, by_site: bool, shared: tuple[int, ...]) -> tuple[TestKey, ...]:
+def _tests(
+    name: GuardrailName, by_site: bool, shared: tuple[int, ...], contexts: tuple[int, ...]
+) -> tuple[TestKey, ...]:
     """Return all tests of a guardrail. Kept, as a look asks for the same ones a dozen times."""
     sites = (shared if by_site else (None,)) if shared else ()
-    return tuple(TestKey(name, site, context, work) for site in sites for context in JUDGED for work in Work)
+    return tuple(
+        TestKey(name, site, context, work) for site in sites for context in contexts for work in Work
+    )
 
 
 MEASURED: Mapping[Name, Measured] = {

@@ -3,7 +3,7 @@ evidence. Pure: the time is an argument.
 
 A question is a series, its pattern, the guardrails that may trip and their thresholds; each has a breaker of
 its own (breaker.py), kept after it tripped, so that everybody can read why. Slots are seconds since the
-series began.
+series began. An `off` has no series, and asks nothing whatever it carries.
 """
 
 import math
@@ -36,7 +36,7 @@ class BreakerControl:
         if s.accepted is self._accepted:
             return
         self._accepted = s.accepted
-        asked = s.accepted.breaker if s.accepted is not None else None
+        asked = s.accepted.breaker if s.accepted is not None and s.flags.mode != Mode.OFF else None
         question = (
             (s.series_number, s.pattern, asked, s.thresholds)
             if asked is not None and s.pattern is not None

@@ -35,6 +35,12 @@ def test_what_is_still_needed_is_enough_and_not_much_more(have: int) -> None:
     assert not certificate.certified(good(have + needed - 2), 0.5, 0.001)
 
 
+@pytest.mark.parametrize(("value", "have", "beta"), [(0.6, 3, 0.05), (0.6, 10, 0.001), (0.55, 70, 0.001)])
+def test_what_is_still_needed_is_told_to_the_observation(value: float, have: int, beta: float) -> None:
+    more = next(n for n in range(1, 200) if certificate.certified(of([value] * (have + n)), 0.5, beta))
+    assert certificate.still_needed(of([value] * have), 0.5, beta) == more
+
+
 def test_what_needs_nothing_and_what_never_gets_there() -> None:
     assert certificate.still_needed(good(200), 0.5, 0.05) == 0
     assert certificate.still_needed(Histogram(), 0.5, 0.05) is None

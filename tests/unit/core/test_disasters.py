@@ -36,6 +36,7 @@ def test_a_loss_takes_back_and_more_answers_make_good() -> None:
 def test_without_answers_nothing_is_said() -> None:
     none = Histogram()
     assert disasters.log_certificate(none, M) == 0.0
+    assert disasters.certified(none, M, 1.0)  # at a level that promises nothing
     assert disasters.lower_bound(none, BETA) is None
     assert disasters.still_needed(none, M, BETA) is None
 
@@ -44,6 +45,32 @@ def test_what_is_still_needed_is_told() -> None:
     assert disasters.still_needed(answers(0, 176), M, BETA) == 0
     assert disasters.still_needed(answers(0, 100), M, BETA) in range(76, 82)
     assert disasters.still_needed(answers(30, 970), M, BETA) is None
+
+
+def log_wealth(lost: float, kept: float) -> float:
+    """Return the wealth written out, of answers that may be fractions."""
+    q = 1 - M
+    bets = (share**lost * ((1 - share * q) / (1 - q)) ** kept for share in disasters.SHARES)
+    return math.log(sum(bets) / len(disasters.SHARES))
+
+
+@pytest.mark.parametrize(("lost", "kept"), [(1, 199), (2, 298), (1, 150), (2, 250)])
+def test_after_losses_what_is_needed_is_told_to_a_twentieth(lost: int, kept: int) -> None:
+    needed = disasters.still_needed(answers(lost, kept), M, BETA)
+    assert needed is not None
+    enough, fewer = (1 + n / (lost + kept) for n in (needed, (needed - 1) / 1.05 - 1))
+    assert (
+        log_wealth(fewer * lost, fewer * kept) < -math.log(BETA) <= log_wealth(enough * lost, enough * kept)
+    )
+
+
+def test_one_answer_is_the_least_that_is_needed() -> None:
+    assert disasters.still_needed(answers(0, 175), M, BETA) == 1
+
+
+def test_what_takes_longer_than_anybody_waits_is_as_good_as_never() -> None:
+    """Losses that are a little too few for the wealth to stand still: some four billion answers would do."""
+    assert disasters.still_needed(counted(215, 14_679), M, BETA) is None
 
 
 def test_the_bound_is_where_the_certificate_ends() -> None:

@@ -50,6 +50,13 @@ def test_no_more_is_spent_than_alpha(engines: int, acting: int, tests: int) -> N
     assert acting * tests * guardrails.tests_alpha(operators, acting, tests) == pytest.approx(operators)
 
 
+@pytest.mark.parametrize(
+    ("engines", "of"), [(1, 8), (7, 8), (8, 8), (9, 16), (16, 16), (17, 32), (32, 32), (33, 64)]
+)
+def test_the_breakers_part_is_that_of_the_next_power_of_two(engines: int, of: int) -> None:
+    assert guardrails.engines_alpha(0.01, engines) == pytest.approx(0.01 * guardrails.BREAKERS / of)
+
+
 def test_where_engines_judge_nothing_all_of_alpha_is_the_operators() -> None:
     assert guardrails.operators_alpha(0.01, engines_judge=False) == 0.01
 
@@ -71,6 +78,12 @@ def test_what_has_no_tests_or_does_not_act_can_be_split_over() -> None:
             {"mean": 0.1, "layer": 13, "observations": 60.4},
             "recall of indexer 3 (layer 13) at contexts of 129-256 tokens is 0.100 in the mean over 60 "
             "observations, at least 0.3 expected (guardrail recall_per_indexer)",
+        ),
+        (
+            TestKey("recall", None, None),
+            {"mean": None, "observations": 3.0},
+            "recall of the Shared indexers is unknown in the mean over 3 observations, at least 0.3 expected "
+            "(guardrail recall)",
         ),
         (
             TestKey("recall", None, 2, Work.DECODE),

@@ -39,6 +39,21 @@ def test_each_verdict(histogram: Histogram, changes: dict[str, Any], expected: V
     assert judged(histogram, **changes).verdict is expected
 
 
+@pytest.mark.parametrize(
+    ("histogram", "threshold", "binary", "expected"),
+    [
+        (of([1.0] * 176), 0.98, True, Verdict.CERTIFIED),
+        (of([1.0] * 176), 0.98, False, Verdict.HOLDING),
+        (of([0.4] * 50), 0.5, False, Verdict.HOLDING),
+    ],
+)
+def test_what_is_lost_or_not_has_a_certificate_of_its_own(
+    histogram: Histogram, threshold: float, binary: bool, expected: Verdict
+) -> None:
+    found = judged(histogram, threshold, binary=binary)
+    assert (found.verdict, found.binary) == (expected, binary)
+
+
 def test_the_figures_of_a_judgement() -> None:
     found = judged(SOME, log_e=1.5)
     expected = {"histogram": SOME, "threshold": 0.5, "log_e": 1.5, "beta": 0.05, "binary": False}

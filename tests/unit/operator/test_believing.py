@@ -57,6 +57,32 @@ def test_the_plan_says_why_an_engine_was_left_out() -> None:
     assert found["a"] == pod("a", engine())
 
 
+def test_the_reason_is_as_long_as_a_status_may_say() -> None:
+    asked: list[Observation] = []
+
+    def planner(seen: Observation, memory: Memory | None) -> Plan[Memory]:
+        asked.append(seen)
+        if any(p.state is not None for p in seen.pods):
+            raise ValueError("x" * 1000)
+        return Plan(status=seen.status, memory=Memory(key="try"))
+
+    plan_believing(planner, SEEN, None)
+    assert [len(p.error or "") for p in asked[-1].pods] == [256] * len(NAMES)
+
+
+@pytest.mark.parametrize("bad", [set(), {"b"}])
+def test_what_was_remembered_is_known_each_time_that_is_planned(bad: set[str]) -> None:
+    known, told = Memory(key="before"), list[Memory | None]()
+
+    def planner(seen: Observation, memory: Memory | None) -> Plan[Memory]:
+        told.append(memory)
+        return Choking(bad)(seen, memory)
+
+    made, _ = plan_believing(planner, SEEN, known)
+    assert made.memory is known
+    assert all(memory is known for memory in told)
+
+
 def test_a_planner_that_fails_without_any_engine_fails() -> None:
     def planner(seen: Observation, memory: Memory | None) -> Plan[Memory]:
         raise KeyError("spec")

@@ -28,6 +28,8 @@ def test_a_mandate_ends_with_its_time_whether_or_not_anybody_says_so() -> None:
     now.now = 109.0
     lead.hold(3, 119.0)  # renewed
     assert mandate.left() == 10.0
+    now.now = 118.75
+    assert mandate.left() == 0.25
     now.now = 119.0
     assert lead.mandate() is None
     with pytest.raises(NotLeading, match="not renewed in time"):

@@ -54,16 +54,19 @@ def test_one_that_says_nothing_of_its_time_has_the_usual() -> None:
 
 def test_each_taking_begins_a_term() -> None:
     view = decide.read(View(identity="a"), lease("a", 3, 1), 0.0)
-    assert decide.next_term(view) == 4
+    assert decide.next_term(view, known=9) == 4  # the Lease itself tells
     view = decide.read(view, None, 1.0)  # deleted: what was seen of it counts, and what rollouts know
     assert decide.next_term(view) == 4
     assert decide.next_term(view, known=9) == 10
-    assert decide.next_term(View(identity="a"), known=0) == 1
+    assert decide.next_term(decide.read(View(identity="a"), None, 1.0)) == 1
+    view = decide.stored(view, lease("a", 10, 1), sent=2.0, now=2.0)
+    assert decide.next_term(decide.read(view, None, 3.0)) == 11
 
 
 def test_a_lead_counts_from_when_its_write_was_sent() -> None:
     view = decide.stored(View(identity="a"), lease("a", 1, 1), sent=10.0, now=13.0)
     assert view.held == decide.Held(term=1, until=10.0 + RENEW_SECONDS)
+    assert (view.record, view.since) == (lease("a", 1, 1), 13.0)
     late = decide.stored(View(identity="a"), lease("a", 1, 1), sent=10.0, now=10.0 + RENEW_SECONDS)
     assert late.held is None
 

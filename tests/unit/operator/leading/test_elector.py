@@ -2,11 +2,13 @@
 
 import asyncio
 import copy
+import logging
 from collections.abc import Callable
 from typing import Any, cast
 
 import aiohttp
 import pytest
+from indexcache_operator import metrics
 from indexcache_operator.api import epochs
 from indexcache_operator.kube import Conflict, Kube, KubeError, NotFound
 from indexcache_operator.leading import decide, elector
@@ -14,6 +16,7 @@ from indexcache_operator.leading.elector import LEASES, Elector
 from indexcache_operator.mandate import Lead
 from indexcache_operator.names import object_path
 from indexcache_operator.objects import Object
+from prometheus_client import REGISTRY
 
 PATH = object_path(LEASES, "leases", "ns", "l")
 
@@ -263,6 +266,34 @@ async def test_while_every_call_fails_nobody_leads_any_longer_than_what_was_rene
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+def test_what_goes_wrong_again_and_again_is_told_aloud_once(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    found, refused = scene.elector("a"), KubeError(403, "Forbidden", "no")
+    with caplog.at_level(logging.DEBUG, logger=elector.__name__):
+        for error in (refused, refused, ConnectionResetError("cut"), refused):
+            found._tell(error)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "WARNING", "WARNING"]
+    assert caplog.records[0].getMessage() == f"{PATH}: KubeError: 403 Forbidden: no"
+
+
+async def test_a_metric_says_who_leads(scene: Scene) -> None:
+    metrics.LEADER.set(1.0)  # as an earlier test may have left it
+    a, b = scene.elector("a"), scene.elector("b")
+    scene.server.faults = ["hangs"]
+    running = asyncio.create_task(a.run())
+    try:
+        await until(lambda: scene.server.calls)
+        assert REGISTRY.get_sample_value("indexcache_operator_leader") == 0.0
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await a._step()
+    assert REGISTRY.get_sample_value("indexcache_operator_leader") == 1.0
+    await b._step()
+    assert REGISTRY.get_sample_value("indexcache_operator_leader") == 0.0
 
 
 async def until(condition: Callable[[], Any]) -> None:

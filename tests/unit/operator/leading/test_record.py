@@ -17,6 +17,7 @@ RAW = {
 def test_a_lease_is_read() -> None:
     found = record.read(RAW)
     assert (found.holder, found.seconds, found.term, found.version) == ("a", 15.0, 4, "7")
+    assert found.raw is RAW
 
 
 @pytest.mark.parametrize("spec", [{}, {"spec": {}}, {"spec": None}, {"spec": {"holderIdentity": ""}}])
@@ -34,6 +35,7 @@ def test_what_is_written_is_what_was_read_but_for_what_changes() -> None:
     renewed = record.renewed(taken, now=NOW.replace(second=9))
     assert renewed["spec"] == {**taken["spec"], "renewTime": "2026-01-02T03:04:09.000678Z"}
     left = record.given_up({**renewed, "metadata": RAW["metadata"]}, now=NOW)
+    assert left["spec"]["renewTime"] == at
     found = record.read(left)
     assert (found.holder, found.seconds, found.term) == ("", 1.0, 5)
     assert "holderIdentity" not in left["spec"]  # the API takes no empty one

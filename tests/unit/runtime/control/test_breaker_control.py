@@ -123,6 +123,16 @@ def test_without_a_breaker_nothing_trips() -> None:
     assert e.control.state().breaker == ()
 
 
+def test_an_off_that_carries_a_breaker_asks_nothing_and_costs_the_engine_nothing() -> None:
+    """Also before any series began: there is no time yet to count slots from."""
+    e = Engine()
+    state = e.put(Mode.OFF)
+    assert (state.mode, state.supported, state.breaker) == (Mode.OFF, True, ())
+    e.put(Mode.ON)
+    assert steps_until_tripped(e, 0.1) is not None
+    assert e.put(Mode.OFF).breaker == ()
+
+
 def test_a_build_that_never_judges_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BreakerControl, "judge", lambda control, now: None)
     e = Engine()

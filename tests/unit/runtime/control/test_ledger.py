@@ -2,7 +2,7 @@
 
 import pytest
 from indexcache_core.contexts import context_bucket
-from indexcache_core.contract import HALF_LIFE, Requests
+from indexcache_core.contract import HALF_LIFE, Cache, Requests, Steps
 from indexcache_runtime.control.ledger import Ledger
 
 
@@ -58,6 +58,55 @@ def test_who_opted_out_is_the_baselines_wherever_it_is() -> None:
     assert ledger.requests().opted_out == 1
 
 
+def test_what_opted_out_is_not_touched_and_all_else_is() -> None:
+    ledger = Ledger(k=64)
+    ledger.admit("a", prompt_tokens=100, reuse=True, probe=False, opted_out=True)
+    ledger.admit("b", prompt_tokens=100, reuse=True, probe=False)
+    ledger.admit("p", prompt_tokens=100, reuse=True, probe=True)
+    assert [ledger.touch(request) for request in ("a", "b", "b", "p")] == [False, True, True, True]
+
+
+def test_counts_of_requests_add_up() -> None:
+    ledger = Ledger(k=64)
+    for i in range(3):
+        for kind, reuse, probe in (("b", False, False), ("r", True, False), ("p", True, True)):
+            ledger.admit(f"{kind}{i}", prompt_tokens=100, reuse=reuse, probe=probe)
+    for request in ("b0", "r0", "p0"):
+        ledger.finish(request)
+    r = ledger.requests()
+    assert (r.admitted_baseline, r.admitted_reuse, r.probes, r.finished) == (3, 3, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("requests", "any_probe", "all_probes"),
+    [
+        ([], False, False),
+        (["p"], True, True),
+        (["p", "q"], True, True),
+        (["p", "user"], True, False),
+        (["user"], False, False),
+        (["unknown"], False, False),
+    ],
+)
+def test_steps_are_told_apart_by_the_probes_in_them(
+    requests: list[str], any_probe: bool, all_probes: bool
+) -> None:
+    ledger = Ledger(k=64)
+    for name in ("p", "q", "user"):
+        ledger.admit(name, prompt_tokens=100, reuse=True, probe=name != "user")
+    assert (ledger.any_probe(requests), ledger.all_probes(requests)) == (any_probe, all_probes)
+    for name in ("p", "q"):
+        ledger.finish(name)
+    assert (ledger.any_probe(requests), ledger.all_probes(requests)) == (False, False)
+
+
+def test_counts_of_steps_and_of_cached_tokens_are_told_as_they_are_kept() -> None:
+    ledger = Ledger(k=64, full=1, reuse=2, reuse_all_full=3, reuse_apart=4)
+    assert ledger.steps() == Steps(full=1, reuse=2, reuse_all_full=3, reuse_apart=4)
+    ledger = Ledger(k=64, baseline_hits=1, reuse_hits=2, resalted=3, recomputed=4)
+    assert ledger.cache() == Cache(baseline_hits=1, reuse_hits=2, resalted_requests=3, recomputed_requests=4)
+
+
 def admit(ledger: Ledger, prompt_tokens: int, n: int = 1, decodes: bool = True) -> None:
     """Count so many requests of one kind."""
     for _ in range(n):
@@ -88,6 +137,12 @@ def test_those_that_decode_are_known_apart() -> None:
     r, kept = ledger.requests(), 0.5 ** (1 / HALF_LIFE)
     assert (r.recent[1], r.recent[3]) == pytest.approx((kept**2 + kept, 1.0))
     assert (r.recent_decoding[1], r.recent_decoding[3]) == pytest.approx((kept**2, 0.0))
+
+
+def test_who_says_nothing_of_it_decodes() -> None:
+    ledger = Ledger(k=64)
+    ledger.admit("a", prompt_tokens=100, reuse=False, probe=False)
+    assert ledger.requests().recent_decoding[1] == 1.0
 
 
 def test_a_new_series_forgets_which_contexts_were_recent_and_nothing_else() -> None:

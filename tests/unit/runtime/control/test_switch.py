@@ -394,3 +394,13 @@ def test_another_pattern_is_measured_anew_without_an_off_between() -> None:
     assert s.series_number == 2
     s.put(desired(3, flags=Flags(mode=Mode.ON, pattern="FFFS")), now=0.0)
     assert s.series_number == 2
+
+
+def test_an_engine_that_gave_up_says_why_and_is_only_ever_off() -> None:
+    s = switch()
+    s.put(desired(), 0.0)
+    for message in ("one", "two"):
+        s.give_up(message)
+        assert (s.mode, s.reason, s.message) == (Mode.TRIPPED, Reason.INTERNAL_ERROR, message)
+    assert s.state(0.0).reasons == ("one", "two")
+    assert refusal(s, desired(2))[0] == "Unsupported"

@@ -172,3 +172,46 @@ def test_steps_that_nobody_wants_measured_pay_nothing() -> None:
     for _ in range(2):
         budget.took(8192, 1, 1.0, wanted=True, reuses=True)
     assert budget.allows(8192, 1, reuses=True)
+
+
+def replayed(tokens: int = 64) -> MeasuringBudget:
+    """Return a budget that knows what replayed steps take, graphs being captured up to so many tokens."""
+    budget = MeasuringBudget(graphed_tokens=tokens)
+    for _ in range(FIRST_AFTER):
+        budget.took(tokens, tokens, 0.01, wanted=True, reuses=True)
+    return budget
+
+
+@pytest.mark.parametrize("dear", range(AROUND))
+def test_a_price_counts_on_whichever_of_the_watched_steps_it_falls(dear: int) -> None:
+    budget = replayed()
+    budget.begin(64)
+    for i in range(AROUND):
+        assert not budget.allows(64, 64, reuses=True)
+        budget.took(64, 64, 0.01 + 0.005 * (i == dear), wanted=True, reuses=True)
+    paid = 0
+    while not budget.allows(64, 64, reuses=True):
+        budget.took(64, 64, 0.01, wanted=True, reuses=True)
+        paid += 1
+    assert paid == pytest.approx(0.005 / MEASURED_SHARE / 0.01, abs=1)
+
+
+def test_replayed_steps_that_nobody_wants_measured_pay_nothing() -> None:
+    budget = replayed()
+    budget.begin(64)
+    for _ in range(AROUND):
+        budget.took(64, 64, 0.011, wanted=True, reuses=True)
+    for _ in range(200):
+        budget.took(64, 64, 0.01, wanted=False, reuses=True)
+    assert not budget.allows(64, 64, reuses=True)
+
+
+def test_a_step_of_just_as_many_tokens_as_graphs_hold_is_replayed() -> None:
+    budget = replayed()
+    assert budget.allows(64, 64, reuses=True)
+    assert not budget.allows(64, 63, reuses=True)
+    budget.begin(64)
+    budget.charge(64, 1.0, 0.0)
+    assert (budget.allows(64, 64, reuses=True), budget.allows(65, 1, reuses=True)) == (False, True)
+    budget.begin(65)
+    assert not budget.allows(65, 1, reuses=True)

@@ -4,9 +4,11 @@ import math
 import random
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from indexcache_core.contract import Work
+from indexcache_runtime.engine import Row
 from indexcache_runtime.measuring.sampling import Scheduled, choose
 
 K = 64
@@ -69,3 +71,18 @@ def test_a_row_is_of_the_prompt_up_to_its_last_token_whatever_else_is_computed_w
     (last,) = choose([Scheduled("p", 99, 100, 100)], K, 9, random.Random(0))
     (first,) = choose([Scheduled("p", 100, 101, 100)], K, 9, random.Random(0))
     assert (last.work, first.work) == (Work.PREFILL, Work.DECODE)
+
+
+@pytest.mark.parametrize(
+    ("limit", "requests"), [(-1, ""), (0, ""), (1, "p"), (2, "pd"), (3, "ppd"), (4, "pppd"), (9, "pppd")]
+)
+def test_a_prefill_comes_first_and_what_is_left_goes_to_it(limit: int, requests: str) -> None:
+    step = [Scheduled("d", 500, 501, 400), Scheduled("p", 100, 103, 103)]
+    for seed in range(20):
+        rows = choose(step, K, limit, random.Random(seed))
+        assert "".join(row.request for row in rows) == requests
+
+
+def test_a_row_says_where_it_is_among_the_tokens_of_its_request_in_the_step() -> None:
+    rows = choose([Scheduled("p", 100, 104, 200)], K, 9, random.Random(0))
+    assert rows == tuple(Row("p", 100 + offset, offset, Work.PREFILL) for offset in range(4))

@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 import pytest
-from indexcache_core.contract import Mode, State, StepSeries
-from indexcache_core.histogram import of
+from indexcache_core.contract import Mode, State, StepSeries, Work
+from indexcache_core.histogram import Histogram, of
 from indexcache_operator.plan.evidence import counters
-from indexcache_operator.plan.facts.memory import SeriesKey
+from indexcache_operator.plan.facts.memory import SeriesKey, TestKey, TotalKey
 
 from tests.unit.operator.plan.build import (
     REVISION,
     at,
     spec,
 )
-from tests.unit.operator.plan.evidence.engines import measured, observe, series, total
+from tests.unit.operator.plan.evidence.engines import judged_by, look, measured, observe, series, total
 
 OF_STEPS = StepSeries(site=1, context=3, mode=Mode.ON, recall=of([0.9]))
 """What an engine of contract 1 says."""
@@ -95,3 +95,29 @@ def test_protected_indexers_are_part_of_the_try() -> None:
     asked = spec(indexCache={"pattern": "FSFS", "protected": [3]})
     assert counters.speaks_of(measured(protected=(3,)), asked, REVISION)
     assert not counters.speaks_of(measured(), asked, REVISION)
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        (judged_by(), total(mode=Mode.ON)),
+        (judged_by(site=3, context=5), total(site=3, context=5, mode=Mode.ON)),
+        (TestKey("recall", None, 3, Work.DECODE), total(mode=Mode.ON, work=Work.DECODE)),
+        (TestKey("recall", None, None, Work.PREFILL), None),
+        (TestKey("recall", None, 3, None), None),
+        (TestKey("quality"), None),
+    ],
+)
+def test_a_test_counts_one_bucket_and_one_kind_of_work(test: TestKey, expected: TotalKey | None) -> None:
+    assert counters.total_of("recall", test, Mode.ON) == expected
+
+
+def test_what_is_new_is_found_by_measure_test_and_stream() -> None:
+    known = observe(measured(series([0.9], overlap=[0.2])))
+    now = measured(series([0.9, 0.5], overlap=[0.2, 0.3]), series([0.7], site=3, mode=Mode.ON))
+    _, new = counters.take_up(look(now, now, memory=known))
+    assert new.of("recall", judged_by(), Mode.SHADOW) == of([0.5, 0.9, 0.5])
+    assert new.of("overlap", judged_by("overlap"), Mode.SHADOW) == of([0.3, 0.2, 0.3])
+    assert new.of("recall", judged_by(site=3), Mode.ON) == of([0.7, 0.7])
+    for nothing in (judged_by(), judged_by(site=1), TestKey("quality")):
+        assert new.of("recall", nothing, Mode.ON) == Histogram()

@@ -77,3 +77,24 @@ def test_each_question_has_its_own_chance() -> None:
     assert len(set(values)) == 400
     assert all(0.0 <= v < 1.0 for v in values)
     assert sum(values) / 400 == pytest.approx(0.5, abs=0.05)
+
+
+def test_another_revision_draws_other_lengths() -> None:
+    one, other = (
+        [draws.draw((SHORT, LONG), {2: 0.5, 3: 0.5}, K, revision, n) for n in range(20)]
+        for revision in ("r", "other")
+    )
+    assert one != other
+
+
+def test_probes_of_one_length_have_an_order_of_their_own() -> None:
+    alike = [probe(40, f"p{i}") for i in range(20)]
+    for number in range(20):
+        backwards = draws.draw(alike[::-1], {2: 1.0}, K, "r", number)
+        assert draws.draw(alike, {2: 1.0}, K, "r", number) == backwards
+
+
+def test_the_next_release_goes_on_with_the_draws_of_the_one_before() -> None:
+    names = {SHORT: "s", LONG: "l", LONGER: "L"}
+    found = [draws.draw(SET, {2: 0.5, 3: 0.5}, K, "0123456789", n) for n in range(30)]
+    assert "".join(names[p] for p in found if p is not None) == "slsslllssssslsLsssslLslsllslss"

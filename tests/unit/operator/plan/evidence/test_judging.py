@@ -282,3 +282,10 @@ def test_what_an_engine_measured_of_a_full_indexer_is_no_test() -> None:
     found = judged(memory, asked=PER_SITE, name="recall_per_indexer")
     assert {test.site for test in found.judgements} == {1, 3}
     assert found.verdict is Verdict.NO_DATA
+
+
+@pytest.mark.parametrize("unguarded", [False, True])
+def test_whether_users_may_be_exposed_without_evidence_is_the_specs_word(unguarded: bool) -> None:
+    asked = spec(guardrails={"unguarded": unguarded})
+    found = judging.judge(case(snapshot(pod(), spec=asked), memory=Memory(key="try")))
+    assert (found.acting, found.unguarded) == ((), unguarded)

@@ -144,11 +144,36 @@ def test_what_nobody_can_be_blamed_for_is_shown_and_not_counted(reason: Uncounte
     assert observe(result(2), memory=memory).probing.last["a"].in_vain == 0
 
 
-def test_a_slot_is_so_many_answers_however_long_they_took() -> None:
-    memory = observe(*(result(i) for i in range(40)))
+@pytest.mark.parametrize(("answers", "slot"), [(1, 1), (15, 1), (16, 2), (31, 2), (32, 3), (40, 3)])
+def test_a_slot_is_so_many_answers_however_long_they_took(answers: int, slot: int) -> None:
+    assert probe_answers.SLOT == 16
+    memory = observe(*(result(i) for i in range(answers)))
     assert memory.quality_detector is not None
     assert memory.probing.detector is not None
-    assert memory.quality_detector.slot == memory.probing.detector.slot == 1 + 40 // probe_answers.SLOT
+    assert memory.quality_detector.slot == memory.probing.detector.slot == slot
+
+
+@pytest.mark.parametrize("reason", [None, Uncounted.FLIPPED])
+def test_a_pair_that_was_heard_of_is_not_waited_for_any_more(reason: Uncounted | None) -> None:
+    waiting = replace(observe(), probed_at=at(-3))
+    assert observe(memory=waiting).probed_at == at(-3)
+    assert observe(result(0, uncounted=reason), memory=waiting).probed_at is None
+
+
+def test_a_status_says_seconds_to_the_millisecond() -> None:
+    kept = probe_answers.stored(REVISION, observe(result(0, seconds=1.23456)))
+    assert kept is not None
+    assert kept.seconds == 1.235
+
+
+@pytest.mark.parametrize(("counts", "lost", "kept"), [({"25": 4, "0": 2}, 1, 5), ({"0": 2}, 2, 0)])
+def test_of_the_answers_that_the_status_holds_so_many_were_lost(
+    counts: dict[str, int], lost: int, kept: int
+) -> None:
+    """Also where a value was the worst though its drop was just within five tolerances."""
+    held = QualityStatus(revision=REVISION, tolerance=TOLERANCE, counts={"3": counts}, disasters=lost)
+    memory = observe(kept=status(quality=held))
+    assert memory.probing.kept == of([0.0] * lost + [1.0] * kept)
 
 
 def test_what_was_counted_before_an_engine_said_its_k_is_of_no_context() -> None:

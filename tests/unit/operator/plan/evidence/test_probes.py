@@ -8,7 +8,7 @@ from indexcache_core.contract import Identity, Mode, State
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.api.status import Phase, PodStatus
 from indexcache_operator.model import EnginePod, Probe, ProbeSet, RunProbes
-from indexcache_operator.plan.evidence import probes
+from indexcache_operator.plan.evidence import draws, probes
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.probing import Asked, Probing
 from indexcache_operator.plan.facts.situation import Evidence
@@ -222,3 +222,23 @@ def test_a_pair_under_way_is_waited_for(since: float, due: bool) -> None:
 
 def test_when_they_were_asked_is_remembered() -> None:
     assert probes.asked(ALL_ANSWERED, at(3)) == replace(ALL_ANSWERED, probed_at=at(3))
+
+
+def test_probe_and_pod_are_drawn_by_revision_and_number() -> None:
+    several = tuple(replace(LONG, prompt=f"p{i}") for i in range(8))
+    pods = [pod(name, on()) for name in "abcd"]
+    answered = replace(ALL_ANSWERED, answered=frozenset((name, "life") for name in "abcd"))
+    for number in range(12):
+        memory = replace(answered, probing=Probing(asked=number))
+        found = choose(*pods, memory=memory, probes=ProbeSet(probes=several))
+        assert found is not None
+        assert found.probe == draws.draw(several, {}, 16, REVISION, number)
+        assert found.pod == "abcd"[int(draws.uniform(REVISION, number, "pod") * 4)]
+
+
+@pytest.mark.parametrize(("ended", "due"), [(-159.0, False), (-160.0, True)])
+def test_once_certified_even_a_pod_that_serves_nobody_is_asked_a_fifth_of_the_time(
+    ended: float, due: bool
+) -> None:
+    memory = replace(DRAINED, probing=Probing(asked=3, last={"a": Asked(ended=at(ended), seconds=40.0)}))
+    assert bool(choose(NOBODYS, memory=memory, verdict=Verdict.CERTIFIED)) is due

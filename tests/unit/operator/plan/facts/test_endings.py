@@ -22,6 +22,10 @@ def test_what_rejects_is_the_patterns() -> None:
     assert {found.origin for found in ENDINGS.values() if found.then is Then.REJECT} == {Origin.PATTERN}
 
 
+def test_what_is_known_of_a_cause_is_told() -> None:
+    assert {cause: ending(cause) for cause in ENDINGS} == ENDINGS
+
+
 def test_a_cause_of_nobody_known_rejects() -> None:
     assert ending("Novel") is UNKNOWN
     assert UNKNOWN.then is Then.REJECT

@@ -109,3 +109,25 @@ def test_the_question_is_what_is_asked_of_the_evidence() -> None:
     assert base != guardrails.question(spec(guardrails={"recall": {"min": 0.6}}))
     assert base != guardrails.question(spec(confidence={"badPromotion": 0.04}))
     assert len(base) == 10
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, False),
+        ({"overlap": {"min": 0.3}}, True),
+        ({"overlap": {"min": 0.3, "observeOnly": True}}, False),
+        ({"recall": {"min": 0.3}}, True),
+        ({"recall": {"perIndexerMin": 0.3}}, True),
+        ({"recall": {"min": 0.3, "perIndexerMin": 0.3, "observeOnly": True}}, False),
+        ({"overlap": {"min": 0.3, "observeOnly": True}, "recall": {"min": 0.3}}, True),
+        (QUALITY, False),
+    ],
+    ids=str,
+)
+def test_a_guardrail_on_what_engines_measure_guards_if_it_does_more_than_observe(
+    asked: dict[str, Any], expected: bool
+) -> None:
+    found = spec(guardrails=asked)
+    assert guardrails.guarded(found) is expected
+    assert guardrails.certainty(found) == ("Certified" if expected else "Unguarded")

@@ -1,12 +1,17 @@
 """Tests how both sides of a pair of probes are computed, in shadow and under reuse, and what is told."""
 
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from indexcache_core import bounds
 from indexcache_core.contract import Mode
 from indexcache_core.probe_ids import ProbeRun, Side, probe_request_id, sided
+from indexcache_runtime.access import Credentials
+from indexcache_runtime.control.behaviour import Behaviour, taint_class
 from indexcache_runtime.vllm.carried import PLAN
+from indexcache_runtime.vllm.engine_core.probe_requests import ProbeRequests, apart_class
 from indexcache_runtime.vllm.engine_core.step_planner import WANTED
 
 from tests.unit.runtime.vllm.engine_core.step_world import Core, K
@@ -64,6 +69,31 @@ def test_under_a_pattern_without_shared_sites_or_under_the_floor_a_probe_runs_al
     core = Core(Mode.SHADOW, min_context_tokens=1001)
     assert plan(core.step(new={REUSE: {}})) is None
     assert runs(core) == {sided("n", Side.REUSE): (0, 0)}
+
+
+def test_just_at_the_floor_a_probe_runs_under_reuse() -> None:
+    core = Core(Mode.SHADOW, min_context_tokens=1000)
+    assert plan(core.step(new={REUSE: {}})).apart
+    assert runs(core) == {sided("n", Side.REUSE): (10, 10)}
+
+
+def test_who_was_a_probe_when_first_asked_stays_one_though_tokens_change() -> None:
+    token = SimpleNamespace(tokens=("token",))
+    probes = ProbeRequests(cast(Credentials, token), K)
+    request = SimpleNamespace(request_id=REUSE)
+    assert probes.side(request) is Side.REUSE
+    token.tokens = ("another",)
+    assert probes.side(request) is Side.REUSE
+    assert probes.side(SimpleNamespace(request_id=REUSE)) is None
+
+
+def test_what_probes_apart_compute_has_a_class_for_each_behaviour() -> None:
+    shadow = Behaviour(Mode.SHADOW, "FSFS", 0, 0, 1)
+    others = (replace(shadow, pattern="FSSS"), replace(shadow, min_context_tokens=9))
+    classes = {apart_class(behaviour) for behaviour in (shadow, *others)}
+    assert len(classes) == 3
+    assert classes.isdisjoint({taint_class("FSFS", 0), None})
+    assert apart_class(replace(shadow, mode=Mode.ON)) is None
 
 
 @pytest.mark.parametrize("mode", [Mode.OFF, "killed"])
