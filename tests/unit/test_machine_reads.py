@@ -65,6 +65,7 @@ ALLOWED = {
     ("benchmarks/off_cost.py", "/proc/cpuinfo"): SHOWN,
     ("benchmarks/off_cost.py", "os.cpu_count"): SHOWN,
     ("benchmarks/off_cost.py", "platform"): SHOWN,
+    ("benchmarks/rollouts.py", "platform"): SHOWN,
     (f"{CUDA}/build.py", "torch.cuda.get_device_capability"): GPU,
     (f"{CUDA}/sampled_rows.py", "torch.cuda.get_device_properties"): GPU,
     ("kernels/indexcache_kernels/index_topk/cuda.py", "torch.cuda.get_device_capability"): GPU,

@@ -4,7 +4,6 @@ import pytest
 from indexcache_core.contexts import JUDGED
 from indexcache_core.contract import Breaker, BreakerTest, Desired, Flags, Mode, Site, Thresholds, Work
 from indexcache_core.evidence import detector
-from indexcache_core.evidence.detector import Detector
 from indexcache_core.evidence.guardrails import tests_alpha as alpha_of_a_test
 from indexcache_core.evidence.verdict import log_limit
 from indexcache_core.histogram import Histogram, of
@@ -43,11 +42,12 @@ class Scene:
         self.requests = 0
 
     def put(self, now: float, m0: float = 0.5, breaker: Breaker | None = BREAKER) -> None:
-        """Accept flags in mode shadow, and follow them."""
+        """Accept flags in mode on, and follow them."""
         desired = Desired(
             incarnation="life",
             epoch=self.switch.epoch + 1,
-            flags=Flags(mode=Mode.SHADOW, pattern="FSFS"),
+            flags=Flags(mode=Mode.ON, pattern="FSFS"),
+            permit_seconds=600.0,
             thresholds=Thresholds(recall_per_indexer=m0),
             breaker=breaker,
         )
@@ -58,7 +58,7 @@ class Scene:
         """Measure so many requests at site 1, which end with that."""
         names = [f"r{self.requests + i}" for i in range(requests)]
         self.requests += requests
-        plan = StepPlan(Mode.SHADOW, "FSFS", self.switch.series_number, tuple(Row(n, 200) for n in names))
+        plan = StepPlan(Mode.ON, "FSFS", self.switch.series_number, tuple(Row(n, 200) for n in names))
         self.measurements.add(plan, Measured({1: [recall] * requests}, {1: [recall] * requests}))
         self.measurements.ended(names)
 
@@ -68,16 +68,12 @@ class Scene:
         return found
 
 
-def log_e(shadow: Detector) -> float:
-    return detector.log_e([shadow, detector.fresh()])
-
-
 def test_slots_are_seconds_since_the_series_began() -> None:
     scene = Scene()
     scene.put(BEGAN)
     scene.measure(0.1)
     scene.control.judge(BEGAN + 5.5)
-    assert scene.shown().log_e == pytest.approx(log_e(detector.fresh().after(of([0.1] * 4), 0.5, 6)))
+    assert scene.shown().log_e == pytest.approx(detector.fresh().after(of([0.1] * 4), 0.5, 6).log_e)
 
 
 def test_a_question_that_comes_later_opens_no_slot_before() -> None:
@@ -86,7 +82,7 @@ def test_a_question_that_comes_later_opens_no_slot_before() -> None:
     scene.measure(0.1)
     scene.put(BEGAN + 30.0, m0=0.4)
     scene.control.judge(BEGAN + 30.0)
-    assert scene.shown().log_e == pytest.approx(log_e(detector.resumed(of([0.1] * 4), 0.4, 31)))
+    assert scene.shown().log_e == pytest.approx(detector.resumed(of([0.1] * 4), 0.4, 31).log_e)
 
 
 def test_the_limit_is_by_the_patterns_shared_indexers() -> None:
