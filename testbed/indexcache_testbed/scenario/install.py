@@ -50,7 +50,8 @@ async def operator() -> None:
             OPERATOR_NAMESPACE,
             "--create-namespace",
         ),
-        *("--values", "-", "--wait", "--timeout", "120s"),
+        # The operator is scaled by hand, to take it away; that field is the chart's again.
+        *("--values", "-", "--wait", "--timeout", "120s", "--force-conflicts"),
         stdin=json.dumps(values),
         within=180,
     )
