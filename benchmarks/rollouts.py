@@ -44,8 +44,8 @@ THRESHOLD, GOOD, FALLEN, SPREAD = 0.36, 0.46, 0.20, 0.10
 TRACED, AFTER, POINTS = 30.0, timedelta(minutes=20), 240
 """Of the traced rollout: requests a minute, how long it is promoted before its recall falls, and how many
 looks of it are kept at most."""
-LONGEST = timedelta(days=30)
-LOOK, A_LOOK = timedelta(seconds=30), 0.5
+LONGEST = timedelta(days=14)
+LOOK, A_LOOK = timedelta(seconds=30), 2.0
 """Time between two looks at most, and requests that come between them at most, in the mean."""
 SHADOW, HELD, STEPS, PROMOTING = "shadow", "held", "steps", "promoting"
 """Where time goes."""
