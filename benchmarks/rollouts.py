@@ -26,13 +26,13 @@ from typing import Any
 
 from indexcache_core.contexts import JUDGED
 from indexcache_core.contract import Mode, Work
-from indexcache_core.evidence import certificate, detector
-from indexcache_core.evidence.detector import Detector
+from indexcache_core.evidence import certificate
 from indexcache_core.histogram import Histogram
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Phase
 from indexcache_operator.plan import plan
-from indexcache_operator.plan.facts.memory import Memory, TestKey
+from indexcache_operator.plan.evidence.judgements import Judgements
+from indexcache_operator.plan.facts.memory import Memory
 
 from benchmarks.report import Report
 from tests.unit.operator.plan.world import World
@@ -121,11 +121,11 @@ Played = tuple[str, float, dict[str, float]]
 def play(per_minute: float, seed: int) -> Played:
     """Play a rollout of a good pattern until it is promoted or ended otherwise."""
     world = Rollout(per_minute, seed)
-    began, spent = world.now, Counter[str]()
+    began, spent = world.now, defaultdict[str, float](float)
     while world.now - began < LONGEST:
         before = world.now
         world.snapshot()
-        spent[world.where()] += (world.now - before) / timedelta(hours=1)  # type: ignore[assignment]  # hours
+        spent[world.where()] += (world.now - before) / timedelta(hours=1)
         if world.status.phase in (Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED):
             break
     return world.status.phase.value, (world.now - began) / timedelta(hours=1), dict(spent)
@@ -162,10 +162,8 @@ def trace(seed: int) -> list[dict[str, Any]]:
 
 def _against(memory: Memory) -> float | None:
     """Return the most evidence against the pattern of all tests, in nats; None before any."""
-    by_test = defaultdict[TestKey, list[Detector]](list)
-    for (test, _), found in memory.detectors.items():
-        by_test[test].append(found)
-    return round(max(map(detector.log_e, by_test.values())), 3) if by_test else None
+    tests = {test for test, _ in memory.detectors}
+    return round(max(map(Judgements(memory).log_e, tests)), 3) if tests else None
 
 
 def _thinned(looks: list[dict[str, Any]]) -> list[dict[str, Any]]:

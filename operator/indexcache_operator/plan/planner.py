@@ -11,7 +11,7 @@ from dataclasses import replace
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import Action, EnsureWorkload, Event, Observation, PersistStatus, Plan
 from indexcache_operator.plan.evidence import collect, judging, probes
-from indexcache_operator.plan.facts import checkpoint
+from indexcache_operator.plan.facts import checkpoint, reach
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, pod_status
@@ -139,8 +139,7 @@ def _told(situation: Situation) -> Status:
 def _relied_on(status: Status) -> tuple[object, ...]:
     """Return what later looks rely on: persisted before the actions that follow from it."""
     step = (status.step.index, status.step.started_at, status.step.reached_at) if status.step else None
-    granted = status.reach
-    reaching = (granted.tokens, granted.canary_tokens, granted.ahead, granted.cap) if granted else None
+    reaching = reach.decided(status.reach) if status.reach else None
     pods = tuple((p.name, p.desired, p.epoch, p.confirmed, p.permit) for p in status.pods)
     return (
         status.phase,

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from indexcache_core.bounds import CONTEXT_TOKENS
 from indexcache_core.contexts import JUDGED, JUDGED_FROM, context_end
 
-from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.api.status import CapStatus, Phase, ReachStatus, Status
 
+EXPOSED = (Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED)
+"""Phases in which pods are granted a reach."""
 UNBOUNDED = int(CONTEXT_TOKENS.most)
 """A reach without a bound."""
 _EXACT = 1e-9
@@ -51,6 +53,12 @@ def granted(status: Status) -> int:
     if status.reach is None:
         return UNBOUNDED if status.phase in (Phase.PROMOTING, Phase.PROMOTED) else 0
     return max(status.reach.tokens, status.reach.canary_tokens)
+
+
+def decided(reach: ReachStatus | None) -> tuple[int, int, str, CapStatus | None]:
+    """Return what of a reach was decided, without the figures that are shown with it."""
+    kept = reach or ReachStatus()
+    return kept.tokens, kept.canary_tokens, kept.ahead, kept.cap
 
 
 def of_pod(status: Status, pod: str) -> int:

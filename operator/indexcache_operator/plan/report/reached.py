@@ -5,16 +5,15 @@ from dataclasses import replace
 
 from indexcache_operator.api.status import Phase, ReachStatus, Status
 from indexcache_operator.model import Event
+from indexcache_operator.plan.facts import reach
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.waits import reaching
-
-EXPOSED = (Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED)
 
 
 def shown(situation: Situation) -> ReachStatus | None:
     """Return the reach of the status with its figures of this look."""
     kept, found = situation.status.reach or ReachStatus(), situation.evidence.reaches
-    is_exposed = situation.status.phase in EXPOSED
+    is_exposed = situation.status.phase in reach.EXPOSED
     if not is_exposed and situation.status.phase is not Phase.SHADOWING:
         return situation.status.reach
     tokens = reaching.exposed(situation) if is_exposed else reaching.certified(situation)
@@ -31,13 +30,7 @@ def shown(situation: Situation) -> ReachStatus | None:
 
 def changed(before: Status, status: Status) -> bool:
     """Return whether pods are granted another reach, or it was capped."""
-    old, new = before.reach or ReachStatus(), status.reach or ReachStatus()
-    return (old.tokens, old.canary_tokens, old.ahead, old.cap) != (
-        new.tokens,
-        new.canary_tokens,
-        new.ahead,
-        new.cap,
-    )
+    return reach.decided(before.reach) != reach.decided(status.reach)
 
 
 def as_before(now: ReachStatus | None, before: ReachStatus | None) -> ReachStatus | None:

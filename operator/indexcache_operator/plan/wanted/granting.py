@@ -13,13 +13,11 @@ from indexcache_operator.plan.facts import reach
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.wanted import flags
 
-EXPOSED = (Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED)
-
 
 def grant(situation: Situation) -> Status:
     """Return the status with how far each pod may reuse from now on."""
     status, before = situation.status, situation.status.reach
-    if status.phase not in EXPOSED:
+    if status.phase not in reach.EXPOSED:
         kept = ReachStatus(cap=before.cap) if before and before.cap else None
         return replace(status, reach=kept)
     if before is None and status.phase is not Phase.CANARY:  # promoted by a release that knew of no reach

@@ -7,6 +7,7 @@ import pytest
 from indexcache_core.contract import Mode
 from indexcache_operator.api.status import CapStatus, Phase, ReachStatus
 from indexcache_operator.model import EnginePod
+from indexcache_operator.plan.facts import reach
 from indexcache_operator.plan.facts.reach import UNBOUNDED
 from indexcache_operator.plan.facts.situation import Evidence
 from indexcache_operator.plan.facts.snapshot import OFF
@@ -52,7 +53,7 @@ def test_a_canary_goes_as_far_as_shadow_certifies_and_all_others_as_far_as_reuse
     assert grant(Phase.CANARY, kept, shadow, reuse) == expected
 
 
-@pytest.mark.parametrize("phase", sorted(set(Phase) - set(granting.EXPOSED)))
+@pytest.mark.parametrize("phase", sorted(set(Phase) - set(reach.EXPOSED)))
 def test_where_nobody_is_exposed_nothing_is_granted_and_a_cap_stays(phase: Phase) -> None:
     assert grant(phase, granted(64, REACHED), UNBOUNDED, UNBOUNDED) is None
     assert grant(phase, granted(64, REACHED, cap=CAP), UNBOUNDED, UNBOUNDED) == ReachStatus(cap=CAP)

@@ -2,9 +2,11 @@
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from types import SimpleNamespace
+from typing import Any
 
 from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
 from indexcache_runtime.vllm.engine_core.hasher import salted
@@ -66,12 +68,7 @@ class World:
         """Whether probes apart run under reuse where the behaviour is None."""
 
     def _find(self, request: FakeRequest) -> tuple[list[bytes], int, int]:
-        found: list[bytes] = []
-        for name in request.block_hashes[: (len(request.tokens) - 1) // SIZE]:
-            if name not in self.cache:
-                break
-            found.append(name)
-        return found, len(found) * SIZE, 0
+        return cached_prefix(self.cache, request)
 
     def add(
         self, tokens: list[int], *, opted_out: bool = False, foreign: bool = False, apart: bool = False
@@ -146,6 +143,13 @@ class World:
 
 
 PROMPT = list(range(22))
+
+
+def cached_prefix(cache: Mapping[bytes, Any], request: Any) -> tuple[list[bytes], int, int]:
+    """Return the names of a request's first blocks that are in a cache, and their tokens, as vLLM finds them:
+    never all of a prompt."""
+    found = list(takewhile(cache.__contains__, request.block_hashes[: (len(request.tokens) - 1) // SIZE]))
+    return found, len(found) * SIZE, 0
 
 
 def baseline(tokens: list[int]) -> list[bytes]:

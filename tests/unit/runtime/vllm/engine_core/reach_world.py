@@ -21,7 +21,7 @@ from indexcache_runtime.vllm.engine_core.opted_out import opted_out
 from indexcache_runtime.vllm.engine_core.probe_requests import ProbeRequests
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 
-from tests.unit.runtime.vllm.engine_core.blocks_world import SIZE, baseline, names
+from tests.unit.runtime.vllm.engine_core.blocks_world import SIZE, baseline, cached_prefix, names
 
 TOKEN = "token"
 OPTED_OUT = SimpleNamespace(extra_args={"indexcache": "off"})
@@ -193,12 +193,7 @@ class World:
     def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> None: ...
 
     def _find(self, request: Request) -> tuple[list[bytes], int, int]:
-        found: list[bytes] = []
-        for name in request.block_hashes[: (len(request.tokens) - 1) // SIZE]:
-            if name not in self.cache:
-                break
-            found.append(name)
-        return found, len(found) * SIZE, 0
+        return cached_prefix(self.cache, request)
 
     def _exceeds(self, request: Request) -> bool:
         longest = max(request.num_prompt_tokens, request.num_computed_tokens)
