@@ -207,10 +207,11 @@ class Engine:
         """Return greedy answers to the prompts, all asked at once."""
         return [list(o.outputs[0].token_ids) for o in self._generate(prompts, tokens)]
 
-    def put(self, mode: str, pattern: str, rows: int | None = None) -> None:
+    def put(self, mode: str, pattern: str, rows: int | None = None, indexer: str = "Native") -> None:
         """Set flags over the control port."""
         state = self._call("GET", "/v1/state")
-        flags = {"mode": mode, "pattern": pattern} | ({} if rows is None else {"sample_rows": rows})
+        flags: dict[str, Any] = {"mode": mode, "pattern": pattern, "indexer": indexer}
+        flags |= {} if rows is None else {"sample_rows": rows}
         body = {
             "incarnation": state["incarnation"],
             "epoch": state["epoch"] + 1,

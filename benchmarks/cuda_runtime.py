@@ -1,6 +1,6 @@
 """The runtime on CUDA beside vLLM alone: what switching costs, what reuse gains, how fast it ends.
 
-    python -m benchmarks.cuda_runtime [--stages prefill,decode,switching,speedups] [--attention-backend
+    python -m benchmarks.cuda_runtime [--stages prefill,decode,switching,speedups,fast] [--attention-backend
     FLASHMLA_SPARSE]
         [--out benchmarks/results/cuda_runtime.json]
 
@@ -12,7 +12,7 @@ steps would take what the host takes. A row is the worst over contexts and, wher
 both. `prefill-off` and `prefill-on`, `decode-off` and `decode-on` are the two parts of `prefill` and
 `decode`, which need not share a GPU. `speedups` are taken on all layers, one engine after another, and with a
 full cache; `alone` are those without it, for another setting of vLLM, as
-VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. Weights are random: time doesn't depend on
+VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. `fast` are prefills by indexer Fast. Weights are random: time doesn't depend on
 them.
 
 All arms run under the attention backend that vLLM takes by itself. Where another is asked for
@@ -44,6 +44,8 @@ CONTEXTS = {10_240: 120, 61_440: 20, 122_880: 8, 200_000: 5}
 LONG = max(CONTEXTS)
 DECODES, STARTS = 5, 3
 """Rounds of decoding in turns, and how often engines are started for it."""
+SEVEN = "".join("F" if i % 7 == 0 else "S" for i in range(LAYERS))
+"""A pattern with 7 Full layers."""
 FULL = 5
 """Longest contexts that fill the cache of an engine of all layers."""
 REPEATS = 3
@@ -304,6 +306,38 @@ def speedup(report: Report, name: str, taken: dict[str, list[float]]) -> None:
     report.row(name, value, unit, samples, low=round(low, 5), high=round(high, 5))
 
 
+def fast(report: Report) -> None:
+    """Report what long prefills gain where indexer Fast chooses at Full layers, of the usual pattern and of
+    one with 7 Full of 47; beside it what the usual one gains by vLLM's own indexer, in the same engine.
+    """
+    taken: dict[str, list[float]] = {}
+    arms = {
+        "unpatched": [("all Full", "", "")],
+        "ours": [
+            ("native", pattern(LAYERS), "Native"),
+            ("prefill_200k_fast", pattern(LAYERS), "Fast"),
+            ("prefill_200k_7_of_47_fast", SEVEN, "Fast"),
+        ],
+    }
+    for name, settings in arms.items():
+        backend = None if name == "unpatched" else asked(report)
+        arm = start(report, LAYERS, {name: 1}, backend=backend)[name]
+        for setting, used, indexer in settings:
+            if used:
+                arm.put("on", used, 0, indexer)
+            arm.prefill(10_240)
+            taken[setting] = [arm.prefill(LONG, number) for number in range(REPEATS)]
+            say(f"{setting}: prefill {1000 * statistics.median(taken[setting]):.0f} ms")
+        arm.close()
+    full = taken["all Full"]
+    ours = statistics.median(full) / statistics.median(taken["native"])
+    for row in ("prefill_200k_fast", "prefill_200k_7_of_47_fast"):
+        samples = {"by_vllms_own_indexer": round(ours, 4), "seconds": taken}
+        value = statistics.median(full) / statistics.median(taken[row])
+        low, high = min(full) / max(taken[row]), max(full) / min(taken[row])
+        report.row(row, value, f"x, {LAYERS} layers", samples, low=round(low, 5), high=round(high, 5))
+
+
 def memory_of(report: Report, ours: Arm) -> None:
     """Report what all graphs of a pattern take, and measuring, on all layers."""
     ours.clear()
@@ -325,6 +359,7 @@ STAGES: dict[str, Callable[[Report], None]] = {
     "switching": switching,
     "speedups": speedups,
     "alone": lambda report: speedups(report, contexts=1),
+    "fast": fast,
 }
 LOGITS = "VLLM_SPARSE_INDEXER_MAX_LOGITS_MB"
 """vLLM's limit of memory for a prefill's index scores: with more, fewer passes."""
@@ -333,7 +368,7 @@ LOGITS = "VLLM_SPARSE_INDEXER_MAX_LOGITS_MB"
 def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stages", default="prefill,decode,switching,speedups")
+    parser.add_argument("--stages", default="prefill,decode,switching,speedups,fast")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cuda_runtime.json"))
     parser.add_argument(
         "--attention-backend",

@@ -10,8 +10,8 @@ is refused with 409 and changes nothing. A kill needs neither. After a kill, a l
 engine is `tripped`: only a PUT with a newer epoch leads out of it.
 
 Counters are cumulative while an incarnation lives. Measurements belong to a *series*: they start from zero,
-under a new series number, whenever the flags that they speak of (pattern, protected) change, and with the
-first flags after an `off` that was PUT: what was measured in one try is never evidence in another.
+under a new series number, whenever the flags that they speak of (pattern, protected, indexer) change, and
+with the first flags after an `off` that was PUT: what was measured in one try is never evidence in another.
 
 Both sides are upgraded at different times. An engine speaks CONTRACT alone; an operator speaks it and the one
 before, and reads the one after. So a change of what travels raises CONTRACT by one, adds fields with defaults
@@ -28,6 +28,7 @@ from indexcache_core import bounds
 from indexcache_core.counted import HALF_LIFE as HALF_LIFE
 from indexcache_core.counted import Cache as Cache
 from indexcache_core.counted import DeviceUse as DeviceUse
+from indexcache_core.counted import FastIndexer as FastIndexer
 from indexcache_core.counted import Model as Model
 from indexcache_core.counted import Requests as Requests
 from indexcache_core.counted import Steps as Steps
@@ -91,6 +92,17 @@ class InFlight(StrEnum):
     """They are preempted and prefilled again at the baseline. The tokens they generated stay."""
 
 
+class Indexer(StrEnum):
+    """Says what chooses at Full sites in steps under reuse."""
+
+    NATIVE = "Native"
+    """vLLM's own kernels."""
+    FAST = "Fast"
+    """In long prefills the kernel index_topk, which chooses the same tokens, but for equal scores, in less
+    time and memory; elsewhere vLLM's own.
+    """
+
+
 class Flags(Model):
     """The desired behaviour. `pattern` has one letter for each site; what is protected is Full whatever it
     says.
@@ -110,6 +122,8 @@ class Flags(Model):
     sample_rows: Annotated[int, Field(ge=0, le=bounds.SAMPLE_ROWS.most)] = 32
     """Query rows measured a step, at most; 0: nothing is measured."""
     in_flight: InFlight = InFlight.CONTINUE
+    indexer: Indexer = Indexer.NATIVE
+    """What chooses at Full sites in steps under reuse. Every other step is vLLM's own."""
 
 
 class Identity(Model):
@@ -252,6 +266,8 @@ class State(Model):
     checkpoint: str = ""
     """Tells the weights from others of the same name; empty: not known."""
     sites: tuple[Site, ...] = ()
+    indexers: tuple[Indexer, ...] = (Indexer.NATIVE,)
+    """Those that the engine has."""
     incarnation: str
     epoch: int = 0
     mode: Mode = Mode.OFF
@@ -282,6 +298,7 @@ class State(Model):
     prefill_reuse: StepTime = StepTime()
     """Steps with Shared sites."""
     device: DeviceUse = DeviceUse()
+    fast_indexer: FastIndexer = FastIndexer()
 
 
 class Refused(Model):

@@ -119,3 +119,18 @@ class DeviceUse(Model):
     """How many there are to capture; 0 where the engine runs no graphs, or no pattern is in force. Until then
     a step waits for its own.
     """
+
+
+class FastIndexer(Model):
+    """Counts where the fast indexer's choice was compared with what vLLM's own kernels choose, cumulative."""
+
+    rows: int = 0
+    """Sampled rows compared, of steps that it ran in."""
+    least_agreement: float | None = None
+    """Of these rows the least share of chosen tokens that score as high as vLLM's last, None before any. An
+    engine in which it is under LEAST_AGREEMENT stops reuse for good.
+    """
+
+
+LEAST_AGREEMENT = 0.99
+"""Sums in another order move a token or two of some thousands across the edge; a wrong kernel many."""

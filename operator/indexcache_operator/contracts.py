@@ -14,7 +14,7 @@ from typing import Any
 from indexcache_core.contract import CONTRACT, Desired, State
 from pydantic import BaseModel, ConfigDict
 
-ADDED: Mapping[int, tuple[str, ...]] = {CONTRACT: ("flags.reach_tokens",)}
+ADDED: Mapping[int, tuple[str, ...]] = {CONTRACT: ("flags.reach_tokens", "flags.indexer")}
 """By contract, fields of a PUT's body that it added to the one before: paths, as "flags.sample_rows"."""
 
 

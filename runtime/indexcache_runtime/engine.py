@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from indexcache_core.contract import DeviceUse, Mode, Site, Work
+from indexcache_core.contract import DeviceUse, Indexer, Mode, Site, Work
 
 REPLAYED_ROWS = 64
 """Of a replayed step at most so many rows are measured: its graph keeps them."""
@@ -68,6 +68,8 @@ class StepPlan:
     apart: bool = False
     """It runs under reuse in mode shadow, for probes alone: without CUDA graphs, so that shadow keeps its
     own."""
+    indexer: Indexer = Indexer.NATIVE
+    """What chooses at Full sites; another than vLLM's own only in steps under reuse."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,9 @@ class Measured:
 
     overlap: dict[int, list[float]] = field(default_factory=dict)
     recall: dict[int, list[float]] = field(default_factory=dict)
+    agreement: list[float] = field(default_factory=list)
+    """Of rows of a Full site where the fast indexer chose, the share of chosen tokens that score as high as
+    the last that vLLM's kernels choose."""
     seconds: float = 0.0
     """Spent on measuring, of the device, and of the host before and after the device's work; 0 where that
     isn't told."""
@@ -115,6 +120,8 @@ class Capabilities:
     """Steps of decode of at most so many tokens are replayed from one whole graph."""
     timed: bool = False
     """Whether the time of a step's parts can be taken."""
+    indexers: tuple[Indexer, ...] = (Indexer.NATIVE,)
+    """What can choose at Full sites."""
 
 
 Pending = Callable[[], Measured]
@@ -154,6 +161,11 @@ class Adapter(Protocol):
     @property
     def timed(self) -> bool:
         """Return Capabilities.timed."""
+        ...
+
+    @property
+    def indexers(self) -> tuple[Indexer, ...]:
+        """Return Capabilities.indexers."""
         ...
 
     @property

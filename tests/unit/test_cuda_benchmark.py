@@ -34,12 +34,14 @@ class StandIn:
             options["backend"] if options else None,
         )
         self.rows: int | None = None
+        self.saved = 0.0
 
     def ready(self) -> dict[str, str]:
         return {"gpu": "none", "vllm": "0", "backend": self.backend or "VLLMS_OWN"}
 
-    def put(self, mode: str, pattern: str, rows: int | None = None) -> None:
+    def put(self, mode: str, pattern: str, rows: int | None = None, indexer: str = "Native") -> None:
         self.mode, self.rows = mode, rows
+        self.saved = (0.2 if indexer == "Fast" else 0.0) + (0.1 if pattern == cuda_runtime.SEVEN else 0.0)
 
     def _seconds(self) -> float:
         self.calls += 1
@@ -50,7 +52,7 @@ class StandIn:
         )
 
     def prefill(self, length: int, number: int = 0) -> float:
-        return length * self._seconds()
+        return length * self._seconds() * (1.0 - self.saved)
 
     def decode(self, tokens: int, length: int) -> float:
         return self._seconds()
@@ -102,7 +104,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(cuda_runtime, "Arm", StandIn)
     monkeypatch.setattr(cuda_runtime, "memory", lambda: 140 << 30)
     report = Report(tmp_path / "out.json", "test", "abc")
-    for stage in ("prefill", "decode", "switching", "speedups"):
+    for stage in ("prefill", "decode", "switching", "speedups", "fast"):
         cuda_runtime.STAGES[stage](report)
     data = json.loads(report.path.read_text())
     assert (data["hardware"], data["commit"], data["versions"]) == ("none", "abc", {"vllm": "0"})
@@ -264,6 +266,13 @@ def test_speedups_are_of_all_full_over_ours(rows: dict[str, Any]) -> None:
         assert rows[name]["value"] == pytest.approx(2 / 1.002, abs=1e-4)
         assert rows[name]["samples"]["native"] == 2.0
     assert rows["kill_p99_ms"]["value"] == pytest.approx(99.0)
+
+
+def test_what_indexer_fast_gains_is_of_all_full_over_each_pattern(rows: dict[str, Any]) -> None:
+    for name, saved in (("prefill_200k_fast", 0.2), ("prefill_200k_7_of_47_fast", 0.3)):
+        assert rows[name]["value"] == pytest.approx(2 / 1.002 / (1 - saved), abs=1e-4)
+        assert rows[name]["samples"]["by_vllms_own_indexer"] == pytest.approx(2 / 1.002, abs=1e-4)
+    assert (len(cuda_runtime.SEVEN), cuda_runtime.SEVEN.count("F")) == (cuda_runtime.LAYERS, 7)
 
 
 def test_rows_of_earlier_runs_stay(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ ALLOWED = {
         "lscpu",
     ): "vLLM's platform runs it at import, whatever it is asked",
     ("tests/gpu/test_cuda_conformance.py", "torch.cuda.is_available"): GPU,
+    ("tests/gpu/test_cuda_fast_indexer.py", "torch.cuda.is_available"): GPU,
     ("tests/gpu/test_cuda_graphs.py", "torch.cuda.is_available"): GPU,
     ("tests/gpu/test_cuda_graphs.py", "torch.cuda.mem_get_info"): GPU,
     ("tests/gpu/test_cuda_tensor_parallel.py", "torch.cuda.device_count"): GPU,

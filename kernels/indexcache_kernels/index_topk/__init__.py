@@ -10,6 +10,7 @@ as 0.
 
 import torch
 
+from indexcache_kernels.index_topk import cuda
 from indexcache_kernels.index_topk.naive import index_topk_naive
 
 __all__ = ["check", "index_topk"]
@@ -26,6 +27,7 @@ def index_topk(
     starts: torch.Tensor,
     ends: torch.Tensor,
     topk: int,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the chosen keys, (rows, topk) int32, counted from each row's start, in any order; -1 fills up
     rows with fewer.
@@ -33,20 +35,31 @@ def index_topk(
     q: (rows, heads, dim) float8_e4m3fn, heads and dim powers of two, at most 128, at least 16 and 32. k:
     (keys, dim) float8_e4m3fn. k_scale: (keys,) float32. weights: (rows, heads) float32. starts, ends: (rows,)
     int32, each row's first key and the one after its last; what lies outside of the keys is left out. topk:
-    at most LARGEST, and at most as many as there are keys. All contiguous and on one device. Raises
-    ValueError, naming the argument, for others. On Hopper, with 32 or 64 heads of 128, this is the CUDA C++
-    kernel, on other CUDA devices and shapes the Triton kernel, elsewhere the torch reference.
+    at most LARGEST, and at most as many as there are keys. All contiguous and on one device. out: where they
+    go, of any strides. Raises ValueError, naming the argument, for others. On Hopper, with 32 or 64 heads of
+    128, this is the CUDA C++ kernel, on other CUDA devices and shapes the Triton kernel, elsewhere the torch
+    reference.
     """
     check(q, k, k_scale, weights, starts, ends, topk)
-    if q.is_cuda:
-        from indexcache_kernels.index_topk import cuda
-
-        if cuda.takes(q, k):
-            return cuda.index_topk_cuda(q, k, k_scale, weights, starts, ends, topk)
+    if out is not None:
+        _check_out(out, q, topk)
+    given = q, k, k_scale, weights, starts, ends, topk
+    if not q.is_cuda:
+        found = index_topk_naive(*given)
+    elif cuda.takes(q, k):
+        found = cuda.index_topk_cuda(*given, out=out if out is not None and out.is_contiguous() else None)
+    else:
         from indexcache_kernels.index_topk.triton import index_topk_triton
 
-        return index_topk_triton(q, k, k_scale, weights, starts, ends, topk)
-    return index_topk_naive(q, k, k_scale, weights, starts, ends, topk)
+        found = index_topk_triton(*given)
+    return found if out is None or out is found else out.copy_(found)
+
+
+def _check_out(out: torch.Tensor, q: torch.Tensor, topk: int) -> None:
+    if out.shape != (q.shape[0], topk) or out.dtype != torch.int32:
+        raise ValueError(f"out: {tuple(out.shape)} {out.dtype}; expected {(q.shape[0], topk)} torch.int32")
+    if out.device != q.device:
+        raise ValueError(f"out: on {out.device}; expected {q.device}, like q")
 
 
 def check(

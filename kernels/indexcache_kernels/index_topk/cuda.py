@@ -34,16 +34,16 @@ class Plan(NamedTuple):
     """Stages that are fetched ahead."""
 
 
+def runs(device: torch.device, heads: int, dim: int) -> bool:
+    """Return whether this form runs on a device, for so many heads of so many dimensions."""
+    hopper = torch.cuda.get_device_capability(device) == (9, 0)
+    return hopper and heads in HEADS and dim == DIM and available()
+
+
 def takes(q: torch.Tensor, k: torch.Tensor) -> bool:
     """Return whether this form takes queries and keys of these shapes, where they lie."""
     _, heads, dim = q.shape
-    return (
-        torch.cuda.get_device_capability(q.device) == (9, 0)
-        and heads in HEADS
-        and dim == DIM
-        and q.data_ptr() % 16 == k.data_ptr() % 16 == 0
-        and available()
-    )
+    return q.data_ptr() % 16 == k.data_ptr() % 16 == 0 and runs(q.device, heads, dim)
 
 
 @cache
@@ -96,10 +96,13 @@ def index_topk_cuda(
     ends: torch.Tensor,
     topk: int,
     plan: Plan = Plan(),  # noqa: B008  # immutable
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """See `index_topk`, which checks the arguments, and `takes`."""
+    """See `index_topk`, which checks the arguments, and `takes`. out: (rows, topk) int32, contiguous, to be
+    filled and returned."""
     (rows, heads, dim), keys = q.shape, k.shape[0]
-    out = torch.empty((rows, topk), dtype=torch.int32, device=q.device)
+    if out is None:
+        out = torch.empty((rows, topk), dtype=torch.int32, device=q.device)
     if not rows:
         return out
     each = 2 * COLUMNS // heads

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Annotated, Any
 
 from indexcache_core import bounds
-from indexcache_core.contract import InFlight
+from indexcache_core.contract import Indexer, InFlight
 from indexcache_core.pattern import MAX_SITES, Pattern
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -62,6 +62,11 @@ class IndexCache(ApiModel):
     """Steps whose longest context is under this run all Full."""
     sample_rows: Annotated[int, bounds.SAMPLE_ROWS.field()] = 32
     """Query rows measured a step, at most."""
+    indexer: Indexer = Indexer.NATIVE
+    """What chooses at Full indexers under reuse: vLLM's own kernels, or Fast, in long prefills a kernel that
+    chooses the same in less time. Fast is checked against vLLM's kernels on live rows; an engine in which
+    they disagree stops reuse.
+    """
 
     @field_validator("protected")
     @classmethod

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from indexcache_core.contract import InFlight, Mode
+from indexcache_core.contract import Indexer, InFlight, Mode
 from indexcache_core.digest import digest
 
 
@@ -23,14 +23,17 @@ class Behaviour:
     """What becomes of requests touched by reuse when mode on ends."""
     reach_tokens: int | None = None
     """In mode on, the longest context of a user's request that reuse reaches; None: every one."""
+    indexer: Indexer = Indexer.NATIVE
+    """What chooses at Full sites in steps under reuse."""
 
 
 BASELINE = Behaviour()
 
 
-def taint_class(pattern: str, min_context_tokens: int) -> str:
-    """Name what is computed under reuse with these flags: they alone decide which indexers may run in a step.
+def taint_class(pattern: str, min_context_tokens: int, indexer: Indexer) -> str:
+    """Name what is computed under reuse with these flags: they alone decide which indexers may run in a step,
+    and how.
 
     Not so the reach: who is within it computes the same, whatever it is, and nobody else has the class.
     """
-    return digest([pattern, min_context_tokens], 16)
+    return digest([pattern, min_context_tokens, indexer], 16)

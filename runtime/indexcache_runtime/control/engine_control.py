@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Set
 
 from indexcache_core.contract import Desired, Kill, Mode, Site, State, new_incarnation
+from indexcache_core.counted import LEAST_AGREEMENT
 
 from indexcache_runtime.control.behaviour import BASELINE, Behaviour, taint_class
 from indexcache_runtime.control.breaker_control import BreakerControl
@@ -72,7 +73,8 @@ class EngineControl:
             if capabilities.sites
             else ("model: no indexers found; reuse needs a model with DeepSeek Sparse Attention",)
         )
-        self._switch = Switch(new_incarnation(), tuple(s.domain for s in capabilities.sites), reasons)
+        domains = tuple(s.domain for s in capabilities.sites)
+        self._switch = Switch(new_incarnation(), domains, reasons, capabilities.indexers)
         self.k = max((s.k for s in capabilities.sites), default=0)
         self._ledger = Ledger(self.k)
         self._measurements = Measurements(self.k)
@@ -197,6 +199,12 @@ class EngineControl:
         with self._lock:
             self._measurements.add(plan, measured)
             self._device.add(measured, reuse=plan.mode is Mode.ON)
+            if measured.agreement and (least := min(measured.agreement)) < LEAST_AGREEMENT:
+                self._give_up(
+                    "choosing by indexer Fast",
+                    f"{least:.3f} of the tokens that it chose for a row score as high as the last that "
+                    f"vLLM's kernels choose, expected {LEAST_AGREEMENT:g} at least",
+                )
 
     @property
     def prefilling(self) -> Set[str]:
@@ -242,16 +250,17 @@ class EngineControl:
         if s.mode not in (Mode.SHADOW, Mode.ON) or s.pattern is None:
             self._behaviour = BASELINE
             return
-        taint = taint_class(s.pattern, flags.min_context_tokens) if s.mode is Mode.ON else None
+        reused = taint_class(s.pattern, flags.min_context_tokens, flags.indexer)
         new = Behaviour(
             s.mode,
             s.pattern,
             flags.min_context_tokens,
             flags.sample_rows,
             s.series_number,
-            taint,
+            reused if s.mode is Mode.ON else None,
             flags.in_flight,
             flags.reach_tokens if s.mode is Mode.ON else None,
+            flags.indexer,
         )
         if new != self._behaviour:
             self._behaviour = new
@@ -266,6 +275,7 @@ class EngineControl:
                 **self._identity,
                 "architecture": self._capabilities.architecture,
                 "sites": self._capabilities.sites,
+                "indexers": self._capabilities.indexers,
                 "requests": self._ledger.requests(),
                 "steps": self._ledger.steps(),
                 "cache": self._ledger.cache(),
@@ -275,5 +285,6 @@ class EngineControl:
                 "prefill_full": self._device.times(reuse=False),
                 "prefill_reuse": self._device.times(reuse=True),
                 "device": self._device.use,
+                "fast_indexer": self._device.fast_indexer,
             }
         )

@@ -11,7 +11,17 @@ Invariants:
 from dataclasses import dataclass, field
 
 from indexcache_core import pattern as patterns
-from indexcache_core.contract import Desired, Flags, Identity, Mode, Reason, Refused, State, Thresholds
+from indexcache_core.contract import (
+    Desired,
+    Flags,
+    Identity,
+    Indexer,
+    Mode,
+    Reason,
+    Refused,
+    State,
+    Thresholds,
+)
 
 
 class CallRefused(Exception):
@@ -36,6 +46,8 @@ class Switch:
     """The domain of each site, in execution order."""
     unsupported: tuple[str, ...] = ()
     """Reasons why only `off` is possible; none if the engine is supported."""
+    indexers: tuple[Indexer, ...] = (Indexer.NATIVE,)
+    """Those that the engine has."""
 
     epoch: int = 0
     mode: Mode = Mode.OFF
@@ -129,7 +141,7 @@ class Switch:
         self.accepted, self.epoch = desired, desired.epoch
         self.mode, self.reason, self.message = Mode(desired.flags.mode), Reason.REQUESTED, ""
         self._permit(desired, now)
-        measured = (self.pattern or "", repr(desired.flags.protected))
+        measured = (self.pattern or "", repr(desired.flags.protected), desired.flags.indexer)
         if desired.flags.mode == Mode.OFF:
             self._measured = ()  # what follows is another try, to be judged by its own measurements alone
         elif measured != self._measured:
@@ -176,6 +188,9 @@ class Switch:
         if reasons := patterns.misfits(flags.pattern, flags.protected, list(self.domains)):
             field = "flags.protected" if all(r.startswith("protected") for r in reasons) else "flags.pattern"
             raise refuse("DoesNotFit", "; ".join(reasons), field)
+        if flags.indexer not in self.indexers:
+            has = ", ".join(self.indexers)
+            raise refuse("DoesNotFit", f"{flags.indexer}; this engine has {has}", "flags.indexer")
         if flags.mode == Mode.ON and desired.permit_seconds is None:
             raise refuse(
                 "Invalid",

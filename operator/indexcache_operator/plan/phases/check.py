@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from indexcache_core import compat, pattern
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Mode, State
 
 from indexcache_operator.api import times
 from indexcache_operator.api.status import Origin, Phase, Status, WaitStatus
@@ -142,17 +142,25 @@ def impossible(situation: Situation) -> list[str]:
         if sites is not None and not reasons:
             reasons += _misfits(snapshot, [""] * sites)
     for pod in snapshot.pods:
-        if pod.state is None or not pod.current:
-            continue
-        if not pod.state.supported:
-            reasons += [
-                f"spec.engine: pod {pod.name}: {reason}" for reason in pod.state.reasons or ("not supported",)
-            ]
-        elif pod.state.sites:
-            reasons += _misfits(snapshot, [site.domain for site in pod.state.sites])
+        if pod.state is not None and pod.current:
+            reasons += _of_engine(snapshot, pod.name, pod.state)
     if not guarded(spec) and not spec.guardrails.unguarded:
         reasons.append(UNGUARDED)
     return list(dict.fromkeys(reasons)) + _short_probes(snapshot)
+
+
+def _of_engine(snapshot: Snapshot, name: str, state: State) -> list[str]:
+    """Return the reasons of one pod's engine."""
+    if not state.supported:
+        return [f"spec.engine: pod {name}: {reason}" for reason in state.reasons or ("not supported",)]
+    reasons = _misfits(snapshot, [site.domain for site in state.sites]) if state.sites else []
+    wanted = snapshot.spec.index_cache.indexer
+    if wanted not in state.indexers:
+        reasons.append(
+            f"spec.indexCache.indexer: {wanted}; the engine of pod {name} has {', '.join(state.indexers)}; "
+            "Fast needs an H100 or H200, 32 or 64 heads an indexer and this release's plugin"
+        )
+    return reasons
 
 
 def _misfits(snapshot: Snapshot, domains: list[str]) -> list[str]:

@@ -61,6 +61,7 @@ def content(situation: Situation, kind: str, reach_tokens: int = reach.UNBOUNDED
             reach_tokens=reach.said(reach_tokens) if on else None,
             sample_rows=cache.sample_rows,
             in_flight=spec.fallback.in_flight,
+            indexer=cache.indexer,
         ),
         permit_seconds=permit(spec, kind).total_seconds() if on else None,
         identity=who,

@@ -99,4 +99,4 @@ def apart_class(behaviour: Behaviour) -> str | None:
     """Return the class of what probes apart compute; None where none runs apart."""
     if behaviour.mode is not Mode.SHADOW or SHARED not in behaviour.pattern:
         return None
-    return "probe-" + taint_class(behaviour.pattern, behaviour.min_context_tokens)
+    return "probe-" + taint_class(behaviour.pattern, behaviour.min_context_tokens, behaviour.indexer)

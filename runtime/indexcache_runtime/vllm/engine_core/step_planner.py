@@ -287,7 +287,9 @@ class StepPlanner:
         """Return what the workers do in a step. `beyond`: of a step of mode on that runs all Full, whose rows
         alone it may measure, as in shadow."""
         if apart:
-            return StepPlan(Mode.ON, behaviour.pattern, behaviour.series, apart=True)
+            return StepPlan(
+                Mode.ON, behaviour.pattern, behaviour.series, apart=True, indexer=behaviour.indexer
+            )
         tokens, reuses = output.total_num_scheduled_tokens, reusable and behaviour.mode is Mode.ON
         timed = self._timed_prefills.includes(tokens)
         replayed = tokens <= self._control.replayed_tokens and not beyond
@@ -305,13 +307,11 @@ class StepPlanner:
                 self._budget.begin(tokens)
                 setattr(output, CHOOSING, time.perf_counter() - began)
         if reuses:
-            return StepPlan(
-                Mode.ON, behaviour.pattern, behaviour.series, rows, self._draw(rows), timed, replayed
-            )
+            reused = behaviour.pattern, behaviour.series, rows, self._draw(rows), timed, replayed
+            return StepPlan(Mode.ON, *reused, indexer=behaviour.indexer)
         if rows:
-            return StepPlan(
-                Mode.SHADOW, behaviour.pattern, behaviour.series, rows, self._draw(rows), replayed=replayed
-            )
+            shadow = behaviour.pattern, behaviour.series, rows, self._draw(rows)
+            return StepPlan(Mode.SHADOW, *shadow, replayed=replayed)
         return StepPlan(Mode.OFF, timed=True) if timed else None
 
     def _draw(self, rows: tuple[Row, ...]) -> int:

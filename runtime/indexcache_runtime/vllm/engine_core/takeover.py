@@ -6,10 +6,11 @@ Without a token nothing is done at all.
 """
 
 import logging
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from indexcache_core.contract import Site
+from indexcache_core.contract import Indexer, Site
 
 from indexcache_runtime.access import Credentials, NoToken, port
 from indexcache_runtime.control.engine_control import EngineControl
@@ -110,7 +111,10 @@ def _capabilities(core: Any, vllm_version: str) -> Capabilities:
             graphed_tokens=a["graphed_tokens"],
             replayed_tokens=a["replayed_tokens"],
             timed=a["timed"],
+            indexers=tuple(Indexer(name) for name in a["indexers"]),
         )
         for a in answers
     ]
-    return next((worker for worker in workers if worker.reasons), workers[0])
+    unfit = next((worker for worker in workers if worker.reasons), None)
+    common = tuple(i for i in Indexer if all(i in worker.indexers for worker in workers))
+    return unfit or replace(workers[0], indexers=common)

@@ -52,10 +52,15 @@ def attach(wrapper: Any) -> dict[str, Any]:
         )
         return asdict(Capabilities(", ".join(declared), reasons=(reason,)))
     PlanRunner(wrapper, adapter).install()
+    return _told(", ".join(declared), adapter)
+
+
+def _told(name: str, adapter: Adapter) -> dict[str, Any]:
     capabilities = Capabilities(
-        ", ".join(declared),
+        name,
         graphed_tokens=adapter.graphed_tokens,
         replayed_tokens=adapter.replayed_tokens,
         timed=adapter.timed,
+        indexers=adapter.indexers,
     )
     return {**asdict(capabilities), "sites": [site.model_dump() for site in adapter.sites]}

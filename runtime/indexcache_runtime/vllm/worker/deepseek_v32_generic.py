@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from indexcache_core.contract import Mode, Site
+from indexcache_core.contract import Indexer, Mode, Site
 from indexcache_core.pattern import FULL, SHARED, leaders
 
 from indexcache_runtime.engine import Measured, Pending, RequestOrder, SiteMode, StepPlan
@@ -126,6 +126,7 @@ class GenericAdapter:
 
     graphed_tokens = replayed_tokens = 0
     timed = False
+    indexers = (Indexer.NATIVE,)
     lock = None
 
     def __init__(self, found: list[tuple[int, Any]], order: RequestOrder) -> None:

@@ -1,9 +1,13 @@
 """Tests where engine and port meet: what a step is told, and what a reader sees, as time passes."""
 
+from typing import Any
+
 import pytest
-from indexcache_core.contract import HALF_LIFE, Desired, Flags, Kill, Mode, Reason, Site
+from indexcache_core.contract import HALF_LIFE, Desired, Flags, Indexer, Kill, Mode, Reason, Site
+from indexcache_core.counted import LEAST_AGREEMENT
 from indexcache_runtime.control.behaviour import BASELINE
 from indexcache_runtime.control.engine_control import EngineControl
+from indexcache_runtime.control.switch import CallRefused
 from indexcache_runtime.engine import Capabilities, Measured, Row, StepPlan
 
 SITES = tuple(Site(index=i, layer=i, domain="tokens", k=64) for i in range(4))
@@ -16,9 +20,9 @@ class Clock:
         return self.now
 
 
-def control() -> tuple[EngineControl, Clock]:
+def control(**more: Any) -> tuple[EngineControl, Clock]:
     clock = Clock()
-    return EngineControl(Capabilities("m", SITES), clock=clock), clock
+    return EngineControl(Capabilities("m", SITES, **more), clock=clock), clock
 
 
 def desired(
@@ -165,3 +169,41 @@ def test_recent_requests_are_those_of_the_current_try() -> None:
     assert c.put(desired(c, 2, mode=Mode.SHADOW)).requests.recent[1] > 1.0  # the same try goes on
     c.put(desired(c, 3, mode=Mode.OFF))
     assert c.put(desired(c, 4, mode=Mode.SHADOW)).requests.recent == (0.0,) * 9
+
+
+def test_another_indexer_is_another_computation_and_another_series() -> None:
+    c, _ = control(indexers=tuple(Indexer))
+    assert c.state().indexers == (Indexer.NATIVE, Indexer.FAST)
+    c.put(desired(c))
+    native = c.behaviour()
+    c.put(desired(c, 2, indexer=Indexer.FAST))
+    fast = c.behaviour()
+    assert (native.indexer, fast.indexer) == (Indexer.NATIVE, Indexer.FAST)
+    assert native.taint != fast.taint
+    assert (native.series, fast.series) == (1, 2)
+
+
+def test_an_engine_in_which_the_fast_indexer_is_wrong_stops_reuse_for_good() -> None:
+    c, _ = control(indexers=tuple(Indexer))
+    c.put(desired(c, indexer=Indexer.FAST))
+    plan = StepPlan(Mode.ON, "FSFS", 1, (Row("a", 100),), indexer=Indexer.FAST)
+    c.measured(plan, Measured(agreement=[1.0, LEAST_AGREEMENT]))
+    assert (c.state().mode, c.gave_up) == (Mode.ON, False)
+    c.measured(plan, Measured(agreement=[1.0, LEAST_AGREEMENT - 0.001]))
+    assert c.behaviour() is BASELINE
+    state = c.state()
+    assert (state.mode, state.reason, state.supported) == (Mode.TRIPPED, Reason.INTERNAL_ERROR, False)
+    assert "0.989 of the tokens" in state.message
+    assert "indexer Fast" in state.message
+    assert (state.fast_indexer.rows, state.fast_indexer.least_agreement) == (4, LEAST_AGREEMENT - 0.001)
+
+
+def test_an_indexer_that_the_engine_does_not_have_is_refused_and_nothing_changes() -> None:
+    c, _ = control()
+    c.put(desired(c))
+    with pytest.raises(CallRefused) as refused:
+        c.put(desired(c, 2, indexer=Indexer.FAST))
+    assert refused.value.refused.code == "DoesNotFit"
+    assert refused.value.refused.field == "flags.indexer"
+    assert refused.value.refused.message == "Fast; this engine has Native"
+    assert (c.state().epoch, c.state().mode) == (1, Mode.ON)

@@ -13,13 +13,15 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
-from indexcache_core.contract import DeviceUse, Mode, Site
+from indexcache_core.contract import DeviceUse, Indexer, Mode, Site
 from indexcache_core.pattern import FULL, SHARED, leaders
 
 from indexcache_runtime.engine import Measured, Pending, StepPlan
+from indexcache_runtime.vllm.worker.cuda import fast_indexer
 from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys, KeptByGraph
+from indexcache_runtime.vllm.worker.cuda.fast_indexer import FastIndexer
 from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets, HeldGraphs
-from indexcache_runtime.vllm.worker.cuda.sampled_rows import SampledRows, drawn
+from indexcache_runtime.vllm.worker.cuda.sampled_rows import SampledRows, checked, drawn
 from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream
 from indexcache_runtime.vllm.worker.cuda.site import CudaSite, Watch
 from indexcache_runtime.vllm.worker.cuda.timing import Timer
@@ -40,6 +42,7 @@ class CudaAdapter:
             runner, self._keeping, lambda pattern: self._batched_keys.holds(pattern), self._streams
         )
         self._batched_keys = BatchedKeys([layer for _, layer in found], self._graphs.replayed_tokens)
+        self._fast = FastIndexer(self._rows.failure)
         self._sites = [
             CudaSite(
                 layer,
@@ -48,6 +51,7 @@ class CudaAdapter:
                 self._timer,
                 key_stream,
                 self._batched_keys,
+                self._fast,
             )
             for i, (number, layer) in enumerate(found)
         ]
@@ -59,6 +63,10 @@ class CudaAdapter:
         self._told: tuple[HeldGraphs, int] | None = None
         self._sites[0].warm()
         self._batched_keys.warm()
+        self.indexers: tuple[Indexer, ...] = (Indexer.NATIVE,)
+        if fast_indexer.available(first.indexer, buffer.device):
+            self._fast.warm(first.indexer, buffer.device)
+            self.indexers = tuple(Indexer)
         self._runner, self._prepare = runner, runner.prepare_inputs
         runner.prepare_inputs = self._prepared
 
@@ -88,6 +96,7 @@ class CudaAdapter:
             site.watch(Watch.NOTHING)
         self._watching, self._plan = [], plan
         self._rows.begin(plan.rows if plan else ())
+        self._fast.use(plan is not None and plan.indexer is Indexer.FAST)
         if plan is None:
             self._tapped = False
             self._follow(self._all_full)
@@ -140,6 +149,7 @@ class CudaAdapter:
             return Measured(
                 overlap={site: values for m in found for site, values in m.overlap.items()},
                 recall={site: values for m in found for site, values in m.recall.items()},
+                agreement=[share for m in found for share in m.agreement],
                 seconds=sum(m.seconds for m in found),
                 parts=next((m.parts for m in found if m.parts is not None), None),
                 device=device,
@@ -153,6 +163,7 @@ class CudaAdapter:
         for site in self._sites:
             site.restore()
         self._timer.stop()
+        self._fast.use(False)
         self._graphs.use(None, eager=False)
 
     @contextmanager
@@ -205,7 +216,10 @@ class CudaAdapter:
         kept = {leading[i] for i in sites} if plan.mode is Mode.SHADOW else set[int]()
         for i in kept:
             self._sites[i].watch(Watch.KEEP)
-        self._watching = [self._sites[i] for i in (*sites, *kept)]
+        full = [] if plan.indexer is Indexer.NATIVE else [checked(plan)]
+        for i in full:
+            self._sites[i].watch(Watch.CHECK)
+        self._watching = [self._sites[i] for i in (*sites, *kept, *full)]
 
     def _watch_all(self, what: Watch) -> None:
         for site in self._sites:

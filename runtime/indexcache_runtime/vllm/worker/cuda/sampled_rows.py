@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from indexcache_core.pattern import SHARED
+from indexcache_core.pattern import FULL, SHARED
 from indexcache_kernels.reuse_overlap import reuse_overlap
 
 from indexcache_runtime.engine import Measured, Pending, Row, StepPlan
@@ -33,6 +33,12 @@ WARMED = (1, 32)
 DRAWN = 4
 """Of the Shared sites one in so many is measured in a step: a quarter takes well under a hundredth of a
 prefill step."""
+
+
+def checked(plan: StepPlan) -> int:
+    """Return the index of the Full site where a step checks the fast indexer: the same on every rank."""
+    full = [i for i, letter in enumerate(plan.pattern) if letter == FULL]
+    return random.Random(plan.draw).choice(full)
 
 
 def drawn(plan: StepPlan) -> list[int]:
@@ -65,6 +71,7 @@ class SampledRows:
         """(rows,) int64: their positions in their requests."""
         self.kept: dict[int, torch.Tensor] = {}
         self._measured: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._checked: torch.Tensor | None = None
         self._events = Events()
         self._marks: list[Any] = []
         self._host = 0.0
@@ -107,6 +114,7 @@ class SampledRows:
         self.taps.reset()
         self.kept.clear()
         self._measured.clear()
+        self._checked = None
         self._marks, self._host = [], 0.0
 
     def prepared(self, batch: Any, *, tapped: bool) -> None:
@@ -160,6 +168,13 @@ class SampledRows:
         bytes_now = logits.numel() * 4 + (3 + len(self.kept)) * fresh.numel() * 4 + fresh.numel() * 8
         self._scratch_bytes = max(self._scratch_bytes, bytes_now)
 
+    def check(self, indexer: Any, chosen: torch.Tensor, q: torch.Tensor, w: torch.Tensor) -> None:
+        """Measure how far a choice, (rows, k) int32, agrees with vLLM's. The indexer's inputs for the sampled
+        rows: q (rows, heads, dim) fp8, w (rows, heads) float32."""
+        logits = self._logits(indexer, q, w)
+        fresh = self._choose(indexer, logits, self._contexts, max(row.position + 1 for row in self._rows))
+        self._checked = agreement(chosen, fresh, logits)
+
     def _choose(self, indexer: Any, logits: torch.Tensor, contexts: Any, longest: int) -> torch.Tensor:
         """Return what the indexer chooses by these scores: (rows, k) int32."""
         from vllm.model_executor.layers.indexer_topk import get_indexer_topk
@@ -185,15 +200,16 @@ class SampledRows:
     def take(self) -> Pending | None:
         """Send home what was measured; to be read once the step's output was awaited. Raises what failed."""
         self.failure.check()
-        if not self._measured:
+        if not self._measured and self._checked is None:
             return None
-        sites = list(self._measured)
-        stacked = torch.stack([x for site in sites for x in self._measured[site]])  # [2 sites, rows]
+        sites, checked = list(self._measured), [] if self._checked is None else [self._checked]
+        stacked = torch.stack([*(x for site in sites for x in self._measured[site]), *checked])  # [.., rows]
         home = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
         home.copy_(stacked, non_blocking=True)
         done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
         self._measured.clear()
+        self._checked = None
         marks, self._marks, host = self._marks, [], self._host
 
         def read() -> Measured:
@@ -203,9 +219,32 @@ class SampledRows:
             overlap = {site: values[2 * i] for i, site in enumerate(sites)}
             recall = {site: values[2 * i + 1] for i, site in enumerate(sites)}
             device = self._events.seconds(marks)
-            return Measured(overlap, recall, device + host + time.perf_counter() - began)
+            agreed = values[-1] if checked else []
+            return Measured(overlap, recall, agreed, device + host + time.perf_counter() - began)
 
         return read
+
+
+def agreement(chosen: torch.Tensor, fresh: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Return, for each row, the share of its chosen tokens that score as high as the last of the fresh ones,
+    but for what rounding may do; one that is there twice counts once. (rows,) float32. A row whose fresh
+    tokens have scores that aren't numbers says nothing: 1.
+
+    chosen, fresh: (rows, k) int32, -1 where there is none; scores: (rows, tokens) float32.
+    """
+    there, ordered = fresh >= 0, chosen.sort(dim=1).values
+    best = scores.gather(1, fresh.long().clamp_(min=0))
+    last = best.masked_fill(~there, float("inf")).amin(1, keepdim=True)
+    last = last - ROUNDING * best.masked_fill(~there, 0.0).abs().amax(1, keepdim=True)
+    new = torch.ones_like(ordered, dtype=torch.bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    good = new & (ordered >= 0) & (scores.gather(1, ordered.long().clamp_(min=0)) >= last)
+    shares = good.sum(1) / there.sum(1).clamp_(min=1)
+    return shares.masked_fill(last.squeeze(1).isnan(), 1.0)
+
+
+ROUNDING = 1e-5
+"""Of a row's largest score: sums in another order differ by less."""
 
 
 def schedule(indexer: Any, contexts: torch.Tensor) -> Any:

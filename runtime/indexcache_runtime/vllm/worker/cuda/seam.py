@@ -75,6 +75,27 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """By module and qualified name, parameters that must be there, in this order, others between them or not."""
 
+FAST: dict[str, dict[str, tuple[str, ...]]] = {
+    ATTENTION: {
+        "sparse_attn_indexer": (
+            "k_cache_prefix", "kv_cache", "q_quant", "q_scale", "weights", "topk_tokens", "topk_indices_buffer", "skip_k_cache_insert",
+            "dense_mha_metadata_layer_name", "dcp_world_size",
+        ),
+    },
+    "vllm._custom_ops": {
+        "cp_gather_indexer_k_quant_cache": ("kv_cache", "dst_k", "dst_scale", "block_table", "cu_seq_lens"),
+    },
+    "vllm.v1.attention.backends.mla.indexer": {
+        "DeepseekV32IndexerMetadata": ("num_decodes", "num_prefills", "decode", "prefill"),
+        "DeepseekV32IndexerPrefillMetadata": ("chunks", "row_shard_sizes"),
+        "DeepseekV32IndexerPrefillChunkMetadata": (
+            "block_table", "cu_seqlen_ks", "cu_seqlen_ke", "token_start", "token_end", "num_reqs", "skip_kv_gather",
+            "local_cu_seq_lens", "local_total_seq_lens",
+        ),
+    },
+}  # fmt: skip
+"""The same of what the fast indexer alone touches: without it there is no fast indexer."""
+
 BACKENDS = dict(zip(("FlashAttnMLASparseImpl", "FlashMLASparseImpl"), ATTENTION_BACKENDS, strict=True))
 """vLLM's attention backends that are supported: by the class of a layer's `impl`, the name that
 --attention-backend takes."""
@@ -104,11 +125,14 @@ def missing(layer: Any, runner: Any) -> list[str]:
     ]
 
 
-def misfits(found: Callable[[str, str], list[str] | None]) -> list[str]:
-    """Return what of SIGNATURES isn't so. `found`: a module's function and its parameters' names, or None
+def misfits(
+    found: Callable[[str, str], list[str] | None],
+    signatures: dict[str, dict[str, tuple[str, ...]]] = SIGNATURES,
+) -> list[str]:
+    """Return what of the signatures isn't so. `found`: a module's function and its parameters' names, or None
     where there is none."""
     reasons = []
-    for module, functions in SIGNATURES.items():
+    for module, functions in signatures.items():
         for name, wanted in functions.items():
             parameters = found(module, name)
             if parameters is None:

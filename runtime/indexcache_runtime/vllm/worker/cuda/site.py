@@ -15,6 +15,7 @@ from indexcache_core.contract import Site
 
 from indexcache_runtime.engine import SiteMode
 from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys
+from indexcache_runtime.vllm.worker.cuda.fast_indexer import FastIndexer
 from indexcache_runtime.vllm.worker.cuda.sampled_rows import WARMED, SampledRows
 from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream, SharedLayer
 from indexcache_runtime.vllm.worker.cuda.timing import Timer
@@ -32,6 +33,8 @@ class Watch(Enum):
     """The sampled rows, of what it would choose and of what its leader chose."""
     TIME = auto()
     """When it begins and ends."""
+    CHECK = auto()
+    """The sampled rows of what the fast indexer chose, and of what vLLM's kernels would."""
     TAP = auto()
     """Nothing yet: the graph that is captured keeps rows, to be compared after each replay."""
 
@@ -47,14 +50,10 @@ class CudaSite:
         timer: Timer,
         key_stream: KeyStream,
         batched_keys: BatchedKeys,
+        fast: FastIndexer,
     ) -> None:
-        self.layer, self.site, self._rows, self._timer, self._batched_keys = (
-            layer,
-            site,
-            rows,
-            timer,
-            batched_keys,
-        )
+        self.layer, self.site, self._rows, self._timer = layer, site, rows, timer
+        self._batched_keys, self._fast = batched_keys, fast
         self._shared_layer = SharedLayer(site.index, layer, key_stream, batched_keys)
         self._choose = getattr(type(layer), CHOOSE).__get__(layer)
         self._group, self._group_index = layer.impl.index_group, layer.impl.index_group_index
@@ -106,7 +105,7 @@ class CudaSite:
         self._set_choose()
 
     def _set_choose(self) -> None:
-        if self._watch in (Watch.KEEP, Watch.COMPARE, Watch.TIME):
+        if self._watch in (Watch.KEEP, Watch.COMPARE, Watch.CHECK, Watch.TIME):
             self.layer.__dict__[CHOOSE] = self._watched
         elif self.mode is SiteMode.SHARED:
             self.layer.__dict__[CHOOSE] = self._joined
@@ -145,12 +144,23 @@ class CudaSite:
         if self._watch is Watch.KEEP:
             with self._rows.failure.kept():
                 self._rows.keep(self.site.index, self.layer.topk_indices_buffer)
+        if self._watch is Watch.CHECK and self._fast.chose:
+            with self._rows.failure.kept(), self._rows.priced():
+                self._to_vllms(q, weights)
         if self._watch is Watch.COMPARE and self.mode is SiteMode.FULL:
             with self._rows.failure.kept(), self._rows.priced():
                 assert self._compare_with is not None
                 self._to_leader(self._compare_with, q, weights)
         if self._watch is Watch.TIME:
             self._timer.mark("layer")
+
+    def _to_vllms(self, q: torch.Tensor, weights: torch.Tensor) -> None:
+        """Compare what the fast indexer chose for the sampled rows with what vLLM's kernels would."""
+        index = self._rows.index
+        assert index is not None
+        chosen = self.layer.topk_indices_buffer.index_select(0, index)
+        picked = q.view(torch.uint8).index_select(0, index).view(q.dtype)
+        self._rows.check(self.layer.indexer, chosen, picked, weights.index_select(0, index))
 
     def _to_leader(self, leader: int, q: torch.Tensor, weights: torch.Tensor) -> None:
         """Compare what this Full layer chose for the sampled rows with what its leader chose."""

@@ -4,34 +4,12 @@ Taken on some steps only, of those that Python runs, and read once they are over
 microsecond of the host, three a layer, beside steps of tens of milliseconds and more.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from indexcache_runtime.engine import Measured, Parts, Pending
-from indexcache_runtime.vllm.worker.cuda.seam import ATTENTION
-from indexcache_runtime.vllm.worker.hooks import Hook
-
-_timing: list["Timer"] = []
-"""The timer of the step under way, one at most."""
-
-
-def _timed(original: Callable[..., Any]) -> Callable[..., Any]:
-    def sparse_attn_indexer(*args: Any, **kwargs: Any) -> Any:
-        if not _timing:
-            return original(*args, **kwargs)
-        timer = _timing[0]
-        timer.mark("indexer")
-        try:
-            return original(*args, **kwargs)
-        finally:
-            timer.mark("indexer")
-
-    return sparse_attn_indexer
-
-
-INDEXER = Hook(ATTENTION, "sparse_attn_indexer", _timed)
+from indexcache_runtime.vllm.worker.cuda import indexer_call
 
 
 class Events:
@@ -64,8 +42,7 @@ class Timer:
 
     def begin(self) -> None:
         """Take the time of this step."""
-        INDEXER.use(self, True)
-        _timing[:] = [self]
+        indexer_call.time_by(self, True)
         self._marks = {"step": [], "layer": [], "indexer": []}
 
     def mark(self, part: str) -> None:
@@ -74,12 +51,11 @@ class Timer:
 
     def stop(self) -> None:
         """Take no more time of this step."""
-        _timing.clear()
-        INDEXER.use(self, False)
+        indexer_call.time_by(self, False)
 
     def take(self) -> Pending | None:
         """Return the times, now that the step's work was handed over; to be read once it is done."""
-        if self not in _timing:
+        if not indexer_call.is_timed_by(self):
             return None
         self.stop()
         if not self._marks["step"]:  # the step had no forward

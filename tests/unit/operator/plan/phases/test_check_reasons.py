@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Site
+from indexcache_core.contract import Indexer, Site
 from indexcache_operator.api.status import Phase
 from indexcache_operator.model import EnginePod, Probe, ProbeSet
 from indexcache_operator.plan.phases import check
@@ -37,6 +37,18 @@ def test_a_revision_that_somebody_wants_off_is_not_tried() -> None:
     (reason,) = reasons(annotations={"indexcache.dev/kill": REVISION})
     assert "annotation indexcache.dev/kill stops revision" in reason
     assert REVISION in reason
+
+
+def test_an_indexer_that_an_engine_does_not_have_is_refused_by_its_field() -> None:
+    fast = spec(indexCache={"pattern": "FSFS", "indexer": "Fast"})
+    has = pod("a", engine(indexers=tuple(Indexer)))
+    assert reasons(has, spec=fast) == []
+    assert reasons(pod("b")) == []
+    (reason,) = reasons(has, pod("b"), spec=fast)
+    assert reason.startswith("spec.indexCache.indexer: Fast; the engine of pod b has Native; Fast needs")
+    assert reasons(replace(pod("b"), current=False), spec=fast) == []
+    (other,) = reasons(pod("b", engine(supported=False, reasons=("r",))), spec=fast)
+    assert other == "spec.engine: pod b: r"
 
 
 def test_one_replica_without_a_route_is_enough() -> None:

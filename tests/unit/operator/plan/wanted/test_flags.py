@@ -5,7 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from indexcache_core.contract import CONTRACT, Desired, Flags, Identity, InFlight, Mode, State, Thresholds
+from indexcache_core.contract import (
+    CONTRACT,
+    Desired,
+    Flags,
+    Identity,
+    Indexer,
+    InFlight,
+    Mode,
+    State,
+    Thresholds,
+)
 from indexcache_operator.api.status import PodStatus
 from indexcache_operator.contracts import Contracts
 from indexcache_operator.model import PutFlags
@@ -50,6 +60,11 @@ def test_each_kind_of_content(kind: str, mode: Any, permit: float | None) -> Non
         thresholds=Thresholds(recall=0.5),
         breaker=guardrails.breaker(ASKED),
     )
+
+
+def test_engines_are_told_which_indexer_to_run() -> None:
+    fast = spec(indexCache={"pattern": "FSFS", "indexer": "Fast"})
+    assert flags.content(case(snapshot(spec=fast), status()), SHADOW).flags.indexer is Indexer.FAST
 
 
 def test_a_content_is_named_by_its_kind_and_what_is_in_it() -> None:

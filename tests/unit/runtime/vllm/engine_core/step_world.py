@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from indexcache_core.contract import Desired, Flags, Mode, Site
+from indexcache_core.contract import Desired, Flags, Indexer, Mode, Site
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.engine import Capabilities
@@ -58,7 +58,9 @@ class Core:
         self.renamed: list[str] = []
         self.output: Any = None
         sites = tuple(Site(index=i, layer=i, domain="tokens", k=K) for i in range(4))
-        capabilities = Capabilities("x", sites, timed=timed, replayed_tokens=replayed)
+        capabilities = Capabilities(
+            "x", sites, timed=timed, replayed_tokens=replayed, indexers=tuple(Indexer)
+        )
         self.control = EngineControl(capabilities, engine_version="0.33.0", runtime_version="1")
         self.epoch = 0
         self.put(mode, **flags)

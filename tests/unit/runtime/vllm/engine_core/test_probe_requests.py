@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 from indexcache_core import bounds
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Indexer, Mode
 from indexcache_core.probe_ids import ProbeRun, Side, probe_request_id, sided
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.control.behaviour import Behaviour, taint_class
@@ -92,7 +92,7 @@ def test_what_probes_apart_compute_has_a_class_for_each_behaviour() -> None:
     others = (replace(shadow, pattern="FSSS"), replace(shadow, min_context_tokens=9))
     classes = {apart_class(behaviour) for behaviour in (shadow, *others)}
     assert len(classes) == 3
-    assert classes.isdisjoint({taint_class("FSFS", 0), None})
+    assert classes.isdisjoint({taint_class("FSFS", 0, Indexer.NATIVE), None})
     assert apart_class(replace(shadow, mode=Mode.ON)) is None
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Indexer, Mode
 from indexcache_runtime.engine import StepPlan
 from indexcache_runtime.vllm.carried import PLAN
 
@@ -39,6 +39,19 @@ def test_steps_are_counted_by_what_they_do(
             (),
             False,
         )
+
+
+def test_steps_under_reuse_alone_are_told_of_the_fast_indexer() -> None:
+    def told(core: Core) -> Any:
+        plan: StepPlan | None = getattr(core.step(new=ONE), PLAN, None)
+        return plan and plan.indexer
+
+    fast: dict[str, Any] = {"indexer": Indexer.FAST}
+    assert told(Core(Mode.ON, **fast)) is Indexer.FAST
+    assert told(Core(Mode.ON)) is Indexer.NATIVE
+    assert told(Core(Mode.ON, pattern="FFFF", **fast)) is None
+    shadow = told(Core(Mode.SHADOW, sample_rows=4, **fast))
+    assert shadow in (None, Indexer.NATIVE)
 
 
 def test_a_step_reuses_from_exactly_so_many_tokens_on_by_its_longest_request() -> None:

@@ -158,7 +158,7 @@ def pretend(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         torch.cuda, "get_device_properties", lambda device: SimpleNamespace(multi_processor_count=132)
     )
-    patch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    patch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
     patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     patch.setattr(
         "indexcache_kernels.index_keys.triton.index_keys_triton", lambda *args: launches.append(args)

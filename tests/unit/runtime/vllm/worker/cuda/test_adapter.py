@@ -2,18 +2,20 @@
 comes back of a step.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Indexer, Mode
 from indexcache_runtime.engine import Measured, Row, StepPlan
 from indexcache_runtime.vllm.worker.architecture import Unfit
-from indexcache_runtime.vllm.worker.cuda import graphs, seam, timing
+from indexcache_runtime.vllm.worker.cuda import graphs, indexer_call, seam
 from indexcache_runtime.vllm.worker.cuda.adapter import CudaAdapter
 from indexcache_runtime.vllm.worker.cuda.build import build
-from indexcache_runtime.vllm.worker.cuda.sampled_rows import drawn
+from indexcache_runtime.vllm.worker.cuda.fast_indexer import FastIndexer
+from indexcache_runtime.vllm.worker.cuda.sampled_rows import checked, drawn
 from indexcache_runtime.vllm.worker.failure import Failure
 
 from tests.unit.runtime.vllm.worker.cuda.standins import (
@@ -35,13 +37,13 @@ ROWS = (Row("b", 3, 1), Row("a", 9, 0))
 @pytest.fixture(autouse=True)
 def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch)
-    monkeypatch.setattr(seam, "misfits", lambda found: [])
+    monkeypatch.setattr(seam, "misfits", lambda found, signatures=seam.SIGNATURES: [])
     monkeypatch.setattr(
         context,
         "attn_metadata",
         {"keys": SimpleNamespace(block_table=torch.zeros((2, 3), dtype=torch.int32))},
     )
-    for hook in (graphs.DISPATCH, timing.INDEXER):
+    for hook in (graphs.DISPATCH, indexer_call.INDEXER):
         monkeypatch.setattr(hook, "use", lambda user, wanted: None)
 
 
@@ -160,6 +162,33 @@ def test_reuse_measures_what_is_read_against_a_fresh_choice(
     assert [layer.impl.index_group.name for layer in engine[2]] == [0, 0, 0, 3]
     assert engine[2][0].impl.index_group.num_layers == 3
     assert order.count("main waits for side") == 2
+
+
+def test_the_fast_indexer_is_checked_at_a_full_site_in_steps_that_it_chose_in(
+    layers: list[DeepseekV32Attention], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexcache_kernels.index_topk.cuda.runs", lambda device, heads, dim: True)
+    monkeypatch.setattr(FastIndexer, "warm", lambda fast, indexer, device: None)
+    used: list[bool] = []
+
+    def use(fast: FastIndexer, wanted: bool) -> None:
+        used.append(wanted)
+        fast.chose = wanted
+
+    monkeypatch.setattr(FastIndexer, "use", use)
+    r = runner()
+    engine = build(model(layers), r), r, layers
+    assert engine[0].indexers == tuple(Indexer)
+    draw = next(d for d in range(1000) if checked(StepPlan(Mode.ON, "FSSF", draw=d)) == 3)
+    plan = StepPlan(Mode.ON, "FSSF", 1, ROWS, draw, indexer=Indexer.FAST)
+    found = step(engine, plan)
+    assert found is not None
+    assert found.agreement == [1.0, 1.0]  # all scores are equal, so any tokens are as good
+    assert len(found.overlap) == 1
+    native = step(engine, replace(plan, indexer=Indexer.NATIVE))
+    assert native is not None
+    assert native.agreement == []
+    assert used == [True, False]
 
 
 def test_streams_of_the_shared_expert_and_of_leaders_are_told_for_graphs(

@@ -44,6 +44,16 @@ def test_the_installed_release_has_them_all() -> None:
     assert seam.misfits(parameters) == []
 
 
+def test_the_installed_release_has_what_the_fast_indexer_needs() -> None:
+    """The function is called by a name that the layers' module imports, which has no definition there; the
+    others are read as in an engine.
+    """
+    defined = "vllm.model_executor.layers.sparse_attn_indexer"
+    assert seam.misfits(lambda m, n: seam.imported(defined if m == seam.ATTENTION else m, n), seam.FAST) == []
+    (reason,) = seam.misfits(lambda m, n: None, {"m": {"f": ()}})
+    assert reason.startswith("vllm: m has no f")
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [

@@ -10,6 +10,7 @@ import torch
 from indexcache_core.contract import Site
 from indexcache_runtime.engine import REPLAYED_ROWS, Row
 from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys
+from indexcache_runtime.vllm.worker.cuda.fast_indexer import FastIndexer
 from indexcache_runtime.vllm.worker.cuda.sampled_rows import SampledRows
 from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream
 from indexcache_runtime.vllm.worker.cuda.site import CHOOSE, CudaSite, Watch
@@ -41,7 +42,15 @@ def sites() -> list[CudaSite]:
         BatchedKeys(layers, 8),
     )
     return [
-        CudaSite(layer, Site(index=i, layer=i, domain="tokens", k=2), rows, timer, key_stream, batched_keys)
+        CudaSite(
+            layer,
+            Site(index=i, layer=i, domain="tokens", k=2),
+            rows,
+            timer,
+            key_stream,
+            batched_keys,
+            FastIndexer(rows.failure),
+        )
         for i, layer in enumerate(layers)
     ]
 
