@@ -12,8 +12,8 @@ steps would take what the host takes. A row is the worst over contexts and, wher
 both. `prefill-off` and `prefill-on`, `decode-off` and `decode-on` are the two parts of `prefill` and
 `decode`, which need not share a GPU. `speedups` are taken on all layers, one engine after another, and with a
 full cache; `alone` are those without it, for another setting of vLLM, as
-VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. `fast` are prefills by indexer Fast. Weights are random: time doesn't depend on
-them.
+VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. `fast` are prefills by indexer Fast. Weights
+are random: time doesn't depend on them.
 
 All arms run under the attention backend that vLLM takes by itself. Where another is asked for
 (`--attention-backend`), its rows have names that end with it; what is gained is gained over stock vLLM by its

@@ -197,6 +197,13 @@ def _device(state: State, who: list[str]) -> Iterator[Metric]:
     yield _labelled("indexcache_device_bytes", "What switching holds on each device", ("what",), who, held)
     captured: dict[tuple[str, ...], float] = {("captured",): d.graphs, ("wanted",): d.graphs_wanted}
     yield _labelled("indexcache_graphs", "CUDA graphs of the pattern in force", ("state",), who, captured)
+    fast = state.fast_indexer
+    yield _counter(
+        "indexcache_fast_indexer_rows", "Rows of indexer Fast compared with vLLM's", "", who, {"": fast.rows}
+    )
+    if fast.least_agreement is not None:
+        text = "Least share of a row's tokens that score as high as the last that vLLM's kernels choose"
+        yield _gauge("indexcache_fast_indexer_least_agreement", text, who, fast.least_agreement)
 
 
 def _gauge(name: str, text: str, who: list[str], value: float) -> Metric:

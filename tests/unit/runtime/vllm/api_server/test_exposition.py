@@ -180,11 +180,12 @@ def test_before_the_first_answer_only_that_is_said() -> None:
 
 
 def test_the_device_is_told_where_there_is_one() -> None:
-    from indexcache_core.contract import DeviceUse, StepTime
+    from indexcache_core.contract import DeviceUse, FastIndexer, StepTime
 
     timed = StepTime(steps=2, indexer_seconds=3.0, attention_seconds=1.0, rest_seconds=0.5)
     device = DeviceUse(graph_bytes=7, scratch_bytes=5, graphs=3, graphs_wanted=11)
-    state = State(supported=True, incarnation="i", prefill_reuse=timed, device=device)
+    fast = FastIndexer(rows=13, least_agreement=0.5)
+    state = State(supported=True, incarnation="i", prefill_reuse=timed, device=device, fast_indexer=fast)
     samples = {
         (s.name, *s.labels.values()): s.value for family in families(state, 0.0) for s in family.samples
     }
@@ -192,6 +193,8 @@ def test_the_device_is_told_where_there_is_one() -> None:
     assert samples[("indexcache_timed_prefill_seconds_total", "", "", "", "", "reuse", "indexer")] == 3.0
     assert samples[("indexcache_device_bytes", "", "", "", "", "graphs")] == 7
     assert samples[("indexcache_graphs", "", "", "", "", "captured")] == 3
+    assert samples[("indexcache_fast_indexer_rows_total", "", "", "", "")] == 13
+    assert samples[("indexcache_fast_indexer_least_agreement", "", "", "", "")] == 0.5
     assert not any(
         key[-1] == "all-full" for key in samples if key[0] == "indexcache_timed_prefill_steps_total"
     )
