@@ -31,6 +31,7 @@ from indexcache_kernels.reuse_overlap.naive import reuse_overlap_naive
 from indexcache_kernels.reuse_overlap.triton import reuse_overlap_triton
 
 from benchmarks import kernels_topk as topk
+from benchmarks import kernels_topk_decode as topk_decode
 from benchmarks.report import Report, say
 from benchmarks.timing import Work, copy_bandwidth, events, fp8_rate, in_turns, replays
 
@@ -162,6 +163,25 @@ def beside(run: Run, c: Case, best: str) -> None:
     run.report.row("topk_below_vllm", found["below"] + found["missing"], "members", found)
 
 
+def decode(rows: int) -> Callable[[Run], None]:
+    """Return what reports rows that are decoded, so many at once."""
+
+    def measure(run: Run) -> None:
+        c = topk_decode.Decode(rows)
+        wrong = c.below()
+        works: dict[str, Work] = {"ours": c.ours, "vllm": c.vllm, "vllm's logits alone": c.logits}
+        times = {name: replays([work] * 8) for name, work in works.items()}
+        for name, found in times.items():
+            say(f"decode {rows} {name:24} {1000 * median(found):9.2f} us")
+        moved = rows * topk_decode.LENGTH * (topk_decode.DIM + 4)
+        samples = {"ms": times, "limit_ms": moved / run.bandwidth * 1000, "bytes": moved}
+        value = median(times["vllm"]) / median(times["ours"])
+        run.report.row(f"topk_decode_speedup_{rows}", value, f"times, {rows} rows", samples)
+        run.report.row(f"topk_decode_below_{rows}", wrong, "members", [])
+
+    return measure
+
+
 def overlap(run: Run) -> None:
     """Report reuse_overlap."""
 
@@ -229,6 +249,7 @@ STAGES: dict[str, tuple[float, Callable[[Run], None]]] = {
     "compile": (0, compile_all),
     "ceilings": (5, ceilings),
     "exact": (10, exact),
+    **{f"decode {rows}": (10, decode(rows)) for rows in (1, 32)},
     "topk 200k": (20, speedup("200k")),
     "topk 60k": (10, speedup("60k")),
     "topk 120k": (15, speedup("120k")),

@@ -99,10 +99,12 @@ class Kernel:
         self._function = api.CUfunction(int(self._kernel))
         self._allowed: dict[int, int] = {}
 
-    def launch(self, grid: int, threads: int, shared: int, arguments: Sequence[Argument]) -> None:
+    def launch(
+        self, grid: int | tuple[int, int], threads: int, shared: int, arguments: Sequence[Argument]
+    ) -> None:
         """Launch on PyTorch's current device and stream.
 
-        shared: bytes of dynamic shared memory.
+        grid: blocks, in one dimension or two. shared: bytes of dynamic shared memory.
         """
         api, device = driver(), torch.cuda.current_device()
         if shared > self._allowed.get(device, MOST_STATIC):
@@ -111,8 +113,9 @@ class Kernel:
             self._allowed[device] = shared
         values, types = zip(*(_argument(x) for x in arguments), strict=True)
         stream = api.CUstream(torch.cuda.current_stream().cuda_stream)
+        x, y = (grid, 1) if isinstance(grid, int) else grid
         checked(
-            api.cuLaunchKernel(self._function, grid, 1, 1, threads, 1, 1, shared, stream, (values, types), 0)
+            api.cuLaunchKernel(self._function, x, y, 1, threads, 1, 1, shared, stream, (values, types), 0)
         )
 
 

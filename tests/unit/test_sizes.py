@@ -15,6 +15,7 @@ LAUNCH = "a launch: strides in the order of the kernel's arguments"
 LONG_FUNCTIONS = {
     "kernels/indexcache_kernels/index_keys/__init__.py": {"check": "an error for each argument, in order"},
     "kernels/indexcache_kernels/index_keys/triton.py": {"index_keys_triton": LAUNCH, "store_kernel": PROGRAM},
+    "kernels/indexcache_kernels/index_topk_decode/cuda.py": {"index_topk_decode_cuda": LAUNCH},
     "kernels/indexcache_kernels/index_topk/triton.py": {
         "index_topk_kernel": PROGRAM,
         "index_topk_triton": LAUNCH,

@@ -1,0 +1,116 @@
+"""`index_topk_decode` in CUDA C++ for Hopper: what is read is all that takes time, so every multiprocessor
+reads pages as fast as it can, and the choice among scores is shared out as well. kernel.cu says how.
+"""
+
+from functools import cache as once
+from pathlib import Path
+
+import torch
+
+from indexcache_kernels.cuda_source import Kernel, available, checked, driver
+from indexcache_kernels.index_topk_decode.workspace import BINS, Workspace
+
+SOURCE = Path(__file__).with_name("kernel.cu")
+HEADS, DIM, PAGE = (32, 64), 128, 64
+THREADS, GROUPS, STAGES = 512, 4, 4
+"""As in kernel.cu: threads of a block, groups of them, pages that each has in shared memory."""
+SLICE = 2048
+"""Scores that a block of the second launch goes over, about: fewer blocks than that leave some idle."""
+
+
+def runs(device: torch.device, heads: int, dim: int, page: int) -> bool:
+    """Return whether this form runs on a device, for so many heads of so many dimensions and such pages."""
+    hopper = torch.cuda.get_device_capability(device) == (9, 0)
+    return hopper and heads in HEADS and (dim, page) == (DIM, PAGE) and available()
+
+
+def takes(q: torch.Tensor, cache: torch.Tensor) -> bool:
+    """Return whether this form takes queries and a cache of these shapes, where they lie."""
+    aligned = q.data_ptr() % 16 == cache.data_ptr() % 16 == cache.stride(0) % 16 == 0
+    return aligned and runs(q.device, q.shape[1], q.shape[2], cache.shape[1])
+
+
+@once
+def kernel(name: str, heads: int) -> Kernel:
+    """Return one of the two compiled kernels."""
+    return Kernel(SOURCE, name, "sm_90a", {"HEADS": heads, "STAGES": STAGES})
+
+
+def bytes_map(address: int, sizes: list[int], strides: list[int], box: list[int]) -> object:
+    """Return the map of a tensor of bytes. sizes, box: innermost first. strides: bytes, of all dimensions but
+    the innermost."""
+    api = driver()
+    return checked(
+        api.cuTensorMapEncodeTiled(
+            api.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_UINT8,
+            len(sizes),
+            address,
+            [api.cuuint64_t(n) for n in sizes],
+            [api.cuuint64_t(n) for n in strides],
+            [api.cuuint32_t(n) for n in box],
+            [api.cuuint32_t(1)] * len(sizes),
+            api.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
+            api.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
+            api.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+            api.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+        )
+    )
+
+
+def index_topk_decode_cuda(
+    q: torch.Tensor,
+    cache: torch.Tensor,
+    weights: torch.Tensor,
+    lengths: torch.Tensor,
+    table: torch.Tensor,
+    topk: int,
+    workspace: Workspace,
+    out: torch.Tensor,
+) -> torch.Tensor:
+    """See `index_topk_decode`, which checks the arguments, and `takes`."""
+    rows, heads, dim = q.shape
+    if not rows:
+        return out
+    page = cache.stride(0)
+    many = torch.cuda.get_device_properties(q.device).multi_processor_count
+    with torch.cuda.device(q.device):
+        m_q = bytes_map(q.data_ptr(), [dim, rows * heads], [dim], [dim, heads])
+        m_k = bytes_map(cache.data_ptr(), [dim, PAGE, cache.shape[0]], [dim, page], [dim, PAGE, 1])
+        shared = GROUPS * STAGES * PAGE * (dim + 4) + heads * dim + 4 * BINS + 2048
+        kernel("scores", heads).launch(
+            (max(1, many // rows), rows),
+            THREADS,
+            shared,
+            [
+                m_q,
+                m_k,
+                cache,
+                weights,
+                lengths,
+                table,
+                workspace.scores,
+                workspace.bins,
+                table.stride(0),
+                workspace.keys,
+                page,
+                1,
+            ],
+        )
+        blocks = min(max(1, 2 * many // rows), -(-workspace.keys // SLICE))
+        kernel("choose", heads).launch(
+            (blocks, rows),
+            THREADS,
+            0,
+            [
+                workspace.scores,
+                lengths,
+                workspace.bins,
+                workspace.counts,
+                workspace.candidates,
+                out,
+                workspace.keys,
+                topk,
+                out.stride(0),
+            ],
+        )
+    return out
