@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from indexcache_runtime.vllm.engine_core.blocks import BlockNamer
@@ -27,13 +28,14 @@ class Asked(FakeRequest):
     beyond: bool = False
 
 
-def namer() -> BlockNamer:
+def namer(**more: Any) -> BlockNamer:
     manager = SimpleNamespace(get_computed_blocks=lambda request: cached_prefix({}, request))
     return BlockNamer(
         SimpleNamespace(requests={}, kv_cache_manager=manager),
         SIZE,
         apart=lambda request: request.apart,
         beyond=lambda request: request.beyond,
+        **more,
     )
 
 
@@ -111,3 +113,27 @@ def test_a_hasher_tells_whom_the_namer_tells(made: Hasher) -> None:
     scheduler = SimpleNamespace(requests={}, kv_cache_manager=SimpleNamespace(get_computed_blocks=None))
     assert BlockNamer(scheduler, SIZE, failed=told).hasher(made).failed is told
     assert BlockNamer(scheduler, SIZE).hasher(made).failed is None
+
+
+@pytest.mark.parametrize(
+    ("opted_out", "beyond", "is_renamed"), [(False, False, True), (True, False, False), (False, True, False)]
+)
+def test_a_request_in_flight_is_renamed_where_its_class_changes(
+    opted_out: bool, beyond: bool, is_renamed: bool
+) -> None:
+    blocks = namer(opted_out=lambda request: request.opted_out)
+    request = Asked("a", list(PROMPT), names, opted_out=opted_out, beyond=beyond, num_computed_tokens=8)
+    request.update()
+    blocks.current = "x"
+    assert blocks.rename(request) is is_renamed
+    assert request.block_hashes == (salts("x", PROMPT, 2) if is_renamed else baseline(PROMPT))
+    assert blocks.rename(request) is False
+    request.beyond = True
+    assert blocks.rename(request) is is_renamed
+    assert request.block_hashes == (salts("x>off", PROMPT, 2) if is_renamed else baseline(PROMPT))
+
+
+def test_a_request_without_names_is_not_renamed() -> None:
+    blocks = namer()
+    blocks.current = "x"
+    assert blocks.rename(Asked("a", list(PROMPT), None)) is False
