@@ -9,7 +9,7 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.api.status import Phase, Status, StepStatus, TrafficStatus
 from indexcache_operator.plan.facts.memory import Memory
-from indexcache_operator.plan.facts.situation import Situation
+from indexcache_operator.plan.facts.situation import Evidence, Situation
 from indexcache_operator.plan.phases import canary
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT
 
@@ -22,6 +22,7 @@ from tests.unit.operator.plan.build import (
     but,
     engine,
     evidence,
+    hold,
     pod,
     route,
     situation,
@@ -37,27 +38,36 @@ def test_a_step_leads_to_the_next_with_its_own_time_and_count() -> None:
     assert after.step == StepStatus(index=1, weight=50, started_at=at(0))
 
 
-def test_the_last_step_leads_to_the_promotion() -> None:
+def over(found: Evidence, **changes: Any) -> Situation:
+    """Return the last step with its two pods exposed, and nothing left to be waited for but the evidence."""
     last = StepStatus(index=1, weight=50, started_at=at(-60), reached_at=at(-30))
     pods = [pod("a", **MOVED), pod("b", **MOVED), pod("c")]
-    c = exposing(*pods, step=last, traffic=TrafficStatus(desired=50))
-    c = but(c, canary_pods=("a", "b"))
-    told_both = told(
-        {"a": ON_CANARY_PERMIT, "b": ON_CANARY_PERMIT}, *pods, status=c.status, route=WITH_CANARY
+    c = but(
+        exposing(*pods, step=last, traffic=TrafficStatus(desired=50)), canary_pods=("a", "b"), hold=hold()
     )
-    memory = Memory(key="try", drained_pods=A | {("b", "life")})
-    after = canary.decide(
-        situation(
-            *told_both.observation.pods,
-            status=told_both.observation.status,
-            memory=memory,
-            evidence=evidence(),
-            seen=c.seen,
-            route=WITH_CANARY,
-        )
+    changes = {"route": WITH_CANARY, **changes}
+    both = told(dict.fromkeys("ab", ON_CANARY_PERMIT), *pods, status=c.status, **changes)
+    return situation(
+        *both.observation.pods,
+        memory=Memory(key="try", drained_pods=A | {("b", "life")}),
+        evidence=found,
+        seen=c.seen,
+        **{**changes, "status": both.observation.status},
     )
+
+
+def test_the_last_step_leads_to_the_promotion() -> None:
+    after = canary.decide(over(evidence()))
     assert (after.phase, after.step, after.phase_started_at) == (Phase.PROMOTING, None, at(0))
+    assert after.hold is None
     assert "All steps certified" in after.message
+
+
+def test_what_nothing_guards_is_promoted_as_unguarded() -> None:
+    asked = spec(guardrails={"unguarded": True})
+    after = canary.decide(over(Evidence(unguarded=True), spec=asked))
+    assert after.phase is Phase.PROMOTING
+    assert "All steps done, unguarded; " in after.message
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,32 @@ def test_a_canary_whose_guardrails_are_taken_away_is_held_too() -> None:
     after = canary.decide(c)
     assert after.fallback is not None
     assert (after.fallback.cause, after.fallback.origin) == ("NothingActs", Origin.USER)
+
+
+@pytest.mark.parametrize(
+    ("requests", "index", "words"),
+    [
+        (30, 0, "step 1 isn't over within 2m: about "),
+        (30, 0, "; 3 requests a minute came, about "),
+        (0, 0, "; 0 requests a minute came, about "),
+        (30, 1, "step 2 isn't over within 2m: "),
+    ],
+)
+def test_what_is_told_of_a_late_step_has_its_number_its_deadline_and_the_rates(
+    requests: int, index: int, words: str
+) -> None:
+    late = replace(UNREACHED, index=index)
+    c = exposing(verdict=HOLDING, step=late, reached=Reached.UNKNOWN)
+    after = canary.decide(replace(c, memory=replace(c.memory, pace=pace(requests))))
+    assert after.fallback is not None
+    assert words in after.fallback.message
+    if index == 0:
+        assert after.fallback.message.endswith(" are needed")
+
+
+def test_a_late_step_of_which_nobody_can_say_what_it_waits_for_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(canary, "waiting", lambda situation: None)
+    c = exposing(verdict=HOLDING, step=LATE)
+    assert canary.decide(replace(c, memory=replace(c.memory, pace=pace(99)))).phase is Phase.CANARY

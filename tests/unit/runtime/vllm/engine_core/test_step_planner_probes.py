@@ -49,6 +49,14 @@ def test_rows_of_a_probe_are_told_by_how_its_step_ran(
     assert runs(core)[SIDE] == (10, reused)
 
 
+def test_in_shadow_only_who_is_known_as_a_probe_since_it_came_runs_apart() -> None:
+    """One that came with another token, or whose end was told already, isn't in the ledger."""
+    core = Core(Mode.SHADOW)
+    core.step(new={REUSE: {}})
+    assert hasattr(core.step({REUSE: 10}), PLAN)
+    assert not hasattr(core.step({REUSE: 10}, finished=[REUSE]), PLAN)
+
+
 def test_rows_of_a_probe_count_from_k_on_and_not_under_the_floor() -> None:
     core = Core(Mode.ON)
     core.step({REUSE: K + 5}, new={REUSE: {"num_computed_tokens": K + 5}})

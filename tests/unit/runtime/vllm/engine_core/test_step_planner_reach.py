@@ -88,6 +88,7 @@ def test_a_shorter_reach_puts_out_who_is_longer_and_a_longer_one_takes_nobody_ba
     assert plan(grow(core, "a")).mode is Mode.ON  # b isn't in it, and out all the same
     assert core.renamed == ["b"]
     assert core.seen.requests.left_reach == 1
+    assert core.seen.cache.resalted_requests == 2 * 2 + 1
     core.put(Mode.ON)
     assert plan(grow(core, "a", "b")) is None
     assert plan(core.step({"c": 1}, new={"c": of(500)})).mode is Mode.ON
@@ -169,6 +170,7 @@ def test_only_who_is_out_by_its_length_is_measured_as_in_shadow() -> None:
     assert (found.mode, found.pattern, found.series) == (Mode.SHADOW, "FSFS", 1)
     assert rows(output) == {"long", "left"}
     assert len(found.rows) == 40
+    assert found.draw
     assert getattr(output, WANTED)
     core.steps.update(output, SimpleNamespace())
     beside = grow(core, "short", tokens=20)
@@ -218,3 +220,11 @@ def test_work_is_known_by_what_was_found_in_the_cache_and_what_was_computed_in_t
     assert work[context_bucket(K + 64, K)] == sum(work) == 100 * 101 / 2 - 10 * 11 / 2
     core.step({}, finished=["never scheduled"])
     assert core.seen.requests.recent_work == work
+
+
+def test_one_that_ends_without_having_been_scheduled_did_no_work() -> None:
+    core = Core(Mode.SHADOW)
+    core.step(new={"r": of(500)})
+    core.steps._live.clear()
+    core.step({}, finished=["r"])
+    assert set(core.seen.requests.recent_work) == {0.0}
