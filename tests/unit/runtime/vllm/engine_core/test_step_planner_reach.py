@@ -220,11 +220,3 @@ def test_work_is_known_by_what_was_found_in_the_cache_and_what_was_computed_in_t
     assert work[context_bucket(K + 64, K)] == sum(work) == 100 * 101 / 2 - 10 * 11 / 2
     core.step({}, finished=["never scheduled"])
     assert core.seen.requests.recent_work == work
-
-
-def test_one_that_ends_without_having_been_scheduled_did_no_work() -> None:
-    core = Core(Mode.SHADOW)
-    core.step(new={"r": of(500)})
-    core.steps._live.clear()
-    core.step({}, finished=["r"])
-    assert set(core.seen.requests.recent_work) == {0.0}
