@@ -34,12 +34,16 @@ def decided(*pods: EnginePod, **changes: Any) -> Status:
 
 NOT_FOUND = "spec.traffic.httpRoute: users or its rule generate not found"
 UNKNOWN = "this operator's version doesn't know spec.later; upgrade it, or remove what it doesn't know"
-CLUSTERS = {
+CLUSTERS: dict[str, Any] = {
     "origin": Origin.PLATFORM,
     "reason": "EnginesNotReady",
     "way_out": "kubectl describe pod says what keeps it from serving",
 }
-USERS = {"origin": Origin.USER, "reason": "CompanionsMissing", "way_out": "bring what is missing"}
+USERS: dict[str, Any] = {
+    "origin": Origin.USER,
+    "reason": "CompanionsMissing",
+    "way_out": "bring what is missing",
+}
 
 
 @pytest.mark.parametrize(

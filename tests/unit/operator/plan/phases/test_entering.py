@@ -155,11 +155,14 @@ def test_an_intent_of_an_alert_gets_its_origin_and_the_commands_of_the_moment() 
 
 
 def test_what_is_held_again_and_again_is_remembered_once() -> None:
-    earlier = remember(case(snapshot(now=at(-60)), status()), "FellBack", "EngineBreaker", Origin.PATTERN)
+    earlier = [
+        HistoryEntry(revision=str(i), pattern="", outcome="FellBack", reason="x", at=at(-60))
+        for i in range(2)
+    ]
     before = status(history=earlier)
     first = remember(case(snapshot(), before), "FellBack", "TooLittleTraffic", Origin.TRAFFIC)
-    assert [e.origin for e in first] == [Origin.PATTERN, Origin.TRAFFIC]
+    assert [e.origin for e in first] == [None, None, Origin.TRAFFIC]
     c = case(snapshot(now=at(60)), status(history=first))
     again = remember(c, "FellBack", "TooLittleTraffic", Origin.TRAFFIC)
-    assert [e.at for e in again] == [at(-60), at(60)]
-    assert len(remember(c, "FellBack", "PlatformNotReady", Origin.PLATFORM)) == 3
+    assert [e.at for e in again] == [at(-60), at(-60), at(60)]
+    assert len(remember(c, "FellBack", "PlatformNotReady", Origin.PLATFORM)) == 4

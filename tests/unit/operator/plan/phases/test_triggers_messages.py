@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode, Reason
+from indexcache_core.evidence.guardrails import Name
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import of
 from indexcache_operator.api.status import PodStatus
@@ -88,7 +89,7 @@ def test_an_engine_that_was_not_under_reuse_hides_no_other() -> None:
     assert told(c) == ("EngineBreaker", "pod b: recall is low")
 
 
-def breach(name: str, values: list[float]) -> str:
+def breach(name: Name, values: list[float]) -> str:
     """Return what is told of a breach of a guardrail on probes."""
     asked = spec(guardrails={"recall": {"min": 0.5}, **QUALITY})
     judged = {TestKey(name): judgement(Verdict.BREACHED, of(values), log_e=7.5)}
