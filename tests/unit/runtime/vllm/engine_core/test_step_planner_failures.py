@@ -42,7 +42,7 @@ class Installed(Core):
         self.kv_cache_manager.get_computed_blocks = None
         self.engine = SimpleNamespace(request_block_hasher=hasher)
         self.named: list[Any] = []
-        self.steps._blocks.hasher = self._hasher  # type: ignore[method-assign]
+        self.steps._blocks.hasher = self._hasher  # type: ignore[assignment,method-assign]
         self.steps.install(self.engine)
 
     def _hasher(self, original: Any) -> Hasher:
