@@ -9,7 +9,7 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_core.probe_ids import ProbeRun
-from indexcache_operator.api.status import Origin, TrafficStatus
+from indexcache_operator.api.status import Origin, TrafficStatus, WaitStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory, TestKey
 from indexcache_operator.plan.facts.reach import UNBOUNDED
@@ -187,6 +187,9 @@ def test_before_users_are_sent_to_a_pod_probes_are_waited_for(
     said = steps.waiting(c)
     assert said is not None
     assert (said.reason, words in said.message) == (reason, True), said.message
+    if runs is None:
+        runtime = "set spec.engine.runtime to this release's plugin, or take quality out of spec.guardrails"
+        assert said.way_out == runtime
 
 
 def test_a_pod_whose_plugin_knows_no_reach_is_named() -> None:
@@ -196,9 +199,23 @@ def test_a_pod_whose_plugin_knows_no_reach_is_named() -> None:
     said = steps.waiting(situation(*pods, status=kept, memory=memory, route=WITH_CANARY))
     assert said is not None
     assert (said.reason, said.message.startswith("a: its plugin")) == ("PluginTooOld", True)
-    unbounded = situation(
-        *pods, status=replace(kept, reach=granted(UNBOUNDED)), memory=memory, route=WITH_CANARY
-    )
+    assert said.way_out == "set spec.engine.runtime to this release's plugin"
+    own = replace(kept, reach=granted(64, UNBOUNDED))  # its own reach, not that of the others
+    unbounded = situation(*pods, status=own, memory=memory, route=WITH_CANARY)
     other = steps.waiting(unbounded)
     assert other is not None
     assert other.reason == "ReuseNotConfirmed"
+
+
+def test_a_pod_that_answered_no_probe_yet_is_waited_for_though_all_probes_are_certified() -> None:
+    asked = spec(guardrails={"recall": {"min": 0.5}, **QUALITY})
+    pods = (pod("a", engine(probe_runs=()), **MOVED), pod("b"), pod("c"))
+    kept = status(canary_pods=("a",), route=KEPT, step=STEP, traffic=NONE_YET)
+    memory = Memory(key="try", drained_pods=frozenset({("a", "life")}), pace=pace(3))
+    c = situation(*pods, status=kept, memory=memory, route=WITH_CANARY, spec=asked)
+    assert steps.waiting(c) == WaitStatus(
+        origin=Origin.PLATFORM,
+        reason="ReuseNotConfirmed",
+        message="a: reuse isn't confirmed yet by a first probe",
+        way_out="look at status.pods for what the engines say",
+    )

@@ -1,6 +1,7 @@
 """Tests all that is told of what a step of the canary waits for: whose doing it is, rates, the way out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ from indexcache_operator.api.status import Origin, TrafficStatus, WaitStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.situation import Seen
 
-from tests.unit.operator.plan.build import MOVED, WITH_CANARY, engine, pod, route, spec
-from tests.unit.operator.plan.waits.stepping import NONE_YET, UNREACHED, wait
+from tests.unit.operator.plan.build import MOVED, WITH_CANARY, at, engine, pod, route, spec
+from tests.unit.operator.plan.waits.stepping import NONE_YET, STEP, UNREACHED, wait
 
 BUSY = engine(Mode.SHADOW, requests=Requests(running_baseline=2, running_reuse=3))
 TWO = pod("b"), pod("c")
@@ -68,6 +69,11 @@ def traffic(reason: str, message: str, rate: float, needed: float) -> WaitStatus
             [],
             {"traffic": NONE_YET, "drained": False},  # 42 requests tell, within two minutes
             traffic("PodsDraining", "a: about 39 more requests show that none comes there", 0.3, 21.0),
+        ),
+        (
+            [pod("a", **MOVED), pod("b", ready=False), pod("c", ready=False)],
+            {"traffic": NONE_YET, "drained": False},  # eleven do where nobody else is ready
+            traffic("PodsDraining", "a: about 8 more requests show that none comes there", 0.3, 5.5),
         ),
         (
             [],
@@ -148,12 +154,15 @@ def traffic(reason: str, message: str, rate: float, needed: float) -> WaitStatus
         ),
         (
             [],
-            {"spec": spec(strategy={"steps": [{"weight": 20, "minDuration": "10m"}]})},
+            {
+                "spec": spec(strategy={"steps": [{"weight": 20, "minDuration": "10m"}]}),
+                "step": replace(STEP, reached_at=at(-119)),  # 481 seconds are left
+            },
             WaitStatus(
                 origin=Origin.USER,
                 reason="MinDuration",
-                message="nothing but minDuration, which ends at 2026-01-01T00:09:30.000Z",
-                expected="10m",
+                message="nothing but minDuration, which ends at 2026-01-01T00:08:01.000Z",
+                expected="9m",
                 way_out="shorten minDuration of step 1",
             ),
         ),
@@ -178,3 +187,10 @@ def test_all_that_is_told(
     pods: Sequence[EnginePod], changes: dict[str, Any], expected: WaitStatus | None
 ) -> None:
     assert wait(*pods, **changes) == expected
+
+
+def test_without_a_route_all_pods_may_be_chosen() -> None:
+    all_of_it = spec(traffic={}, strategy={"steps": [{"weight": 100}]})
+    step = replace(UNREACHED, weight=100)
+    found = wait(spec=all_of_it, step=step, traffic=NONE_YET, route=None)
+    assert found == platform("PodsNotReady", "1 of 3 pods can be exposed", SERVING)

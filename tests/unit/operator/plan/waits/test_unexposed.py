@@ -114,6 +114,6 @@ def test_without_a_pace_the_traffic_is_watched_first() -> None:
 
 
 def test_a_retry_of_a_number_that_was_not_used_exposes_at_once() -> None:
-    asked = {"annotations": {"indexcache.dev/retry": f"{REVISION}/2"}}
+    asked: dict[str, Any] = {"annotations": {"indexcache.dev/retry": f"{REVISION}/2"}}
     assert unexposed.held(case(hold(retried=REVISION), **asked)) is None
     assert unexposed.held(case(None)) is None
