@@ -189,8 +189,11 @@ def test_all_that_is_told(
     assert wait(*pods, **changes) == expected
 
 
-def test_without_a_route_all_pods_may_be_chosen() -> None:
-    all_of_it = spec(traffic={}, strategy={"steps": [{"weight": 100}]})
-    step = replace(UNREACHED, weight=100)
-    found = wait(spec=all_of_it, step=step, traffic=NONE_YET, route=None)
-    assert found == platform("PodsNotReady", "1 of 3 pods can be exposed", SERVING)
+@pytest.mark.parametrize(("routed", "count"), [(True, 2), (False, 3)])
+def test_only_with_a_route_a_pod_is_left_to_the_baseline(routed: bool, count: int) -> None:
+    all_of_it = {"strategy": {"steps": [{"weight": 100}]}}
+    changes: dict[str, Any] = (
+        {"spec": spec(**all_of_it)} if routed else {"spec": spec(traffic={}, **all_of_it), "route": None}
+    )
+    found = wait(step=replace(UNREACHED, weight=100), traffic=NONE_YET, **changes)
+    assert found == platform("PodsNotReady", f"1 of {count} pods can be exposed", SERVING)

@@ -13,6 +13,7 @@ from indexcache_operator.plan.waits import words
         (1, "1m"),
         (1.1, "2m"),
         (119, "119m"),
+        (119.5, "2h"),
         (120, "2h"),
         (121, "3h"),
         (2880, "2d"),
