@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from indexcache_core.contract import Flags, Identity, Mode, Requests, Series, State, Work
 from indexcache_core.histogram import of
-from indexcache_operator.api.status import CapStatus, Phase, Status
+from indexcache_operator.api.status import CapStatus, Phase, ReachStatus, Status
 from indexcache_operator.plan import planner
 from indexcache_operator.plan.facts.reach import UNBOUNDED
 from indexcache_operator.plan.planner import plan
@@ -139,6 +139,7 @@ CAP = CapStatus(tokens=64, cause="RecallBelowThreshold", message="bad")
         (granted(32, 64), granted(32, 64, cap=CAP), True),
         (granted(32, 64), None, True),
         (None, None, False),
+        (None, ReachStatus(), True),  # none is that of a release that knew no reach: no bound
         (granted(32, 64), granted(32, 64, share=0.5, message="said"), False),
     ],
 )
