@@ -13,17 +13,16 @@ from enum import StrEnum
 from indexcache_operator import metrics, names
 from indexcache_operator.api.dns import InvalidName
 from indexcache_operator.api.spec import OnFiring
-from indexcache_operator.api.status import FallbackStatus, Phase
+from indexcache_operator.api.status import FallbackStatus
 from indexcache_operator.api.stored import dump
 from indexcache_operator.kube import Conflict, Kube, NotFound
 from indexcache_operator.model import Rollout
 from indexcache_operator.observe.rollout import read
+from indexcache_operator.plan.facts import reach
 
 logger = logging.getLogger(__name__)
 
 CAUSE = "AlertFiring"
-EXPOSED = (Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED)
-"""Phases in which there is reuse to take back."""
 TRIES = 8
 
 
@@ -101,7 +100,7 @@ def judge(rollout: Rollout, labels: Mapping[str, str]) -> Outcome:
         return Outcome.IGNORED
     if status.fallback is not None and status.fallback.revision == status.revision:
         return Outcome.ALREADY
-    if status.phase not in EXPOSED:
+    if status.phase not in reach.EXPOSED:
         return Outcome.NOTHING_EXPOSED
     return Outcome.ROLLED_BACK
 

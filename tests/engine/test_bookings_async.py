@@ -12,6 +12,7 @@ from indexcache_runtime.vllm.carried import MEASURED, PLAN
 from indexcache_runtime.vllm.engine_core.step_planner import PREFILLED
 
 from tests.conformance.engine import Engine
+from tests.conformance.measuring import every_step
 from tests.engine.cpu_binding import at_each_block_size
 from tests.engine.test_recompute_async import PROMPT, Core
 
@@ -47,7 +48,7 @@ class MeasuringCore(Core):
 
 @pytest.fixture
 def core(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> MeasuringCore:
-    monkeypatch.setattr(MeasuringBudget, "allows", lambda *args, **kwargs: True)
+    monkeypatch.setattr(MeasuringBudget, "allows", every_step)
     core = MeasuringCore(engine, monkeypatch)
     flags = Flags(mode=Mode.SHADOW, pattern="FSSS", sample_rows=500)
     core.control.put(Desired(incarnation=core.control.incarnation, epoch=1, permit_seconds=600, flags=flags))

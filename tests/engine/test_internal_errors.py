@@ -27,6 +27,7 @@ from indexcache_runtime.vllm.worker import deepseek_v32_generic as generic
 
 from tests.conformance import checks
 from tests.conformance.engine import TOKEN, Engine
+from tests.conformance.measuring import every_step
 
 pytestmark = pytest.mark.engine
 
@@ -110,7 +111,7 @@ def engine(cpu_engine: tuple[Engine, Path], monkeypatch: pytest.MonkeyPatch) -> 
     """
     e = cpu_engine[0]
     e.reset()
-    monkeypatch.setattr(MeasuringBudget, "allows", lambda *args, **kwargs: True)
+    monkeypatch.setattr(MeasuringBudget, "allows", every_step)
     yield e
     monkeypatch.undo()
     take_charge_anew(e)

@@ -11,6 +11,7 @@ from indexcache_runtime.vllm.worker.cuda.site import CudaSite
 
 from tests.conformance import checks
 from tests.conformance.engine import Engine, launch
+from tests.conformance.measuring import every_step
 from tests.conformance.suite import Conformance
 from tests.gpu.cuda_binding import Cuda
 
@@ -22,11 +23,6 @@ def launched(tmp_path_factory: pytest.TempPathFactory, backend: str | None) -> I
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MeasuringBudget, "allows", every_step)
         yield launch(Cuda(backend=backend), tmp_path_factory.mktemp("model") / "model")
-
-
-def every_step(budget: MeasuringBudget, tokens: int, requests: int, *, reuses: bool) -> bool:
-    """Allow every step to be measured, whatever measuring takes."""
-    return True
 
 
 class TestCuda(Conformance):

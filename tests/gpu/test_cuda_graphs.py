@@ -22,9 +22,9 @@ from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets
 
 from tests.conformance.checks import differences
 from tests.conformance.engine import Answer, Engine, prompts
+from tests.conformance.measuring import every_step
 from tests.gpu.cuda_binding import Cuda, engine
 from tests.gpu.static_pattern import ANSWERS
-from tests.gpu.test_cuda_conformance import every_step
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 

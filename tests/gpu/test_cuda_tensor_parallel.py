@@ -10,9 +10,9 @@ from indexcache_core.contract import Mode
 from indexcache_runtime.measuring.budget import MeasuringBudget
 
 from tests.conformance.engine import Engine, launch, prompts
+from tests.conformance.measuring import every_step
 from tests.conformance.suite import Conformance
 from tests.gpu.cuda_binding import Cuda
-from tests.gpu.test_cuda_conformance import every_step
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() < 2, reason="no two GPUs")]
 

@@ -46,6 +46,7 @@ MODULES = (
     ("indexcache_runtime", "control/switch"),
     ("indexcache_runtime", "vllm/engine_core/blocks"),
     ("indexcache_runtime", "vllm/engine_core/probe_requests"),
+    ("indexcache_runtime", "vllm/engine_core/reach"),
     ("indexcache_runtime", "vllm/engine_core/step_planner"),
 )
 """Other modules that decide; their tests lie as they do. The elector isn't among them: it only calls, and its

@@ -61,6 +61,7 @@ def test_files_that_go_on_with_a_modules_tests_belong_to_it() -> None:
     (blocks,) = (target for target in targets() if target.name.endswith(".blocks"))
     assert [Path(path).name for path in blocks.tests] == [
         "test_blocks.py",
+        "test_blocks_classes.py",
         "test_blocks_failures.py",
         "test_blocks_flips.py",
         "test_blocks_hashers.py",

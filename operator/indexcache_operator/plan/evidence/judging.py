@@ -10,7 +10,6 @@ from indexcache_core.evidence import verdict
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import Histogram
 
-from indexcache_operator.api.status import Phase
 from indexcache_operator.plan.evidence import certified_reach, contexts, judgements
 from indexcache_operator.plan.evidence.judgements import Judgements
 from indexcache_operator.plan.facts import reach
@@ -20,14 +19,12 @@ from indexcache_operator.plan.facts.reach import Reaches
 from indexcache_operator.plan.facts.situation import Answer, Evidence, Situation
 
 Cells = frozenset[tuple[int, Work]]
-UNEXPOSED = (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING)
-EVERYWHERE = (Phase.PROMOTING, Phase.PROMOTED)
 
 
 def judge(situation: Situation) -> Evidence:
     """Return what the guardrails say now."""
     spec, memory = situation.snapshot.spec, situation.memory
-    stream: Stream = Mode.SHADOW if situation.status.phase in UNEXPOSED else Mode.ON
+    stream: Stream = Mode.SHADOW if situation.status.phase in reach.UNEXPOSED else Mode.ON
     asked, judged = guardrails(spec), Judgements(memory)
     found = certified_reach.reaches(situation, judged, asked)
     wanted = _wanted(situation, judged, asked, found, stream)
@@ -55,7 +52,7 @@ def _wanted(
 ) -> Cells:
     """Return whose certificates are needed to go on; once all pods are under reuse, of what they reach."""
     acting = [g for g in asked if g.acts and g.measure is not None]
-    last, everywhere = found.needed(), situation.status.phase in EVERYWHERE
+    last, everywhere = found.needed(), situation.status.phase in reach.EVERYWHERE
     return frozenset(
         cell
         for bucket in JUDGED

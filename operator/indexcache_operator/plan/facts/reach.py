@@ -12,8 +12,12 @@ from indexcache_core.contexts import JUDGED, JUDGED_FROM, context_end
 
 from indexcache_operator.api.status import CapStatus, Phase, ReachStatus, Status
 
-EXPOSED = (Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED)
-"""Phases in which pods are granted a reach."""
+UNEXPOSED = (Phase.PENDING, Phase.CHECKING, Phase.SHADOWING)
+"""Phases before any pod of a try is under reuse."""
+EVERYWHERE = (Phase.PROMOTING, Phase.PROMOTED)
+"""Phases in which all pods are, or are about to be."""
+EXPOSED = (Phase.CANARY, *EVERYWHERE)
+"""Phases in which pods are granted a reach, and there is reuse to take back."""
 UNBOUNDED = int(CONTEXT_TOKENS.most)
 """A reach without a bound."""
 _EXACT = 1e-9
@@ -51,7 +55,7 @@ def granted(status: Status) -> int:
     What an earlier release promoted, which knew of no reach, has none.
     """
     if status.reach is None:
-        return UNBOUNDED if status.phase in (Phase.PROMOTING, Phase.PROMOTED) else 0
+        return UNBOUNDED if status.phase in EVERYWHERE else 0
     return max(status.reach.tokens, status.reach.canary_tokens)
 
 

@@ -1,5 +1,4 @@
-"""A small world for plans: engines (world_parts.py), labels, a route with proxies that
-follow it, users, and crashes.
+"""A small world for plans: what there is (world_cluster.py), proxies that follow its route, users, crashes.
 
 Time passes in looks. Users' requests go where the proxies send them, at once; each request under shadow or
 reuse is one observation a Shared indexer. What must never happen is recorded where it would happen.
@@ -10,31 +9,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from indexcache_core.contract import Mode, Requests, Series, Site, State
+from indexcache_core.contract import Mode
 from indexcache_core.pattern import shared_sites
 from indexcache_operator import model
-from indexcache_operator.api import stored
-from indexcache_operator.api.spec import Spec
-from indexcache_operator.api.status import Phase, Status
-from indexcache_operator.model import (
-    EnginePod,
-    Observation,
-    Plan,
-    Probe,
-    ProbeResult,
-    ProbeSet,
-    Route,
-    Uncounted,
-)
+from indexcache_operator.api.status import Phase
+from indexcache_operator.model import Plan, Probe, ProbeResult, Uncounted
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Life, Memory
 from indexcache_operator.plan.phases.table import followers
-from indexcache_runtime.control.switch import CallRefused, Switch
+from indexcache_runtime.control.switch import CallRefused
 
-from tests.unit.operator.plan.world_parts import BASELINE, CONTEXT, FOREIGN, NAME, RUNTIME, K, SimPod, spec
+from tests.unit.operator.plan.world_cluster import Cluster
+from tests.unit.operator.plan.world_parts import CONTEXT, SimPod
 
 
 class Crash(Exception):
@@ -42,10 +31,9 @@ class Crash(Exception):
 
 
 @dataclass
-class World:
-    """Holds everything that is there but the operator."""
+class World(Cluster):
+    """Holds everything that is there but the operator, and lets it happen."""
 
-    spec: Spec | None = field(default_factory=spec)
     recall: Callable[[World, Mode], float] = lambda world, mode: 0.9
     quality: Callable[[World, Probe], float | Uncounted | None] = lambda world, probe: 0.0
     """What a probe loses under reuse, in nats; None where it fails there; or why the pair doesn't count."""
@@ -54,8 +42,6 @@ class World:
     pair_seconds: float = 0.05
     lengths: dict[int, float] = field(default_factory=lambda: {CONTEXT: 1.0})
     """How many of the requests are of each bucket of context length."""
-    work: tuple[float, ...] = tuple(4.0**bucket for bucket in range(9))
-    """What an indexer scores for a request, by bucket."""
     ruined: frozenset[int] = frozenset()
     """Buckets in which what is reused is no good, whatever `recall` says."""
     reached: set[int] = field(default_factory=set)
@@ -63,131 +49,25 @@ class World:
     rate: int = 20
     """Users' requests a look."""
     seed: int = 1
-    checkpoint: str = ""
-    """What new engines load."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.random = random.Random(self.seed)
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-        self.status = Status()
-        self.uid = "uid"
-        self.term = 0
-        """Of whoever looks."""
-        self.generation = 1
-        self.annotations: dict[str, str] = {}
-        self.deleting = False
-        self.workload_for = ""
-        self.pods: dict[str, SimPod] = {}
-        self.born = 0
-        self.backends: tuple[dict[str, Any], ...] = (dict(FOREIGN), dict(BASELINE))
-        self.original = self.backends
-        self.route_generation = 1
         self.proxies: tuple[dict[str, Any], ...] = self.backends
         self.endpoints: dict[str, frozenset[str]] = {}
         """Pods by Service, as the proxies have them."""
         self.cut_off = False
         self.memory: Memory | None = None
-        self.probe_results: tuple[ProbeResult, ...] = ()
-        self.probes: ProbeSet | None = None
         self.asked: list[model.RunProbes] = []
         self.crash_at: int | None = None
         self.done: list[model.Action] = []
         self.failed_requests = 0
         self.strays = 0
         """Requests that came through the baseline's Service in a canary, and met reuse."""
-        self.writes = 0
         self.released = self.deleted = self.gone = False
         self.phases: list[Phase] = []
         self.other = 0
         self.exposed = False
-
-    # ---------------------------------------------------------------- what is there
-
-    def add_pod(self) -> SimPod:
-        self.born += 1
-        pod = SimPod(
-            name=f"pod-{self.born}",
-            switch=Switch(incarnation=f"life-{self.born}", domains=("d",) * 4),
-            checkpoint=self.checkpoint,
-        )
-        self.pods[pod.name] = pod
-        return pod
-
-    def state(self, pod: SimPod) -> State:
-        series = tuple(
-            Series.model_validate(
-                {"site": site, "context": bucket, "work": work, "mode": mode, "overlap": h, "recall": h}
-            )
-            for (site, bucket, work, mode), h in pod.series.items()
-            if pod.switch.series_number == pod.counted
-        )
-        requests = Requests(
-            admitted_baseline=pod.admitted_baseline,
-            admitted_reuse=pod.admitted_reuse,
-            running_baseline=int(pod.busy),
-            recent=tuple(pod.recent),
-            recent_decoding=tuple(pod.recent),
-            recent_work=tuple(n * self.work[i] for i, n in enumerate(pod.recent)),
-        )
-        sites = tuple(Site(index=i, layer=i, domain="d", k=K) for i in range(4))
-        return pod.switch.state(self.now.timestamp()).model_copy(
-            update={
-                "sites": sites,
-                "observed": series,
-                "requests": requests,
-                "checkpoint": pod.checkpoint,
-                "probe_runs": (),
-            }
-        )
-
-    def observe(self) -> Observation:
-        results, self.probe_results = self.probe_results, ()
-        return Observation(
-            now=self.now,
-            uptime=self.now.timestamp(),
-            name=NAME,
-            namespace="ns",
-            uid=self.uid,
-            generation=self.generation,
-            annotations=dict(self.annotations),
-            deleting=self.deleting,
-            spec=self.spec,
-            spec_problem=None if self.spec else "unreadable",
-            status=self.status,
-            term=self.term,
-            pinned_runtime=RUNTIME,
-            offered_runtime=RUNTIME,
-            workload_current=self.spec is not None and self.workload_for == self._template(),
-            pods=tuple(
-                EnginePod(
-                    name=p.name,
-                    ip="10.0.0.1",
-                    ready=p.ready,
-                    deleting=p.deleting,
-                    baseline_label=p.baseline,
-                    canary_label=p.canary,
-                    state=self.state(p) if p.reachable and p.ready else None,
-                    error=None if p.reachable else "timeout",
-                )
-                for p in self.pods.values()
-            ),
-            route=Route(
-                found=True,
-                rule_index=0,
-                backends=self.backends,
-                generation=self.route_generation,
-                resource_version=str(self.route_generation),
-                accepted_generation=self.route_generation,
-            ),
-            probes=self.probes,
-            probe_results=results,
-        )
-
-    def _template(self) -> str:
-        assert self.spec is not None
-        return self.spec.engine.model_dump_json()
-
-    # ---------------------------------------------------------------- what happens
 
     def users(self) -> None:
         """Send one look's worth of requests, by the weights and the endpoints that the proxies have."""
@@ -294,27 +174,6 @@ class World:
             ),
         )
 
-    def write(self, status: Status) -> None:
-        if status != self.status:
-            self.writes += 1
-            self.status = stored.read(stored.dump(status))
-
-    def deploy(self) -> None:
-        assert self.spec is not None
-        if self.workload_for and _image(self.workload_for) != self.spec.engine.image:
-            self.pods = {}
-        self.workload_for = self._template()
-        while len(self.pods) < self.spec.engine.replicas:
-            self.add_pod()
-
-    def set_route(self, backends: tuple[dict[str, Any], ...]) -> None:
-        self.backends, self.route_generation = backends, self.route_generation + 1
-
-    def lose(self, name: str) -> None:
-        """Remove a pod; its Deployment makes another."""
-        del self.pods[name]
-        self.add_pod()
-
     def snapshot(self, check: Callable[[World], None] | None = None) -> None:
         """Let the operator look and act, then time pass and users come."""
         observation = self.observe()
@@ -375,19 +234,6 @@ class World:
     @property
     def drained_pods(self) -> frozenset[Life]:
         return self.memory.drained_pods if self.memory else frozenset()
-
-    @property
-    def reuse_admitted(self) -> int:
-        return sum(p.admitted_reuse for p in self.pods.values())
-
-    def modes(self) -> set[Mode]:
-        for p in self.pods.values():
-            p.switch.advance(self.now.timestamp())
-        return {p.switch.mode for p in self.pods.values()}
-
-
-def _image(template: str) -> str:
-    return template.split('"image":"')[1].split('"')[0]
 
 
 def good(world: World, mode: Mode) -> float:

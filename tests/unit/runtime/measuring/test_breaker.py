@@ -1,153 +1,18 @@
-"""The breaker's evidence: how often it trips falsely, how soon it trips rightly, and what a restart keeps."""
+"""The evidence that a breaker holds: what is bet on, against which limit, and what begins late."""
 
 import math
 import random
-from collections.abc import Callable
-from statistics import fmean
 
 import pytest
 from indexcache_core import contract
-from indexcache_core.contexts import JUDGED, JUDGED_FROM
-from indexcache_core.contract import BreakerTest, Mode, Site, Thresholds, Work
+from indexcache_core.contexts import JUDGED
+from indexcache_core.contract import BreakerTest, Thresholds, Work
 from indexcache_core.evidence import detector
 from indexcache_core.evidence.detector import Detector
 from indexcache_core.histogram import of
-from indexcache_runtime.measuring.bookings import Cell
 from indexcache_runtime.measuring.breaker import Breaker
 
-SHARED, CONTEXT = (1, 3), JUDGED_FROM
-SITES = tuple(Site(index=i, layer=10 + i, domain="d", k=64) for i in range(4))
-M0 = 0.5
-ALL: tuple[contract.GuardrailName, ...] = ("overlap", "recall", "recall_per_indexer")
-
-
-def breaker(
-    alpha: float = 0.01, guardrails: tuple[contract.GuardrailName, ...] = ALL, slot: int = 1
-) -> Breaker:
-    thresholds = Thresholds(overlap=M0, recall=M0, recall_per_indexer=M0)
-    return Breaker(contract.Breaker(alpha=alpha, guardrails=guardrails), thresholds, SHARED, slot)
-
-
-def cell(site: int | None, mode: Mode = Mode.ON, context: int = CONTEXT, work: Work = Work.PREFILL) -> Cell:
-    return Cell(site, context, work, mode)
-
-
-def feed(
-    b: Breaker,
-    slot: int,
-    values: dict[int, list[float]],
-    mode: Mode = Mode.ON,
-    context: int = CONTEXT,
-    work: Work = Work.PREFILL,
-) -> None:
-    """Feed one look's observations of requests, by site, and their mean over the sites; overlap as recall."""
-    means = [fmean(request) for request in zip(*values.values(), strict=True)]
-    b.look(
-        [(cell(site, mode, context, work), of(vs), of(vs)) for site, vs in [*values.items(), (None, means)]],
-        slot,
-    )
-
-
-def looks_until_tripped(b: Breaker, draw: Callable[[int], float], looks: int, each: int = 5) -> int | None:
-    for i in range(looks):
-        feed(b, i // 4 + 1, {site: [draw(site) for _ in range(each)] for site in SHARED})
-        if b.breach():
-            return i + 1
-    return None
-
-
-def false_trips(runs: int, looks: int, alpha: float) -> float:
-    """Return which part trips of engines whose every mean is exactly the threshold, the worst that is
-    healthy.
-    """
-    rng = random.Random(7)
-    tripped = 0
-    for _ in range(runs):
-        # All or nothing: the widest scatter there is at this mean; the last bucket's lower bound is 0.98, so
-        # 0.51 of them.
-        tripped += (
-            looks_until_tripped(breaker(alpha), lambda site: float(rng.random() < M0 + 0.005), looks)
-            is not None
-        )
-    return tripped / runs
-
-
-@pytest.mark.simulation
-def test_a_healthy_pattern_trips_no_more_often_than_alpha_says() -> None:
-    alpha = 0.3
-    assert false_trips(runs=150, looks=80, alpha=alpha) <= alpha
-
-
-@pytest.mark.simulation
-def test_without_the_split_and_the_finite_purse_the_bound_would_not_hold(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The simulation can tell: a build that spends without end, and alpha on every test, trips most healthy
-    engines.
-    """
-    monkeypatch.setattr("indexcache_core.evidence.detector.log_purse", lambda first, last: 0.0)
-    monkeypatch.setattr("indexcache_core.evidence.guardrails.JUDGED", (CONTEXT,))
-    assert false_trips(runs=40, looks=80, alpha=0.3) > 0.5
-
-
-def test_a_bad_site_among_good_ones_trips_within_seconds() -> None:
-    rng = random.Random(1)
-    b = breaker(alpha=0.001)
-    found = looks_until_tripped(
-        b, lambda site: rng.uniform(0.0, 0.4) if site == 3 else rng.uniform(0.8, 1.0), looks=40
-    )
-    assert found is not None
-    assert found <= 12  # looks, each of five observations a site: three seconds
-    breach = b.breach()
-    assert breach is not None
-    assert (breach.guardrail, breach.site, breach.context, breach.work) == (
-        "recall_per_indexer",
-        3,
-        CONTEXT,
-        Work.PREFILL,
-    )
-    assert breach.mean == pytest.approx(0.2, abs=0.05)
-    assert breach.observations == 5 * found
-    assert (
-        breach.log_e
-        >= breach.log_limit
-        == pytest.approx(math.log(3 * len(JUDGED) * len(Work) * len(SHARED) / 0.001))
-    )
-
-
-def test_a_good_pattern_that_turns_bad_trips() -> None:
-    b = breaker()
-    for second in range(1, 120):
-        feed(b, second, {site: [0.9] * 3 for site in SHARED})
-    assert b.breach() is None
-    assert looks_until_tripped_from(b, 120, 0.1) <= 20
-
-
-def looks_until_tripped_from(b: Breaker, second: int, value: float) -> int:
-    for i in range(100):
-        feed(b, second + i, {site: [value] * 3 for site in SHARED})
-        if b.breach():
-            return i + 1
-    raise AssertionError("never")
-
-
-def test_the_message_says_what_where_against_what() -> None:
-    b = breaker(guardrails=("recall_per_indexer",))
-    looks_until_tripped(b, lambda site: 0.1 if site == 3 else 0.9, looks=40)
-    breach = b.breach()
-    assert breach is not None
-    said = b.message(breach, SITES)
-    assert said.startswith(
-        "recall of indexer 3 (layer 13) at contexts of 129-256 tokens in prefill is 0.100 in the mean over "
-    )
-    assert "at least 0.5 expected (guardrail recall_per_indexer)" in said
-    overall = breaker(guardrails=("overlap",))
-    looks_until_tripped(overall, lambda site: 0.1, looks=40)
-    breach = overall.breach()
-    assert breach is not None
-    assert overall.message(breach, SITES).startswith(
-        "overlap of the Shared indexers at contexts of 129-256 tokens in prefill is 0.100"
-    )
+from tests.unit.runtime.measuring.breaking import ALL, CONTEXT, M0, SHARED, SITES, breaker, cell, feed
 
 
 def test_nothing_measured_nothing_said() -> None:
@@ -161,44 +26,6 @@ def test_nothing_measured_nothing_said() -> None:
     assert standing == tuple(
         BreakerTest(guardrail=g, log_limit=t.log_limit) for g, t in zip(ALL, standing, strict=True)
     )
-
-
-def test_contexts_that_are_not_judged_say_nothing() -> None:
-    b = breaker()
-    for context in range(JUDGED_FROM):
-        feed(b, 5, {site: [0.0] * 1000 for site in SHARED}, context=context)
-    assert b.breach() is None
-
-
-def test_what_only_observes_does_not_trip() -> None:
-    b = breaker(guardrails=("overlap",))
-    for second in range(1, 50):
-        b.look([(cell(site), of([0.9] * 5), of([0.0] * 5)) for site in (*SHARED, None)], second)
-    assert b.breach() is None
-    assert [t.guardrail for t in b.standing()] == ["overlap"]
-
-
-def test_what_ran_all_full_says_nothing() -> None:
-    """It may be of requests beyond the reach, whom reuse doesn't serve."""
-    on, both = breaker(), breaker()
-    for b in (on, both):
-        feed(b, 2, {1: [0.4] * 6})
-    for second in range(2, 60):
-        feed(both, second, {site: [0.0] * 6 for site in SHARED}, mode=Mode.SHADOW)
-    assert both.standing() == on.standing()
-    assert both.breach() is None
-
-
-def test_a_build_that_judges_it_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    b, own = breaker(), Breaker.look
-    monkeypatch.setattr(
-        Breaker,
-        "look",
-        lambda b, new, slot: own(b, [(cell._replace(mode=Mode.ON), *found) for cell, *found in new], slot),
-    )
-    for second in range(2, 60):
-        feed(b, second, {site: [0.0] * 6 for site in SHARED}, mode=Mode.SHADOW)
-    assert b.breach() is not None
 
 
 def test_the_approach_can_be_watched() -> None:
@@ -229,9 +56,6 @@ def test_one_that_begins_late_holds_no_more_than_one_that_saw_all() -> None:
 def test_a_guardrail_without_a_threshold_is_refused() -> None:
     with pytest.raises(ValueError, match=r"thresholds\.overlap: missing"):
         Breaker(contract.Breaker(alpha=0.1, guardrails=("overlap",)), Thresholds(recall=0.5), SHARED)
-
-
-# ----------------------------------------------------------------------------------- by figures
 
 
 def test_each_guardrail_has_its_limit() -> None:
@@ -364,27 +188,6 @@ def test_the_nearest_to_its_limit_stands_for_a_guardrail() -> None:
     assert b.standing()[0].site == 1
     feed(b, 2, {3: [0.1] * 9})
     assert b.standing()[0].site == 3
-
-
-def test_an_observation_of_no_count_is_shown_without_a_mean() -> None:
-    b = breaker(guardrails=("overlap",))
-    b.look([(cell(None), of([]), of([]))], 2)
-    (standing,) = b.standing()
-    assert (standing.mean, standing.observations) == (None, 0)
-    assert b.message(standing, SITES) == (
-        "overlap of the Shared indexers at contexts of 129-256 tokens in prefill is unknown in the mean over "
-        f"0 observations, at least 0.5 expected (guardrail overlap); evidence e^{standing.log_e:.1f} against "
-        f"the pattern, the limit is e^{standing.log_limit:.1f}"
-    )
-
-
-def test_without_sites_contexts_have_no_name() -> None:
-    b = breaker(guardrails=("recall",))
-    feed(b, 2, {1: [0.1]})
-    (standing,) = b.standing()
-    assert b.message(standing, ()).startswith("recall of the Shared indexers in prefill is 0.100 in the mean")
-    (nothing,) = breaker(guardrails=("recall",)).standing()
-    assert b.message(nothing, SITES).startswith("recall of the Shared indexers is unknown")
 
 
 def test_a_context_that_is_not_judged_hides_no_other() -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from indexcache_operator.plan.facts import pace
-from indexcache_operator.plan.facts.pace import Pace
+from indexcache_operator.plan.facts.pace import Mark, Pace
 
 from tests.unit.operator.plan.build import at
 
@@ -63,3 +63,41 @@ def test_an_hour_is_kept() -> None:
     made = ran(*((10.0 * i, i, 0.0) for i in range(1000)))
     assert len(made.marks) <= 122
     assert made.lasted <= pace.KEPT + timedelta(seconds=30)
+
+
+def test_what_was_never_observed_came_at_no_rate() -> None:
+    made = ran((0, 0, 9), (60, 0, 9))
+    assert (made.per_minute("x"), made.per_minute("y")) == (0.0, 0.0)
+    begun = pace.after(None, at(0), "p", {LIFE: 0}, {})
+    assert pace.after(begun, at(60), "p", {LIFE: 0}, {"x": 3.0}).per_minute("x") == 3.0
+    assert pace.after(ran((0, 0, 9)), at(60), "p", {LIFE: 0}, {}).per_minute("x") is None
+
+
+@pytest.mark.parametrize(
+    ("requests", "seconds", "rate"),
+    [
+        (20, 600, 2.0),  # of the last ten minutes
+        (19, 600, 8.5),  # too few: of all
+        (20, 599, None),
+    ],
+)
+def test_a_rate_of_late_takes_so_many_requests_over_so_long(
+    requests: int, seconds: float, rate: float | None
+) -> None:
+    marks = (Mark(at=at(-600)), Mark(at=at(0), requests=151))
+    made = Pace(place="p", admitted={}, now=Mark(at=at(seconds), requests=151 + requests), marks=marks)
+    of_all = (151 + requests) * 60 / (600 + seconds)
+    assert made.requests_per_minute() == pytest.approx(rate or of_all)
+
+
+def test_requests_before_a_mark_count_for_none_after_it() -> None:
+    marks = (Mark(at=at(-3000)), Mark(at=at(0), requests=100))
+    made = Pace(place="p", admitted={}, now=Mark(at=at(600), requests=101), marks=marks)
+    assert made.requests_per_minute() == pytest.approx(101 / 60)
+
+
+def test_a_mark_is_made_every_so_often_and_kept_for_an_hour() -> None:
+    assert [len(ran((0, 0, 0), (seconds, 0, 0)).marks) for seconds in (29.9, 30)] == [1, 2]
+    old = Pace(place="p", admitted={}, now=Mark(at=at(3590)), marks=(Mark(at=at(0)), Mark(at=at(3500))))
+    for seconds, kept in ((3600, 3), (3601, 2)):
+        assert len(pace.after(old, at(seconds), "p", {}, {}).marks) == kept

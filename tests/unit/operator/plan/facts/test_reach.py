@@ -92,3 +92,8 @@ def test_what_is_all_exact_or_unjudged_needs_a_certificate_all_the_same() -> Non
 def test_all_of_the_work_may_be_asked_for() -> None:
     found = reaches(0, 0, work=(0.1,) * 9, min_share=1.0)
     assert (found.needed(), found.enough(128 * 16), found.enough(UNBOUNDED)) == (8, False, True)
+
+
+def test_what_was_decided_of_a_reach_has_no_figures() -> None:
+    assert reach.decided(None) == (0, 0, "", None)
+    assert reach.decided(granted(32, 64, ahead="a", share=0.5, message="said")) == (32, 64, "a", None)

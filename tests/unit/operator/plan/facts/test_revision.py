@@ -7,7 +7,7 @@ import pytest
 from indexcache_operator.api.status import FallbackStatus, Rejected
 from indexcache_operator.plan.facts import revision
 
-from tests.unit.operator.plan.build import at, snapshot, spec, status
+from tests.unit.operator.plan.build import at, hold, snapshot, spec, status
 
 ENGINE = {"image": "engine:1", "model": "/model"}
 REJECTED = Rejected(revision="abc", reason="x", at=at(-60), retried="")
@@ -38,6 +38,8 @@ def test_the_name_of_a_revision_is_the_same_in_each_release() -> None:
         ({"resources": {"limits": {"cpu": 0.5}}}, {"resources": {"limits": {"cpu": "0.5"}}}),
         ({"port": 8000, "args": [], "template": {}}, {}),
         ({"command": ["vllm", "serve"]}, {}),
+        ({"command": ["vllm", "serve", "--a=b"]}, {"command": ["vllm", "serve", "--a", "b"]}),
+        ({"resources": {"limits": {"cpu": 2.0}}}, {"resources": {"limits": {"cpu": "2"}}}),
     ],
 )
 def test_what_is_written_in_two_ways_has_one_name(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -61,6 +63,19 @@ def test_what_is_written_in_two_ways_has_one_name(one: dict[str, Any], other: di
 def test_what_an_engine_would_do_otherwise_has_another_name(changes: dict[str, Any]) -> None:
     names = [revision.revision(spec(engine={**ENGINE, **c})) for c in ({}, changes, {"args": ["--a", "x"]})]
     assert len(set(names)) == 3
+
+
+def test_each_part_of_the_resources_is_part_of_what_is_tried() -> None:
+    asked = [
+        {"limits": {"gpu": 8}},
+        {"limits": {"gpu": 9}},
+        {"limits": {"gpu": True}},
+        {"limits": {"gpu": "True"}},
+        {"claims": [{"name": "a"}]},
+        {"claims": [{"name": "b"}]},
+    ]
+    names = {revision.revision(spec(engine={**ENGINE, "resources": resources})) for resources in asked}
+    assert len(names) == len(asked)
 
 
 def test_the_plugins_image_is_part_of_what_is_tried_where_it_is_named() -> None:
@@ -141,6 +156,9 @@ def test_the_annotations_are_a_promise_to_users() -> None:
         ("abc/9", "abc/10"),
         ("abc/x", "abc/2"),
         ("abd", "abc/2"),
+        ("abc/2/3", "abc/2"),
+        ("abc/" + "9" * 9, "abc/1000000000"),
+        ("abc/" + "9" * 10, "abc/2"),
         ("abc/" + "9" * 5000, "abc/2"),
     ],
 )
@@ -155,3 +173,6 @@ def test_a_retry_is_used_up_by_whatever_ended_the_try() -> None:
     assert revision.used_retry(replace(kept, rejected=()), "abc") == "abc"
     assert revision.used_retry(replace(kept, rejected=()), "other") == ""
     assert revision.used_retry(replace(kept, rejected=(), fallback=None, hold=None), "abc") == ""
+    held = replace(kept, rejected=(), hold=hold(retried="abc/3"))
+    for fallback in (None, replace(ended, revision="other")):
+        assert revision.used_retry(replace(held, fallback=fallback), "abc") == "abc/3"

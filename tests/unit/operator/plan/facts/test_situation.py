@@ -114,6 +114,31 @@ def test_a_breach_is_within_what_is_exposed_or_beyond_it(
         assert (breach and breach[1].context) == expected
 
 
+@pytest.mark.parametrize("first", [3, 4])
+@pytest.mark.parametrize("worst", [3, 4])
+def test_of_two_tests_the_one_that_holds_most_against_the_pattern_is_told(first: int, worst: int) -> None:
+    tests = {
+        TestKey("recall", None, bucket): judgement(Verdict.BREACHED, log_e=float(bucket == worst))
+        for bucket in (first, 7 - first)
+    }
+    found = Evidence(answers=(answer("recall", Verdict.BREACHED, tests),), reaches=reaches(LEAST, LEAST))
+    breach = found.breach(UNBOUNDED)
+    assert breach is not None
+    assert breach[1].context == worst
+
+
+def test_of_two_guardrails_the_shorter_contexts_are_told() -> None:
+    found: tuple[tuple[Name, int], ...] = (("overlap", 5), ("recall", 4))
+    answers = [
+        answer(name, Verdict.BREACHED, {TestKey(name, None, bucket): judgement(Verdict.BREACHED)}, ASKED)
+        for name, bucket in found
+    ]
+    for order in (answers, answers[::-1]):
+        breach = Evidence(answers=tuple(order), reaches=reaches(LEAST, LEAST)).breach_beyond(LEAST)
+        assert breach is not None
+        assert breach[1] == TestKey("recall", None, 4)
+
+
 def test_a_breach_of_probes_is_of_all_that_is_exposed() -> None:
     found = answer("quality", Verdict.BREACHED, {TestKey("quality"): judgement(Verdict.BREACHED)}, ASKED)
     assert Evidence(answers=(found,), reaches=reaches(0, 0)).breach(0) == (found, TestKey("quality"))

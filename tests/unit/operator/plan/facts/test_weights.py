@@ -58,6 +58,7 @@ def test_ratios_between_all_others_stay(shares: list[int], percent: int) -> None
         ({"name": "chat-baseline", "kind": "InferencePool"}, False),
         ({"name": "chat-baseline", "group": "x"}, False),
         ({"name": "chat-baseline", "namespace": "ns"}, True),
+        ({"name": "chat-baseline", "namespace": ""}, True),
         ({"name": "chat-baseline", "namespace": "victim"}, False),
         ({"name": "other"}, False),
         ({}, False),
@@ -66,6 +67,12 @@ def test_ratios_between_all_others_stay(shares: list[int], percent: int) -> None
 def test_the_baseline_is_a_service_of_that_name(backend: dict[str, Any], expected: bool) -> None:
     assert weights.names([OTHER, backend], "chat-baseline", "ns") is expected
     assert weights.baseline_index([OTHER, backend], "chat-baseline", "ns") == (1 if expected else None)
+
+
+def test_a_baseline_that_names_the_routes_namespace_is_weighted_too() -> None:
+    named = {**BASE, "namespace": "ns"}
+    assert [b["name"] for b in weighted([named], 5)] == ["chat-baseline", "chat-canary"]
+    assert not weights.too_heavy([named], "chat-baseline", "chat-canary", [5], "ns")
 
 
 def test_a_list_without_the_baseline_can_not_be_weighted() -> None:

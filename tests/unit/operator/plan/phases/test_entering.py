@@ -139,6 +139,9 @@ def test_a_hold_says_what_would_have_been_needed_and_which_spec_it_speaks_of() -
     )
     assert after.waiting is None
     assert fall_back(case(seen, status()), "EngineBreaker", "x").hold is None
+    never_retried = fall_back(case(snapshot(), status()), "TooLittleTraffic", "few")
+    assert never_retried.hold is not None
+    assert never_retried.hold.retried == ""
 
 
 def test_an_intent_of_an_alert_gets_its_origin_and_the_commands_of_the_moment() -> None:
@@ -152,7 +155,14 @@ def test_an_intent_of_an_alert_gets_its_origin_and_the_commands_of_the_moment() 
 
 
 def test_what_is_held_again_and_again_is_remembered_once() -> None:
-    first = remember(case(snapshot(), status()), "FellBack", "TooLittleTraffic", Origin.TRAFFIC)
+    earlier = [
+        HistoryEntry(revision=str(i), pattern="", outcome="FellBack", reason="x", at=at(-60))
+        for i in range(2)
+    ]
+    before = status(history=earlier)
+    first = remember(case(snapshot(), before), "FellBack", "TooLittleTraffic", Origin.TRAFFIC)
+    assert [e.origin for e in first] == [None, None, Origin.TRAFFIC]
     c = case(snapshot(now=at(60)), status(history=first))
-    assert [e.at for e in remember(c, "FellBack", "TooLittleTraffic", Origin.TRAFFIC)] == [at(60)]
-    assert len(remember(c, "FellBack", "PlatformNotReady", Origin.PLATFORM)) == 2
+    again = remember(c, "FellBack", "TooLittleTraffic", Origin.TRAFFIC)
+    assert [e.at for e in again] == [at(-60), at(-60), at(60)]
+    assert len(remember(c, "FellBack", "PlatformNotReady", Origin.PLATFORM)) == 4

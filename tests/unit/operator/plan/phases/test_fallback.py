@@ -202,6 +202,7 @@ def test_a_try_that_is_held_goes_on_in_shadow_with_its_evidence() -> None:
     assert (after.phase, after.fallback, after.hold) == (Phase.SHADOWING, None, kept.hold)
     assert (after.revision_started_at, after.rejected) == (kept.revision_started_at, ())
     assert "held, not rejected: by hand" in after.message
+    assert [(h.outcome, h.reason) for h in after.history] == [("FellBack", "TooLittleTraffic")]
     again = fallback.decide(case(seen, replace(seen.observation.status, history=after.history)))
     assert len(again.history) == 1
 
@@ -261,6 +262,12 @@ def test_it_rests_until_the_spec_changes_or_a_retry_is_asked_for(
     after = fallback.rest(situation(pod(), status=kept, **changes))
     assert after.phase is phase
     assert (after == kept) is (phase is Phase.FELL_BACK)
+
+
+def test_a_retry_that_a_rejection_used_up_leads_on_to_nothing() -> None:
+    used = Rejected(revision=REVISION, reason="x", at=at(-60), retried=REVISION)
+    kept = status(Phase.FELL_BACK, rejected=(used,))
+    assert fallback.rest(situation(pod(), status=kept, annotations=RETRY)) == kept
 
 
 KILLED = replace(intent("Killed"), retried=REVISION)

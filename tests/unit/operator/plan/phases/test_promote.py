@@ -9,6 +9,7 @@ from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import HistoryEntry, Phase, Status, TrafficStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.reach import UNBOUNDED
 from indexcache_operator.plan.facts.situation import Seen, Situation
 from indexcache_operator.plan.phases import promote
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, ON_PROMOTED_PERMIT, SHADOW
@@ -112,6 +113,11 @@ def test_the_weight_goes_when_all_reuse_or_the_canary_is_gone(
     assert after.phase is Phase.PROMOTING or not desired
 
 
+def test_a_promotion_that_ends_in_the_look_that_all_reuse_in_leaves_no_weight() -> None:
+    after = promote.decide(promoting(pod("a"), pod("b"), desired=50))
+    assert (after.phase, after.traffic) == (Phase.PROMOTED, TrafficStatus(desired=0, previous=50))
+
+
 def test_who_is_promoted_stays_as_it_is() -> None:
     c = situation(pod(), status=status(Phase.PROMOTED))
     assert promote.watch(c) == c.status
@@ -173,6 +179,11 @@ def test_while_not_all_reuse_a_pod_that_fell_silent_joins_the_canary() -> None:
 
 def test_a_promotion_says_which_engines_can_not_be_told_a_reach() -> None:
     c = promoting(pod("a"), pod("b", engine(contract=1)), kinds={"a": ON_CANARY_PERMIT, "b": SHADOW})
-    bounded = but(c, reach=granted(64))
-    assert "The plugin in b can't be told" in promote.decide(bounded).message
+    bounded = but(c, reach=granted(64), canary_pods=())
+    assert promote.decide(bounded).message == (
+        "Turning reuse on: 0 of 2 engines. The plugin in b can't be told how far reuse may reach; set "
+        "spec.engine.runtime to this release's"
+    )
+    ahead = but(c, reach=granted(64, UNBOUNDED), canary_pods=("b",))
+    assert "can't be told" not in promote.decide(ahead).message
     assert "can't be told" not in promote.decide(c).message

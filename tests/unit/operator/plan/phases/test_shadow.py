@@ -1,5 +1,6 @@
 """Shadowing: when somebody may be exposed, and when the try ends without."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,6 +90,8 @@ def test_that_it_takes_longer_than_expected_is_said() -> None:
     kept = status(Phase.SHADOWING, phase_started_at=at(-60), message=MEASURING)
     after = shadow.decide(situation(pod(), status=kept, memory=Memory(key="try")))
     assert after.message == f"{MEASURING}. It takes longer than 1m"
+    young = replace(kept, phase_started_at=at(-59.9))
+    assert shadow.decide(situation(pod(), status=young, memory=Memory(key="try"))).message == MEASURING
 
 
 def test_a_try_that_is_held_is_exposed_again_only_when_the_hold_is_over() -> None:

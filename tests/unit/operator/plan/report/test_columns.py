@@ -71,6 +71,11 @@ ON = engine(Mode.ON)
         ([pod("a", **MOVED), pod("b")], {"route": KEPT, "traffic": TrafficStatus(desired=20)}, 0),
         ([pod("a", ON, **MOVED), pod("b")], {"traffic": TrafficStatus(desired=20)}, 0),
         ([pod("a", None, ready=False), pod("b", ON)], {}, 100),
+        (
+            [pod("a", ON, **MOVED), pod("b", ON), pod("c")],
+            {"route": KEPT, "traffic": TrafficStatus(desired=20)},
+            60,
+        ),
         ([], {}, 0),
     ],
 )

@@ -284,3 +284,24 @@ def test_a_pod_that_hangs_is_told(pods: list[EnginePod], expected: tuple[str, st
 def test_a_promoted_rollout_says_how_far_reuse_reaches() -> None:
     kept = status(Phase.PROMOTED, message="m", reach=granted(64, message="reuse reaches far"))
     assert words(situation(status=kept), "Ready") == "m; reuse reaches far"
+    unknown = status(Phase.PROMOTED, message="m", reach=None)
+    assert words(situation(status=unknown), "Ready") == "m"
+
+
+def test_where_all_is_well_nothing_is_said() -> None:
+    c = situation(pod("a"), status=status(Phase.SHADOWING))
+    for type_, expected in (
+        ("Waiting", ("False", "NothingAwaited")),
+        ("EnginesAnswer", ("True", "AllDo")),
+        ("OperatorHealthy", ("True", "LooksSucceed")),
+        ("CommandsObeyed", ("True", "NoneIgnored")),
+        ("RuntimeCurrent", ("Unknown", "NotKnown")),
+    ):
+        assert (read(c, type_), words(c, type_)) == (expected, "")
+    assert words(situation(), "EnginesAnswer") == ""
+
+
+def test_a_command_that_is_ignored_is_told_with_its_reason() -> None:
+    c = situation(pod("a"), annotations={"indexcache.dev/kill": "ture"})
+    assert read(c, "CommandsObeyed") == ("False", "KillIgnored")
+    assert "found 'ture', which stops nothing" in words(c, "CommandsObeyed")

@@ -68,6 +68,7 @@ def test_figures_are_rounded_and_wealth_beyond_all_need_is_cut() -> None:
 def test_contexts_are_named_in_tokens_where_k_is_known() -> None:
     test = {TestKey("recall", None, 3): judgement(Verdict.HOLDING)}
     assert rows(test, state=None)[0].contexts == ""
+    assert rows(test)[0].work == ""
     assert rows({TestKey("recall", 3, None): judgement(Verdict.HOLDING)})[0].contexts == ""
 
 
@@ -150,8 +151,17 @@ def test_quality_is_shown_in_nats_as_the_spec_has_it() -> None:
     assert shown.lower_bound is not None
     found = Evidence(answers=(answer("quality", Verdict.HOLDING, {TestKey("quality"): shown}, asked),))
     (row,) = figures.evidence_rows(situation(pod(), spec=asked, evidence=found))
-    assert (row.threshold, row.mean, row.unit, row.lower_bound) == (0.1, 0.04, "nats a token", None)
-    assert row.upper_bound == round((1 - shown.lower_bound) * 1.0 - 0.5, 4)
+    assert row == EvidenceStatus(
+        guardrail="quality",
+        verdict=Verdict.HOLDING,
+        mean=0.04,
+        upper_bound=round((1 - shown.lower_bound) * 1.0 - 0.5, 4),
+        threshold=0.1,
+        unit="nats a token",
+        samples=50,
+        e_value=1.0,
+        alpha=found.answers[0].guardrail.alpha,
+    )
     none = judgement(Verdict.NO_DATA, Histogram())
     found = Evidence(answers=(answer("quality", Verdict.NO_DATA, {TestKey("quality"): none}, asked),))
     (row,) = figures.evidence_rows(situation(pod(), spec=asked, evidence=found))

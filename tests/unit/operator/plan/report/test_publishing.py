@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from indexcache_core.contract import Mode
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import of
 from indexcache_operator.api.status import (
@@ -15,13 +16,15 @@ from indexcache_operator.api.status import (
     WaitStatus,
 )
 from indexcache_operator.plan.facts.situation import Situation
-from indexcache_operator.plan.report import publishing
+from indexcache_operator.plan.report import publishing, reached
 from indexcache_operator.plan.waits.phases import waiting
 
 from tests.unit.operator.plan.build import (
     REVISION,
     at,
+    engine,
     evidence,
+    granted,
     intent,
     pod,
     situation,
@@ -182,3 +185,30 @@ def test_paused_is_said_where_steps_stand_still() -> None:
 
     assert reason(Phase.SHADOWING) == reason(Phase.CANARY) == "paused"
     assert reason(Phase.PROMOTING) == ""
+
+
+BOUNDED = granted(32, 64, share=0.5, beyond_share=0.1, message="said", summary="32")
+
+
+def test_the_share_that_meets_reuse_is_written_in_each_look() -> None:
+    on = pod("a", engine(Mode.ON))
+    for measured in (True, False):
+        c = situation(on, pod("b"), status=status(Phase.PROMOTED), memory=memory(), evidence=evidence())
+        assert publish(c, measured=measured)[0].reuse == 50
+
+
+def test_a_reach_that_changed_is_written_at_once() -> None:
+    now = status(Phase.PROMOTED, reach=granted(64), **OLD)
+    c = situation(pod(), status=now, memory=memory(), evidence=evidence())
+    assert due(c, replace(now, reach=BOUNDED))
+    assert not due(c, replace(now, reach=replace(BOUNDED, tokens=64)))
+
+
+def test_figures_of_the_reach_are_those_of_the_last_writing() -> None:
+    kept = status(Phase.PROMOTED, reach=BOUNDED, **OLD)
+    now = replace(kept, reach=granted(32, 64))
+    between = situation(pod(), status=now, memory=memory(), evidence=evidence())
+    assert publish(between, kept)[0].reach == BOUNDED
+    written = situation(pod(), status=now, memory=memory(None), evidence=evidence())
+    assert publish(written, kept)[0].reach == reached.shown(written)
+    assert reached.shown(written) != now.reach

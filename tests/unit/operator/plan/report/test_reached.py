@@ -91,3 +91,19 @@ def test_figures_are_written_at_once_where_pods_are_granted_another_reach(
     before: Any, after: Any, expected: bool
 ) -> None:
     assert reached.changed(status(reach=before), status(reach=after)) is expected
+
+
+def test_shares_are_shown_in_whole_percents_and_not_where_they_are_unknown() -> None:
+    thirds = (0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    kept = status(Phase.PROMOTED, reach=granted(64))
+    for work, share, beyond in ((thirds, 0.67, 0.33), ((), None, None)):
+        found = Evidence(reaches=reaches(64, 64, work=work))
+        shown = reached.shown(situation(pod(), status=kept, evidence=found))
+        assert shown is not None
+        assert (shown.share, shown.beyond_share) == (share, beyond)
+
+
+def test_an_event_is_cut_to_what_the_api_takes() -> None:
+    long = ReachStatus(cap=replace(CAP, message="x" * 2000))
+    (event,) = reached.events(status(), status(reach=long))
+    assert len(event.message) == 1000

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from indexcache_operator.api.status import Origin
+from indexcache_operator.api.status import Origin, WaitStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.waits.common import paused, trouble
 
@@ -11,13 +11,28 @@ from tests.unit.operator.plan.build import pod, situation, spec
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
-    [({}, None), ({"spec": spec(paused=True)}, "Paused"), ({"unknown_fields": ("spec.x",)}, "UnknownFields")],
+    ("changes", "expected"),
+    [
+        ({}, None),
+        (
+            {"spec": spec(paused=True)},
+            WaitStatus(
+                origin=Origin.USER, reason="Paused", message="paused", way_out="set spec.paused to false"
+            ),
+        ),
+        (
+            {"unknown_fields": ("spec.x",)},
+            WaitStatus(
+                origin=Origin.USER,
+                reason="UnknownFields",
+                message="paused: this operator's version doesn't know spec.x; upgrade it, or remove what it "
+                "doesn't know",
+            ),
+        ),
+    ],
 )
-def test_who_holds_it_up(changes: dict[str, Any], reason: str | None) -> None:
-    found = paused(situation(**changes))
-    assert (found.reason if found else None) == reason
-    assert found is None or found.origin is Origin.USER
+def test_who_holds_it_up(changes: dict[str, Any], expected: WaitStatus | None) -> None:
+    assert paused(situation(**changes)) == expected
 
 
 @pytest.mark.parametrize(

@@ -48,3 +48,42 @@ def test_what_a_person_can_do_where_it_fell_back() -> None:
     killed = replace(intent(), kill="true")
     assert said(fallback=killed) == (Origin.USER, "remove annotation indexcache.dev/kill to try it again")
     assert "indexcache.dev/retry" in said(fallback=killed, rejected=rejected)[1]  # by an earlier version
+
+
+@pytest.mark.parametrize("phase", [Phase.PROMOTING, Phase.FALLING_BACK])
+def test_what_is_under_way_goes_on_by_itself(phase: Phase) -> None:
+    found = waiting(situation(pod(), status=status(phase, message="Turning reuse on")))
+    assert found == WaitStatus(
+        origin=Origin.PLATFORM,
+        reason=phase.value,
+        message="Turning reuse on",
+        way_out="nothing need be done; status.pods says what each engine does",
+    )
+
+
+def test_all_is_told_of_what_fell_back() -> None:
+    again = f'change spec.engine or spec.indexCache, or annotate indexcache.dev/retry: "{REVISION}"'
+    assert waiting(situation(pod(), status=status(Phase.FELL_BACK, fallback=intent("Killed")))) == WaitStatus(
+        origin=Origin.USER,
+        reason="Killed",
+        message="somebody who leads on",
+        way_out=f"{again} to try it again",
+    )
+
+
+@pytest.mark.parametrize("phase", [Phase.SHADOWING, Phase.CANARY])
+def test_without_a_spec_nothing_can_be_said_to_be_waited_for(phase: Phase) -> None:
+    kept = status(phase, step=STEP, waiting=CHECKED)
+    assert waiting(situation(pod(), status=kept, evidence=evidence(), spec=None)) is None
+
+
+def test_another_revisions_rejection_says_nothing_of_this_one() -> None:
+    other = (Rejected(revision="other", reason="EngineBreaker", at=at(-9)),)
+    kept = status(Phase.FELL_BACK, fallback=replace(intent(), kill="true"), rejected=other)
+    found = waiting(situation(pod(), status=kept))
+    assert found is not None
+    assert found.way_out == "remove annotation indexcache.dev/kill to try it again"
+
+
+def test_pending_waits_for_what_the_checks_said() -> None:
+    assert waiting(situation(pod(), status=status(Phase.PENDING, waiting=CHECKED))) == CHECKED

@@ -1,5 +1,6 @@
 """Tests what is said of the reach."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,3 +120,29 @@ def test_where_nothing_that_is_measured_acts_nothing_is_waited_for() -> None:
     kept = status(Phase.PROMOTED, reach=granted(UNBOUNDED))
     c = situation(pod(), spec=spec(guardrails={"unguarded": True}), status=kept, evidence=found)
     assert reaching.sentence(c) == "reuse reaches contexts of every length, 100% of the indexers' work"
+
+
+def test_what_an_earlier_release_exposed_has_no_bound() -> None:
+    assert reaching.exposed(look(Phase.PROMOTED, None)) == UNBOUNDED
+
+
+def test_nothing_longer_is_waited_for_where_nothing_that_is_measured_acts() -> None:
+    c = look(Phase.PROMOTED, granted(128))
+    unmeasured = replace(c, evidence=replace(c.evidence, answers=()))
+    assert (
+        reaching.sentence(unmeasured) == "reuse reaches contexts up to 128 tokens, 93% of the indexers' work"
+    )
+
+
+def test_only_certificates_of_the_next_length_that_are_not_there_are_counted() -> None:
+    slower = judgement(Verdict.HOLDING, of([0.7] * 4))
+    assert HOLDING.needed is not None
+    assert slower.needed is not None
+    assert slower.needed > HOLDING.needed
+    tests = {
+        **NEXT,
+        TestKey("recall", None, 4, Work.DECODE): replace(slower, verdict=Verdict.CERTIFIED),
+        TestKey("recall", None, 5, Work.PREFILL): slower,
+    }
+    said = reaching.sentence(look(Phase.PROMOTED, granted(128), tests=tests))
+    assert said.endswith(f"wait for {HOLDING.needed} more requests of 128 to 256")

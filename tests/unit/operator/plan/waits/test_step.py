@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Mode, Requests, Work
+from indexcache_core.contract import Mode, Requests
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_core.probe_ids import ProbeRun
-from indexcache_operator.api.status import Origin, StepStatus, TrafficStatus, WaitStatus
+from indexcache_operator.api.status import Origin, TrafficStatus, WaitStatus
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory, TestKey
 from indexcache_operator.plan.facts.reach import UNBOUNDED
@@ -19,58 +19,23 @@ from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT
 
 from tests.unit.operator.plan.build import (
     KEPT,
-    LEAST,
     MOVED,
     QUALITY,
-    REACHED,
-    WANTED,
     WITH_CANARY,
     answer,
-    at,
     engine,
     granted,
     judgement,
     pace,
     pod,
-    reaches,
     route,
     situation,
     spec,
     status,
     told,
 )
+from tests.unit.operator.plan.waits.stepping import NONE_YET, STEP, UNREACHED, wait
 
-STEP = StepStatus(index=0, weight=20, started_at=at(-60), reached_at=at(-30))
-UNREACHED = replace(STEP, reached_at=None)
-
-
-def wait(
-    *pods: EnginePod,
-    step: StepStatus = STEP,
-    traffic: TrafficStatus | None = None,
-    drained: bool = True,
-    came: int = 3,
-    seen: Seen | None = None,
-    verdict: Verdict = Verdict.CERTIFIED,
-    histogram: Histogram | None = None,
-    **changes: Any,
-) -> WaitStatus | None:
-    pods = pods or (pod("a", **MOVED), pod("b"), pod("c"))
-    kept = status(canary_pods=("a",), route=KEPT, step=step, traffic=traffic or TrafficStatus(desired=20))
-    changes = {"route": WITH_CANARY, **changes}
-    look = told({"a": ON_CANARY_PERMIT}, *pods, status=kept, **changes).observation
-    lives = frozenset({("a", "life")}) if drained else frozenset[tuple[str, str]]()
-    memory = Memory(key="try", drained_pods=lives, pace=pace(came))
-    tests = {TestKey("recall", None, 3, Work.PREFILL): judgement(verdict, histogram)}
-    tokens = REACHED if verdict is Verdict.CERTIFIED else LEAST
-    found = Evidence(
-        answers=(answer("recall", verdict, tests),), wanted=WANTED, reaches=reaches(tokens, tokens)
-    )
-    c = situation(*look.pods, status=look.status, memory=memory, evidence=found, seen=seen, **changes)
-    return steps.waiting(c)
-
-
-NONE_YET = TrafficStatus(desired=0)
 BUSY = engine(Mode.SHADOW, requests=Requests(running_baseline=2))
 
 
@@ -222,6 +187,9 @@ def test_before_users_are_sent_to_a_pod_probes_are_waited_for(
     said = steps.waiting(c)
     assert said is not None
     assert (said.reason, words in said.message) == (reason, True), said.message
+    if runs is None:
+        runtime = "set spec.engine.runtime to this release's plugin, or take quality out of spec.guardrails"
+        assert said.way_out == runtime
 
 
 def test_a_pod_whose_plugin_knows_no_reach_is_named() -> None:
@@ -231,9 +199,23 @@ def test_a_pod_whose_plugin_knows_no_reach_is_named() -> None:
     said = steps.waiting(situation(*pods, status=kept, memory=memory, route=WITH_CANARY))
     assert said is not None
     assert (said.reason, said.message.startswith("a: its plugin")) == ("PluginTooOld", True)
-    unbounded = situation(
-        *pods, status=replace(kept, reach=granted(UNBOUNDED)), memory=memory, route=WITH_CANARY
-    )
+    assert said.way_out == "set spec.engine.runtime to this release's plugin"
+    own = replace(kept, reach=granted(64, UNBOUNDED))  # its own reach, not that of the others
+    unbounded = situation(*pods, status=own, memory=memory, route=WITH_CANARY)
     other = steps.waiting(unbounded)
     assert other is not None
     assert other.reason == "ReuseNotConfirmed"
+
+
+def test_a_pod_that_answered_no_probe_yet_is_waited_for_though_all_probes_are_certified() -> None:
+    asked = spec(guardrails={"recall": {"min": 0.5}, **QUALITY})
+    pods = (pod("a", engine(probe_runs=()), **MOVED), pod("b"), pod("c"))
+    kept = status(canary_pods=("a",), route=KEPT, step=STEP, traffic=NONE_YET)
+    memory = Memory(key="try", drained_pods=frozenset({("a", "life")}), pace=pace(3))
+    c = situation(*pods, status=kept, memory=memory, route=WITH_CANARY, spec=asked)
+    assert steps.waiting(c) == WaitStatus(
+        origin=Origin.PLATFORM,
+        reason="ReuseNotConfirmed",
+        message="a: reuse isn't confirmed yet by a first probe",
+        way_out="look at status.pods for what the engines say",
+    )

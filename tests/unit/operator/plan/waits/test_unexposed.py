@@ -1,10 +1,11 @@
 """Tests what is waited for in shadow, and how long a try is held."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from indexcache_core.evidence.verdict import Verdict
-from indexcache_operator.api.status import HoldStatus, Origin, Phase
+from indexcache_operator.api.status import HoldStatus, Origin, Phase, WaitStatus
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.waits import unexposed
@@ -30,13 +31,20 @@ def test_nothing_more_is_waited_for() -> None:
 
 
 def test_requests_are_waited_for() -> None:
-    found = unexposed.waiting(case(requests=5))
-    assert found is not None
-    assert (found.origin, found.reason, found.message) == (
-        Origin.TRAFFIC,
-        "RequestsWanted",
-        "15 more requests, about 2m",
+    told = WaitStatus(
+        origin=Origin.TRAFFIC,
+        reason="RequestsWanted",
+        message="15 more requests, about 2m",
+        requests_per_minute=10.0,
+        expected="2m",
+        way_out="nothing need be done; a lower spec.strategy.shadow.minRequests needs fewer",
     )
+    assert unexposed.waiting(case(requests=5)) == told
+    slow = replace(told, message="15 more requests", requests_per_minute=0.0, expected="")
+    assert unexposed.waiting(case(requests=5, came=0)) == slow
+    one = unexposed.waiting(case(requests=19))
+    assert one is not None
+    assert one.message == "1 more requests, about 1m"
 
 
 def test_what_comes_first_is_said_first() -> None:
@@ -63,6 +71,7 @@ def test_what_comes_first_is_said_first() -> None:
         (hold(not_before=at(0)), {}, None),
         (hold(not_before=at(0), requests_per_minute_needed=10.0), {}, None),
         (hold(not_before=at(0), requests_per_minute_needed=10.1), {}, "10 requests a minute, 10.1 needed"),
+        (hold(not_before=at(0), requests_per_minute_needed=1.0), {"minutes": 5}, None),
         (
             hold(not_before=at(0), requests_per_minute_needed=1.0),
             {"minutes": 4.9},
@@ -70,13 +79,41 @@ def test_what_comes_first_is_said_first() -> None:
         ),
         (hold(generation=2), {}, None),
         (hold(), {"annotations": {"indexcache.dev/retry": REVISION}}, None),
-        (hold(retried=REVISION), {"annotations": {"indexcache.dev/retry": REVISION}}, "pauses until"),
-        (hold(), {"annotations": {"indexcache.dev/retry": "other"}}, "pauses until"),
+        (
+            hold(retried=REVISION),
+            {"annotations": {"indexcache.dev/retry": REVISION}},
+            "pauses until 2026-01-01T00:04:59.000Z",
+        ),
+        (hold(), {"annotations": {"indexcache.dev/retry": "other"}}, "pauses until 2026-01-01T00:04:59.000Z"),
     ],
 )
 def test_how_long_a_try_is_held(kept: HoldStatus, changes: dict[str, Any], words: str | None) -> None:
     found = unexposed.held(case(kept, **changes))
     assert (found is None) is (words is None)
     if found is not None and words is not None:
-        assert words in found.message
-        assert (found.origin, found.reason) == (Origin.TRAFFIC, "TooLittleTraffic")
+        assert found == WaitStatus(
+            origin=Origin.TRAFFIC,
+            reason="TooLittleTraffic",
+            message=f"TooLittleTraffic: {words}",
+            requests_per_minute=found.requests_per_minute,
+            requests_per_minute_needed=kept.requests_per_minute_needed,
+            way_out="an edit of the spec, or another value of annotation indexcache.dev/retry, exposes it at "
+            "once",
+        )
+        assert found.requests_per_minute is not None
+
+
+def test_without_a_pace_the_traffic_is_watched_first() -> None:
+    c = case(hold(not_before=at(0), requests_per_minute_needed=1.0))
+    found = unexposed.held(replace(c, memory=replace(c.memory, pace=None)))
+    assert found is not None
+    assert (found.message, found.requests_per_minute) == (
+        "TooLittleTraffic: the traffic is watched for 5m",
+        None,
+    )
+
+
+def test_a_retry_of_a_number_that_was_not_used_exposes_at_once() -> None:
+    asked: dict[str, Any] = {"annotations": {"indexcache.dev/retry": f"{REVISION}/2"}}
+    assert unexposed.held(case(hold(retried=REVISION), **asked)) is None
+    assert unexposed.held(case(None)) is None

@@ -6,14 +6,28 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode, State
+from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.api.status import PodStatus, Status
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.situation import Evidence
 from indexcache_operator.plan.facts.snapshot import Snapshot
 from indexcache_operator.plan.wanted import confirmation
 from indexcache_operator.plan.wanted.flags import ON_CANARY_PERMIT, SHADOW
 
-from tests.unit.operator.plan.build import IDLE, MOVED, QUALITY, at, case, pod, snapshot, spec, status, told
+from tests.unit.operator.plan.build import (
+    IDLE,
+    MOVED,
+    QUALITY,
+    answer,
+    at,
+    case,
+    pod,
+    snapshot,
+    spec,
+    status,
+    told,
+)
 from tests.unit.operator.plan.wanted.lives import DRAINED, LIFE, NOTHING, UNROUTED
 
 
@@ -85,7 +99,9 @@ def test_a_silent_engine_is_taken_at_its_last_word_while_that_holds(
 
 
 ANSWERED = Memory(key="try", drained_pods=frozenset({LIFE}), answered=frozenset({LIFE}))
-PROBED: dict[str, Any] = {"spec": spec(guardrails={"recall": {"min": 0.5}, **QUALITY})}
+GUARDED = {"recall": {"min": 0.5}, **QUALITY}
+PROBED: dict[str, Any] = {"spec": spec(guardrails=GUARDED)}
+UNROUTED_AND_PROBED = spec(guardrails=GUARDED, traffic={})
 
 
 @pytest.mark.parametrize(
@@ -106,6 +122,23 @@ def test_a_pod_may_take_traffic_once_it_drained_and_answered(
     assert confirmation.confirmed(case(seen, kept, memory), seen.pods[0]) is expected
     before = replace(kept, pods=(replace(kept.pods[0], confirmed="life"),))
     assert confirmation.confirmed(case(seen, before, NOTHING), seen.pods[0])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changes", "expected"),
+    [
+        (Verdict.HOLDING, PROBED, False),
+        (Verdict.CERTIFIED, PROBED, True),
+        (Verdict.HOLDING, {**PROBED, "route": None, "spec": UNROUTED_AND_PROBED}, True),
+    ],
+)
+def test_behind_a_route_probes_are_certified_before_a_pod_takes_traffic(
+    verdict: Verdict, changes: dict[str, Any], expected: bool
+) -> None:
+    seen, kept = canary(pod("a"), **changes)
+    found = Evidence(answers=(answer("quality", verdict, of_spec=PROBED["spec"]),))
+    c = replace(case(seen, kept, ANSWERED), evidence=found)
+    assert confirmation.confirmed(c, seen.pods[0]) is expected
 
 
 def test_who_is_not_ready_or_does_not_reuse_takes_none() -> None:

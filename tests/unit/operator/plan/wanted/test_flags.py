@@ -281,6 +281,14 @@ def test_who_does_not_do_it_is_told_with_the_incarnation_and_the_epoch() -> None
     assert put(None, wanting(SHADOW)) == []
 
 
+@pytest.mark.parametrize(("kind", "permit"), [(ON_CANARY_PERMIT, 5.0), (ON_PROMOTED_PERMIT, 60.0)])
+def test_who_is_told_to_reuse_is_told_for_how_long(kind: str, permit: float) -> None:
+    wanted = flags.content(case(snapshot(), status()), kind)
+    (told_to,) = put(engine(), wanting(kind))
+    assert told_to.desired == wanted.model_copy(update={"incarnation": "life", "epoch": 4})
+    assert told_to.desired.permit_seconds == permit
+
+
 def test_one_that_can_not_be_asked_hides_no_other() -> None:
     seen = snapshot(pod("z", None), pod("a", engine()))
     assert [p.pod for p in flags.puts(case(seen, status(pods=(wanting(SHADOW),))))] == ["a"]

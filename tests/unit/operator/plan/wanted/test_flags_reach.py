@@ -76,3 +76,19 @@ def test_who_runs_the_wanted_reuse_within_a_narrower_reach_is_trusted(
 def test_an_engine_of_the_contract_before_knows_no_reach(contract: int, tokens: int, expected: bool) -> None:
     assert flags.knows_reach(pod("a", engine(contract=contract)), tokens) is expected
     assert flags.knows_reach(pod("a", None), tokens)
+
+
+def test_a_pods_content_is_named_by_its_own_reach() -> None:
+    c = case(snapshot(pod("a", None), pod("b", None)), status(reach=granted(32, 64), canary_pods=("a",)))
+    after = flags.assign(c, dict.fromkeys("ab", ON_CANARY_PERMIT))
+    assert [p.desired for p in after.pods] == [
+        flags.name(flags.content(c, ON_CANARY_PERMIT, tokens), ON_CANARY_PERMIT) for tokens in (64, 32)
+    ]
+
+
+def test_a_pod_that_was_granted_more_than_others_is_trusted_within_its_own_reach() -> None:
+    each = pod("a", reaching(64))
+    kept = PodStatus(name="a", epoch=2, desired=f"{ON_CANARY_PERMIT}-1")
+    before = status(reach=granted(64, 128), pods=(kept,))
+    assert flags.reusing(case(snapshot(each), replace(before, canary_pods=("a",))), each)
+    assert not flags.reusing(case(snapshot(each), before), each)  # the same reach, under an older epoch

@@ -102,3 +102,10 @@ def test_an_engine_that_knows_no_reach_is_never_under_a_bounded_one(
     old = pod("a", engine(Mode.SHADOW, contract=contract))
     c = situation(old, status=status(Phase.PROMOTED, reach=granted(tokens)))
     assert granting.held(c, {"a": kind}) == {"a": expected}
+
+
+def test_each_engine_is_held_by_its_own_reach() -> None:
+    pods = [pod(name, engine(Mode.SHADOW, contract=1)) for name in "ab"]
+    kept = status(Phase.CANARY, reach=granted(64, UNBOUNDED), canary_pods=("a",))
+    kinds = dict.fromkeys("ab", ON_CANARY_PERMIT)
+    assert granting.held(situation(*pods, status=kept), kinds) == {"a": ON_CANARY_PERMIT, "b": SHADOW}
