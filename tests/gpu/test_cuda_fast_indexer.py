@@ -16,8 +16,8 @@ from indexcache_runtime.vllm.worker.cuda import fast_indexer
 
 from tests.conformance.checks import agree, alternating, same_reads
 from tests.conformance.engine import Engine, launch
+from tests.conformance.measuring import every_step
 from tests.gpu.cuda_binding import Cuda
-from tests.gpu.test_cuda_conformance import every_step
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 
