@@ -226,6 +226,9 @@ int sum_from(int mine, int* parts) {
     return sum;
 }
 
+// Where a bin lies in shared memory: threads that read 16 neighbours each don't meet in a bank.
+constexpr int padded(int bin) { return bin + bin / 32; }
+
 struct Found { int bin, above; };  // where the last of `least` lies, and how many lie above its bin
 
 // Finds the bin in which the last of `least` lies; -1 if there are fewer. N: bins, in shared memory.
@@ -234,15 +237,21 @@ Found find_bin(const int* bins, int least, int* parts, Found* found) {
     constexpr int EACH = N / THREADS;
     int mine = 0, own[EACH];
 #pragma unroll
-    for (int i = 0; i < EACH; i++) mine += own[i] = bins[threadIdx.x * EACH + i];
+    for (int i = 0; i < EACH; i++) mine += own[i] = bins[padded(threadIdx.x * EACH + i)];
     const int from = sum_from(mine, parts);
     if (threadIdx.x == 0) *found = {-1, from};
     __syncthreads();
     int above = from - mine;
     if (from >= least && above < least) {
-        int i = EACH - 1;
-        while (above + own[i] < least) above += own[i--];
-        *found = {static_cast<int>(threadIdx.x) * EACH + i, above};
+        bool open = true;
+#pragma unroll
+        for (int i = EACH - 1; i >= 0; i--) {
+            if (open && above + own[i] >= least) {
+                *found = {static_cast<int>(threadIdx.x) * EACH + i, above};
+                open = false;
+            }
+            above += own[i];
+        }
     }
     __syncthreads();
     const Found answer = *found;
@@ -278,7 +287,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) choose(
     int* p_candidates,    // [rows, n_keys]
     int* p_out,           // [rows, out_stride]
     int n_keys, int topk, int out_stride) {
-    __shared__ int bins[BINS], parts[THREADS / 32], places[2], is_last;
+    __shared__ int bins[padded(BINS)], parts[THREADS / 32], places[2], is_last;
     __shared__ Found found;
     const int thread = threadIdx.x, row = blockIdx.y, length = min(max(p_length[row], 0), n_keys);
     const int* score = p_score + static_cast<long long>(row) * n_keys;
@@ -286,7 +295,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) choose(
     int* out = p_out + static_cast<long long>(row) * out_stride;
     int* counts = p_bins + static_cast<long long>(row) * BINS;
     Row* shared = p_rows + row;
-    for (int i = thread; i < BINS; i += THREADS) bins[i] = counts[i];
+    for (int i = thread; i < BINS; i += THREADS) bins[padded(i)] = counts[i];
     __syncthreads();
     const Found last = find_bin<BINS>(bins, topk, parts, &found);
     const int slice = (length + gridDim.x - 1) / gridDim.x, begin = blockIdx.x * slice;
@@ -325,7 +334,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) choose(
     const int n = *const_cast<volatile int*>(&shared->candidates);
     int taken = last.above, left = topk - taken;  // of the row; of the candidates to be chosen
     // Candidates and their scores, as numbers without a sign: in shared memory unless they are too many.
-    int* const key_at = bins + SMALL;
+    int* const key_at = bins + padded(SMALL);
     int* const value_at = key_at + KEPT;
     const bool kept = n <= KEPT;
     const auto key_of = [&](int i) { return kept ? key_at[i] : __ldcg(&candidates[i]); };
@@ -345,11 +354,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) choose(
         for (int pass = 0; pass < 3; pass++) {
             const int shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;
             const unsigned mask = pass == 2 ? 1023u : 2047u;
-            for (int i = thread; i < SMALL; i += THREADS) bins[i] = 0;
+            for (int i = thread; i < SMALL; i += THREADS) bins[padded(i)] = 0;
             __syncthreads();
             for (int i = thread; i < n; i += THREADS) {
                 const unsigned x = value_of(i);
-                if ((x & known) == prefix) atomicAdd(&bins[x >> shift & mask], 1);
+                if ((x & known) == prefix) atomicAdd(&bins[padded(x >> shift & mask)], 1);
             }
             __syncthreads();
             const Found here = find_bin<SMALL>(bins, left, parts, &found);
