@@ -52,6 +52,10 @@ unit: env ## Unit tests: pure, some minutes
 specs: env ## Mutated specs, each refused by a field's name or planned: SEED=7 COUNT=20000
 	@SEED=$(or $(SEED),1) COUNT=$(or $(COUNT),5000) $(PY) -m pytest -q tests/unit/operator/test_mutated_specs.py
 
+.PHONY: odd
+odd: env ## 10,000 odd specs and 1,000 odd templates before a real API server: ten minutes; needs `make build`
+	@$(PY) -m benchmarks.odd_input $(ODD)
+
 .PHONY: engine
 engine: env ## Tests of a real vLLM on this machine's CPU
 	@$(TESTBED) environment

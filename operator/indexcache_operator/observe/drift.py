@@ -23,6 +23,8 @@ class Confirmed:
 
 REFUSED = (400, 422)
 """HTTP statuses of an object that the API server will not have, whoever asks."""
+OF_NO_TYPE = "failed to create typed patch object"
+"""What it says, with status 500, of one that has a value of another type than its field's."""
 
 
 async def current(
@@ -62,11 +64,16 @@ async def _applied(kube: Kube, wanted: Workload) -> tuple[str | None, int]:
     try:
         applied = await kube.apply(path, wanted.deployment, dry_run=True)
     except KubeError as error:
-        if error.status not in REFUSED:
+        if not refuses(error):
             raise
         found = f"the API server refuses the Deployment: {error.message}"
         return f"spec.engine: {found}; expected one that it takes; correct it", 0
     return None, applied["metadata"]["generation"]
+
+
+def refuses(error: KubeError) -> bool:
+    """Return whether an error says that the object is wrong, and not that the API server has trouble."""
+    return error.status in REFUSED or (error.status == 500 and OF_NO_TYPE in error.message)
 
 
 def _same(wanted: Workload, deployment: Object, services: tuple[Object | None, Object | None]) -> bool:
