@@ -17,7 +17,7 @@ from indexcache_operator.plan.report.publishing import EVERY_WHEN_PROMOTED
 from indexcache_operator.plan.wanted import flags
 
 LATEST = timedelta(seconds=40)
-"""Between two looks at most. An alert of the chart fires where none has succeeded for a minute."""
+"""Between two looks at most. An alert of the chart fires where none has succeeded for 90 s."""
 AT_LEAST = timedelta(minutes=5)
 """Between two plans at most, each of the whole states of engines."""
 TRIES = 3
