@@ -30,6 +30,10 @@ from indexcache_operator.objects import Object
 MERGE, JSON = "application/merge-patch+json", "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
 PAGE, SMALL_PAGE = 500, 100
+CONNECTIONS = 32
+"""To the API server, watches included. Each holds a fifth of a megabyte, and a request takes some
+milliseconds.
+"""
 """Objects of a list that come in one answer."""
 REACHABLE_SECONDS = 10.0
 """How long an answer of the API server speaks for it."""
@@ -274,6 +278,7 @@ def _error(error: DynamicApiError, what: str, *, tests: bool) -> KubeError:
 async def connect() -> AsyncIterator[Kube]:
     """Connect by the pod's service account, or else by KUBECONFIG; yield the client."""
     configuration = Configuration()
+    configuration.connection_pool_maxsize = CONNECTIONS
     if (_SERVICE_ACCOUNT / "token").exists():
         config.load_incluster_config(client_configuration=configuration)
     else:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-LOOKS_A_SECOND = 30.0
+LOOKS_A_SECOND = 25.0
 """At all rollouts at rest together, beside those that something happened to."""
-AT_ONCE = 16
+AT_ONCE = 32
 """Such looks under way: a call to an engine has a second, and a thousand of them at once would take longer
 than that by themselves.
 """

@@ -5,7 +5,7 @@ reads here. Rollouts and routes are kept whole, as they are written back.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from indexcache_operator.objects import Object
@@ -13,8 +13,15 @@ from indexcache_operator.objects import Object
 Slim = Callable[[Object], Object]
 INTERNED = 64
 """Characters of a text that is kept once, however often it is met: names of fields, labels, phases."""
+SMALL = 4
+"""Parts of a list or an object that is kept once as a whole: owners, ports, labels, conditions."""
+KEPT = 2000
+"""So many of them are remembered."""
 CONTAINER = ("name", "state", "lastState")
 """Fields of a container's status that say why a pod isn't ready."""
+
+
+_kept: dict[Hashable, Any] = {}
 
 
 def whole(item: Object) -> Object:
@@ -56,14 +63,32 @@ def _image(container: Object) -> Object:
 
 
 def _shared(value: Any) -> Any:  # Any: JSON
-    """Return a JSON value whose short texts are shared with all others that hold the same."""
+    """Return a JSON value that shares short texts, and small parts of this object's own and of the ones
+    before it, with all that hold the same.
+    """
+    return _canonical(value)[0]
+
+
+def _canonical(value: Any) -> tuple[Any, Hashable | None]:
+    """Return a shared value, and what tells it from others; None for one that is too large to be shared."""
+    if isinstance(value, str):
+        return (sys.intern(value), value) if len(value) <= INTERNED else (value, None)
+    if not isinstance(value, dict | list):
+        return value, (type(value), value)
     if isinstance(value, dict):
-        return {sys.intern(name): _shared(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_shared(part) for part in value]
-    if isinstance(value, str) and len(value) <= INTERNED:
-        return sys.intern(value)
-    return value
+        parts = {sys.intern(name): _canonical(part) for name, part in value.items()}
+        made: Any = {name: part for name, (part, _) in parts.items()}
+        keys: tuple[Hashable | None, ...] = tuple(key for _, key in parts.values())
+        about: Hashable = (dict, tuple(parts), keys)
+    else:
+        items = [_canonical(part) for part in value]
+        made, keys = [part for part, _ in items], tuple(key for _, key in items)
+        about = (list, keys)
+    if len(keys) > SMALL or None in keys:
+        return made, None
+    if len(_kept) >= KEPT:
+        _kept.clear()  # what was shared stays so; from here on others are
+    return _kept.setdefault(about, made), about
 
 
 SLIM: dict[str, Slim] = {"pods": pod, "deployments": deployment, "services": service}
