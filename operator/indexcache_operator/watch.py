@@ -10,6 +10,7 @@ a finalizer.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import kopf
@@ -60,7 +61,10 @@ class Loops:
         self._by_name[namespace, name] = uid
         if raw is not None and at_rest(raw) and emergency.cause(raw) is None:
             loop.calm()
-        task = self._tasks[uid] = asyncio.create_task(loop.run(), name=f"rollout {namespace}/{name}")
+        # In a context of its own: Kopf's holds the whole event, for as long as any task does.
+        task = self._tasks[uid] = asyncio.create_task(
+            loop.run(), name=f"rollout {namespace}/{name}", context=Context()
+        )
         task.add_done_callback(lambda done: self._ended(uid, namespace, name, done))
 
     def told(self, plural: str, item: Object) -> None:

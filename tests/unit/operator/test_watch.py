@@ -1,5 +1,7 @@
 """Tests which loops are woken by what a watch tells."""
 
+import asyncio
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,15 +33,20 @@ def rollout(name: str, version: str = "1", **changes: Any) -> Object:
     }
 
 
+EVENT = ContextVar("event", default="nothing")
+"""Stands for what Kopf holds while a handler runs."""
+
+
 class World:
     """Loops that never run, so that it shows who was woken, and how."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: dict[str, RolloutLoop] = {}
-        self.crowd = Crowd()
+        self.crowd, self.held = Crowd(), list[str]()
         self.loops = Loops(self._make, Claims())
 
-        async def run(_: RolloutLoop) -> None: ...
+        async def run(_: RolloutLoop) -> None:
+            self.held.append(EVENT.get())
 
         monkeypatch.setattr(RolloutLoop, "run", run)
         monkeypatch.setattr(Loops, "_ended", lambda *_: None)
@@ -146,3 +153,12 @@ async def test_a_first_look_waits_for_its_turn_where_nothing_is_in_motion(
     world.event(rollout("c", **changes))
     assert world.made["c"]._rests is rests
     assert world.crowd.at_rest == 2 + rests
+
+
+async def test_a_loop_holds_nothing_of_the_event_that_began_it(world: World) -> None:
+    token = EVENT.set("a whole object")
+    world.event(rollout("c"))
+    EVENT.reset(token)
+    await asyncio.sleep(0)
+    assert set(world.held) == {"nothing"}
+    assert len(world.held) == 3
