@@ -47,7 +47,7 @@ from tests.cluster.conftest import established, httproute_crd
 RESULT = Path(__file__).with_name("results") / "scale.json"
 OPERATOR = "operator-a"
 """The user that the operator is to the API server."""
-QUIET_SECONDS, STARTING_SECONDS = 90.0, 900.0
+QUIET_SECONDS, STARTING_SECONDS = 60.0, 900.0
 """Without a write for so long the operator counts as at rest; so long it may take until then."""
 EVERY_SECONDS = 10.0
 KILL_SECONDS = 30.0

@@ -149,4 +149,6 @@ def register(registry: kopf.OperatorRegistry, loops: Loops) -> None:
         settings.watching.inactivity_timeout = 70.0
         settings.networking.request_timeout = 30
         settings.networking.error_backoffs = [0.1, 0.5, 1, 2, 2, 2]
+        settings.watching.chunk_size = 50  # whole rollouts in memory at once, at the start
         settings.queueing.exit_timeout = 1.0
+        settings.queueing.idle_timeout = 0.1  # until then Kopf holds the last event of each rollout
