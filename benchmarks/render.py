@@ -159,11 +159,13 @@ def scale(data: dict[str, Any]) -> str:
     found = {row["name"]: row for row in data["rows"]}
     size = found["rss_mib"]["unit"].partition(", ")[2]
     lines = [f"| {size} | measured | aim |", "|---|---|---|"]
-    lines += [f"| {what} | {found[name]['value']:.4g} | {aim} |" for name, (what, aim) in SCALE.items()]
-    kills = found["kill_s"]
-    lasted = found["api_writes"]["unit"].partition(", ")[0].removeprefix("in ")
-    said = f"Watched for {lasted}; {len(kills['samples'])} kills, median {kills['median']:.2f} s."
-    return "\n".join([*lines, "", f"{said} {data['hardware']}, at {data['commit'][:7]}."])
+    for name, (what, aim) in SCALE.items():
+        measured = f"{found[name]['value']:.4g}" if name in found else "not measured yet"
+        lines.append(f"| {what} | {measured} | {aim} |")
+    said = f"Watched for {found['api_writes']['unit'].partition(', ')[0].removeprefix('in ')}"
+    if kills := found.get("kill_s"):
+        said += f"; {len(kills['samples'])} kills, median {kills['median']:.2f} s"
+    return "\n".join([*lines, "", f"{said}. {data['hardware']}, at {data['commit'][:7]}."])
 
 
 def rendered(page: str, tables: dict[str, str]) -> str:
@@ -192,7 +194,8 @@ def tables() -> dict[Path, dict[str, str]]:
         "evidence.json": evidence(_read("evidence.json")),
         "rollouts.json": rollouts(_read("rollouts.json")),
     }
-    return {PAGE: speed, STATISTICS: statistics}
+    size = {"scale.json": scale(_read("scale.json"))}
+    return {PAGE: speed, STATISTICS: statistics, RELIABILITY: size}
 
 
 def evidence_traced() -> str:
