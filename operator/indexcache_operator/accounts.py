@@ -1,7 +1,7 @@
 """Accounts for one rollout's looks in the operator's metrics."""
 
 from indexcache_operator import figures, metrics
-from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.api.status import Status
 from indexcache_operator.model import Plan, Sighting
 
 
@@ -28,8 +28,7 @@ class Account:
         metrics.LOOK_SECONDS.observe(seconds)
         metrics.LAST_LOOK.labels(*self._who).set_to_current_time()
         status: Status = made.status
-        for phase in Phase:
-            metrics.PHASE.labels(*self._who, phase.value).set(float(phase is status.phase))
+        metrics.PHASES.put(self._who, status.phase)
         metrics.WEIGHT.labels(*self._who).set(status.traffic.desired)
         self._figures.show(figures.values(sighting.observation, made))
         before = sighting.rollout.status.fallback
@@ -38,8 +37,7 @@ class Account:
 
     def forget(self) -> None:
         """Say nothing of it any more."""
-        for phase in Phase:
-            metrics.PHASE.remove(*self._who, phase.value)
+        metrics.PHASES.remove(self._who)
         metrics.WEIGHT.remove(*self._who)
         metrics.LAST_LOOK.remove(*self._who)
         self._figures.show(())
