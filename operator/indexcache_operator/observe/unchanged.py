@@ -8,7 +8,7 @@ then. An engine that is silent, or knows no tags, proves nothing.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from indexcache_operator import names
 from indexcache_operator.api.spec import HttpRoute
@@ -48,7 +48,7 @@ class Held:
     """The pods."""
     holder: str | None
     """Another rollout that has its rule."""
-    keys: Keys
+    keys: Keys = field(repr=False)
 
     def same(self, other: "Held") -> bool:
         """Return whether these are the very same objects."""
