@@ -109,6 +109,11 @@ format: env ## Format and fix
 lock: env ## Compile requirements/ anew
 	@UV=$(ENV)/bin/uv scripts/lock.sh
 
+.PHONY: scale
+scale: env ## The operator beside 1,000 promoted rollouts and 3,000 stand-ins for engines: half an hour; needs `make build`
+	@$(PY) -m benchmarks.scale $(SCALE)
+	@$(PY) -m benchmarks.render
+
 .PHONY: mutants
 mutants: env ## Mutation testing of what decides: about an hour; survivors in tests/mutants/survivors.json
 	@nice -n 10 $(PY) -m tests.mutants.run $(MODULES)

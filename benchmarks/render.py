@@ -1,5 +1,5 @@
-"""Renders the tables of docs/performance.md and docs/statistics.md, and the picture of evidence, from the
-files of results: none of their figures is typed.
+"""Renders the tables of docs/performance.md, docs/statistics.md and docs/reliability.md, and the picture of
+evidence, from the files of results: none of their figures is typed.
 
 python -m benchmarks.render        rewrites the tables and the picture
 """
@@ -15,6 +15,7 @@ RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "docs/performance.md"
 PICTURE = ROOT / "docs/images/evidence.svg"
 STATISTICS = ROOT / "docs/statistics.md"
+RELIABILITY = ROOT / "docs/reliability.md"
 BEGIN, END = "<!-- {file}, by benchmarks/render.py -->", "<!-- end -->"
 """Lines of the page between which a table stands; `file` is the file of results that it comes from."""
 ROWS = {
@@ -52,6 +53,17 @@ EVIDENCE = {
     "bad_02_under_": "every mean .02 under it: certified",
 }
 """By the beginning of the rows' names: what it is."""
+SCALE = {
+    "rss_mib": ("memory, resident, at most, MiB", "at most 150"),
+    "cores": ("processor time, cores", "at most 0.2"),
+    "api_writes": ("writes to the API server, in all", "0"),
+    "api_reads": ("reads from it beside watches, a second", "at most 1"),
+    "kill_s": ("a kill by annotation, to the last engine, at most, s", "at most 1"),
+    "looks": ("looks at rollouts, a second", ""),
+    "engine_calls": ("calls to engines, a second", ""),
+    "settled_s": ("from the operator's start, with nothing deployed, until all is as wanted, s", ""),
+}
+"""By the name of the row: what it is, and the aim."""
 OTHER = ("prefill_200k_speedup", "decode_200k_speedup", "prefill_on_over_native", "decode_on_over_native")
 """Rows that are also taken under the other backend that is supported."""
 
@@ -147,6 +159,20 @@ def rollouts(data: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"At {data['commit'][:7]}."])
 
 
+def scale(data: dict[str, Any]) -> str:
+    """Return the table of what the operator takes at size, where nothing is in motion."""
+    found = {row["name"]: row for row in data["rows"]}
+    size = found["rss_mib"]["unit"].partition(", ")[2]
+    lines = [f"| {size} | measured | aim |", "|---|---|---|"]
+    for name, (what, aim) in SCALE.items():
+        measured = f"{found[name]['value']:.4g}" if name in found else "not measured yet"
+        lines.append(f"| {what} | {measured} | {aim} |")
+    said = f"Watched for {found['api_writes']['unit'].partition(', ')[0].removeprefix('in ')}"
+    if kills := found.get("kill_s"):
+        said += f"; {len(kills['samples'])} kills, median {kills['median']:.2f} s"
+    return "\n".join([*lines, "", f"{said}. {data['hardware']}, at {data['commit'][:7]}."])
+
+
 def rendered(page: str, tables: dict[str, str]) -> str:
     """Return the page with each table, by its file of results, in its place.
 
@@ -173,7 +199,8 @@ def tables() -> dict[Path, dict[str, str]]:
         "evidence.json": evidence(_read("evidence.json")),
         "rollouts.json": rollouts(_read("rollouts.json")),
     }
-    return {PAGE: speed, STATISTICS: statistics}
+    size = {"scale.json": scale(_read("scale.json"))}
+    return {PAGE: speed, STATISTICS: statistics, RELIABILITY: size}
 
 
 def evidence_traced() -> str:

@@ -4,6 +4,10 @@
     PUT  /v1/flags    Desired -> State            what it shall do; the same again renews the permit
     POST /v1/kill     Kill -> State               to the baseline from the next step on; always works
 
+A state has a tag, its ETag; a GET that names it in If-None-Match is answered by 304 while nothing but time
+passes. That is no part of the contract's number: whoever knows no tags leaves them out, and asks or answers
+in full.
+
 Every call carries `Authorization: Bearer <token>`. Writers are fenced: a PUT names the engine's *incarnation*
 (new at every start) and an *epoch*; another incarnation, an older epoch, or the same epoch with other content
 is refused with 409 and changes nothing. A kill needs neither. After a kill, a lapsed permit or a breaker an

@@ -52,6 +52,8 @@ class Answer:
 
     status: int
     body: bytes
+    tag: str = ""
+    """Its ETag, as it stands; empty without one."""
 
 
 async def answer(session: aiohttp.ClientSession, call: Call) -> Answer:
@@ -79,7 +81,8 @@ async def answer(session: aiohttp.ClientSession, call: Call) -> Answer:
             auto_decompress=False,
         )
         async with sent as found:
-            return Answer(status=found.status, body=await body(found, call.max_answer))
+            read = await body(found, call.max_answer)
+            return Answer(status=found.status, body=read, tag=found.headers.get("ETag", ""))
     except TooLarge as error:
         raise CallError(f"{call}: {error}") from error
     except (

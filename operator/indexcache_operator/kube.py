@@ -29,7 +29,11 @@ from indexcache_operator.objects import Object
 
 MERGE, JSON = "application/merge-patch+json", "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
-PAGE = 500
+PAGE, SMALL_PAGE = 500, 100
+CONNECTIONS = 32
+"""To the API server, watches included. Each holds a fifth of a megabyte, and a request takes some
+milliseconds.
+"""
 """Objects of a list that come in one answer."""
 REACHABLE_SECONDS = 10.0
 """How long an answer of the API server speaks for it."""
@@ -87,9 +91,20 @@ class Kube:
         objects, _ = await self.listed(path, selector or {})
         return objects
 
-    async def listed(self, path: str, selector: Mapping[str, str | None]) -> tuple[list[Object], int]:
+    async def served(self, path: str) -> None:
+        """Ask whether a collection is served. Raises NotFound, KubeError if it isn't."""
+        await self._request("get", path, limit=1)
+
+    async def listed(
+        self,
+        path: str,
+        selector: Mapping[str, str | None],
+        *,
+        kept: Callable[[Object], Object] | None = None,
+    ) -> tuple[list[Object], int]:
         """Return the objects that carry these labels, of any value where that is None, page by page, and the
-        version at which they were listed, 0 if the API server tells none.
+        version at which they were listed, 0 if the API server tells none. `kept`: what is kept of each, so
+        that no more than a page of whole ones is there at once.
         """
         objects: list[Object] = []
         more = ""
@@ -98,14 +113,15 @@ class Kube:
                 "get",
                 path,
                 label_selector=_selector(selector),
-                limit=PAGE,
+                limit=PAGE if kept is None else SMALL_PAGE,
                 **({"_continue": more} if more else {}),
             )
             kind = {
                 "apiVersion": page.get("apiVersion"),
                 "kind": str(page.get("kind", "")).removesuffix("List"),
             }
-            objects += [{**kind, **item} for item in page.get("items") or []]
+            whole = ({**kind, **item} for item in page.get("items") or [])
+            objects += whole if kept is None else map(kept, whole)
             metadata = page.get("metadata") or {}
             more = metadata.get("continue") or ""
             if not more:
@@ -262,6 +278,7 @@ def _error(error: DynamicApiError, what: str, *, tests: bool) -> KubeError:
 async def connect() -> AsyncIterator[Kube]:
     """Connect by the pod's service account, or else by KUBECONFIG; yield the client."""
     configuration = Configuration()
+    configuration.connection_pool_maxsize = CONNECTIONS
     if (_SERVICE_ACCOUNT / "token").exists():
         config.load_incluster_config(client_configuration=configuration)
     else:

@@ -3,7 +3,7 @@ of a size that is met in earnest.
 """
 
 import json
-from typing import Any
+from typing import Any, cast
 
 INTEGER = 2**53
 """Greatest magnitude of a number: beyond it floats are no longer exact."""
@@ -52,6 +52,8 @@ def _beyond(value: object, depth: int) -> tuple[list[str], str] | None:
         return None if said is None else ([], said)
     if len(value) > ITEMS:
         return [], f"{len(value)} items, at most {ITEMS} expected"
+    if depth < DEPTH and isinstance(value, list) and _are_small(value):
+        return None
     for name, item in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(name, str) and len(name) > TEXT:
             return [], f"a field's name of {len(name)} characters, at most {TEXT} expected"
@@ -60,6 +62,14 @@ def _beyond(value: object, depth: int) -> tuple[list[str], str] | None:
             found[0].append(str(name))
             return found
     return None
+
+
+def _are_small(items: list[object]) -> bool:
+    """Return whether a list holds nothing but whole numbers within the bound, as a histogram's counts do."""
+    if not items or set(map(type, items)) != {int}:
+        return False
+    numbers = cast(list[int], items)
+    return min(numbers) >= -INTEGER and max(numbers) <= INTEGER
 
 
 def _scalar(value: object) -> str | None:

@@ -11,24 +11,27 @@ it asks no engine and writes nothing, but obeys a kill when it sees one.
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import aiohttp
 
-from indexcache_operator import emergency, figures, metrics
+from indexcache_operator import emergency, metrics, spreading
+from indexcache_operator.accounts import Account
 from indexcache_operator.act import events, finalizer, health
 from indexcache_operator.act.perform import ActionError, Performer
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.act.workload import ForeignObject
-from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.believing import Planner, plan_believing
 from indexcache_operator.engines import EngineError
 from indexcache_operator.kube import Conflict, Kube, KubeError
 from indexcache_operator.mandate import UNBOUND, Lead, Mandate, NotLeading, alone
-from indexcache_operator.model import Event, Plan, Sighting
+from indexcache_operator.model import Event, Sighting
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.observe.rollout import UnreadableStatus
+from indexcache_operator.observe.unchanged import Unchanged
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.probing.prober import Prober
 
@@ -42,6 +45,8 @@ TURN_SECONDS = 60.0
 """A turn takes no longer: each of its calls has a bound of its own, all of them together this one."""
 STAND_BY_SECONDS = 60.0
 """Between two glances of an operator that doesn't lead: it is woken by whatever happens."""
+JITTER = 0.8
+"""Least part of a wait that was made longer for the number of rollouts: so that looks don't come together."""
 SHOWN_AFTER = 3
 """Failures in a row, conflicts aside, after which the rollout's condition says so."""
 EXPECTED = (
@@ -72,6 +77,7 @@ class RolloutLoop:
     uid: str
     memory: Memory | None = None
     lead: Lead = field(default_factory=alone)
+    crowd: spreading.Crowd = field(default_factory=spreading.Crowd)
 
     def __post_init__(self) -> None:
         self._wake = asyncio.Event()
@@ -82,7 +88,7 @@ class RolloutLoop:
         self._performer = Performer(
             kube=self.kube, session=self.session, writer=self._writer, prober=self._prober
         )
-        self._figures = metrics.Figures()
+        self._accounted = Account(self.namespace, self.name)
         self._reported: str | None = None
         self._failures = 0
         """Turns that failed since the last that succeeded; that somebody else wrote first is no failure."""
@@ -90,16 +96,39 @@ class RolloutLoop:
         """Whether the rollout's condition says so."""
         self._led: Mandate | None = None
         """Under which the last turn was taken; None: it stood by."""
+        self._ticket = spreading.Ticket()
+        self._rests = False
+        """Whether nothing is in motion: a turn that nobody asked for waits for those of others."""
+        self._is_asked = False
+        """Whether somebody asked for a look, and none has succeeded since."""
+        self._waits = (timedelta(), timedelta())
+        """Until the next look, as the last plan said: at least, and at most."""
+        self._unchanged_until = 0.0
+        """Until when nothing follows from a look that sees nothing new, by time.monotonic."""
+        self._noted = ""
+        """resourceVersion that the loop was last told of."""
 
     def wake(self) -> None:
-        """Look again at once."""
+        """Look again at once, whoever waits."""
+        self._is_asked = True
+        self._ticket.hurry()
         self._wake.set()
+
+    def stir(self) -> None:
+        """Look again as soon as it is this rollout's turn: at once, where something is in motion."""
+        self._wake.set()
+
+    def calm(self) -> None:
+        """Let the first look wait for its turn: the rollout is at rest, and nobody asks for a kill."""
+        self._rests = True
+        self.crowd.rests(self.uid, rests=True)
 
     def changed(self, version: str) -> None:
         """Note that the rollout has this resourceVersion now: look at once, unless it is what this loop
-        itself wrote last.
+        itself wrote last, or was told of before.
         """
-        if version != self._writer.version:
+        if version not in (self._writer.version, self._noted):
+            self._noted = version
             self.wake()
 
     async def run(self) -> None:
@@ -107,22 +136,42 @@ class RolloutLoop:
         again = 0
         try:
             while True:
-                self._wake.clear()
-                mandate = await self._mandated()
-                try:
-                    async with asyncio.timeout(TURN_SECONDS):
-                        wait = await (self._stand_by() if mandate is None else self._turn(mandate))
-                    again, self._failures, self._is_shown = 0, 0, False
-                except Exception as error:  # noqa: BLE001 (one turn's failure, whatever it is, must not end the watch over live engines)
-                    wait = RETRY_SECONDS[min(again, len(RETRY_SECONDS) - 1)]
-                    again += 1
-                    await self._failed(error, mandate)
+                if not self._rests:
+                    self._ticket.hurry()
+                async with self.crowd.turn(self._ticket):
+                    self._wake.clear()
+                    mandate = await self._mandated()
+                    try:
+                        async with asyncio.timeout(TURN_SECONDS):
+                            wait = await (self._stand_by() if mandate is None else self._turn(mandate))
+                        again, self._failures, self._is_shown = 0, 0, False
+                        self._is_asked = self._wake.is_set()
+                    except Exception as error:  # noqa: BLE001 (one turn's failure, whatever it is, must not end the watch over live engines)
+                        self._unchanged_until = 0.0
+                        wait = self._until_retry(again)
+                        again += 1
+                        await self._failed(error, mandate)
                 if wait is None:
                     return
                 await self._sleep(wait)
         finally:
             await self._prober.stop()
-            self._forget()
+            self.crowd.rests(self.uid, rests=False)
+            self._accounted.forget()
+
+    def _until_retry(self, again: int) -> float:
+        """Return how long to wait after so many failures in a row before this one. At rest many may fail at
+        once, and for the same reason.
+        """
+        wait = RETRY_SECONDS[min(again, len(RETRY_SECONDS) - 1)]
+        can_wait = self._rests and not self._is_asked and again >= len(RETRY_SECONDS)
+        return max(wait, self._until_next()) if can_wait else wait
+
+    def _until_next(self) -> float:
+        """Return how long to wait for the next look, in seconds."""
+        next_look, latest = self._waits
+        wait = spreading.wait(next_look, latest, self.crowd.at_rest)
+        return wait.total_seconds() * (random.uniform(JITTER, 1.0) if wait > next_look else 1.0)
 
     async def _mandated(self) -> Mandate | None:
         """Return what this turn is taken under; None: it stands by. With another term all begins anew, but
@@ -134,9 +183,10 @@ class RolloutLoop:
             await self._prober.stop()
             self._prober.take()
             self.memory, self._reported, self._failures, self._is_shown = None, None, 0, False
-            self._forget()
+            self._unchanged_until = 0.0
+            self._accounted.forget()
             if mandate is not None:  # whoever leads owes a look from now on
-                metrics.LAST_LOOK.labels(self.namespace, self.name).set_to_current_time()
+                self._accounted.owes()
         return mandate
 
     async def _stand_by(self) -> float | None:
@@ -164,21 +214,11 @@ class RolloutLoop:
         """Look once, plan and act; return the seconds until the next look, None if there is nothing left to
         look at."""
         began = time.monotonic()
-        try:
-            sighting = await self.observer.look(
-                self.namespace, self.name, self._sight, self._prober.take(), term=mandate.term
-            )
-        except UnreadableStatus as error:
-            if emergency.wanted(error.raw):
-                await emergency.stop(
-                    self.kube,
-                    self.session,
-                    self.observer.credentials,
-                    self.namespace,
-                    self.name,
-                    self._sight.control,
-                )
-            raise
+        sighting = await self._look(mandate, may_be_as_before=began < self._unchanged_until)
+        if isinstance(sighting, Unchanged):
+            self._accounted.unchanged()
+            return self._until_next()
+        self._unchanged_until = 0.0
         if sighting is None or sighting.rollout.uid != self.uid:
             return None
         if not sighting.rollout.held and not sighting.rollout.deleting:
@@ -194,9 +234,31 @@ class RolloutLoop:
                 exc_info=why,
             )
         self.memory = made.memory
+        self._waits, self._rests = (made.next_look, made.latest), made.latest > made.next_look
+        self.crowd.rests(self.uid, rests=self._rests)
         await self._performer.perform(sighting, made, mandate)
-        self._account(sighting, made, time.monotonic() - began)
-        return made.next_look.total_seconds()
+        if not (made.actions or doubted) and self._writer.kept(sighting.rollout.status, made.status):
+            self._unchanged_until = began + made.unchanged_for.total_seconds()
+        self._reported = None
+        self._accounted.looked(sighting, made, time.monotonic() - began)
+        return self._until_next()
+
+    async def _look(self, mandate: Mandate, *, may_be_as_before: bool) -> Sighting | Unchanged | None:
+        """Look once; where the status can't be read, obey a kill and raise UnreadableStatus."""
+        look = self.observer.look_again if may_be_as_before else self.observer.look
+        try:
+            return await look(self.namespace, self.name, self._sight, self._prober.take(), term=mandate.term)
+        except UnreadableStatus as error:
+            if emergency.wanted(error.raw):
+                await emergency.stop(
+                    self.kube,
+                    self.session,
+                    self.observer.credentials,
+                    self.namespace,
+                    self.name,
+                    self._sight.control,
+                )
+            raise
 
     async def _sleep(self, seconds: float) -> None:
         # Not asyncio.wait_for: that of Python 3.11 loses a cancellation that comes together with a wake.
@@ -254,27 +316,6 @@ class RolloutLoop:
             self._is_shown = await health.show(kube, self.namespace, self.name, message)
         except (KubeError, NotLeading, aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.warning("%s: condition not written: %s", self._who, error)
-
-    def _account(self, sighting: Sighting, made: Plan[Memory], seconds: float) -> None:
-        self._reported = None
-        metrics.LOOKS.labels("done").inc()
-        metrics.LOOK_SECONDS.observe(seconds)
-        metrics.LAST_LOOK.labels(self.namespace, self.name).set_to_current_time()
-        status: Status = made.status
-        for phase in Phase:
-            metrics.PHASE.labels(self.namespace, self.name, phase.value).set(float(phase is status.phase))
-        metrics.WEIGHT.labels(self.namespace, self.name).set(status.traffic.desired)
-        self._figures.show(figures.values(sighting.observation, made))
-        before = sighting.rollout.status.fallback
-        if status.fallback is not None and (before is None or before.since != status.fallback.since):
-            metrics.FALLBACKS.labels(self.namespace, self.name, status.fallback.cause).inc()
-
-    def _forget(self) -> None:
-        for phase in Phase:
-            metrics.PHASE.remove(self.namespace, self.name, phase.value)
-        metrics.WEIGHT.remove(self.namespace, self.name)
-        metrics.LAST_LOOK.remove(self.namespace, self.name)
-        self._figures.show(())
 
 
 def _only(error: Exception, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:

@@ -37,12 +37,17 @@ from indexcache_operator.observe.look import Observer
 from indexcache_operator.plan import plan
 from indexcache_operator.release import Releaser, stop_operator
 from indexcache_operator.settings import Settings, SettingsError
+from indexcache_operator.spreading import Crowd
 from indexcache_operator.watch import Loops, register
 from indexcache_operator.webhook import application
 
 logger = logging.getLogger(__name__)
 
 CRD_SECONDS = 1.0
+KEPT_SECONDS = 4.0
+"""How long an idle connection to an engine is kept: longer than a rollout in motion waits between two looks,
+shorter than thousands at rest do.
+"""
 
 
 def main() -> None:
@@ -103,7 +108,9 @@ async def run(settings: Settings) -> None:
             informed=informed_reads,
         )
         lead = Lead() if settings.lease else alone()
-        loops = Loops(partial(_loop, kube, session, observer, lead), claims, informed_reads.heard)
+        made = partial(_loop, kube, session, observer, lead, Crowd())
+        loops = Loops(made, claims, informed_reads.heard)
+        informed_reads.tell(loops.told)
         elector = _elector(kube, settings, lead, loops)
         await stack.enter_async_context(_webhook(kube, settings, loops, certificates))
         registry = kopf.OperatorRegistry()
@@ -163,6 +170,7 @@ def _loop(
     session: aiohttp.ClientSession,
     observer: Observer,
     lead: Lead,
+    crowd: Crowd,
     namespace: str,
     name: str,
     uid: str,
@@ -176,6 +184,7 @@ def _loop(
         name=name,
         uid=uid,
         lead=lead,
+        crowd=crowd,
     )
 
 
@@ -183,14 +192,14 @@ def engines_session() -> aiohttp.ClientSession:
     """Return a session without a bound on connections: engines that hang must not keep a kill of others
     waiting for one.
     """
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS))
 
 
 async def served(kube: Kube, settings: Settings) -> None:
     """Wait until the API server serves rollouts: Kopf looks for the resource once, when it starts."""
     while True:
         try:
-            await kube.select(rollouts_path(settings.namespaces[0] if settings.namespaces else None))
+            await kube.served(rollouts_path(settings.namespaces[0] if settings.namespaces else None))
         except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.warning("waiting for the API server to serve IndexCacheRollouts: %s", error)
             await asyncio.sleep(CRD_SECONDS)

@@ -1,8 +1,12 @@
 """The operator's own metrics. Every rollout that ends badly is counted here, whoever looks at events."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from indexcache_operator.api.status import Phase
 
 LEADER = Gauge("indexcache_operator_leader", "1 while this operator leads, and so acts")
 LOOKS = Counter("indexcache_operator_looks", "Looks at rollouts, by how they ended", ["outcome"])
@@ -27,9 +31,6 @@ FALLBACKS = Counter(
     "indexcache_operator_fallbacks", "Intents to fall back, by cause", ["namespace", "rollout", "cause"]
 )
 ALERTS = Counter("indexcache_operator_alerts", "Alerts received, by what was done", ["outcome"])
-PHASE = Gauge(
-    "indexcache_operator_rollout_phase", "1 for the phase a rollout is in", ["namespace", "rollout", "phase"]
-)
 WEIGHT = Gauge(
     "indexcache_operator_rollout_weight",
     "Percent of the traffic meant for the canary",
@@ -65,6 +66,39 @@ LOWER_BOUND = Gauge(
     "What the mean is above with probability 1 - badPromotion, of the guardrail's weakest certificate",
     PATTERN,
 )
+
+
+class Phases(Collector):
+    """Shows the phase of each rollout, by a value for each phase that there is. Held as one word a rollout:
+    nine gauges for each of a thousand would be megabytes.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str], Phase] = {}
+
+    def put(self, who: tuple[str, str], phase: Phase) -> None:
+        """Show that a rollout, by namespace and name, is in a phase."""
+        self._held[who] = phase
+
+    def remove(self, who: tuple[str, str]) -> None:
+        """Show nothing of a rollout any more."""
+        self._held.pop(who, None)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the values, as a scrape asks for them."""
+        found = GaugeMetricFamily(
+            "indexcache_operator_rollout_phase",
+            "1 for the phase a rollout is in",
+            labels=["namespace", "rollout", "phase"],
+        )
+        for who, phase in self._held.items():
+            for each in Phase:
+                found.add_metric([*who, each.value], float(each is phase))
+        yield found
+
+
+PHASES = Phases()
+REGISTRY.register(PHASES)
 
 
 class Figures:

@@ -335,6 +335,10 @@ class Plan(Generic[Remembered_co]):
     actions: tuple[Action, ...] = ()
     next_look: timedelta = timedelta(seconds=5)
     """How soon to look again."""
+    latest: timedelta = timedelta()
+    """How long that can wait at most where there are many rollouts; not longer than `next_look`: it can't."""
+    unchanged_for: timedelta = timedelta()
+    """For how long the same would follow from looks that see nothing but time pass."""
     evidence: tuple[LiveEvidence, ...] = ()
     """As of this look; empty where nothing is measured."""
     memory: Remembered_co = field(repr=False)

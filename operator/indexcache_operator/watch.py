@@ -10,15 +10,18 @@ a finalizer.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import kopf
 
+from indexcache_operator import emergency
 from indexcache_operator.api.base import GROUP, PLURAL, VERSION
 from indexcache_operator.loop import RolloutLoop
-from indexcache_operator.names import rollouts_path
+from indexcache_operator.names import HTTP_ROUTES, ROLLOUT_LABEL, rollouts_path
 from indexcache_operator.objects import Object
 from indexcache_operator.observe.claims import Claims
+from indexcache_operator.observe.rollout import at_rest
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +43,8 @@ class Loops:
         self._claims = claims or Claims()
         self._loops: dict[str, RolloutLoop] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._by_name: dict[tuple[str, str], str] = {}
+        """Their uids, by namespace and name."""
 
     def event(self, namespace: str, name: str, uid: str, version: str, raw: Object | None = None) -> None:
         """Tell a rollout's loop that something happened to it, or start it. `raw` is the rollout as the event
@@ -53,8 +58,34 @@ class Loops:
             self._loops[uid].changed(version)
             return
         loop = self._loops[uid] = self._make(namespace, name, uid)
-        task = self._tasks[uid] = asyncio.create_task(loop.run(), name=f"rollout {namespace}/{name}")
+        self._by_name[namespace, name] = uid
+        if raw is not None and at_rest(raw) and emergency.cause(raw) is None:
+            loop.calm()
+        # In a context of its own: Kopf's holds the whole event, for as long as any task does.
+        task = self._tasks[uid] = asyncio.create_task(
+            loop.run(), name=f"rollout {namespace}/{name}", context=Context()
+        )
         task.add_done_callback(lambda done: self._ended(uid, namespace, name, done))
+
+    def told(self, plural: str, item: Object) -> None:
+        """Have the rollouts looked at that a change of an object concerns, as a watch told it: a rollout
+        itself, the route of some, or what one owns.
+        """
+        metadata = item["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        if plural == PLURAL:
+            if metadata["uid"] in self._loops:
+                self._loops[metadata["uid"]].changed(metadata["resourceVersion"])
+        elif plural == HTTP_ROUTES[1]:
+            for uid in self._claims.of_route(namespace, name):
+                self._stir(uid)
+        else:
+            owner = (metadata.get("labels") or {}).get(ROLLOUT_LABEL, "")
+            self._stir(self._by_name.get((namespace, owner), ""))
+
+    def _stir(self, uid: str) -> None:
+        if uid in self._loops:
+            self._loops[uid].stir()
 
     def wake(self, uid: str) -> None:
         """Look at once at a rollout, if it is known."""
@@ -62,9 +93,11 @@ class Loops:
             self._loops[uid].wake()
 
     def wake_all(self) -> None:
-        """Look at once at every rollout: this operator leads from now on, or no longer."""
+        """Look at every rollout, those first in which something is in motion: this operator leads from now
+        on, or no longer.
+        """
         for loop in self._loops.values():
-            loop.wake()
+            loop.stir()
 
     async def stop(self) -> None:
         """End all loops where they are: engines go on as told, as long as their permits last."""
@@ -77,6 +110,8 @@ class Loops:
         self._loops.pop(uid, None)
         self._tasks.pop(uid, None)
         self._claims.forget(uid)
+        if self._by_name.get((namespace, name)) == uid:
+            del self._by_name[namespace, name]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.critical(
                 "%s/%s: its loop has ended: %r; the next event starts another",
@@ -114,4 +149,6 @@ def register(registry: kopf.OperatorRegistry, loops: Loops) -> None:
         settings.watching.inactivity_timeout = 70.0
         settings.networking.request_timeout = 30
         settings.networking.error_backoffs = [0.1, 0.5, 1, 2, 2, 2]
+        settings.watching.chunk_size = 50  # whole rollouts in memory at once, at the start
         settings.queueing.exit_timeout = 1.0
+        settings.queueing.idle_timeout = 0.1  # until then Kopf holds the last event of each rollout

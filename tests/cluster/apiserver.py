@@ -73,8 +73,10 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def running(work: Path, bin_dir: Path, *, audited: bool = False) -> Iterator[ApiServer]:
-    """Run one API server with an empty store, stopped on the way out. `audited`: it logs who writes what."""
+def running(work: Path, bin_dir: Path, *, audited: bool = False, policy: str = AUDIT) -> Iterator[ApiServer]:
+    """Run one API server with an empty store, stopped on the way out. `audited`: it logs who writes what, or
+    what else the policy says.
+    """
     client, peer, secure = _free_ports(3)
     (work / "tokens.csv").write_text("".join(f"{user}token,{user},{user},system:masters\n" for user in USERS))
     _key(work / "sa.key")
@@ -114,7 +116,7 @@ def running(work: Path, bin_dir: Path, *, audited: bool = False) -> Iterator[Api
         "--advertise-address=127.0.0.1",
     ]
     if audited:
-        (work / "audit.yaml").write_text(AUDIT)
+        (work / "audit.yaml").write_text(policy)
         api += [f"--audit-policy-file={work / 'audit.yaml'}", f"--audit-log-path={work / 'audit.jsonl'}"]
     with ExitStack() as stack:
         stack.enter_context(_process([str(a) for a in etcd], work / "etcd.log"))

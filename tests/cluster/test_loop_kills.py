@@ -10,7 +10,7 @@ from indexcache_operator import names
 from indexcache_operator.act import perform
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Status
-from indexcache_operator.engines import EngineError, Engines
+from indexcache_operator.engines import EngineError, Engines, Told
 from indexcache_operator.kube import Kube, KubeError
 from indexcache_operator.mandate import Mandate
 from indexcache_operator.model import Action, EnsureWorkload, Kill, Observation, PersistStatus
@@ -131,11 +131,11 @@ async def test_a_kill_needs_the_pods_and_the_token_and_nothing_else(
     async def kill(self: Engines, ip: str, reason: str) -> None:
         killed.set()
 
-    async def state(self: Engines, ip: str) -> State:
-        return State(supported=True, incarnation="life", mode=Mode.ON, epoch=1)
+    async def ask(self: Engines, ip: str, known: str = "") -> Told:
+        return Told(state=State(supported=True, incarnation="life", mode=Mode.ON, epoch=1), tag="")
 
     monkeypatch.setattr(Engines, "kill", kill)
-    monkeypatch.setattr(Engines, "state", state)
+    monkeypatch.setattr(Engines, "ask", ask)
     spec = {
         **ROLLOUT["spec"],
         "traffic": {"httpRoute": {"name": "users", "rule": "all"}},

@@ -3,10 +3,9 @@
 import asyncio
 
 import pytest
-from indexcache_core.contract import State
 from indexcache_operator import names
 from indexcache_operator.credentials import Credentials
-from indexcache_operator.engines import EngineError, Engines
+from indexcache_operator.engines import EngineError, Engines, Told
 from indexcache_operator.model import EnsureWorkload
 
 from tests.cluster.scene import Scene, make_pod, running
@@ -41,10 +40,10 @@ async def test_a_secret_that_is_lost_comes_back_for_the_pods_that_wait_for_it(
 async def test_an_engine_with_another_token_says_which_secret_to_delete(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refusing(self: Engines, ip: str) -> State:
+    async def refusing(self: Engines, ip: str, known: str = "") -> Told:
         raise EngineError("401", "Unauthorized")
 
-    monkeypatch.setattr(Engines, "state", refusing)
+    monkeypatch.setattr(Engines, "ask", refusing)
     guard = control(scene.namespace, "r", "u")
     await make_pod(scene, {names.CONTROL_ANNOTATION: str(guard.binding)})
     async with running(scene.loop(lambda o: (o.status, []))):

@@ -10,11 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
-from indexcache_core.contract import State
 from indexcache_operator import names
 from indexcache_operator.act import workload
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.contracts import SPOKEN
+from indexcache_operator.engines import Told
 from indexcache_operator.kube import Kube
 from indexcache_operator.model import Sighting
 from indexcache_operator.observe.hugging_face import HuggingFace
@@ -154,8 +154,8 @@ async def scene(api: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sce
             def __init__(self, **given: Any) -> None:
                 """Take any token."""
 
-            async def state(self, ip: str) -> State:
-                return SPOKEN.read(scene.record["engines"][ip])
+            async def ask(self, ip: str, known: str = "") -> Told:
+                return Told(state=SPOKEN.read(scene.record["engines"][ip]), tag="")
 
         monkeypatch.setattr("indexcache_operator.observe.look.Engines", Engines)
         yield scene

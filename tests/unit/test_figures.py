@@ -1,5 +1,5 @@
-"""The figures of docs/performance.md and docs/statistics.md, and the picture, are those of the files of
-results.
+"""The figures of docs/performance.md, docs/statistics.md and docs/reliability.md, and the picture, are those
+of the files of results.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from benchmarks import render
 
 
-@pytest.mark.parametrize("path", [render.PAGE, render.STATISTICS])
+@pytest.mark.parametrize("path", [render.PAGE, render.STATISTICS, render.RELIABILITY])
 def test_a_page_says_what_was_measured(path: Path) -> None:
     page = path.read_text()
     assert render.rendered(page, render.tables()[path]) == page

@@ -21,7 +21,7 @@ LONG_FUNCTIONS = {
         "index_topk_triton": LAUNCH,
     },
     "kernels/indexcache_kernels/reuse_overlap/triton.py": {"reuse_overlap_kernel": PROGRAM},
-    "operator/indexcache_operator/observe/look.py": {"look": "a line for each field of what was seen"},
+    "operator/indexcache_operator/observe/look.py": {"_look": "a line for each field of what was seen"},
     "runtime/indexcache_runtime/vllm/api_server/exposition.py": {"families": "one after the other, as shown"},
     "runtime/indexcache_runtime/vllm/worker/cuda/graphs.py": {"__init__": "a line for each thing kept"},
     "testbed/dsa_cpu/dsa_cpu/reference.py": {"__call__": "vLLM's own order of steps, to be read beside it"},

@@ -61,7 +61,7 @@ groups:
         Operators run and none of those that are scraped leads: kills are obeyed, but no permit is renewed, and no rollout moves or is taken
         back but by the engines' own breakers. Look at the Lease of the release and at the operators' logs
   - alert: IndexCacheRolloutUnwatched
-    expr: time() - max by (namespace, rollout) ({{ include "indexcache.own" "indexcache_operator_last_successful_look_timestamp_seconds" }}) > 60
+    expr: time() - max by (namespace, rollout) ({{ include "indexcache.own" "indexcache_operator_last_successful_look_timestamp_seconds" }}) > 90
     for: 0s
     labels: {{ merge (dict "severity" $a.operatorSeverity) $a.labels | toJson }}
     annotations:

@@ -46,6 +46,10 @@ class Phase(StrEnum):
     FAILED = "Failed"
 
 
+AT_REST = (Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED)
+"""Phases in which nobody is exposed further or brought back: they wait for somebody."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Condition(Stored):
     """As in Kubernetes' API conventions."""

@@ -8,16 +8,17 @@ From then until the next list or watch has begun, the store isn't current, and n
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import aiohttp
 
 from indexcache_operator import metrics
+from indexcache_operator.informers.slim import SLIM, whole
 from indexcache_operator.informers.store import Store
 from indexcache_operator.kube import Kube, KubeError
-from indexcache_operator.names import object_path
+from indexcache_operator.names import ROLLOUT_LABEL, object_path
 from indexcache_operator.objects import Object
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,10 @@ EXPECTED = (KubeError, WatchError, aiohttp.ClientError, TimeoutError, OSError)
 """What the world does to a list or a watch."""
 
 
+def nobody(_: str, __: Object) -> None:
+    """Take no notice of a change."""
+
+
 @dataclass(kw_only=True)
 class Informer:
     """Watches one collection in one namespace, or in all where that is None. `run` it once."""
@@ -53,9 +58,12 @@ class Informer:
     selector: Mapping[str, str | None] = field(default_factory=dict)
     current: bool = False
     """Whether the store is as the API server told last, no longer than SILENT_SECONDS ago."""
+    on_change: Callable[[str, Object], None] = nobody
+    """Told the plural and the object, as it is now or last was, when the watch told something new of it."""
 
     def __post_init__(self) -> None:
-        self.store = Store(self.selector)
+        self._slim = SLIM.get(self.plural, whole)
+        self.store = Store(self.selector, slim=self._slim, indexed=ROLLOUT_LABEL)
         self._path = object_path(self.api, self.plural, self.namespace)
 
     async def run(self) -> None:
@@ -80,10 +88,11 @@ class Informer:
                 await asyncio.sleep(wait * random.uniform(0.5, 1.5))
 
     async def _list(self) -> int:
-        objects, version = await self.kube.listed(self._path, self.selector)
+        objects, version = await self.kube.listed(self._path, self.selector, kept=self._slim)
         if not version:
             raise WatchError("found a list without a resourceVersion; expected one to watch from")
-        self.store.replace(objects, version)
+        for item in self.store.replace(objects, version):
+            self.on_change(self.plural, item)
         return version
 
     async def _watch(self, version: int) -> int:
@@ -110,7 +119,8 @@ class Informer:
             if kind == "BOOKMARK":
                 self.store.told_up_to(version)
             elif kind in ("ADDED", "MODIFIED", "DELETED"):
-                self.store.told(item, gone=kind == "DELETED")
+                if self.store.told(item, gone=kind == "DELETED"):
+                    self.on_change(self.plural, item)
             else:
                 raise WatchError(f"found an event of type {kind!r}; expected ADDED, MODIFIED or DELETED")
         except (AssertionError, KeyError, TypeError, ValueError) as error:

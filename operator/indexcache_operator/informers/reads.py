@@ -1,6 +1,6 @@
 """Reads as the client has them, answered from stores that are current, else by the API server."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from indexcache_operator.informers.informer import Informer
@@ -17,6 +17,20 @@ class Reads(Protocol):
 
     async def select(self, path: str, selector: Mapping[str, str] | None = None) -> list[Object]:
         """Return the objects that carry these labels. Raises KubeError."""
+
+
+class NotCurrent(Exception):
+    """A read that no store can answer now."""
+
+
+class ToldReads(Reads, Protocol):
+    """Reads of objects that watches tell: of what they tell now nobody needs to be asked."""
+
+    def told(self, path: str) -> Object | None:
+        """Return one object as its watch told it last, None if there is none. Raises NotCurrent."""
+
+    def all_told(self, path: str, selector: Mapping[str, str]) -> list[Object]:
+        """Return the objects that carry these labels, in the same way. Raises NotCurrent."""
 
 
 class InformedReads:
@@ -49,6 +63,29 @@ class InformedReads:
         if informer is None or at.name is not None:
             return await self._kube.select(path, selector)
         return informer.store.select(at.namespace, selector or {})
+
+    def told(self, path: str) -> Object | None:
+        """Return one object as its watch told it last, None if there is none. Asks nobody: raises NotCurrent
+        where no watch tells it now.
+        """
+        at = place(path)
+        informer = self._informer(at)
+        if informer is None or at.name is None:
+            raise NotCurrent(path)
+        return informer.store.get(at.namespace or "", at.name)
+
+    def all_told(self, path: str, selector: Mapping[str, str]) -> list[Object]:
+        """Return the objects that carry these labels, in the same way. Raises NotCurrent."""
+        at = place(path)
+        informer = self._informer(at)
+        if informer is None:
+            raise NotCurrent(path)
+        return informer.store.select(at.namespace, selector)
+
+    def tell(self, on_change: Callable[[str, Object], None]) -> None:
+        """Have somebody told of each change that a watch tells, by the plural and the object."""
+        for informer in self._informers.values():
+            informer.on_change = on_change
 
     def heard(self, path: str, item: Object) -> None:
         """Take up an object at a path, or a subresource's, that came another way than by an informer."""

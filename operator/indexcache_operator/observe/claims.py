@@ -31,32 +31,47 @@ class Claims:
 
     def __init__(self) -> None:
         self._claims: dict[str, Claim] = {}
+        self._by_route: dict[tuple[str, str], dict[str, Claim]] = {}
+        """The same, by namespace and route."""
 
     def note(self, raw: Object) -> None:
         """Take up a rollout as an event shows it, whatever its spec holds."""
         metadata = raw.get("metadata") or {}
         claim = _claim(raw)
-        if claim is None:
-            self.forget(metadata.get("uid", ""))
-        else:
+        self.forget(metadata.get("uid", ""))
+        if claim is not None:
             self._claims[metadata["uid"]] = claim
+            self._by_route.setdefault(claim.rule[:2], {})[metadata["uid"]] = claim
 
     def forget(self, uid: str) -> None:
         """Take a rollout that is gone out."""
-        self._claims.pop(uid, None)
+        claim = self._claims.pop(uid, None)
+        if claim is None:
+            return
+        beside = self._by_route[claim.rule[:2]]
+        del beside[uid]
+        if not beside:
+            del self._by_route[claim.rule[:2]]
+
+    def of_route(self, namespace: str, name: str) -> tuple[str, ...]:
+        """Return the uids of the rollouts that claim a rule of a route."""
+        return tuple(self._by_route.get((namespace, name), ()))
 
     def other(self, rollout: Rollout) -> str | None:
         """Return the name of another rollout that has this one's rule; None where it has it itself, or asks
         for none.
         """
-        own = _claim(rollout.raw)
+        return self.other_than(rollout.raw)
+
+    def other_than(self, raw: Object) -> str | None:
+        """Return the same of a rollout as an object of the API."""
+        own, uid = _claim(raw), raw["metadata"]["uid"]
         if own is None:
             return None
-        rivals = {uid: claim for uid, claim in self._claims.items() if claim.rule == own.rule} | {
-            rollout.uid: own
-        }
+        beside = self._by_route.get(own.rule[:2], {})
+        rivals = {other: claim for other, claim in beside.items() if claim.rule == own.rule} | {uid: own}
         first = min(rivals, key=lambda uid: (not rivals[uid].holds, rivals[uid].created, uid))
-        return None if first == rollout.uid else rivals[first].name
+        return None if first == uid else rivals[first].name
 
 
 def _claim(raw: Object) -> Claim | None:

@@ -10,27 +10,30 @@ the rollout or its pods there is nothing to decide on, and the look is an error.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import aiohttp
 from indexcache_core import arguments
-from indexcache_core.contract import State
 
 from indexcache_operator import names
 from indexcache_operator.api.spec import HttpRoute, Spec
 from indexcache_operator.credentials import Control, Credentials
-from indexcache_operator.engines import EngineError, Engines
-from indexcache_operator.informers.reads import Reads
+from indexcache_operator.engines import Engines
+from indexcache_operator.informers.reads import Reads, ToldReads
 from indexcache_operator.kube import Kube, NotFound
-from indexcache_operator.model import EnginePod, Observation, ProbeResult, ProbeSet, Rollout, Route, Sighting
+from indexcache_operator.model import Observation, ProbeResult, ProbeSet, Rollout, Route, Sighting
 from indexcache_operator.objects import Object
-from indexcache_operator.observe import bindings, drift, gateway, pods, probes, runtime
+from indexcache_operator.observe import asking, bindings, drift, gateway, pods, probes, runtime, unchanged
+from indexcache_operator.observe.asking import Answer
 from indexcache_operator.observe.claims import Claims
+from indexcache_operator.observe.found import Objects, Unread, engine_pods, known_object
 from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.reads import Readings
 from indexcache_operator.observe.rollout import at_rest, read
+from indexcache_operator.observe.unchanged import Basis, Unchanged
 from indexcache_operator.workload.merge import TemplateError
 from indexcache_operator.workload.pod import selector
 from indexcache_operator.workload.render import Owner, Runtime, Workload, render
@@ -51,6 +54,8 @@ class Sight:
     """What last guarded the engines of the Deployment."""
     term: int = 0
     """Of the lead under which was last looked."""
+    basis: Basis | None = None
+    """What the last look saw, if it was at a rollout at rest all of whose engines answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,7 @@ class Observer:
     hugging_face: HuggingFace
     claims: Claims = field(default_factory=Claims)
     """Which rollout has which rule of which route."""
-    informed: Reads | None = None
+    informed: ToldReads | None = None
     """Where most reads go; None: all go to the API server."""
 
     @property
@@ -84,12 +89,48 @@ class Observer:
 
         Raises KubeError, UnreadableStatus.
         """
+        return await self._look(namespace, name, sight, results, term, {})
+
+    async def look_again(
+        self,
+        namespace: str,
+        name: str,
+        sight: Sight,
+        results: tuple[ProbeResult, ...] = (),
+        *,
+        term: int = 0,
+    ) -> Sighting | Unchanged | None:
+        """Return the same, or that a look would see nothing but that time has passed since the last one."""
+        last = sight.basis
+        if last is None or self.informed is None or results or sight.term != term:
+            return await self._look(namespace, name, sight, results, term, {})
+        keys, where = self.credentials.keys(), last.held.where
+        held = unchanged.told(self.informed, self.claims, keys, namespace, name, where)
+        if held is None or not held.same(last.held):
+            return await self._look(namespace, name, sight, results, term, {})
+        engines = Engines(session=self.session, tokens=bindings.tokens(dict(last.guards)))
+        answers = await unchanged.asked_again(engines, last)
+        if all(answer.is_as_before for answer in answers.values()):
+            return unchanged.UNCHANGED
+        return await self._look(namespace, name, sight, results, term, answers)
+
+    async def _look(
+        self,
+        namespace: str,
+        name: str,
+        sight: Sight,
+        results: tuple[ProbeResult, ...],
+        term: int,
+        known: Mapping[str, Answer],
+    ) -> Sighting | None:
+        sight.basis = None
         try:
             path = names.rollouts_path(namespace, name)
             rollout = read(await self._rollout(path, anew=sight.term != term))
             sight.term = term
         except NotFound:
             return None
+        held = unchanged.begun(self.informed, self.claims, self.credentials.keys(), rollout)
         reads = Readings()
         objects, (route, probe_set, config) = await asyncio.gather(
             self._objects(rollout, reads), self._givens(rollout, sight, reads)
@@ -104,6 +145,10 @@ class Observer:
         if workload is not None:
             current, refused = await self._current(workload, objects, sight, reads)
             problem = problem or refused
+        engines = Engines(session=self.session, tokens=bindings.tokens(guards))
+        answers = await asking.ask(engines, guards, objects.pods, known)
+        if not reads.failed():
+            sight.basis = unchanged.basis(held, guards, objects.pods, answers)
         observation = Observation(
             now=datetime.now(UTC),
             uptime=time.monotonic(),
@@ -122,7 +167,7 @@ class Observer:
             pinned_runtime="" if objects.unknown else plugin.image,
             offered_runtime=self.runtime.image,
             workload_current=current,
-            pods=await self._pods(objects, guards),
+            pods=engine_pods(objects, answers),
             route=route,
             probes=probe_set,
             probe_results=results,
@@ -163,7 +208,7 @@ class Observer:
             return await self.informed.get(path) if self.informed is not None else None
         return None
 
-    async def _objects(self, rollout: Rollout, reads: Readings) -> "_Objects":
+    async def _objects(self, rollout: Rollout, reads: Readings) -> Objects:
         namespace, name = rollout.namespace, rollout.name
         deployment, baseline, canary, found = await asyncio.gather(
             self._object(reads, "Deployment", "apis/apps/v1", "deployments", namespace, name),
@@ -172,16 +217,16 @@ class Observer:
             self._reads.select(names.object_path("api/v1", "pods", namespace), selector(name)),
         )
         unknown = any(isinstance(part, Unread) for part in (deployment, baseline, canary))
-        return _Objects(
-            deployment=_known(deployment),
-            services=(_known(baseline), _known(canary)),
+        return Objects(
+            deployment=known_object(deployment),
+            services=(known_object(baseline), known_object(canary)),
             unknown=unknown,
             pods=[pod for pod in found if not pods.ended(pod)],
         )
 
     async def _object(
         self, reads: Readings, kind: str, api: str, plural: str, namespace: str, name: str
-    ) -> "Object | Unread | None":
+    ) -> Object | Unread | None:
         reading = self._get(names.object_path(api, plural, namespace, name))
         return await reads.maybe(f"{kind} {name}", reading, Unread())
 
@@ -194,7 +239,7 @@ class Observer:
             reads.maybe("the model's config", self._config(rollout), None),
         )
 
-    async def _control(self, rollout: Rollout, objects: "_Objects", sight: Sight) -> Control:
+    async def _control(self, rollout: Rollout, objects: Objects, sight: Sight) -> Control:
         """Return what guards the Deployment's engines, as was last known where it can't be read. Raises
         UnknownKey.
         """
@@ -220,7 +265,7 @@ class Observer:
             return None, str(error)
 
     async def _current(
-        self, workload: Workload, objects: "_Objects", sight: Sight, reads: Readings
+        self, workload: Workload, objects: Objects, sight: Sight, reads: Readings
     ) -> tuple[bool, str | None]:
         """Return whether the objects are as wanted, and why they can't be where the API server refuses
         them.
@@ -283,61 +328,6 @@ class Observer:
 
     async def _config(self, rollout: Rollout) -> Object | None:
         return await self.hugging_face.config(rollout.spec.engine.model) if rollout.spec else None
-
-    async def _pods(self, objects: "_Objects", guards: dict[str, Control]) -> tuple[EnginePod, ...]:
-        template = (
-            (objects.deployment or {})
-            .get("spec", {})
-            .get("template", {})
-            .get("metadata", {})
-            .get("labels", {})
-        )
-        engines = Engines(session=self.session, tokens=bindings.tokens(guards))
-        answers = await asyncio.gather(*(_ask(engines, guards, pods.askable(pod)) for pod in objects.pods))
-        found = (
-            pods.engine_pod(pod, template=template.get(names.TEMPLATE_LABEL), state=state, error=error)
-            for pod, (state, error) in zip(objects.pods, answers, strict=True)
-        )
-        return tuple(sorted(found, key=lambda pod: pod.name))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Objects:
-    deployment: Object | None
-    services: tuple[Object | None, Object | None]
-    unknown: bool
-    """Whether one of these could not be read."""
-    pods: list[Object]
-
-    def deployment_uid(self, rollout: str) -> str | None:
-        """Return the uid of the Deployment, if there is one that is the rollout's own."""
-        metadata = (self.deployment or {}).get("metadata") or {}
-        ours = (metadata.get("labels") or {}).get(names.ROLLOUT_LABEL) == rollout
-        return metadata["uid"] if ours else None
-
-
-class Unread:
-    """Stands for an object of which nobody knows whether it is there."""
-
-
-def _known(found: Object | Unread | None) -> Object | None:
-    return None if isinstance(found, Unread) else found
-
-
-async def _ask(
-    engines: Engines, guards: dict[str, Control], ip: str | None
-) -> tuple[State | None, str | None]:
-    if ip is None:
-        return None, "the pod does not run yet, or no longer"
-    try:
-        return await engines.state(ip), None
-    except EngineError as error:
-        if error.code == "Unauthorized":
-            return None, (
-                f"401: the engine holds another control token; Secret {guards[ip].secret} isn't the "
-                "operator's; delete it, and it is made again"
-            )
-        return None, str(error)
 
 
 def completions_key(spec: Spec) -> str | None:

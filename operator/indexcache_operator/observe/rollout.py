@@ -8,11 +8,10 @@ from pydantic import ValidationError
 from indexcache_operator import names
 from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
-from indexcache_operator.api.status import Phase, Status
+from indexcache_operator.api.status import AT_REST, Status
 from indexcache_operator.model import Rollout
 from indexcache_operator.objects import Object
 
-AT_REST = (Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED)
 SHOWN = 80
 """Characters of a wrong value that an error shows."""
 

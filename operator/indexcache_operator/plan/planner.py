@@ -17,7 +17,7 @@ from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, pod_status
 from indexcache_operator.plan.phases import capping, deletion, fallback, triggers
 from indexcache_operator.plan.phases.table import TABLE
-from indexcache_operator.plan.report import commands, conditions, figures, publishing, reached
+from indexcache_operator.plan.report import commands, conditions, due, figures, publishing, reached
 from indexcache_operator.plan.report.traffic import traffic
 from indexcache_operator.plan.traffic import arrival, draining
 from indexcache_operator.plan.waits import rates
@@ -98,10 +98,13 @@ def _assemble(situation: Situation, before: Status, targets: Targets, kinds: dic
     actions += [*_events(before, status), *reached.events(before, status)]
     if snapshot.observation.deleting:
         actions += deletion.actions(situation)
+    next_look = TABLE[status.phase].look_again
     return Plan(
         status=status,
         actions=tuple(actions),
-        next_look=TABLE[status.phase].look_again,
+        next_look=next_look,
+        latest=due.latest(situation, next_look),
+        unchanged_for=due.unchanged_for(situation),
         evidence=figures.live(situation) if TABLE[status.phase].measures else (),
         memory=memory,
     )

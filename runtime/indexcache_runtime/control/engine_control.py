@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Set
 
 from indexcache_core.contract import Desired, Kill, Mode, Site, State, new_incarnation
 from indexcache_core.counted import LEAST_AGREEMENT
+from indexcache_core.digest import digest
 
 from indexcache_runtime.control.behaviour import BASELINE, Behaviour, taint_class
 from indexcache_runtime.control.breaker_control import BreakerControl
@@ -27,10 +28,13 @@ from indexcache_runtime.control.switch import Switch
 from indexcache_runtime.engine import Capabilities, Measured, StepPlan
 from indexcache_runtime.measuring.budget import MeasuringBudget
 from indexcache_runtime.measuring.device_log import DeviceLog
-from indexcache_runtime.measuring.measurements import Measurements
+from indexcache_runtime.measuring.measurements import Measurements, View
 from indexcache_runtime.measuring.timed_prefills import TimedPrefills
 
 logger = logging.getLogger(__name__)
+
+TAG_DIGITS = 32
+"""Hex digits of a tag's hash."""
 
 
 class LockedLedger:
@@ -122,7 +126,26 @@ class EngineControl:
         """Return what GET answers."""
         with self._lock:
             state, view = self._state(self._clock()), self._measurements.view()
-        # Outside the lock: the engine's thread must not wait for the rendering of a thousand histograms.
+        return self._with_observed(state, view)
+
+    def told(self, known: str = "") -> tuple[State | None, str]:
+        """Return what GET answers, and its tag; no state where its tag is the one that the caller knows.
+
+        Two states of one tag differ in nothing but that time has passed: `permit_remaining_seconds` has
+        fallen and `step_seconds` has grown by it. The tag holds the incarnation, so no other life of an
+        engine, and no other engine, has it.
+        """
+        with self._lock:
+            state, view = self._state(self._clock()), self._measurements.view()
+            instants = (self._measurements.version, self._switch.permit_until, self._oldest_step())
+        ageless = state.model_copy(update={"permit_remaining_seconds": None, "step_seconds": 0.0})
+        tag = f"{state.incarnation}-{digest([ageless.model_dump(mode='json'), instants], TAG_DIGITS)}"
+        return (None if tag == known else self._with_observed(state, view)), tag
+
+    def _with_observed(self, state: State, view: View) -> State:
+        """Return a state with its measurements. Outside the lock: the engine's thread must not wait for the
+        rendering of a thousand histograms.
+        """
         observed = view.render()
         with self._lock:
             self._measurements.keep(view)
@@ -265,11 +288,15 @@ class EngineControl:
         if new != self._behaviour:
             self._behaviour = new
 
+    def _oldest_step(self) -> float | None:
+        """Return when the step now running began; None between steps."""
+        return next(iter(self._started.copy()), None)
+
     def _state(self, now: float) -> State:
         self._switch.advance(now)
         self._settle(now)  # which may give up, and the state says so
         state = self._switch.state(now)
-        oldest = next(iter(self._started.copy()), None)
+        oldest = self._oldest_step()
         return state.model_copy(
             update={
                 **self._identity,

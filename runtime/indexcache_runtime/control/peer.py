@@ -8,13 +8,14 @@ Invariants: no more is kept than one head, one body and one answer; nothing is r
 be taken; every stage has a deadline, which no byte of the peer's puts off; a stranger's body is never kept.
 """
 
+from dataclasses import replace
 from enum import Enum
 
 import h11
 from indexcache_core.contract import MAX_BODY
 
 from indexcache_runtime.control import limits, request_head
-from indexcache_runtime.control.routes import Answer, Call, Routes
+from indexcache_runtime.control.routes import NOT_MODIFIED, Answer, Call, Routes
 
 
 class Stage(Enum):
@@ -164,9 +165,10 @@ class Peer:
             request.target.partition(b"?")[0].decode("ascii", "replace"),
             headers.get(b"content-length", b"").decode("ascii", "replace"),
             kill,
+            _tag(headers.get(b"if-none-match", b"")),
         )
         if kill is None and call.is_kill:
-            call = Call(call.method, call.path, call.length, self._routes.kill())
+            call = replace(call, kill=self._routes.kill())
         self._call = call
         answer = self._routes.before_body(call)
         if answer is not None:
@@ -177,13 +179,15 @@ class Peer:
 
     def _answer(self, answer: Answer, now: float) -> None:
         self._head, self._body = bytearray(), bytearray()
-        headers = [("content-length", str(len(answer.body))), ("content-type", "application/json")]
+        headers = [("etag", f'"{answer.tag}"')] if answer.tag else []
+        if answer.status != NOT_MODIFIED:
+            headers += [("content-length", str(len(answer.body))), ("content-type", "application/json")]
         if answer.close:
             headers.append(("connection", "close"))
         try:
             parts: tuple[h11.Event, ...] = (
                 h11.Response(status_code=answer.status, headers=headers),
-                h11.Data(data=answer.body),
+                *([h11.Data(data=answer.body)] if answer.body else []),
                 h11.EndOfMessage(),
             )
             self.outgoing += b"".join(self._http.send(part) or b"" for part in parts)
@@ -192,3 +196,11 @@ class Peer:
             return
         self._closes = self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE
         self.stage, self.deadline = Stage.ANSWER, now + limits.ANSWER_SECONDS
+
+
+def _tag(value: bytes) -> str:
+    """Return the one tag that an If-None-Match header names; empty for what else it may hold, which is
+    answered in full.
+    """
+    found = value.decode("ascii", "replace")
+    return found[1:-1] if len(found) > 2 and found[0] == found[-1] == '"' and '"' not in found[1:-1] else ""

@@ -35,15 +35,18 @@ STATUS = {
     "OldEpoch": 409,
     "EpochConflict": 409,
 }
+NOT_MODIFIED = 304
 STATE, FLAGS, KILL = ("GET", "/v1/state"), ("PUT", "/v1/flags"), ("POST", "/v1/kill")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer: a status and JSON."""
+    """An answer: a status and JSON, or nothing where the peer knows the state."""
 
     status: int
     body: bytes
+    tag: str = ""
+    """What tells this state from others, if it is one."""
     close: bool = False
     """Whether the connection ends with it: so it is after each refusal, or an unread body would be taken for
     the next request."""
@@ -59,6 +62,8 @@ class Call:
     """The body's length as its header declares it; empty if it doesn't."""
     kill: int | None = None
     """Of a kill that was acted on, its number."""
+    known: str = ""
+    """The tag of the state that the peer has; empty if it has none."""
 
     @property
     def is_kill(self) -> bool:
@@ -140,9 +145,16 @@ class Routes:
                 accepted = self._control.put(_parse(Desired, body))
                 logger.info("indexcache: epoch %d accepted, mode %s", accepted.epoch, accepted.mode)
                 return _json(accepted)
-            return _json(self._control.state())
+            return self._state(call.known)
         except CallRefused as e:
             return self._refused(call, e)
+
+    def _state(self, known: str) -> Answer:
+        """Answer with the state; with nothing but its tag where the peer has it but for its ages."""
+        state, tag = self._control.told(known)
+        if state is None:
+            return Answer(NOT_MODIFIED, b"", tag)
+        return Answer(200, state.model_dump_json().encode(), tag)
 
     def _kill(self, number: int, body: bytes) -> Answer:
         try:
@@ -183,4 +195,4 @@ def _refusal(refusal: CallRefused, status: int | None = None) -> Answer:
 
 
 def _json(model: BaseModel, status: int = 200, *, close: bool = False) -> Answer:
-    return Answer(status, model.model_dump_json().encode(), close)
+    return Answer(status, model.model_dump_json().encode(), close=close)

@@ -51,6 +51,8 @@ class Measurements:
         self._shown: dict[Cell, Series] = {}
         """Cells as they travel, but for those that changed since: a large model has a thousand, of which few
         change between two calls."""
+        self.version = 0
+        """Grows whenever what is shown changes."""
         self._views, self._since = 0, set[Cell]()
         """How often they were viewed, and what changed since the last time."""
 
@@ -61,6 +63,7 @@ class Measurements:
             return False
         self._number, self._cells, self._shown = number, {}, {}
         self._bookings.clear()
+        self.version += 1
         self._views += 1
         self.retake()
         return True
@@ -100,6 +103,7 @@ class Measurements:
 
     def _count(self, observations: Iterable[Observation]) -> None:
         for cell, overlap, recall in observations:
+            self.version += 1
             counts = self._cells.setdefault(cell, (Counts(), Counts()))
             self._changed[cell] = None
             self._shown.pop(cell, None)

@@ -9,9 +9,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from indexcache_core.contract import CONTRACT, Desired, Refused, State
+from indexcache_core.contract import CONTRACT, Desired, Kill, Refused, State
 from indexcache_operator.contracts import Contracts
 from indexcache_operator.engines import MAX_ANSWER, EngineError, Engines
+from indexcache_runtime.access import Credentials as PortCredentials
+from indexcache_runtime.control.engine_control import EngineControl
+from indexcache_runtime.control.server import serve
+from indexcache_runtime.engine import Capabilities
 
 from tests.recorded import conversation
 
@@ -154,3 +158,86 @@ async def test_nobody_there_is_an_error() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(EngineError, match=r"\[::1\]:1/v1/state"):
             await Engines(session=session, tokens={"127.0.0.1": TOKEN, "::1": TOKEN}, port=1).state("::1")
+
+
+STATE = State(supported=True, incarnation="life", epoch=4)
+TAG = '"life-abc"'
+
+
+def answering(status: int, tag: str | None, seen: list[str | None]) -> Handler:
+    """Return an engine that answers with this status and tag, whatever it is asked."""
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("If-None-Match"))
+        headers = {} if tag is None else {"ETag": tag}
+        return web.Response(
+            status=status, text=STATE.model_dump_json() if status == 200 else None, headers=headers
+        )
+
+    return handler
+
+
+async def test_a_state_comes_with_its_tag_and_is_asked_about_by_it() -> None:
+    seen: list[str | None] = []
+    async with engines(answering(200, TAG, seen)) as found:
+        told = await found.ask("127.0.0.1")
+        assert (told.state, told.tag) == (STATE, TAG)
+        told = await found.ask("127.0.0.1", TAG)
+        assert (told.state, told.tag) == (STATE, TAG)
+    assert seen == [None, TAG]
+
+
+async def test_an_engine_that_is_as_before_says_no_more() -> None:
+    async with engines(answering(304, TAG, [])) as found:
+        told = await found.ask("127.0.0.1", TAG)
+        assert (told.state, told.tag) == (None, TAG)
+
+
+@pytest.mark.parametrize(
+    ("asked", "tag", "words"),
+    [
+        ("", TAG, "of none"),
+        ("", None, "no tag"),
+        (TAG, None, "no tag"),
+        (TAG, '"life-other"', "life-other"),
+        (TAG, '"other-abc"', "other-abc"),
+        (TAG, f"W/{TAG}", "W/"),
+    ],
+)
+async def test_an_engine_that_is_as_before_without_being_asked_is_an_error(
+    asked: str, tag: str | None, words: str
+) -> None:
+    async with engines(answering(304, tag, [])) as found:
+        with pytest.raises(EngineError, match=f"304.*{words}"):
+            await found.ask("127.0.0.1", asked)
+        for call in (found.state("127.0.0.1"), found.kill("127.0.0.1", "r")):
+            with pytest.raises(EngineError, match="304"):
+                await call
+
+
+@pytest.mark.parametrize("tag", [None, "", '"other-abc"', "life-abc", f'"life-{"x" * 300}"', f"W/{TAG}"])
+async def test_a_tag_that_names_no_life_of_this_engine_is_not_asked_about(tag: str | None) -> None:
+    """An engine of a release that knows no tags is asked for its whole state each time."""
+    async with engines(answering(200, tag, [])) as found:
+        told = await found.ask("127.0.0.1")
+        assert (told.state, told.tag) == (STATE, "")
+
+
+async def test_a_real_control_port_and_a_life_after_it() -> None:
+    """The runtime's own port, and another engine that takes its address over."""
+    lives = [EngineControl(Capabilities("m")) for _ in range(2)]
+    before = ""
+    async with aiohttp.ClientSession() as session:
+        for life in (0, 1):
+            server, port = serve(lives[life], PortCredentials(TOKEN), 0)
+            try:
+                found = Engines(session=session, tokens={"127.0.0.1": TOKEN}, port=port)
+                first = await found.ask("127.0.0.1", before)
+                assert first.state is not None
+                assert first.state.incarnation == lives[life].incarnation
+                assert (await found.ask("127.0.0.1", first.tag)).state is None
+                lives[life].kill(Kill(reason="x"))
+                assert (await found.ask("127.0.0.1", first.tag)).state is not None
+                before = (await found.ask("127.0.0.1")).tag
+            finally:
+                server.stop()

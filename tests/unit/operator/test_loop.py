@@ -2,16 +2,19 @@
 
 import asyncio
 import math
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from indexcache_operator.act import events, health
 from indexcache_operator.kube import Conflict, KubeError
-from indexcache_operator.loop import SHOWN_AFTER, RolloutLoop
+from indexcache_operator.loop import JITTER, SHOWN_AFTER, RolloutLoop
 from indexcache_operator.mandate import Lead
+from indexcache_operator.observe.unchanged import UNCHANGED
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.spreading import Crowd
 
 
 def waiting() -> RolloutLoop:
@@ -78,7 +81,7 @@ async def shown_after(
 
     monkeypatch.setattr(loop, "_turn", turn)
     monkeypatch.setattr(loop, "_sleep", nothing)
-    monkeypatch.setattr(loop, "_forget", lambda: None)
+    monkeypatch.setattr(loop._accounted, "forget", lambda: None)
     monkeypatch.setattr(events, "emit", nothing)
     monkeypatch.setattr(health, "show", show)
     await loop.run()
@@ -210,3 +213,110 @@ async def test_a_turn_that_outlives_its_term_is_no_failure_of_the_rollouts(
     monkeypatch.setattr(events, "emit", written)
     await loop.run()
     assert loop._failures == 0
+
+
+class Engine:
+    """A rollout at rest, whose looks last until they are let go."""
+
+    def __init__(self) -> None:
+        self.under_way, self.looked = 0, 0
+        self.let_go = asyncio.Event()
+        self.credentials = None
+
+    async def look(self, *_: Any, **__: Any) -> None:
+        self.under_way, self.looked = self.under_way + 1, self.looked + 1
+        await self.let_go.wait()
+        self.under_way -= 1
+
+
+@pytest.mark.parametrize("rollouts", [1, 10, 300])
+async def test_a_kill_is_looked_at_at_once_however_many_rollouts_there_are(rollouts: int) -> None:
+    crowd, engines, loops = Crowd(4), list[Engine](), list[RolloutLoop]()
+    for number in range(rollouts):
+        loop, engine = waiting(), Engine()
+        seen: Any = engine
+        loop.crowd, loop.observer, loop.uid = crowd, seen, f"u{number}"
+        loop.calm()
+        loops.append(loop)
+        engines.append(engine)
+    tasks = [asyncio.create_task(loop.run()) for loop in loops]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert sum(engine.under_way for engine in engines) == min(rollouts, 4)
+    killed = engines[-1]
+    loops[-1].changed("7")
+    async with asyncio.timeout(30):
+        while not killed.looked:  # noqa: ASYNC110 (there is nothing to be told by)
+            await asyncio.sleep(0)
+    assert sum(engine.under_way for engine in engines) == min(rollouts, 5)
+    for engine in engines:
+        engine.let_go.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(*tasks)
+    assert crowd.at_rest == 0
+
+
+class Resting:
+    """An observer that saw nothing new, if it was asked whether it would."""
+
+    def __init__(self, loop: RolloutLoop) -> None:
+        self.asked, self._loop = list[str](), loop
+
+    async def look(self, *_: Any, **__: Any) -> None:
+        self.asked.append("whole")
+
+    async def look_again(self, *_: Any, **__: Any) -> Any:
+        self.asked.append("again")
+        return UNCHANGED
+
+
+async def test_a_plan_that_stays_is_not_made_again_until_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = waiting()
+    sights: Any = Resting(loop)
+    loop.observer, now = sights, 100.0
+    monkeypatch.setattr("indexcache_operator.loop.time", SimpleNamespace(monotonic=lambda: now))
+    loop._waits, loop._unchanged_until = (timedelta(seconds=1), timedelta(seconds=40)), 200.0
+    assert await loop._turn() == 1.0
+    now = 200.0
+    assert await loop._turn() is None
+    assert sights.asked == ["again", "whole"]
+
+
+async def test_after_a_failure_nothing_is_taken_to_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = waiting()
+    seen: list[float] = []
+
+    async def turn(*_: Any) -> float | None:
+        seen.append(loop._unchanged_until)
+        if len(seen) == 1:
+            loop._unchanged_until = math.inf
+            raise FAILURE
+        return None
+
+    async def nothing(*_: Any, **__: Any) -> None: ...
+
+    monkeypatch.setattr(loop, "_turn", turn)
+    monkeypatch.setattr(loop, "_sleep", nothing)
+    monkeypatch.setattr(loop._accounted, "forget", lambda: None)
+    monkeypatch.setattr(events, "emit", nothing)
+    await loop.run()
+    assert seen == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("rests", "asked", "again", "expected"),
+    [
+        (False, False, 99, 2.0),
+        (True, True, 99, 2.0),  # somebody waits for it
+        (True, False, 1, 0.25),
+        (True, False, 99, 40.0),  # many may fail, and for one reason
+    ],
+)
+def test_failures_at_rest_are_tried_again_in_turn(
+    rests: bool, asked: bool, again: int, expected: float
+) -> None:
+    loop = waiting()
+    for number in range(10_000):
+        loop.crowd.rests(str(number), rests=True)
+    loop._rests, loop._is_asked, loop._waits = rests, asked, (timedelta(seconds=1), timedelta(seconds=40))
+    assert JITTER * expected <= loop._until_retry(again) <= expected

@@ -10,10 +10,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from indexcache_core.contract import CONTRACT, Mode, State
+from indexcache_core.contract import CONTRACT, Mode
 from indexcache_operator import model, names
 from indexcache_operator.api.status import Phase
 from indexcache_operator.contracts import SPOKEN
+from indexcache_operator.engines import Told
 from indexcache_operator.kube import Kube, NotFound
 from indexcache_operator.model import Sighting
 from indexcache_operator.observe.hugging_face import HuggingFace
@@ -67,8 +68,8 @@ async def look(record: Record, monkeypatch: pytest.MonkeyPatch, runtime: Runtime
         def __init__(self, **given: Any) -> None:
             assert set(given["tokens"].values()) <= {control(rollouts.NAMESPACE, NAME, "uid").token}
 
-        async def state(self, ip: str) -> State:
-            return SPOKEN.read(record["engines"][ip])
+        async def ask(self, ip: str, known: str = "") -> Told:
+            return Told(state=SPOKEN.read(record["engines"][ip]), tag="")
 
     monkeypatch.setattr("indexcache_operator.observe.look.Engines", Engines)
     async with aiohttp.ClientSession() as session:

@@ -5,6 +5,7 @@ from itertools import product
 
 from indexcache_core.evidence import detector
 from indexcache_core.evidence.guardrails import STREAMS
+from indexcache_core.histogram import Histogram
 
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.plan.evidence.counters import Batches
@@ -21,10 +22,14 @@ def place(spec: Spec, memory: Memory, new: Batches, slot: int) -> Memory:
     for guardrail in guardrails(spec):
         if guardrail.measure is None or guardrail.threshold is None:
             continue
+        nothing = detector.resumed(Histogram(), guardrail.threshold, slot)
+        # One for all that counted nothing yet: most buckets of context length, in most rollouts.
         for test, stream in product(guardrail.tests, STREAMS):
             batch = new.of(guardrail.measure, test, stream)
             if resuming:
-                detectors[test, stream] = detector.resumed(batch, guardrail.threshold, slot)
+                detectors[test, stream] = (
+                    detector.resumed(batch, guardrail.threshold, slot) if batch.count else nothing
+                )
             elif batch.count:
                 before = detectors[test, stream]
                 detectors[test, stream] = before.after(batch, guardrail.threshold, slot)

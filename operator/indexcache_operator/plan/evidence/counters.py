@@ -13,6 +13,7 @@ from indexcache_core.histogram import Histogram
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.memory import Measure, Memory, SeriesKey, Stream, TestKey, TotalKey
+from indexcache_operator.plan.facts.packed import packed
 from indexcache_operator.plan.facts.situation import Situation
 
 Totals = dict[TotalKey, Histogram]
@@ -27,13 +28,13 @@ def take_up(situation: Situation) -> tuple[Memory, "Batches"]:
     seen = {key: histogram for key, histogram in memory.seen.items() if key.pod in present}
     for pod in snapshot.observation.pods:
         for key, histogram in _series(pod, snapshot.spec, situation.status.revision):
-            last = memory.seen.get(key)
-            if last == histogram:
+            last, now = memory.seen.get(key), packed(histogram)
+            if last == now:
                 continue
-            since = histogram if last is None else histogram.since(last)
+            since = histogram if last is None else histogram.since(last.unpacked())
             # A counter that fell without a new series number: count it from zero, as a new life.
             new.add(key.total, histogram if since is None else since)
-            seen[key] = histogram
+            seen[key] = now
     totals = dict(memory.totals)
     for total, batch in new.by_total.items():
         totals[total] = totals.get(total, Histogram()).plus(batch)

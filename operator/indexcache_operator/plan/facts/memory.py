@@ -14,6 +14,7 @@ from indexcache_core.evidence.guardrails import TestKey as TestKey
 from indexcache_core.histogram import Histogram
 
 from indexcache_operator.plan.facts.pace import Pace
+from indexcache_operator.plan.facts.packed import Packed
 from indexcache_operator.plan.facts.probing import Probing
 
 
@@ -78,7 +79,7 @@ class Memory:
     key: str
     slots: Slots | None = None
     """How looks are dated; None before the first."""
-    seen: dict[SeriesKey, Histogram] = field(default_factory=dict)
+    seen: dict[SeriesKey, Packed] = field(default_factory=dict)
     totals: dict[TotalKey, Histogram] = field(default_factory=dict)
     detectors: dict[tuple[TestKey, Stream], Detector] = field(default_factory=dict)
     quality: Histogram | None = None

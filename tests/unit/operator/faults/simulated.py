@@ -15,7 +15,7 @@ from indexcache_operator import names
 from indexcache_operator.api import stored
 from indexcache_operator.api.base import GROUP, KIND, VERSION
 from indexcache_operator.api.spec import Spec
-from indexcache_operator.engines import EngineError
+from indexcache_operator.engines import EngineError, Told
 from indexcache_operator.kube import Conflict, KubeError, NotFound
 from indexcache_operator.mandate import Mandate
 from indexcache_operator.objects import Object
@@ -197,6 +197,9 @@ class SimulatedEngines:
     async def state(self, ip: str) -> State:
         await asyncio.sleep(0)
         return self.world.state(self.world.pods[ip])
+
+    async def ask(self, ip: str, known: str = "") -> Told:
+        return Told(state=await self.state(ip), tag="")
 
     async def put(self, ip: str, desired: Desired, contract: int) -> State:
         await asyncio.sleep(0)

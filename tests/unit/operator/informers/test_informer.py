@@ -25,7 +25,9 @@ class Server:
         self.from_versions: list[int] = []
         self.listed_times = 0
 
-    async def listed(self, path: str, selector: Mapping[str, str | None]) -> tuple[list[Object], int]:
+    async def listed(
+        self, path: str, selector: Mapping[str, str | None], **_: Any
+    ) -> tuple[list[Object], int]:
         self.listed_times += 1
         found = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
         if isinstance(found, Exception):

@@ -139,3 +139,54 @@ def test_in_whatever_order_the_end_is_what_the_api_server_has(steps: list[tuple[
         name: int(api.objects[name]["metadata"]["resourceVersion"]) if name in api.objects else None
         for name in "ab"
     }
+
+
+def test_what_is_indexed_is_found_as_by_a_look_at_all() -> None:
+    stores = [Store(), Store(indexed="of")]
+    for store in stores:
+        store.replace([pod(1, of="x"), pod(2, "b", of="y"), pod(3, "c", "other", of="x"), pod(4, "d")], 4)
+        store.told(pod(5, "e", of="x"))
+        store.told(pod(6, "b", of="x"))  # moves
+        store.told(pod(7, "a", of="x"), gone=True)
+        store.heard(pod(8, "f", of="y"))
+        store.replace([pod(9, "e", of="y"), pod(6, "b", of="x"), pod(8, "f", of="y")], 9)
+    questions: list[tuple[str | None, dict[str, str]]] = [
+        (namespace, labels)
+        for namespace in (None, "ns", "other", "none")
+        for labels in ({}, {"of": "x"}, {"of": "y"}, {"of": "z"}, {"of": "y", "engine": "true"})
+    ]
+    plain, indexed = ([store.select(*asked) for asked in questions] for store in stores)
+    assert plain == indexed
+    assert any(plain)
+
+
+def test_what_a_watch_tells_is_a_change_if_more_than_the_version_is_new() -> None:
+    store = Store()
+    assert store.told(pod(1))
+    assert not store.told(pod(1))
+    assert not store.told(pod(2))
+    assert store.told(pod(3, role="x"))
+    store.heard(pod(5, role="y"))
+    assert not store.told(pod(5, role="y"))  # this process wrote it
+    assert not store.told(pod(4, role="z"))
+    assert store.told(pod(6, role="y"), gone=True)
+    assert not store.told(pod(7, role="y"), gone=True)
+
+
+def test_a_list_tells_what_it_changed() -> None:
+    store = Store()
+    assert len(store.replace([pod(1), pod(2, "b"), pod(3, "c")], 3)) == 3
+    changed = store.replace([pod(1), pod(4, "b", role="x"), pod(5, "d")], 5)
+    assert [item["metadata"]["name"] for item in changed] == ["c", "b", "d"]
+    assert store.replace([pod(1), pod(4, "b", role="x"), pod(5, "d")], 9) == []
+
+
+def test_an_object_stays_the_same_one_until_another_version_comes() -> None:
+    store = Store()
+    store.replace([pod(1)], 1)
+    kept = store.get("ns", "a")
+    store.replace([pod(1)], 2)
+    store.told(pod(1))
+    assert store.get("ns", "a") is kept
+    store.told(pod(3))
+    assert store.get("ns", "a") is not kept

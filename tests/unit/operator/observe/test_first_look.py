@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from indexcache_operator.informers.reads import NotCurrent
 from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer, Sight
 
@@ -13,6 +14,16 @@ from tests.credentials import CREDENTIALS
 from tests.recorded import rollouts
 from tests.unit.operator.plan.world_parts import NAME
 from tests.unit.operator.test_recorded_rollouts import RecordedApi, rollout
+
+
+class Told(RecordedApi):
+    """Informers that have a rollout as it was, and aren't current."""
+
+    def told(self, path: str) -> Any:
+        raise NotCurrent(path)
+
+    def all_told(self, path: str, selector: Any) -> Any:
+        raise NotCurrent(path)
 
 
 async def test_what_is_at_rest_by_a_watch_is_read_anew_once_in_each_term(
@@ -26,7 +37,7 @@ async def test_what_is_at_rest_by_a_watch_is_read_anew_once_in_each_term(
         def __init__(self, **_: Any) -> None:
             """Take any token."""
 
-        async def state(self, ip: str) -> Any:
+        async def ask(self, ip: str, known: str = "") -> Any:
             raise AssertionError(f"{ip}: nobody is here")
 
     for record in (told, now):
@@ -40,7 +51,7 @@ async def test_what_is_at_rest_by_a_watch_is_read_anew_once_in_each_term(
             runtime=rollouts.RUNTIME,
             credentials=CREDENTIALS,
             hugging_face=HuggingFace(session, None),
-            informed=RecordedApi(told),
+            informed=Told(told),
         )
         sight, seen = Sight(), []
         for term in (0, 3, 3, 7, 7):

@@ -1,5 +1,6 @@
 """Tests where engine and port meet: what a step is told, and what a reader sees, as time passes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -207,3 +208,75 @@ def test_an_indexer_that_the_engine_does_not_have_is_refused_and_nothing_changes
     assert refused.value.refused.field == "flags.indexer"
     assert refused.value.refused.message == "Fast; this engine has Native"
     assert (c.state().epoch, c.state().mode) == (1, Mode.ON)
+
+
+def measure(c: EngineControl, user: str) -> None:
+    plan = StepPlan(Mode.ON, "FSFS", c.behaviour().series, (Row(user, 199),))
+    c.measured(plan, Measured({1: [0.5], 3: [0.5]}, {1: [0.5], 3: [0.5]}))
+    c.prompts_computed([user])
+
+
+def test_a_state_is_known_by_its_tag_while_nothing_but_time_passes() -> None:
+    c, clock = control()
+    c.put(desired(c, permit=60.0))
+    c.started()
+    first, tag = c.told()
+    clock.now = 9.0
+    assert c.told(tag) == (None, tag)
+    later, same = c.told()
+    assert same == tag
+    assert first is not None
+    assert later is not None
+    aged = {
+        "permit_remaining_seconds": first.permit_remaining_seconds - 9.0
+        if first.permit_remaining_seconds is not None
+        else None,
+        "step_seconds": first.step_seconds + 9.0,
+    }
+    assert later == first.model_copy(update=aged)
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda c, clock: c.put(desired(c, permit=60.0)),  # a renewal: nothing but the permit's end changes
+        lambda c, clock: c.put(desired(c, 2, permit=60.0)),
+        lambda c, clock: c.kill(Kill(reason="x")),
+        lambda c, clock: setattr(clock, "now", 99.0),  # the permit lapses
+        lambda c, clock: measure(c, "a"),
+        lambda c, clock: c.started(),
+        lambda c, clock: (
+            c.ledger().__enter__().admit("a", prompt_tokens=9, reuse=True, probe=False)
+            or c.ledger().__exit__()
+        ),
+        lambda c, clock: c.fail("testing", "x"),
+    ],
+)
+def test_whatever_else_happens_has_another_tag(happens: Callable[[EngineControl, Clock], object]) -> None:
+    c, clock = control()
+    c.put(desired(c, permit=60.0))
+    _, tag = c.told()
+    clock.now = 1.0
+    happens(c, clock)
+    state, other = c.told(tag)
+    assert other != tag
+    assert state is not None
+
+
+def test_what_is_measured_once_more_has_another_tag_each_time() -> None:
+    c, _ = control()
+    c.put(desired(c, permit=60.0))
+    tags = set()
+    for user in "abc":
+        measure(c, user)
+        state, tag = c.told()
+        assert state is not None
+        assert state.observed
+        tags.add(tag)
+    assert len(tags) == 3
+
+
+def test_another_life_of_the_same_engine_has_another_tag() -> None:
+    (a, _), (b, _) = control(), control()
+    assert a.told()[1] != b.told()[1]
+    assert b.told(a.told()[1])[0] is not None

@@ -243,3 +243,14 @@ def test_no_bytes_break_it_or_fill_it(pieces: Sequence[bytes], token: bytes) -> 
         world.peer.late(world.peer.deadline)
         world.take()
     assert set(world.statuses) <= {100, 200, 400, 401, 404, 408, 413, 422, 431, 501}
+
+
+def test_after_an_answer_without_a_body_the_connection_goes_on(world: World) -> None:
+    world.send(GET)
+    (tag,) = re.findall(rb'etag: ("[^"]+")', world.came)
+    known = GET.replace(b"\r\n\r\n", b"\r\nIf-None-Match: " + tag + b"\r\n\r\n")
+    world.send(known, known + GET)
+    assert world.statuses == [200, 304, 304, 200]
+    assert (world.peer.stage, world.peer.is_idle) == (Stage.HEAD, True)
+    told = [answer for answer in world.came.split(b"HTTP/1.1 ") if answer.startswith(b"304")]
+    assert all(answer.endswith(b"\r\n\r\n") and b"content-length" not in answer for answer in told)

@@ -166,3 +166,32 @@ def test_an_unsupported_engine_answers_and_says_why() -> None:
         assert (r.code, r.field) == ("Unsupported", "flags.mode")
         assert c.post("/v1/kill").status_code == 200
     server.stop()
+
+
+def test_a_state_that_is_known_is_answered_by_its_tag_alone(
+    client: httpx.Client, control: EngineControl
+) -> None:
+    first = client.get("/v1/state")
+    tag = first.headers["etag"]
+    assert tag.startswith(f'"{control.incarnation}-')
+    again = client.get("/v1/state", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    client.put("/v1/flags", json=body(control))
+    changed = client.get("/v1/state", headers={"If-None-Match": tag})
+    assert changed.status_code == 200
+    assert State.model_validate_json(changed.text).mode is Mode.ON
+    assert changed.headers["etag"] != tag
+
+
+@pytest.mark.parametrize("asked", ["*", "W/{}", '"other"', "{}, {}", '"', "", '""'])
+def test_any_other_question_is_answered_in_full(client: httpx.Client, asked: str) -> None:
+    tag = client.get("/v1/state").headers["etag"]
+    found = client.get("/v1/state", headers={"If-None-Match": asked.replace("{}", tag)})
+    assert found.status_code == 200
+    assert State.model_validate_json(found.text).supported
+
+
+def test_a_stranger_learns_no_tag(address: str, client: httpx.Client) -> None:
+    tag = client.get("/v1/state").headers["etag"]
+    found = httpx.get(f"{address}/v1/state", headers={"If-None-Match": tag})
+    assert (found.status_code, "etag" in found.headers) == (401, False)

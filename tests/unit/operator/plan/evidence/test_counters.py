@@ -29,7 +29,7 @@ def test_what_is_new_is_added_up_over_engines() -> None:
         **{total(site=3, measure=m): of([0.6]) for m in ("overlap", "recall")},
     }
     assert memory.data_at == at(0)
-    assert memory.seen[SeriesKey("a", "life", 1, total())] == of([0.9, 0.8])
+    assert memory.seen[SeriesKey("a", "life", 1, total())].unpacked() == of([0.9, 0.8])
     again = observe(measured(series([0.9, 0.8, 0.1])), memory=memory)
     assert again.totals[total()].counts == of([0.9, 0.8, 0.1]).counts
 
