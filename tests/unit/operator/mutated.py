@@ -27,7 +27,13 @@ WHOLE: dict[str, Any] = {
         "resources": {"limits": {"cpu": 1}},
         "template": {"spec": {"containers": [{"name": "engine", "env": [{"name": "A", "value": "b"}]}]}},
     },
-    "indexCache": {"pattern": "FSFS", "protected": [3], "minContextTokens": 0, "sampleRows": 32},
+    "indexCache": {
+        "pattern": "FSFS",
+        "protected": [3],
+        "minContextTokens": 0,
+        "sampleRows": 32,
+        "indexer": "Native",
+    },
     "strategy": {
         "exposure": "InPlace",
         "shadow": {"minRequests": 20, "timeout": "60s"},

@@ -242,11 +242,12 @@ def test_a_huge_body_of_a_kill_is_sent_to_its_end_and_answered(control: EngineCo
 def test_a_call_that_fails_closes_its_connection_and_no_other(
     control: EngineControl, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
+    def broken(known: str = "") -> None:
         raise RuntimeError("on purpose")
 
     with monkeypatch.context() as m:
         m.setattr(control, "state", broken)
+        m.setattr(control, "told", broken)
         with pytest.raises(httpx.RemoteProtocolError):
             answers(number)
         with pytest.raises(httpx.RemoteProtocolError):
