@@ -48,6 +48,16 @@ def test_a_kill_that_is_obeyed_is_not_told(phase: Phase, value: str) -> None:
     assert told({KILL: "true"}, status=Status(phase=phase), spec=None) is None
 
 
+@pytest.mark.parametrize("value", ["-", "", REVISION])
+def test_before_there_is_a_revision_only_true_kills(value: str) -> None:
+    reason, message = told({KILL: value}, status=Status(), spec=None) or ("", "")
+    assert reason == "KillIgnored"
+    assert message == (
+        f"annotation indexcache.dev/kill: found {value!r}, which stops nothing; "
+        'expected "true"; correct it, or remove it'
+    )
+
+
 def test_a_kill_may_name_the_revision_that_the_spec_asks_for() -> None:
     assert told({KILL: REVISION}, status=status(Phase.CANARY, revision="0123456789")) is None
     assert told({KILL: "0123456789"}, status=status(Phase.CANARY, revision="0123456789")) is None
