@@ -119,6 +119,7 @@ def test_a_command_that_there_is_none_of_is_told(name: str) -> None:
     [
         "kubectl.kubernetes.io/last-applied-configuration",
         "kill",
+        "indexcache.dev",
         "example.com/kill",
         "indexcache.example/note",
     ],
@@ -136,6 +137,22 @@ def test_all_are_told_a_kill_first_and_none_at_any_length() -> None:
     )
     assert message.endswith("; and 197 more")
     assert len(message) < 2000
+
+
+@pytest.mark.parametrize(("commands_given", "end"), [(5, "remove it"), (6, "remove it; and 1 more")])
+def test_five_are_told_in_full(commands_given: int, end: str) -> None:
+    _, message = told({f"indexcache.dev/{i}": "x" for i in range(commands_given)}) or ("", "")
+    assert message.count("no such command") == 5
+    assert message.endswith(f"or {end}")
+
+
+@pytest.mark.parametrize(("characters", "end"), [(80, ""), (81, "...")])
+def test_eighty_characters_are_shown_of_a_value_and_of_a_name(characters: int, end: str) -> None:
+    _, message = told({KILL: "k" * characters}) or ("", "")
+    assert f"found {'k' * 80!r}{end}, which stops nothing" in message
+    name = "indexcache.dev/".ljust(characters, "k")
+    _, message = told({name: "x"}) or ("", "")
+    assert message.startswith(f"annotation {name[:80]}{end}: found no such command")
 
 
 def test_the_condition_says_that_none_is_ignored() -> None:
