@@ -45,6 +45,7 @@ MODULES = (
     ("indexcache_runtime", "control/probe_log"),
     ("indexcache_runtime", "control/switch"),
     ("indexcache_runtime", "vllm/engine_core/blocks"),
+    ("indexcache_runtime", "vllm/engine_core/hasher"),
     ("indexcache_runtime", "vllm/engine_core/probe_requests"),
     ("indexcache_runtime", "vllm/engine_core/reach"),
     ("indexcache_runtime", "vllm/engine_core/step_planner"),
