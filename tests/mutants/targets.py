@@ -40,6 +40,7 @@ MODULES = (
     ("indexcache_operator", "leading/record"),
     ("indexcache_operator", "mandate"),
     ("indexcache_runtime", "control/breaker_control"),
+    ("indexcache_runtime", "control/engine_control"),
     ("indexcache_runtime", "control/ledger"),
     ("indexcache_runtime", "control/pace"),
     ("indexcache_runtime", "control/probe_log"),
