@@ -15,7 +15,7 @@ from indexcache_operator.kube import Kube
 
 from scripts.generate.crd import ROOT
 from tests.cluster import apiserver, json_schemas
-from tests.cluster.test_chart import helm
+from tests.cluster.chart import helm
 
 ALL_RIGHT = 10
 VALUES = [

@@ -24,12 +24,13 @@ from indexcache_testbed.cluster.addons import (
     gateway_address,
     receiver_token,
 )
-from indexcache_testbed.cluster.base_image import ENGINE
 from indexcache_testbed.cluster.cgroups import parents
 from indexcache_testbed.cluster.errors import CommandError
 from indexcache_testbed.cluster.processes import Process
 from indexcache_testbed.cluster.report import Reporter
 from indexcache_testbed.cluster.shell import run
+
+from tests.cluster.testbed_objects import backend, engine_and_receiver, pod, route, rules
 
 pytestmark = pytest.mark.cluster
 
@@ -128,31 +129,6 @@ def test_the_receiver_that_users_set_survives_an_up(cluster: Cluster) -> None:
     )
 
 
-POD: dict[str, object] = {
-    "securityContext": {
-        "runAsNonRoot": True,
-        "runAsUser": 65532,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    },
-    "restartPolicy": "Never",
-    "terminationGracePeriodSeconds": 0,
-}
-CONTAINER: dict[str, object] = {
-    "name": "main",
-    "image": ENGINE,
-    "imagePullPolicy": "Never",
-    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-}
-
-
-def pod(name: str, volume: dict[str, object], command: list[str]) -> str:
-    container = {**CONTAINER, "command": command, "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    spec = {**POD, "containers": [container], "volumes": [{"name": "data", **volume}]}
-    return json.dumps(
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "serving"}, "spec": spec}
-    )
-
-
 def test_a_pod_with_a_host_path_is_refused_in_serving(cluster: Cluster) -> None:
     with pytest.raises(CommandError, match=r"violates PodSecurity \"restricted:latest\".*hostPath"):
         cluster.kubectl("create", "-f", "-", stdin=pod("host-path", {"hostPath": {"path": "/etc"}}, ["true"]))
@@ -207,44 +183,6 @@ def test_nothing_inside_reaches_the_outside(cluster: Cluster) -> None:
     assert "default" not in cluster.run(["ip", "route"])
 
 
-BACKEND = """
-import http.server
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"NAME\\n")
-http.server.ThreadingHTTPServer(("", 8000), Answer).serve_forever()
-"""
-
-
-def backend(name: str) -> list[object]:
-    meta, labels = {"name": name, "namespace": "default"}, {"app": name}
-    probe = {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1}
-    container = {
-        **CONTAINER,
-        "command": ["python3", "-c", BACKEND.replace("NAME", name)],
-        "readinessProbe": probe,
-    }
-    spec = {"selector": labels, "ports": [{"port": 8000}]}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {**meta, "labels": labels},
-            "spec": {**POD, "containers": [container]},
-        },
-        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec},
-    ]
-
-
-def route(old: int, new: int) -> dict[str, object]:
-    backends = [{"name": "old", "port": 8000, "weight": old}, {"name": "new", "port": 8000, "weight": new}]
-    spec = {"parentRefs": [{"name": "gw", "namespace": "infra"}], "rules": [{"backendRefs": backends}]}
-    kind = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
-    return {**kind, "metadata": {"name": "cut", "namespace": "default"}, "spec": spec}
-
-
 def test_a_gateway_cut_off_from_its_proxies_reports_what_it_does_not_do(cluster: Cluster) -> None:
     address = gateway_address(cluster)
 
@@ -276,49 +214,12 @@ def test_a_gateway_cut_off_from_its_proxies_reports_what_it_does_not_do(cluster:
     eventually(lambda: answers() == {"new"})
 
 
-ENGINE_AND_RECEIVER = """
-import http.server
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
-        self.end_headers()
-        self.wfile.write(b"recall 0.1\\n")
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        print(self.headers["Authorization"], body, flush=True)
-        self.send_response(200)
-        self.end_headers()
-http.server.ThreadingHTTPServer(("", 8000), Answer).serve_forever()
-"""
-RULES = """
-groups:
-- name: recall
-  rules:
-  - {alert: RecallLow, expr: 'recall < 0.3', labels: {revision: r7}}
-"""
-
-
 def test_an_engines_metric_becomes_an_alert_at_the_receiver(cluster: Cluster) -> None:
-    labels = {"indexcache.dev/engine": "true", "indexcache.dev/rollout": "glm5"}
-    ports = [{"name": "http", "containerPort": 8000}]
-    spec = {
-        **POD,
-        "containers": [{**CONTAINER, "command": ["python3", "-c", ENGINE_AND_RECEIVER], "ports": ports}],
-    }
-    engine = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "engine", "namespace": "serving", "labels": labels},
-        "spec": spec,
-    }
-    cluster.kubectl("create", "-f", "-", stdin=json.dumps(engine))
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(engine_and_receiver()))
     cluster.kubectl("wait", "--for=condition=Ready", "pod/engine", "-n", "serving", "--timeout=60s")
     address = cluster.get("pod", "engine", "-n", "serving")["status"]["podIP"]
     configure_receiver(cluster, url=f"http://{address}:8000/alerts", token="a-token")
-    metadata = {"name": "indexcache-rules", "namespace": "monitoring"}
-    rules = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"recall.yml": RULES}}
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(rules))
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(rules()))
 
     def calls() -> list[str]:
         return [

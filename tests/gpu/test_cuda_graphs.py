@@ -2,10 +2,7 @@
 generate.
 """
 
-import json
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from indexcache_core.contract import Mode
-from indexcache_kernels.index_keys.cases import held
 from indexcache_runtime.measuring.budget import MeasuringBudget
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys
@@ -23,58 +19,26 @@ from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets
 from tests.conformance.checks import differences
 from tests.conformance.engine import Answer, Engine, prompts
 from tests.conformance.measuring import every_step
+from tests.gpu.clean_runs import (
+    ASKED,
+    PATTERN,
+    TOKENS,
+    Clean,
+    head,
+    keys,
+    later,
+    off_by,
+    same,
+    static_answers,
+)
 from tests.gpu.cuda_binding import Cuda, engine
-from tests.gpu.static_pattern import ANSWERS
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 
-PATTERN = "FSSFS"
-ASKED = prompts(7, 4000, 2300, 1500, 900, 700, 520, 300)
-TOKENS = 48
 GRAPHS: dict[str, Any] = {
     "compilation_config": {"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64]},
     "max_num_batched_tokens": 4096,
 }
-
-
-Clean = tuple[list[Answer], list[Answer]]
-"""What a clean engine answers, twice asked: how far it agrees with itself."""
-
-
-def static_answers(folder: Path, options: dict[str, Any]) -> Clean:
-    """Return what vLLM's own static pattern answers, in a process of its own."""
-    child = [
-        sys.executable,
-        "-m",
-        "tests.gpu.static_pattern",
-        str(folder),
-        PATTERN,
-        json.dumps(options),
-        json.dumps([ASKED, TOKENS]),
-    ]
-    out = subprocess.run(child, check=True, capture_output=True, text=True, timeout=500).stdout
-    twice = json.loads(
-        next(line for line in out.splitlines() if line.startswith(ANSWERS)).removeprefix(ANSWERS)
-    )
-    first, second = (
-        [Answer(tuple(tokens), tuple(logprobs), 0) for tokens, logprobs in answers] for answers in twice
-    )
-    return first, second
-
-
-def later(a: list[Answer], b: list[Answer]) -> float:
-    """Return the mean difference in log-probability of the tokens after the first."""
-    return fmean(d for one, other in zip(a, b, strict=True) for d in differences(one, other)[1:])
-
-
-def same(found: list[Answer], clean: Clean) -> None:
-    """Check that the first token's log-probability is a clean run's, as prefills repeat to the bit, and that
-    those of decode steps are as near to a clean run's as clean runs are to each other: vLLM's top-k of decode
-    steps breaks ties by chance.
-    """
-    for got, expected in zip(found, clean[0], strict=True):
-        assert differences(got, expected)[0] <= 0.001
-    assert later(found, clean[0]) <= 2 * later(*clean) + 0.01
 
 
 @pytest.fixture(scope="module")
@@ -212,29 +176,6 @@ def test_what_is_beyond_the_reach_is_measured_and_no_graph_is_captured_again(
     same(under.ask_each(long, TOKENS), (untouched[0][:3], untouched[1][:3]))
 
 
-def keys(under: Engine, name: str, first: int, last: int) -> dict[int, torch.Tensor]:
-    """Return a request's index keys at these positions, as its Shared layers' caches hold them: (positions,
-    dim) float32.
-    """
-    request = under.scheduled(name)
-    blocks = list(under.core.scheduler.kv_cache_manager.get_block_ids(request.request_id)[0])
-    found = {}
-    for i, letter in enumerate(PATTERN):
-        if letter == "S":
-            cache = under.model.model.layers[i].self_attn.indexer.k_cache.kv_cache
-            found[i] = held(cache[blocks])[first:last].cpu()
-    return found
-
-
-def off_by(found: dict[int, torch.Tensor], wanted: dict[int, torch.Tensor]) -> float:
-    """Return the largest mean distance of a site's keys, as a share of what they are."""
-    assert found.keys() == wanted.keys()
-    assert all(key.abs().amax(1).min() > 0 for key in wanted.values())
-    return max(
-        float((found[i] - wanted[i]).norm(dim=1).mean() / wanted[i].norm(dim=1).mean()) for i in wanted
-    )
-
-
 def test_late_keys_are_those_that_layers_make(under: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of decode steps, late and by each layer itself, beside those of a prefill of the same tokens. A
     context of less than k tokens, all of which are chosen, so that what layers are given differs by no more
@@ -321,11 +262,6 @@ def test_switching_while_32_requests_generate_loses_none_and_corrupts_none(
             later(got, own) < later(got, other) / 2
         )  # in steps of other requests and chunks sums are taken in another order
     assert under.state.requests.touched_by_reuse >= 32
-
-
-def head(answer: Answer, tokens: int) -> Answer:
-    """Return its first tokens."""
-    return Answer(answer.tokens[:tokens], answer.logprobs[:tokens], 0)
 
 
 def test_2000_switches_under_load_leave_memory_as_it_was(under: Engine) -> None:

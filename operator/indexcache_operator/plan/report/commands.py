@@ -40,7 +40,7 @@ def _present(situation: Situation) -> tuple[str, ...]:
 
 def _kill(situation: Situation) -> Iterator[tuple[str, str]]:
     annotations, present = situation.snapshot.observation.annotations, _present(situation)
-    if KILL not in annotations or any(killed(annotations, name) for name in present or ("-",)):
+    if KILL not in annotations or any(killed(annotations, name) for name in present or (EVERYTHING,)):
         return
     wanted = f'"{EVERYTHING}"' + "".join(f", or revision {name}" for name in present)
     found = _shown(annotations[KILL])

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Breaker, Desired, Flags, Identity, Mode, Reason, Thresholds
+from indexcache_core.contract import Breaker, Desired, Flags, Identity, Indexer, Mode, Reason, Thresholds
 from indexcache_runtime.control.switch import CallRefused, Switch, refuse
 
 from tests.unit.runtime.control.switches import FITTING, ME, desired, switch
@@ -99,6 +99,33 @@ def test_an_unsupported_engine_refuses_with_its_reasons() -> None:
 
 def test_a_refusal_needs_no_field() -> None:
     assert refuse("NotFound", "no such path").refused.field == ""
+
+
+def asking(indexer: Indexer) -> Desired:
+    return desired(flags=Flags(mode=Mode.SHADOW, pattern=FITTING, indexer=indexer))
+
+
+@pytest.mark.parametrize("indexer", Indexer)
+def test_an_engine_chooses_by_any_indexer_that_it_has(indexer: Indexer) -> None:
+    s = switch(indexers=tuple(Indexer))
+    s.put(asking(indexer), now=0.0)
+    assert s.flags.indexer is indexer
+
+
+@pytest.mark.parametrize(
+    ("has", "asked", "said"),
+    [
+        ((Indexer.NATIVE,), Indexer.FAST, "Fast; this engine has Native"),
+        ((Indexer.FAST, Indexer.FAST), Indexer.NATIVE, "Native; this engine has Fast, Fast"),
+    ],
+)
+def test_an_indexer_that_the_engine_lacks_is_refused_with_those_it_has(
+    has: tuple[Indexer, ...], asked: Indexer, said: str
+) -> None:
+    s = switch(indexers=has)
+    assert refusal(s, asking(asked)) == ("DoesNotFit", "flags.indexer")
+    with pytest.raises(CallRefused, match=f": {said}$"):
+        s.put(asking(asked), now=0.0)
 
 
 def guarded(**thresholds: float) -> Desired:

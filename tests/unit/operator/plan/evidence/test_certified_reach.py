@@ -14,7 +14,8 @@ from indexcache_operator.plan.facts.memory import Memory, TotalKey
 from indexcache_operator.plan.facts.reach import UNBOUNDED
 
 from tests.unit.operator.plan.build import QUALITY, case, granted, pod, snapshot, spec, status
-from tests.unit.operator.plan.evidence.engines import served, total
+from tests.unit.operator.plan.evidence.engines import padded, served, total
+from tests.unit.operator.plan.world_parts import K
 
 GOOD, BAD, FEW = of([0.95] * 300), of([0.05] * 300), of([0.95] * 2)
 ON, SHADOW = Mode.ON, Mode.SHADOW
@@ -107,6 +108,21 @@ def test_a_cap_bounds_all_that_comes_after_it() -> None:
     assert reached({2: GOOD, 3: GOOD, 4: GOOD}, kept=kept)[0] == 64
     unguarded = spec(guardrails={"unguarded": True})
     assert reached({}, kept=kept, asked=unguarded) == (64, 64)
+
+
+def test_a_cap_below_what_the_canary_keeps_bounds_all_pods() -> None:
+    cap = CapStatus(tokens=64, cause="RecallBelowThreshold")
+    kept = status(Phase.CANARY, reach=granted(32, 128, cap=cap))
+    assert reached({}, {2: GOOD, 3: GOOD}, kept=kept) == (128, 64)
+
+
+def test_it_says_what_share_of_the_work_that_is() -> None:
+    asked = spec(strategy={"reach": {"minShare": 0.7}})
+    seen, memory = snapshot(pod("a", served({2: 3.0, 4: 1.0})), spec=asked), Memory(key="try")
+
+    found = certified_reach.reaches(case(seen, memory=memory), Judgements(memory), guardrails(asked))
+
+    assert (found.work, found.k, found.min_share) == (padded({2: 3.0, 4: 1.0}), K, 0.7)
 
 
 @pytest.mark.parametrize(

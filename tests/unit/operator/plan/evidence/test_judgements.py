@@ -1,5 +1,7 @@
 """Tests what is said of single tests."""
 
+from dataclasses import replace
+
 import pytest
 from indexcache_core.contract import Work
 from indexcache_core.evidence import detector
@@ -41,6 +43,19 @@ def test_a_test_is_judged_by_one_stream_and_by_the_bets_on_both() -> None:
 def test_a_breach_in_one_stream_is_no_certificate_in_the_other() -> None:
     judged = Judgements(remembering({total(mode=SHADOW): GOOD, total(mode=ON): BAD}))
     assert {judged.of(RECALL, judged_by(), stream).verdict for stream in STREAMS} == {Verdict.BREACHED}
+
+
+def test_a_guardrail_that_only_observes_passes_no_verdict() -> None:
+    observing = replace(RECALL, acts=False)
+    judged = Judgements(remembering({total(): GOOD}))
+    assert judged.of(observing, judged_by(), SHADOW).verdict is Verdict.OBSERVING
+
+
+@pytest.mark.parametrize("binary", [None, False, True])
+def test_it_is_certified_as_means_are_unless_it_is_of_single_answers(binary: bool | None) -> None:
+    asked = {} if binary is None else {"binary": binary}
+    found = judgements.judgement(RECALL, GOOD, 0.0, **asked)
+    assert found.binary is bool(binary)
 
 
 @pytest.mark.parametrize(

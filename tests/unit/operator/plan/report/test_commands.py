@@ -1,24 +1,18 @@
-"""Commands by annotation: each is obeyed, or said to be none."""
+"""Tests what is said of commands by annotation that can't be obeyed."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
-from indexcache_core.contract import Mode
-from indexcache_operator.api.status import Phase, Rejected, Status
-from indexcache_operator.model import Event, PersistStatus
-from indexcache_operator.plan import plan
+from indexcache_operator.api.status import Condition, Phase, Rejected, Status
+from indexcache_operator.model import Event
 from indexcache_operator.plan.facts.revision import KILL, RETRY
 from indexcache_operator.plan.report import commands
 from indexcache_operator.plan.report.conditions import conditions
 
-from tests.unit.operator.plan.build import REVISION, at, observation, pod, situation, spec, status
-from tests.unit.operator.plan.world import World, good
+from tests.unit.operator.plan.build import REVISION, at, pod, situation, status
 
 REJECTED = Rejected(revision=REVISION, reason="Killed", at=at(-60))
-ENGAGED = [Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED]
 
 
 def told(annotations: dict[str, str], **changes: Any) -> tuple[str, str] | None:
@@ -26,29 +20,13 @@ def told(annotations: dict[str, str], **changes: Any) -> tuple[str, str] | None:
     return commands.ignored(situation(pod(), annotations=annotations, **changes))
 
 
-@pytest.mark.parametrize("phase", ENGAGED)
-@pytest.mark.parametrize("value", ["true", "True", " true\n", "TRUE"])
-def test_true_kills_whatever_runs(phase: Phase, value: str) -> None:
-    world = World(recall=good).until(phase)
-    world.annotations = {KILL: value}
-    world.until(Phase.FELL_BACK)
-    assert world.status.fallback is not None
-    assert (world.status.fallback.cause, world.modes()) == ("Killed", {Mode.OFF})
-    assert commands.standing(world.status) is None
-
-
-def test_while_true_stands_nothing_is_tried_and_afterwards_it_is() -> None:
-    world = World(recall=good).until(Phase.CANARY)
-    world.annotations = {KILL: "true"}
-    world.until(Phase.FELL_BACK)
-    world.spec = spec(indexCache={"pattern": "FFFS", "minContextTokens": 0})
-    world.until(Phase.FAILED)
-    assert "annotation indexcache.dev/kill stops revision" in world.status.message
-    for _ in range(10):
-        world.snapshot()
-    assert (world.status.phase, world.modes()) == (Phase.FAILED, {Mode.OFF})
-    world.annotations = {}
-    world.until(Phase.PROMOTED)
+def ignoring(message: str | None) -> Status:
+    """Return a status with another condition, and the one that says which commands are ignored, if any."""
+    other = Condition(type="Ready", status="False", reason="Checking", message="not yet")
+    ours = Condition(type=commands.CONDITION, status="True", reason="NoneIgnored")
+    if message is not None:
+        ours = replace(ours, status="False", reason="KillIgnored", message=message)
+    return Status(conditions=(other, ours))
 
 
 @pytest.mark.parametrize(
@@ -68,6 +46,16 @@ def test_a_kill_that_names_nothing_is_told_with_what_would(value: str) -> None:
 def test_a_kill_that_is_obeyed_is_not_told(phase: Phase, value: str) -> None:
     assert told({KILL: value}, status=status(phase)) is None
     assert told({KILL: "true"}, status=Status(phase=phase), spec=None) is None
+
+
+@pytest.mark.parametrize("value", ["-", "", REVISION])
+def test_before_there_is_a_revision_only_true_kills(value: str) -> None:
+    reason, message = told({KILL: value}, status=Status(), spec=None) or ("", "")
+    assert reason == "KillIgnored"
+    assert message == (
+        f"annotation indexcache.dev/kill: found {value!r}, which stops nothing; "
+        'expected "true"; correct it, or remove it'
+    )
 
 
 def test_a_kill_may_name_the_revision_that_the_spec_asks_for() -> None:
@@ -131,6 +119,7 @@ def test_a_command_that_there_is_none_of_is_told(name: str) -> None:
     [
         "kubectl.kubernetes.io/last-applied-configuration",
         "kill",
+        "indexcache.dev",
         "example.com/kill",
         "indexcache.example/note",
     ],
@@ -150,70 +139,48 @@ def test_all_are_told_a_kill_first_and_none_at_any_length() -> None:
     assert len(message) < 2000
 
 
-def test_an_event_comes_once_and_again_when_something_else_is_ignored() -> None:
-    world = World(recall=good).until(Phase.CANARY)
-    said: list[str] = []
-    for value in ("ture", "ture", "ture", "yes", "yes"):
-        world.annotations = {KILL: value}
-        before = len(world.done)
-        world.snapshot()
-        said += [a.message for a in world.done[before:] if isinstance(a, Event) and a.reason == "KillIgnored"]
-    assert [message.split(",")[0].split("found ")[1] for message in said] == ["'ture'", "'yes'"]
-    assert world.status.phase is Phase.CANARY
-    world.annotations = {}
-    world.snapshot()
-    assert commands.standing(world.status) is None
+@pytest.mark.parametrize(("commands_given", "end"), [(5, "remove it"), (6, "remove it; and 1 more")])
+def test_five_are_told_in_full(commands_given: int, end: str) -> None:
+    _, message = told({f"indexcache.dev/{i}": "x" for i in range(commands_given)}) or ("", "")
+    assert message.count("no such command") == 5
+    assert message.endswith(f"or {end}")
 
 
-def test_an_ignored_command_is_written_and_told_before_anything_that_may_fail() -> None:
-    made = plan(
-        observation(pod(baseline_label=False), status=status(Phase.SHADOWING), annotations={KILL: "ture"})
-    )
-    kinds = [type(action) for action in made.actions]
-    assert kinds[:2] == [PersistStatus, Event]
-    assert len(kinds) > 2
-
-
-def test_an_ignored_command_that_stands_writes_nothing() -> None:
-    world = World(recall=good).until(Phase.PROMOTED)
-    world.annotations = {KILL: "ture"}
-    for _ in range(5):
-        world.snapshot()
-    writes = world.writes
-    world.rate = 0
-    for _ in range(5):
-        world.snapshot()
-    assert world.writes == writes
-
-
-TEXT = st.text() | st.sampled_from(["true", REVISION, f"{REVISION}/2", "True "])
-
-
-@given(
-    st.sampled_from(list(Phase)),
-    st.dictionaries(st.sampled_from([KILL, RETRY, "indexcache.dev/promote"]), TEXT),
-)
-@example(Phase.CANARY, {KILL: "true\n"})
-@example(Phase.CANARY, {KILL: "ſtrue"})
-def test_a_command_is_never_silent(phase: Phase, annotations: dict[str, str]) -> None:
-    kept = replace(
-        status(phase, epoch=1), rejected=(REJECTED,) if phase in (Phase.FELL_BACK, Phase.FAILED) else ()
-    )
-    made = plan(observation(pod(), status=kept, annotations=annotations))
-    ignored = commands.standing(made.status)
-    obeyed = (
-        made.status.fallback is not None
-        or made.status.phase is Phase.FAILED
-        or phase in (Phase.FALLING_BACK, Phase.FELL_BACK)
-    )
-    if KILL in annotations:
-        assert obeyed or (ignored is not None and ignored.reason == "KillIgnored")
-    if "indexcache.dev/promote" in annotations:
-        assert ignored is not None
-    warned = [a for a in made.actions if isinstance(a, Event) and ignored and a.reason == ignored.reason]
-    assert len(warned) == (ignored is not None)
+@pytest.mark.parametrize(("characters", "end"), [(80, ""), (81, "...")])
+def test_eighty_characters_are_shown_of_a_value_and_of_a_name(characters: int, end: str) -> None:
+    _, message = told({KILL: "k" * characters}) or ("", "")
+    assert f"found {'k' * 80!r}{end}, which stops nothing" in message
+    name = "indexcache.dev/".ljust(characters, "k")
+    _, message = told({name: "x"}) or ("", "")
+    assert message.startswith(f"annotation {name[:80]}{end}: found no such command")
 
 
 def test_the_condition_says_that_none_is_ignored() -> None:
     found = next(c for c in conditions(situation(pod())) if c.type == commands.CONDITION)
     assert (found.status, found.reason, found.message) == ("True", "NoneIgnored", "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (None, "two", ["two"]),
+        ("one", "two", ["two"]),
+        ("two", "two", []),
+        ("two", None, []),
+        (None, "x" * 1001, ["x" * 1000]),
+    ],
+)
+def test_an_event_says_what_is_ignored_that_was_not_at_the_last_look(
+    before: str | None, after: str | None, said: list[str]
+) -> None:
+    assert commands.events(ignoring(before), ignoring(after)) == [
+        Event(type="Warning", reason="KillIgnored", message=message) for message in said
+    ]
+
+
+def test_the_condition_stands_while_commands_are_ignored() -> None:
+    standing = commands.standing(ignoring("one"))
+    assert standing is not None
+    assert (standing.type, standing.message) == (commands.CONDITION, "one")
+    assert commands.standing(ignoring(None)) is None
+    assert commands.standing(Status()) is None

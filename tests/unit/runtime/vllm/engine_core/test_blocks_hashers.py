@@ -1,10 +1,9 @@
-"""Tests the hashers that name blocks: vLLM's own, ours around it, and what stays where one fails."""
+"""Tests requests with vLLM's own hasher, with ours around it, and what stays where one fails."""
 
-import hashlib
 from types import SimpleNamespace
 
 import pytest
-from indexcache_runtime.vllm.engine_core.hasher import Hasher, salted, vllms_own, wrap_where_made
+from indexcache_runtime.vllm.engine_core.hasher import Hasher, vllms_own, wrap_where_made
 
 from tests.unit.runtime.vllm.engine_core.blocks_world import (
     PROMPT,
@@ -49,19 +48,6 @@ def test_a_hasher_that_was_wrapped_where_it_was_made_stays_the_one_of_all_its_re
     assert isinstance(made, Hasher)
     assert vllms_own(made) is vllms_own(names) is names
     assert vllms_own(None) is None
-
-
-def test_a_vllm_that_makes_no_hasher_is_left_alone() -> None:
-    module = SimpleNamespace()
-    wrap_where_made(module)
-    assert not vars(module)
-
-
-def test_a_name_under_a_class_is_as_long_as_vllms_own_and_another_for_each_class_and_block() -> None:
-    block, other = baseline(PROMPT)[:2]
-    assert len({salted("x", block), salted("y", block), salted("x", other), block}) == 4
-    assert {len(salted(name, block)) for name in ("", "x", "x>off")} == {32}
-    assert salted("x", block) == hashlib.sha256(b"indexcache\0x\0" + block).digest()
 
 
 def test_the_names_that_a_request_has_survive_a_hasher_that_fails() -> None:

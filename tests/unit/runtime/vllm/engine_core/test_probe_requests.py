@@ -87,12 +87,25 @@ def test_who_was_a_probe_when_first_asked_stays_one_though_tokens_change() -> No
     assert probes.side(SimpleNamespace(request_id=REUSE)) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "is_exempt"),
+    [("user", False), ("user-icoff", True), (PLAIN, True), (FULL, True), (REUSE, True)],
+)
+def test_how_far_reuse_reaches_is_nothing_to_probes_and_to_who_opted_out(name: str, is_exempt: bool) -> None:
+    probes = ProbeRequests(cast(Credentials, SimpleNamespace(tokens=("token",))), K)
+    assert probes.exempt(SimpleNamespace(request_id=name, sampling_params=None)) is is_exempt
+
+
 def test_what_probes_apart_compute_has_a_class_for_each_behaviour() -> None:
     shadow = Behaviour(Mode.SHADOW, "FSFS", 0, 0, 1)
-    others = (replace(shadow, pattern="FSSS"), replace(shadow, min_context_tokens=9))
+    others = (
+        replace(shadow, pattern="FSSS"),
+        replace(shadow, min_context_tokens=9),
+        replace(shadow, indexer=Indexer.FAST),
+    )
     classes = {apart_class(behaviour) for behaviour in (shadow, *others)}
-    assert len(classes) == 3
-    assert classes.isdisjoint({taint_class("FSFS", 0, Indexer.NATIVE), None})
+    assert len(classes) == 4
+    assert apart_class(shadow) == "probe-" + taint_class("FSFS", 0, Indexer.NATIVE)
     assert apart_class(replace(shadow, mode=Mode.ON)) is None
 
 

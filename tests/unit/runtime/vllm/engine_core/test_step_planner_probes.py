@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Indexer, Mode
 from indexcache_core.probe_ids import Side, probe_request_id, sided
 from indexcache_runtime.engine import StepPlan
 from indexcache_runtime.vllm.carried import PLAN
@@ -47,6 +47,13 @@ def test_rows_of_a_probe_are_told_by_how_its_step_ran(
     names = [REUSE, beside] if beside else [REUSE]
     core.step(dict.fromkeys(names, 10), new={name: {} for name in names})
     assert runs(core)[SIDE] == (10, reused)
+
+
+@pytest.mark.parametrize("indexer", Indexer)
+def test_a_step_of_probes_apart_is_told_of_the_indexer(indexer: Indexer) -> None:
+    core = Core(Mode.SHADOW, indexer=indexer)
+    output = core.step(new={REUSE: {}})
+    assert getattr(output, PLAN) == StepPlan(Mode.ON, "FSFS", 1, apart=True, indexer=indexer)
 
 
 def test_in_shadow_only_who_is_known_as_a_probe_since_it_came_runs_apart() -> None:
