@@ -156,6 +156,7 @@ def reusing(situation: Situation, pod: EnginePod) -> bool:
     told = pod.state.desired.reach_tokens
     narrower = told is not None and told < reach.of_pod(situation.status, pod.name)
     wanted = _wanted(situation, pod)
+    # Copies with a value that the engine itself said, which was validated when it was read.
     as_told = wanted.flags.model_copy(update={"reach_tokens": told})
     return narrower and fulfils(pod.state, wanted.model_copy(update={"flags": as_told}))
 
