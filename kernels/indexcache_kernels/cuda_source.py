@@ -56,6 +56,30 @@ def checked(answer: tuple[Any, ...]) -> Any:
     return rest[0] if len(rest) == 1 else rest
 
 
+def tensor_map(address: int, sizes: list[int], strides: list[int], box: list[int]) -> Any:
+    """Return the map of a tensor of bytes, by which the tensor memory accelerator fetches a box of it into
+    shared memory, swizzled in rows of 128 bytes.
+
+    sizes, box: innermost first. strides: bytes, of all dimensions but the innermost, multiples of 16.
+    """
+    api = driver()
+    return checked(
+        api.cuTensorMapEncodeTiled(
+            api.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_UINT8,
+            len(sizes),
+            address,
+            [api.cuuint64_t(n) for n in sizes],
+            [api.cuuint64_t(n) for n in strides],
+            [api.cuuint32_t(n) for n in box],
+            [api.cuuint32_t(1)] * len(sizes),
+            api.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
+            api.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
+            api.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+            api.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+        )
+    )
+
+
 def compiled(source: str, architecture: str, defines: dict[str, int | str]) -> bytes:
     """Compile a source to machine code.
 

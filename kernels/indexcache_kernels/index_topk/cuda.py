@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from indexcache_kernels.cuda_source import Kernel, available, checked, driver
+from indexcache_kernels.cuda_source import Kernel, available, tensor_map
 
 SOURCE = Path(__file__).with_name("kernel.cu")
 HEADS, DIM = (32, 64), 128
@@ -58,27 +58,12 @@ def kernel(heads: int, plan: Plan) -> Kernel:
     return Kernel(SOURCE, "index_topk", "sm_90a", defines)
 
 
-def tensor_map(address: int, rows: int, apart: int) -> Any:
+def rows_of(address: int, rows: int, apart: int) -> Any:
     """Return the map of a matrix of bytes, DIM a row, of which 128 rows are fetched at once.
 
     apart: bytes from a row to the next, a multiple of 16.
     """
-    api = driver()
-    return checked(
-        api.cuTensorMapEncodeTiled(
-            api.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_UINT8,
-            2,
-            address,
-            [api.cuuint64_t(DIM), api.cuuint64_t(rows)],
-            [api.cuuint64_t(apart)],
-            [api.cuuint32_t(DIM), api.cuuint32_t(KEYS)],
-            [api.cuuint32_t(1), api.cuuint32_t(1)],
-            api.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
-            api.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
-            api.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-            api.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
-        )
-    )
+    return tensor_map(address, [DIM, rows], [apart], [DIM, KEYS])
 
 
 def rank_of(topk: int, stride: int) -> int:
@@ -111,9 +96,9 @@ def index_topk_cuda(
     lists = torch.empty((blocks, GROUPS, COLUMNS // heads, CAPACITY), dtype=torch.int64, device=q.device)
     with torch.cuda.device(q.device):
         maps = (
-            tensor_map(q.data_ptr(), rows * heads, dim),
-            tensor_map(k.data_ptr(), keys, dim),
-            tensor_map(k.data_ptr(), -(-keys // plan.stride), dim * plan.stride),
+            rows_of(q.data_ptr(), rows * heads, dim),
+            rows_of(k.data_ptr(), keys, dim),
+            rows_of(k.data_ptr(), -(-keys // plan.stride), dim * plan.stride),
         )
         shared = plan.stages * KEYS * DIM + each * heads * DIM + 1024
         kernel(heads, plan).launch(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from indexcache_kernels.cuda_source import Kernel, available, checked, driver
+from indexcache_kernels.cuda_source import Kernel, available, tensor_map
 from indexcache_kernels.index_topk_decode.workspace import BINS, Workspace
 
 SOURCE = Path(__file__).with_name("kernel.cu")
@@ -36,27 +36,6 @@ def kernel(name: str, heads: int) -> Kernel:
     return Kernel(SOURCE, name, "sm_90a", {"HEADS": heads, "STAGES": STAGES})
 
 
-def bytes_map(address: int, sizes: list[int], strides: list[int], box: list[int]) -> object:
-    """Return the map of a tensor of bytes. sizes, box: innermost first. strides: bytes, of all dimensions but
-    the innermost."""
-    api = driver()
-    return checked(
-        api.cuTensorMapEncodeTiled(
-            api.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_UINT8,
-            len(sizes),
-            address,
-            [api.cuuint64_t(n) for n in sizes],
-            [api.cuuint64_t(n) for n in strides],
-            [api.cuuint32_t(n) for n in box],
-            [api.cuuint32_t(1)] * len(sizes),
-            api.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
-            api.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
-            api.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-            api.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
-        )
-    )
-
-
 def index_topk_decode_cuda(
     q: torch.Tensor,
     cache: torch.Tensor,
@@ -74,8 +53,8 @@ def index_topk_decode_cuda(
     page = cache.stride(0)
     many = torch.cuda.get_device_properties(q.device).multi_processor_count
     with torch.cuda.device(q.device):
-        m_q = bytes_map(q.data_ptr(), [dim, rows * heads], [dim], [dim, heads])
-        m_k = bytes_map(cache.data_ptr(), [dim, PAGE, cache.shape[0]], [dim, page], [dim, PAGE, 1])
+        m_q = tensor_map(q.data_ptr(), [dim, rows * heads], [dim], [dim, heads])
+        m_k = tensor_map(cache.data_ptr(), [dim, PAGE, cache.shape[0]], [dim, page], [dim, PAGE, 1])
         shared = GROUPS * STAGES * PAGE * (dim + 4) + heads * dim + 4 * BINS + 2048
         kernel("scores", heads).launch(
             (max(1, many // rows), rows),
