@@ -14,14 +14,12 @@ import platform
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from indexcache_operator.kube import Kube
-from kubernetes.aio import config
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
 
 from benchmarks.report import Report, say
 from scripts.generate.crd import CRD_FILE
@@ -53,19 +51,21 @@ async def tried(
 
 async def measure(arguments: argparse.Namespace, server: apiserver.ApiServer, report: Report) -> None:
     """Try all, and report them."""
-    configuration = Configuration()
-    await config.load_kube_config(config_file=str(server.kubeconfig), client_configuration=configuration)
-    async with ApiClient(configuration=configuration) as client:
+    async with apiserver.client(server.kubeconfig) as client:
         kube = Kube(client)
         await established(kube, yaml.safe_load(CRD_FILE.read_text()))
         seed = arguments.seed
-        for name, given, verdict in (
-            ("specs", mutants(seed, arguments.specs), odd.spec_verdict),
-            ("templates", odd.templates(seed, arguments.templates), odd.template_verdict),
-        ):
-            found = await tried(name, given, lambda one, verdict=verdict: verdict(kube, "default", one))  # type: ignore[misc]
-            detail = {str(ending): count for ending, count in sorted(found.items())}
-            report.row(f"{name}_failed", found[FAILED], f"of {found.total()}, seed {seed}", detail)
+        judged = partial(odd.spec_verdict, kube, "default")
+        counted(report, "specs", seed, await tried("specs", mutants(seed, arguments.specs), judged))
+        judged = partial(odd.template_verdict, kube, "default")
+        given = odd.templates(seed, arguments.templates)
+        counted(report, "templates", seed, await tried("templates", given, judged))
+
+
+def counted(report: Report, what: str, seed: int, found: Counter[str]) -> None:
+    """Report how often each verdict was reached."""
+    detail = {str(ending): count for ending, count in sorted(found.items())}
+    report.row(f"{what}_failed", found[FAILED], f"of {found.total()}, seed {seed}", detail)
 
 
 def main() -> None:

@@ -32,9 +32,6 @@ import yaml
 from indexcache_operator import names
 from indexcache_operator.kube import Kube
 from indexcache_operator.plan.facts.revision import KILL
-from kubernetes.aio import config
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
 
 from benchmarks import scale_process
 from benchmarks.report import Report, say
@@ -51,15 +48,6 @@ QUIET_SECONDS, STARTING_SECONDS = 60.0, 900.0
 """Without a write for so long the operator counts as at rest; so long it may take until then."""
 EVERY_SECONDS = 10.0
 KILL_SECONDS = 30.0
-
-
-@asynccontextmanager
-async def client(kubeconfig: Path) -> AsyncIterator[Kube]:
-    """Yield a client of the API server."""
-    configuration = Configuration()
-    await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
-    async with ApiClient(configuration=configuration) as found:
-        yield Kube(found)
 
 
 @asynccontextmanager
@@ -169,7 +157,8 @@ async def measure(args: argparse.Namespace, folder: Path, report: Report) -> Non
         {"python": platform.python_version(), "aiohttp": aiohttp.__version__},
     )
     with apiserver.running(folder, bin_dir, audited=True, policy=scale_process.AUDITED) as server:
-        async with client(server.kubeconfig) as kube:
+        async with apiserver.client(server.kubeconfig) as client:
+            kube = Kube(client)
             for crd in (yaml.safe_load(CRD_FILE.read_text()), httproute_crd()):
                 await established(kube, crd)
             made = await make(kube, args.rollouts, args.engines)

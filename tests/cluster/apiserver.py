@@ -12,10 +12,14 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from kubernetes.aio import config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
 
 TOKEN = "admintoken"
 USERS = ("admin", "operator-a", "operator-b")
@@ -47,6 +51,15 @@ class ApiServer:
     def audit(self) -> Path:
         """Return the log of all writes, where one is kept."""
         return self.work / "audit.jsonl"
+
+
+@asynccontextmanager
+async def client(kubeconfig: Path) -> AsyncIterator[ApiClient]:
+    """Yield a client of an API server by a kubeconfig."""
+    configuration = Configuration()
+    await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    async with ApiClient(configuration=configuration) as found:
+        yield found
 
 
 def cache() -> Path:

@@ -10,9 +10,6 @@ import pytest
 import yaml
 from indexcache_operator import names
 from indexcache_operator.kube import Kube, KubeError
-from kubernetes.aio import config
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
 
 from scripts.generate.crd import CRD_FILE
 from tests.cluster import act_world, apiserver
@@ -50,9 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, binaries: Path) -> Iterator
 @pytest.fixture
 async def kube(server: apiserver.ApiServer) -> AsyncIterator[Kube]:
     """Yield a client of it, with our CRD and HTTPRoute's in place."""
-    configuration = Configuration()
-    await config.load_kube_config(config_file=str(server.kubeconfig), client_configuration=configuration)
-    async with ApiClient(configuration=configuration) as client:
+    async with apiserver.client(server.kubeconfig) as client:
         found = Kube(client)
         if server.url not in _ready:
             for crd in (yaml.safe_load(CRD_FILE.read_text()), httproute_crd()):

@@ -18,9 +18,6 @@ from indexcache_operator.model import Event, SetLabels
 from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.workload.render import Owner, Runtime
-from kubernetes.aio import config
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
 
 from tests.cluster import apiserver
 from tests.cluster.chart import path, rendered
@@ -36,9 +33,7 @@ async def operator(
     applied = [body for body in rendered(binaries, *values, namespace=namespace) if "Role" in body["kind"]]
     for body in applied:
         await kube.apply(path(body), body)
-    configuration = Configuration()
-    await config.load_kube_config(config_file=str(server.kubeconfig), client_configuration=configuration)
-    async with ApiClient(configuration=configuration) as client:
+    async with apiserver.client(server.kubeconfig) as client:
         client.default_headers["Impersonate-User"] = f"system:serviceaccount:{namespace}:indexcache-operator"
         yield Kube(client)
     for body in applied:

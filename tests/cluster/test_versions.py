@@ -21,9 +21,6 @@ from indexcache_operator.observe.hugging_face import HuggingFace
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.plan import plan
 from indexcache_operator.workload.render import Owner, Runtime
-from kubernetes.aio import config
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
 
 from scripts.generate.crd import CRD_FILE
 from tests.cluster import apiserver
@@ -66,9 +63,7 @@ def own_server(tmp_path: Path, binaries: Path) -> Iterator[apiserver.ApiServer]:
 
 @pytest.fixture
 async def api(own_server: apiserver.ApiServer) -> AsyncIterator[Kube]:
-    configuration = Configuration()
-    await config.load_kube_config(config_file=str(own_server.kubeconfig), client_configuration=configuration)
-    async with ApiClient(configuration=configuration) as client:
+    async with apiserver.client(own_server.kubeconfig) as client:
         found = Kube(client)
         await established(found, httproute_crd())
         await found.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})

@@ -30,7 +30,7 @@ def revision(spec: Spec, *known: str, pinned: str = "") -> str:
     called it so. `pinned`: the plugin's image where none is named; to name it changes nothing.
     """
     if pinned and spec.engine.runtime == pinned:
-        # A copy of models that were read, by fields' names that the tests of names would miss.
+        # Copies of models that were validated when they were read, with the field's own default.
         spec = spec.model_copy(update={"engine": spec.engine.model_copy(update={"runtime": None})})
     names = [name(spec) for name in NAMINGS]
     return next((name for name in known if name in names), names[0])
