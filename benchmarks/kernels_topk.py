@@ -10,6 +10,8 @@ from indexcache_kernels.index_topk.cases import Case, adversarial, case, errors
 from indexcache_kernels.index_topk.cuda import Plan, index_topk_cuda
 from indexcache_kernels.index_topk.triton import Tiles, index_topk_triton
 
+from benchmarks import recorded_scores
+
 TOPK, ROWS, HEADS, DIM = 2048, 16_384, 32, 128
 LENGTHS = {"200k": 200_000, "120k": 122_880, "60k": 61_440, "16k": 16_384}
 VARIANTS: dict[str, Plan | Tiles] = {
@@ -107,13 +109,17 @@ def custom_ops() -> Callable[..., None]:
 
 
 def unlike(name: str) -> dict[str, int]:
-    """Return a variant's errors over exact cases, by case: 0 unless the choice is wrong."""
+    """Return a variant's errors over exact and recorded cases, by case: 0 unless the choice is wrong."""
     plain = case(48, 30_000, TOPK, seed=7, device="cuda")
     every = {
         "random": plain,
         "causal from the first key on": plain._replace(ends=torch.arange(48, device="cuda").int() * 99 + 1),
     }
-    return {what: errors(x, ours(x, name)) for what, x in {**every, **adversarial(plain)}.items()}
+    exact = {what: errors(x, ours(x, name)) for what, x in {**every, **adversarial(plain)}.items()}
+    return exact | {
+        what: recorded_scores.below(x, ours(x.to("cuda"), name).cpu())
+        for what, x in recorded_scores.cases().items()
+    }
 
 
 def against_logits(c: Case, name: str) -> dict[str, int]:

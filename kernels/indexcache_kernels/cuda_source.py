@@ -8,7 +8,7 @@ A launch goes to PyTorch's current stream, so it can be captured in a CUDA graph
 before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ctypes import c_float, c_int, c_void_p
 from functools import cache
 from importlib import import_module
@@ -80,7 +80,7 @@ def tensor_map(address: int, sizes: list[int], strides: list[int], box: list[int
     )
 
 
-def compiled(source: str, architecture: str, defines: dict[str, int | str]) -> bytes:
+def compiled(source: str, architecture: str, defines: Mapping[str, int | str]) -> bytes:
     """Compile a source to machine code.
 
     Args:
@@ -110,7 +110,7 @@ def compiled(source: str, architecture: str, defines: dict[str, int | str]) -> b
 class Kernel:
     """A kernel, compiled for one architecture; devices of that architecture share it."""
 
-    def __init__(self, path: Path, name: str, architecture: str, defines: dict[str, int | str]) -> None:
+    def __init__(self, path: Path, name: str, architecture: str, defines: Mapping[str, int | str]) -> None:
         """Compile and load.
 
         path: of the source. name: of its function, which is `extern "C"`.
@@ -124,23 +124,41 @@ class Kernel:
         self._allowed: dict[int, int] = {}
 
     def launch(
-        self, grid: int | tuple[int, int], threads: int, shared: int, arguments: Sequence[Argument]
+        self,
+        grid: int | tuple[int, int],
+        threads: int,
+        shared: int,
+        arguments: Sequence[Argument],
+        early: bool = False,
     ) -> None:
         """Launch on PyTorch's current device and stream.
 
-        grid: blocks, in one dimension or two. shared: bytes of dynamic shared memory.
+        grid: blocks, in one dimension or two. shared: bytes of dynamic shared memory. early: begin while the
+        kernel before it ends; the source then says from where on it waits for that one.
         """
         api, device = driver(), torch.cuda.current_device()
         if shared > self._allowed.get(device, MOST_STATIC):
             most = api.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
             checked(api.cuKernelSetAttribute(most, shared, self._kernel, checked(api.cuDeviceGet(device))))
             self._allowed[device] = shared
-        values, types = zip(*(_argument(x) for x in arguments), strict=True)
-        stream = api.CUstream(torch.cuda.current_stream().cuda_stream)
+        config = api.CUlaunchConfig()
         x, y = (grid, 1) if isinstance(grid, int) else grid
-        checked(
-            api.cuLaunchKernel(self._function, x, y, 1, threads, 1, 1, shared, stream, (values, types), 0)
-        )
+        config.gridDimX, config.gridDimY, config.gridDimZ = x, y, 1
+        config.blockDimX, config.blockDimY, config.blockDimZ = threads, 1, 1
+        config.sharedMemBytes = shared
+        config.hStream = api.CUstream(torch.cuda.current_stream().cuda_stream)
+        config.attrs = [_begins_early()] if early else []
+        config.numAttrs = len(config.attrs)
+        values, types = zip(*(_argument(x) for x in arguments), strict=True)
+        checked(api.cuLaunchKernelEx(config, self._function, (values, types), 0))
+
+
+def _begins_early() -> Any:
+    """Return a launch's attribute: it need not wait for the end of the kernel before it on its stream."""
+    api, attribute = driver(), driver().CUlaunchAttribute()
+    attribute.id = api.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+    attribute.value.programmaticStreamSerializationAllowed = 1
+    return attribute
 
 
 def _argument(x: Argument) -> tuple[Any, Any]:

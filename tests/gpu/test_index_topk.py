@@ -8,7 +8,9 @@ from indexcache_kernels.index_topk import cuda, index_topk
 from indexcache_kernels.index_topk.cases import Case, adversarial, case, cases, errors
 from indexcache_kernels.index_topk.triton import index_topk_triton
 
-CASES = cases()
+from benchmarks import recorded_scores
+
+CASES, RECORDED = cases(), recorded_scores.cases()
 FORMS: dict[str, Callable[..., torch.Tensor]] = {"public": index_topk, "triton": index_topk_triton}
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 
@@ -24,6 +26,12 @@ def test_chooses_what_the_reference_does(name: str, form: str) -> None:
 def test_of_many_keys(name: str, heads: int) -> None:
     c = adversarial(case(9, 40_000, 2048, heads=heads, seed=3))[name]
     assert errors(c, index_topk(*c.to("cuda")).cpu()) == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", RECORDED)
+def test_of_scores_of_a_trained_model(name: str, form: str) -> None:
+    assert recorded_scores.below(RECORDED[name], FORMS[form](*RECORDED[name].to("cuda")).cpu()) == 0
 
 
 @pytest.mark.parametrize("stride", [2, 17, 33])

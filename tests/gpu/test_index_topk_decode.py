@@ -4,8 +4,11 @@ import pytest
 import torch
 from indexcache_kernels.index_topk.cases import case
 from indexcache_kernels.index_topk_decode import Workspace, cuda, index_topk_decode
-from indexcache_kernels.index_topk_decode.cases import PAGE, cases, paged
+from indexcache_kernels.index_topk_decode.cases import PAGE, cases, of_one_request, paged
 
+from benchmarks import recorded_scores
+
+RECORDED = recorded_scores.cases()
 SMALL, LARGE = cases(), cases(20_000, 2048, 64)
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 
@@ -24,6 +27,13 @@ def test_a_row_of_many_keys() -> None:
     c = paged([case(1, 200_000, 2048, seed=3), case(1, 131_071, 2048, seed=4)])
     found = index_topk_decode(*c.arguments("cuda"), c.topk, c.workspace("cuda"))
     assert c.errors(found.cpu()) == 0
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_of_scores_of_a_trained_model(name: str) -> None:
+    c = of_one_request(RECORDED[name])
+    found = index_topk_decode(*c.arguments("cuda"), c.topk, c.workspace("cuda")).cpu()
+    assert recorded_scores.below(RECORDED[name], found) == 0
 
 
 def test_pages_apart_and_an_output_of_wider_rows() -> None:

@@ -31,7 +31,8 @@ def index_topk_decode(
     q: (rows, heads, dim) float8_e4m3fn, contiguous. cache: (pages, page, dim + 4) uint8, contiguous within a
     page, which holds the keys of all its tokens, then a float32 scale of each. weights: (rows, heads)
     float32, contiguous. lengths: (rows,) int32, the keys of each row; beyond the workspace's they are left
-    out. table: (rows, ...) int32, the pages of each row's keys. workspace: made for so many rows or more; not
+    out. table: (requests, ...) int32, the pages of each request's keys; as many rows of each request follow
+    each other. workspace: made for so many rows or more; not
     used by two calls at once. out: (rows, topk) int32, its rows contiguous, to be filled and returned. Raises
     ValueError, naming the argument, for others. On Hopper, with 32 or 64 heads of 128 and pages of 64, this
     is the CUDA C++ kernel, elsewhere the torch reference.
@@ -76,11 +77,7 @@ def check(
         if x.shape != shape or x.dtype != dtype or not x.is_contiguous():
             found = f"{tuple(x.shape)} {x.dtype}, strides {x.stride()}"
             raise ValueError(f"{name}: {found}; expected {shape} {dtype}, contiguous")
-    if table.dim() != 2 or table.shape[0] != rows or table.dtype != torch.int32 or table.stride(1) != 1:
-        raise ValueError(
-            f"table: {tuple(table.shape)} {table.dtype}, strides {table.stride()}; expected ({rows}, pages) "
-            "torch.int32, its rows contiguous"
-        )
+    _check_table(table, rows)
     for name, x in (("cache", cache), ("weights", weights), ("lengths", lengths), ("table", table)):
         if x.device != q.device:
             raise ValueError(f"{name}: on {x.device}; expected {q.device}, like q")
@@ -88,3 +85,13 @@ def check(
         raise ValueError(f"topk: {topk}; expected 1 at least")
     if rows > workspace.rows:
         raise ValueError(f"workspace: of {workspace.rows} rows; expected {rows} at least")
+
+
+def _check_table(table: torch.Tensor, rows: int) -> None:
+    requests = table.shape[0] if table.dim() == 2 else 0
+    shared_out = rows == 0 or (requests and rows % requests == 0)
+    if table.dim() != 2 or not shared_out or table.dtype != torch.int32 or table.stride(1) != 1:
+        raise ValueError(
+            f"table: {tuple(table.shape)} {table.dtype}, strides {table.stride()}; expected (requests, "
+            f"pages) torch.int32, its rows contiguous, for {rows} rows in equal shares"
+        )

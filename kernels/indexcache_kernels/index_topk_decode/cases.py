@@ -72,6 +72,17 @@ def paged(rows: Sequence[Case], *, seed: int = 0, spare: int = 3) -> DecodeCase:
     )
 
 
+def of_one_request(c: Case) -> DecodeCase:
+    """Return the rows of a case as several of one request, as those that multi-token prediction verifies."""
+    rows = [
+        c._replace(
+            q=c.q[i : i + 1], weights=c.weights[i : i + 1], ends=c.ends[i : i + 1], starts=c.starts[:1]
+        )
+        for i in range(len(c.q))
+    ]
+    return paged(rows[:1])._replace(q=c.q, weights=c.weights, lengths=c.ends, rows=tuple(rows))
+
+
 def cases(keys: int = 700, topk: int = 32, heads: int = 32) -> dict[str, DecodeCase]:
     """Return all cases, by name, on the CPU."""
     plain = case(1, keys, topk, heads=heads, seed=1)
@@ -81,6 +92,7 @@ def cases(keys: int = 700, topk: int = 32, heads: int = 32) -> dict[str, DecodeC
         "plain": paged([plain]),
         "rows of different lengths": paged(many, seed=2),
         "a row without keys": paged([plain, plain._replace(ends=torch.zeros(1, dtype=torch.int32))]),
+        "rows of one request": of_one_request(case(3, keys, topk, heads=heads, seed=3)),
         "more rows than blocks": paged([case(1, 2 * PAGE, topk, heads=heads, seed=n) for n in range(150)]),
         **{name: paged([c, plain]) for name, c in adversarial(plain).items()},
     }

@@ -13,9 +13,10 @@ from indexcache_kernels.index_topk_decode.workspace import BINS, Workspace
 SOURCE = Path(__file__).with_name("kernel.cu")
 HEADS, DIM, PAGE = (32, 64), 128, 64
 THREADS, GROUPS, STAGES = 512, 4, 4
-"""As in kernel.cu: threads of a block, groups of them, pages that each has in shared memory."""
-SLICE = 2048
-"""Scores that a block of the second launch goes over, about: fewer blocks than that leave some idle."""
+"""As in kernel.cu: threads of a block, in both launches; in the first, groups of them, and pages that each
+has in shared memory."""
+BLOCKS = 8
+"""As in kernel.cu: of a row in the second launch."""
 
 
 def runs(device: torch.device, heads: int, dim: int, page: int) -> bool:
@@ -30,10 +31,16 @@ def takes(q: torch.Tensor, cache: torch.Tensor) -> bool:
     return aligned and runs(q.device, q.shape[1], q.shape[2], cache.shape[1])
 
 
+FEW = 8
+"""Rows up to which the blocks of the second launch are alone on their multiprocessors, and may take as many
+registers as they like."""
+
+
 @once
-def kernel(name: str, heads: int) -> Kernel:
-    """Return one of the two compiled kernels."""
-    return Kernel(SOURCE, name, "sm_90a", {"HEADS": heads, "STAGES": STAGES})
+def kernel(name: str, heads: int, few: bool) -> Kernel:
+    """Return one of the two compiled kernels. few: for FEW rows at most."""
+    reads = {"AT_ONCE": 14 if few else 8, "READ_FIRST": int(few)}
+    return Kernel(SOURCE, name, "sm_90a", {"HEADS": heads, "STAGES": STAGES} | reads)
 
 
 def index_topk_decode_cuda(
@@ -52,11 +59,12 @@ def index_topk_decode_cuda(
         return out
     page = cache.stride(0)
     many = torch.cuda.get_device_properties(q.device).multi_processor_count
+    few = rows <= FEW
     with torch.cuda.device(q.device):
         m_q = tensor_map(q.data_ptr(), [dim, rows * heads], [dim], [dim, heads])
         m_k = tensor_map(cache.data_ptr(), [dim, PAGE, cache.shape[0]], [dim, page], [dim, PAGE, 1])
         shared = GROUPS * STAGES * PAGE * (dim + 4) + heads * dim + 4 * BINS + 2048
-        kernel("scores", heads).launch(
+        kernel("scores", heads, False).launch(
             (max(1, many // rows), rows),
             THREADS,
             shared,
@@ -72,24 +80,15 @@ def index_topk_decode_cuda(
                 table.stride(0),
                 workspace.keys,
                 page,
-                1,
+                rows // table.shape[0],
             ],
+            early=True,
         )
-        blocks = min(max(1, 2 * many // rows), -(-workspace.keys // SLICE))
-        kernel("choose", heads).launch(
-            (blocks, rows),
+        kernel("choose", heads, few).launch(
+            (BLOCKS, rows),
             THREADS,
             0,
-            [
-                workspace.scores,
-                lengths,
-                workspace.bins,
-                workspace.counts,
-                workspace.candidates,
-                out,
-                workspace.keys,
-                topk,
-                out.stride(0),
-            ],
+            [workspace.scores, lengths, workspace.bins, out, workspace.keys, topk, out.stride(0)],
+            early=True,
         )
     return out

@@ -2,32 +2,51 @@
 //
 // In the first each of GROUPS groups of four warps goes over pages of its own, which one of its threads has
 // the tensor memory accelerator fetch ahead, as many as it has stages: what is read is all that counts here.
-// Scores are kept as whole numbers of the same order, and those above zero are counted in BINS bins by their
-// first bits.
+// Scores are kept as whole numbers of the same order, and counted in BINS bins: 64 for each power of two from
+// 2^-32 to 2^32, of either sign; the outermost hold what is beyond.
 //
-// In the second each block finds, from the counts, the bin in which the last chosen score lies. What lies
-// above is chosen at once; what lies in it is a candidate. The block of a row that ends last chooses among
-// candidates, exactly, by their other bits, and clears the counts for the next call.
+// In the second a row's blocks are a cluster, whose shared memory each of them reads. Each finds, from the
+// counts, the bin in which the last chosen score lies. What lies above is chosen at once; what lies in it is a
+// candidate, and all candidates are ranked against each other. If they are too many for that, the row is
+// chosen by 11, 11 and 10 bits of its scores, each time over all of them. Counts are cleared for the next
+// call.
 //
-// HEADS: 32 or 64. STAGES: pages in shared memory for each group.
+// The second launch may begin while the first ends, and waits for it.
+//
+// HEADS: 32 or 64. STAGES: pages in shared memory for each group. AT_ONCE: loads of four scores each that a
+// thread of the second launch has under way, 16 at most. READ_FIRST: whether the first of them begin before
+// the counts are looked at, which takes registers.
 
 constexpr int DIM = 128, PAGE = 64;       // bytes, and keys, of a page
 constexpr int GROUPS = 4, GROUP = 128;    // groups of a block of the first launch; threads of one
-constexpr int THREADS = GROUPS * GROUP;   // of a block, in both
-constexpr int BINS = 8192, SHIFT = 18;    // bins, and the bits of a score that they leave out
-constexpr int SMALL = 2048;               // bins of the choice among candidates
-constexpr int KEPT = 2048;                // candidates that shared memory holds beside them
-constexpr int PER = 4;                    // keys of a thread at once
+constexpr int THREADS = GROUPS * GROUP;   // of a block of the first launch
+constexpr int BINS = 8192, HALF = BINS / 2, SHIFT = 17;  // bins; bits of a score that they leave out
+constexpr int LEAST = (127 - 32) << (23 - SHIFT);  // what the others are of 2^-32
+constexpr int BLOCKS = 8;                 // of a row in the second launch
+constexpr int CHOOSERS = 512;             // threads of one
+constexpr int KEPT = 2048;                // chosen keys that one of them holds
+constexpr int RANKED = 1024;              // candidates of a row, if they are to be ranked
+constexpr int SMALL = 2048;               // bins of the choice by bits
 constexpr int PAGE_BYTES = PAGE * DIM, SCALE_BYTES = PAGE * 4;
 constexpr int NOTHING = -2147483647 - 1;  // a key that is never chosen
 constexpr unsigned ALL = 0xffffffffu;
 
 struct alignas(64) TensorMap { char opaque[128]; };
 
-// What a row's blocks of the second launch share; all zero between calls.
-struct Row { int chosen, candidates, done, unused; };
-
 int ordered(float x) { const int b = __float_as_int(x); return b ^ ((b >> 31) & 0x7fffffff); }
+
+int bin_of(float x) {
+    const int m = min(max(((__float_as_int(x) & 0x7fffffff) >> SHIFT) - LEAST, 0), HALF - 1);
+    return __float_as_int(x) < 0 ? HALF - 1 - m : HALF + m;
+}
+
+// The lowest score in a bin, or in those after it, as a whole number.
+int first_of(int bin) {
+    if (bin <= 0) return NOTHING + 1;
+    if (bin >= BINS) return 0x7fffffff;
+    if (bin < HALF) return -((HALF - bin + LEAST) << SHIFT);
+    return bin == HALF ? 0 : (bin - HALF + LEAST) << SHIFT;
+}
 
 unsigned address(const void* p) { return static_cast<unsigned>(__cvta_generic_to_shared(p)); }
 
@@ -121,12 +140,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) scores(
     int* p_score,                            // [rows, n_keys]
     int* p_bins,                             // [rows, BINS]
     int n_table, int n_keys, int page_stride, int each) {  // each: rows of queries to one of tables
+    asm volatile("griddepcontrol.launch_dependents;");
     extern __shared__ unsigned char dynamic[];
     char* pages = reinterpret_cast<char*>(dynamic + (1024 - (address(dynamic) & 1023)) % 1024);
     char* queries = pages + GROUPS * STAGES * PAGE_BYTES;
     Shared* s = reinterpret_cast<Shared*>(queries + HEADS * DIM);
     const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32 % 4, row = blockIdx.y;
     const int group = __shfl_sync(ALL, thread / GROUP, 0);
+    for (int i = thread; i < BINS; i += THREADS) s->bins[i] = 0;
+    asm volatile("griddepcontrol.wait;" ::: "memory");
     const int length = min(p_length[row], n_keys), n_pages = (max(length, 0) + PAGE - 1) / PAGE;
     const int* table = p_table + static_cast<long long>(row / each) * n_table;
     if (thread == 0) {
@@ -137,7 +159,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) scores(
         barrier_expect(&s->queries, HEADS * DIM);
         fetch_queries(queries, &m_q, row * HEADS, &s->queries);
     }
-    for (int i = thread; i < BINS; i += THREADS) s->bins[i] = 0;
     __syncthreads();
     const int first = blockIdx.x * GROUPS + group, step = gridDim.x * GROUPS;
     char* ring = pages + group * STAGES * PAGE_BYTES;
@@ -194,9 +215,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) scores(
         const int key = (first + n * step) * PAGE + in_page;
         if (!(lane & 2) && key < length) {
             const bool any = x > -__int_as_float(0x7f800000);  // no -inf, no NaN
-            const int score = any ? ordered(x) : NOTHING;
-            out[key] = score;
-            if (score > 0) atomicAdd(&s->bins[score >> SHIFT], 1);
+            out[key] = any ? ordered(x) : NOTHING;
+            if (any) atomicAdd(&s->bins[bin_of(x)], 1);
         }
         group_sync(group);  // all are done with the stage
         if (warp == 0 && n + STAGES < mine) {
@@ -210,38 +230,29 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) scores(
         if (s->bins[i]) atomicAdd(&bins[i], s->bins[i]);
 }
 
-// Sums over the bins from a thread's own on: thread t has bins t EACH to t EACH + EACH - 1.
-int sum_from(int mine, int* parts) {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    int sum = mine;
-#pragma unroll
-    for (int d = 1; d < 32; d *= 2) {
-        const int other = __shfl_down_sync(ALL, sum, d);
-        if (lane + d < 32) sum += other;
-    }
-    if (lane == 0) parts[warp] = sum;
-    __syncthreads();
-    for (int w = warp + 1; w < THREADS / 32; w++) sum += parts[w];
-    __syncthreads();
-    return sum;
-}
-
-// Where a bin lies in shared memory: threads that read 16 neighbours each don't meet in a bank.
-constexpr int padded(int bin) { return bin + bin / 32; }
-
 struct Found { int bin, above; };  // where the last of `least` lies, and how many lie above its bin
 
-// Finds the bin in which the last of `least` lies; -1 if there are fewer. N: bins, in shared memory.
-template <int N>
-Found find_bin(const int* bins, int least, int* parts, Found* found) {
-    constexpr int EACH = N / THREADS;
-    int mine = 0, own[EACH];
+// Finds the bin in which the last of `least` lies; -1 if there are fewer. own: what bins t EACH to
+// t EACH + EACH - 1 hold, for thread t.
+template <int EACH>
+Found find_bin(const int (&own)[EACH], int least, int* parts, Found* found) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int mine = 0;
 #pragma unroll
-    for (int i = 0; i < EACH; i++) mine += own[i] = bins[padded(threadIdx.x * EACH + i)];
-    const int from = sum_from(mine, parts);
-    if (threadIdx.x == 0) *found = {-1, from};
+    for (int i = 0; i < EACH; i++) mine += own[i];
+    int from = mine;  // sum over the bins from the thread's own on
+#pragma unroll
+    for (int d = 1; d < 32; d *= 2) {
+        const int other = __shfl_down_sync(ALL, from, d);
+        if (lane + d < 32) from += other;
+    }
+    if (lane == 0) parts[warp] = from;
     __syncthreads();
+#pragma unroll
+    for (int w = 0; w < CHOOSERS / 32; w++)
+        if (w > warp) from += parts[w];
     int above = from - mine;
+    if (threadIdx.x == 0 && from < least) *found = {-1, from};
     if (from >= least && above < least) {
         bool open = true;
 #pragma unroll
@@ -254,129 +265,240 @@ Found find_bin(const int* bins, int least, int* parts, Found* found) {
         }
     }
     __syncthreads();
-    const Found answer = *found;
-    __syncthreads();
-    return answer;
+    return *found;
 }
 
-// Sums over the threads before a thread's own, of two numbers of 16 bits at once; `total` of all.
-int sum_before(int mine, int* parts, int& total) {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    int sum = mine;
+void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+void cluster_sync() { cluster_arrive(), cluster_wait(); }
+
+// Where another block of the cluster has what lies at `p` in this one.
+unsigned there(const void* p, int block) {
+    unsigned a;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(address(p)), "r"(block));
+    return a;
+}
+
+int read_there(const int* p, int block) {
+    int x;
+    asm volatile("ld.shared::cluster.s32 %0, [%1];" : "=r"(x) : "r"(there(p, block)) : "memory");
+    return x;
+}
+
+void write_there(int* p, int block, int x) {
+    asm volatile("st.shared::cluster.s32 [%0], %1;" ::"r"(there(p, block)), "r"(x) : "memory");
+}
+
+// A block's shared memory in the second launch.
+struct Choice {
+    int parts[CHOOSERS / 32];
+    Found found;
+    int mine[2], all[2][BLOCKS];  // chosen keys and candidates: of this block, of each
+    union {
+        struct { int chosen[KEPT], candidate[RANKED], value[RANKED], values[RANKED]; };  // values: all blocks'
+        int bins[SMALL];
+    };
+};
+
+// How many chosen keys, or candidates, a row has, and how many of them blocks before this one have.
+struct Share { int before, total, most; };
+
+Share share_of(const int (&all)[BLOCKS], int block) {
+    Share share = {0, 0, 0};
+#pragma unroll
+    for (int b = 0; b < BLOCKS; b++) {
+        const int n = all[b];
+        if (b < block) share.before += n;
+        share.total += n;
+        share.most = max(share.most, n);
+    }
+    return share;
+}
+
+// Tells all blocks what this one counted in `mine`.
+void tell(Choice* s, int block) {
+    if (threadIdx.x < 2 * BLOCKS) {
+        const int kind = threadIdx.x / BLOCKS;
+        write_there(&s->all[kind][block], threadIdx.x % BLOCKS, s->mine[kind]);
+    }
+    cluster_sync();
+}
+
+constexpr int STEP = BLOCKS * CHOOSERS * 4;  // keys of a row's blocks, each thread four
+
+// Reads a batch of scores, from the thread's first key on.
+void read_scores(int4 (&x)[AT_ONCE], const int* score, int base, int length) {
+#pragma unroll
+    for (int i = 0; i < AT_ONCE; i++)
+        if (base + i * STEP < length) x[i] = *reinterpret_cast<const int4*>(score + base + i * STEP);
+}
+
+// Finds the chosen keys of a batch, those with scores from `high` on, and candidates, those from `low` on. One
+// warp reserves places for all that its threads found at once.
+void find_keys(Choice* s, const int4 (&x)[AT_ONCE], const int* score, int base, int length, int low, int high) {
+    const int lane = threadIdx.x % 32;
+    unsigned long long over = 0, within = 0;  // a bit for each key
+#pragma unroll
+    for (int i = 0; i < AT_ONCE; i++) {
+        const int v[4] = {x[i].x, x[i].y, x[i].z, x[i].w};
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            if (base + i * STEP + j >= length) continue;
+            if (v[j] >= high) over |= 1ull << (4 * i + j);
+            else if (v[j] >= low) within |= 1ull << (4 * i + j);
+        }
+    }
+    const int found = __popcll(over) | __popcll(within) << 16;
+    int sum = found;
 #pragma unroll
     for (int d = 1; d < 32; d *= 2) {
         const int other = __shfl_up_sync(ALL, sum, d);
         if (lane >= d) sum += other;
     }
-    if (lane == 31) parts[warp] = sum;
-    __syncthreads();
-    total = 0;
-    for (int w = 0; w < THREADS / 32; w++) {
-        if (w < warp) sum += parts[w];
-        total += parts[w];
+    const int all = __shfl_sync(ALL, sum, 31);
+    int place = 0;
+    if (lane < 2 && all) place = atomicAdd(&s->mine[lane], lane ? all >> 16 : all & 0xffff);
+    int to = __shfl_sync(ALL, place, 0) + ((sum - found) & 0xffff);
+    int at = __shfl_sync(ALL, place, 1) + ((sum - found) >> 16);
+    for (; over; over &= over - 1, to++) {
+        const int i = __ffsll(over) - 1;
+        if (to < KEPT) s->chosen[to] = base + i / 4 * STEP + i % 4;
     }
-    __syncthreads();
-    return sum - mine;
+    for (; within && at < RANKED; within &= within - 1, at++) {
+        const int i = __ffsll(within) - 1, key = base + i / 4 * STEP + i % 4;
+        s->candidate[at] = key, s->value[at] = score[key];
+    }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1) choose(
+// Calls f with each of this block's keys and its score.
+template <class F>
+void for_each(const int* score, int length, int block, F f) {
+#pragma unroll 1
+    for (int key = block * CHOOSERS + threadIdx.x; key < length; key += BLOCKS * CHOOSERS) f(key, score[key]);
+}
+
+// Chooses the best of a row by their bits, from the highest to the lowest.
+void choose_by_bits(Choice* s, const int* score, int length, int block, int topk, int* out) {
+    const int thread = threadIdx.x;
+    const auto value = [](int x) { return static_cast<unsigned>(x) ^ 0x80000000u; };  // 0: never chosen
+    unsigned prefix = 0, known = 0;  // bits of the last one chosen, and which are known
+    int left = length > topk ? topk : 0;  // to be chosen among those that have them
+    for (int pass = 0; pass < 3 && left; pass++) {
+        const int shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;
+        const unsigned mask = pass == 2 ? 1023u : 2047u;
+        cluster_sync();  // all have read what was there
+        for (int i = thread; i < SMALL; i += CHOOSERS) s->bins[i] = 0;
+        __syncthreads();
+        for_each(score, length, block, [&](int, int x) {
+            const unsigned v = value(x);
+            if (v && (v & known) == prefix) atomicAdd(&s->bins[v >> shift & mask], 1);
+        });
+        cluster_sync();
+        constexpr int EACH = SMALL / CHOOSERS;
+        int own[EACH] = {};
+        for (int b = 0; b < BLOCKS; b++)
+#pragma unroll
+            for (int i = 0; i < EACH; i++) own[i] += read_there(&s->bins[thread * EACH + i], b);
+        const Found here = find_bin(own, left, s->parts, &s->found);
+        left = here.bin < 0 ? 0 : left - here.above;
+        if (here.bin < 0) break;  // all of them
+        prefix |= static_cast<unsigned>(here.bin) << shift;
+        known |= mask << shift;
+    }
+    cluster_sync();
+    if (thread < 2) s->mine[thread] = 0;
+    __syncthreads();
+    for_each(score, length, block, [&](int, int x) {
+        const unsigned v = value(x);
+        if (v > prefix) atomicAdd(&s->mine[0], 1);
+        else if (left && v == prefix) atomicAdd(&s->mine[1], 1);
+    });
+    __syncthreads();
+    tell(s, block);
+    const Share over = share_of(s->all[0], block), equal = share_of(s->all[1], block);
+    __syncthreads();
+    if (thread < 2) s->mine[thread] = 0;
+    __syncthreads();
+    for_each(score, length, block, [&](int key, int x) {
+        const unsigned v = value(x);
+        if (v > prefix) out[over.before + atomicAdd(&s->mine[0], 1)] = key;
+        else if (left && v == prefix) {
+            const int at = equal.before + atomicAdd(&s->mine[1], 1);
+            if (at < left) out[over.total + at] = key;
+        }
+    });
+    const int filled = over.total + min(left, equal.total);
+    for (int i = filled + block * CHOOSERS + thread; i < topk; i += BLOCKS * CHOOSERS) out[i] = -1;
+}
+
+extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(CHOOSERS) choose(
     const int* p_score,   // [rows, n_keys]
     const int* p_length,  // [rows]
     int* p_bins,          // [rows, BINS]
-    Row* p_rows,          // [rows]
-    int* p_candidates,    // [rows, n_keys]
     int* p_out,           // [rows, out_stride]
     int n_keys, int topk, int out_stride) {
-    __shared__ int bins[padded(BINS)], parts[THREADS / 32], places[2], is_last;
-    __shared__ Found found;
-    const int thread = threadIdx.x, row = blockIdx.y, length = min(max(p_length[row], 0), n_keys);
+    __shared__ Choice s;
+    const int thread = threadIdx.x, lane = thread % 32, block = blockIdx.x, row = blockIdx.y;
+    cluster_arrive();  // nobody may reach into a block that doesn't run yet
+    if (thread < 2) s.mine[thread] = 0;
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    const int length = min(max(p_length[row], 0), n_keys);
     const int* score = p_score + static_cast<long long>(row) * n_keys;
-    int* candidates = p_candidates + static_cast<long long>(row) * n_keys;
     int* out = p_out + static_cast<long long>(row) * out_stride;
-    int* counts = p_bins + static_cast<long long>(row) * BINS;
-    Row* shared = p_rows + row;
-    for (int i = thread; i < BINS; i += THREADS) bins[padded(i)] = counts[i];
-    __syncthreads();
-    const Found last = find_bin<BINS>(bins, topk, parts, &found);
-    const int slice = (length + gridDim.x - 1) / gridDim.x, begin = blockIdx.x * slice;
-    const int end = min(begin + slice, length);
-    for (int base = begin; base < end; base += THREADS * PER) {
-        int kind[PER], mine = 0;  // 1: chosen; 1 << 16: a candidate
+    int4* counts = reinterpret_cast<int4*>(p_bins + static_cast<long long>(row) * BINS);
+    int base = (block * CHOOSERS + thread) * 4;
+    int4 x[AT_ONCE];
+#if READ_FIRST
+    read_scores(x, score, base, length);
+#endif
+    constexpr int EACH = BINS / CHOOSERS;
+    int own[EACH];
 #pragma unroll
-        for (int i = 0; i < PER; i++) {
-            const int key = base + i * THREADS + thread, x = key < end ? score[key] : NOTHING;
-            const int bin = x > 0 ? x >> SHIFT : -1;
-            kind[i] = x == NOTHING || bin < last.bin ? 0 : bin > last.bin ? 1 : 1 << 16;
-            mine += kind[i];
+    for (int i = 0; i < EACH / 4; i++) {
+        const int4 c = counts[thread * (EACH / 4) + i];
+        own[4 * i] = c.x, own[4 * i + 1] = c.y, own[4 * i + 2] = c.z, own[4 * i + 3] = c.w;
+    }
+    const int bin = find_bin(own, topk, s.parts, &s.found).bin;
+    // Scores from `high` on are chosen, those from `low` on are candidates.
+    const int low = first_of(bin), high = bin < 0 ? low : first_of(bin + 1);
+    for (int from = block * CHOOSERS * 4; from < length; from += AT_ONCE * STEP, base += AT_ONCE * STEP) {
+        if (!READ_FIRST || from != block * CHOOSERS * 4) read_scores(x, score, base, length);
+        find_keys(&s, x, score, base, length, low, high);
+    }
+    __syncthreads();
+    cluster_wait();
+    tell(&s, block);
+    if (thread < BINS / 4 / BLOCKS) counts[block * (BINS / 4 / BLOCKS) + thread] = {0, 0, 0, 0};
+    const Share chosen = share_of(s.all[0], block), candidates = share_of(s.all[1], block);
+    if (candidates.total > RANKED || chosen.most > KEPT) {
+        choose_by_bits(&s, score, length, block, topk, out);
+        return;
+    }
+    // A few warps read the candidates of one block.
+    constexpr int READERS = CHOOSERS / BLOCKS;
+    const int from = thread / READERS;
+    int at = 0;
+    for (int b = 0; b < from; b++) at += s.all[1][b];
+    for (int i = thread % READERS; i < s.all[1][from]; i += READERS)
+        s.values[at + i] = read_there(&s.value[i], from);
+    cluster_arrive();  // and before it is over, nobody's memory may be gone
+    for (int i = thread; i < s.mine[0]; i += CHOOSERS) out[chosen.before + i] = s.chosen[i];
+    __syncthreads();
+    // Eight threads rank one candidate; of equal ones the first is better.
+    const int left = topk - chosen.total, n = candidates.total;
+    for (int first = thread / 32 * 4; first < s.mine[1]; first += CHOOSERS / 8) {
+        const int c = min(first + lane / 8, s.mine[1] - 1), place = candidates.before + c, x = s.value[c];
+        int rank = 0;
+        for (int i = lane % 8; i < n; i += 8) {
+            const int y = s.values[i];
+            rank += y > x || (y == x && i < place);
         }
-        int total;
-        const int before = sum_before(mine, parts, total);
-        if (thread == 0) {
-            places[0] = total & 0xffff ? atomicAdd(&shared->chosen, total & 0xffff) : 0;
-            places[1] = total >> 16 ? atomicAdd(&shared->candidates, total >> 16) : 0;
-        }
-        __syncthreads();
-        int to = places[0] + (before & 0xffff), at = places[1] + (before >> 16);
 #pragma unroll
-        for (int i = 0; i < PER; i++) {
-            const int key = base + i * THREADS + thread;
-            if (kind[i] == 1) out[to++] = key;
-            else if (kind[i]) candidates[at++] = key;
-        }
-        __syncthreads();
+        for (int d = 1; d < 8; d *= 2) rank += __shfl_xor_sync(ALL, rank, d);
+        if (lane % 8 == 0 && first + lane / 8 < s.mine[1] && rank < left)
+            out[chosen.total + rank] = s.candidate[c];
     }
-    __threadfence();
-    __syncthreads();
-    if (thread == 0) is_last = atomicAdd(&shared->done, 1) == static_cast<int>(gridDim.x) - 1;
-    __syncthreads();
-    if (!is_last) return;
-    __threadfence();
-    const int n = *const_cast<volatile int*>(&shared->candidates);
-    int taken = last.above, left = topk - taken;  // of the row; of the candidates to be chosen
-    // Candidates and their scores, as numbers without a sign: in shared memory unless they are too many.
-    int* const key_at = bins + padded(SMALL);
-    int* const value_at = key_at + KEPT;
-    const bool kept = n <= KEPT;
-    const auto key_of = [&](int i) { return kept ? key_at[i] : __ldcg(&candidates[i]); };
-    const auto value_of = [&](int i) {
-        const int x = kept ? value_at[i] : score[key_of(i)];
-        return static_cast<unsigned>(x) ^ 0x80000000u;
-    };
-    if (kept)
-        for (int i = thread; i < n; i += THREADS) {
-            key_at[i] = __ldcg(&candidates[i]);
-            value_at[i] = score[key_at[i]];
-        }
-    // First their 11 highest bits, then the next, then the last 10: what is above the bin is chosen, what is
-    // in it looked at again.
-    unsigned prefix = 0, known = 0;  // bits that are settled, and which
-    if (n > left) {
-        for (int pass = 0; pass < 3; pass++) {
-            const int shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;
-            const unsigned mask = pass == 2 ? 1023u : 2047u;
-            for (int i = thread; i < SMALL; i += THREADS) bins[padded(i)] = 0;
-            __syncthreads();
-            for (int i = thread; i < n; i += THREADS) {
-                const unsigned x = value_of(i);
-                if ((x & known) == prefix) atomicAdd(&bins[padded(x >> shift & mask)], 1);
-            }
-            __syncthreads();
-            const Found here = find_bin<SMALL>(bins, left, parts, &found);
-            prefix |= static_cast<unsigned>(here.bin) << shift;
-            known |= mask << shift;
-            left -= here.above;
-        }
-    }
-    // Scores over `prefix` are chosen, and of those that equal it as many as are left.
-    if (thread == 0) places[0] = taken, places[1] = 0;
-    __syncthreads();
-    const bool all = n <= topk - taken;
-    for (int i = thread; i < n; i += THREADS) {
-        const unsigned x = value_of(i);
-        if (all || x > prefix || (x == prefix && atomicAdd(&places[1], 1) < left))
-            out[atomicAdd(&places[0], 1)] = key_of(i);
-    }
-    for (int i = min(topk, taken + n) + thread; i < topk; i += THREADS) out[i] = -1;
-    for (int i = thread; i < BINS; i += THREADS) counts[i] = 0;
-    if (thread == 0) *shared = {0, 0, 0, 0};
+    const int filled = min(topk, chosen.total + n);
+    for (int i = filled + block * CHOOSERS + thread; i < topk; i += BLOCKS * CHOOSERS) out[i] = -1;
+    cluster_wait();
 }

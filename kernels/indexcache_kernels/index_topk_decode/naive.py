@@ -29,7 +29,8 @@ def index_topk_decode_naive(
         length = min(given, keys)
         if length <= 0:
             continue
-        k, scale = gathered(cache, table[row, : -(-length // cache.shape[1])], length)
+        pages = table[row * table.shape[0] // q.shape[0]]
+        k, scale = gathered(cache, pages[: -(-length // cache.shape[1])], length)
         start, end = torch.tensor([[0], [length]], dtype=torch.int32, device=q.device)
         most = min(topk, length)
         one = slice(row, row + 1)

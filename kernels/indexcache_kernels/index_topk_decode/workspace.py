@@ -7,17 +7,18 @@ BINS = 8192
 
 
 class Workspace:
-    """Holds scores, counts and candidates of so many rows over so many keys."""
+    """Holds scores of so many rows over so many keys, and counts of them."""
 
     def __init__(self, rows: int, keys: int, device: torch.device) -> None:
-        """Take the memory: 8 bytes for each key of a row, and 32 KiB a row."""
-        self.rows, self.keys = rows, keys
-        self.scores = torch.empty((rows, keys), dtype=torch.int32, device=device)
-        self.candidates = torch.empty((rows, keys), dtype=torch.int32, device=device)
+        """Take the memory: 4 bytes for each key of a row, and 32 KiB a row.
+
+        keys: up to three more are held, as the kernel reads four scores at once.
+        """
+        self.rows, self.keys = rows, -(-keys // 4) * 4
+        self.scores = torch.empty((rows, self.keys), dtype=torch.int32, device=device)
         self.bins = torch.zeros((rows, BINS), dtype=torch.int32, device=device)
-        self.counts = torch.zeros((rows, 4), dtype=torch.int32, device=device)
 
     @property
     def bytes(self) -> int:
         """Return the device memory that it holds."""
-        return sum(x.nbytes for x in (self.scores, self.candidates, self.bins, self.counts))
+        return self.scores.nbytes + self.bins.nbytes

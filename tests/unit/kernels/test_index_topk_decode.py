@@ -32,7 +32,8 @@ def test_keys_beyond_the_workspace_are_left_out() -> None:
     workspace = Workspace(1, 2 * PAGE, torch.device("cpu"))
     found = index_topk_decode(*c.arguments("cpu"), c.topk, workspace)
     assert int(found.max()) < 2 * PAGE
-    assert workspace.bytes == 2 * PAGE * 8 + 4 * 8192 + 16
+    assert workspace.bytes == 2 * PAGE * 4 + 4 * 8192
+    assert Workspace(1, 2 * PAGE - 3, torch.device("cpu")).keys == 2 * PAGE
 
 
 def test_it_goes_where_it_is_told_to() -> None:
@@ -59,6 +60,7 @@ def test_it_goes_where_it_is_told_to() -> None:
         ("table", lambda x: x[0]),
         ("table", lambda x: x.long()),
         ("table", lambda x: x.repeat(2, 1)),
+        ("table", lambda x: x[:0]),
         ("table", lambda x: x.to("meta")),
     ],
 )
