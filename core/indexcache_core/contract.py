@@ -102,8 +102,8 @@ class Indexer(StrEnum):
     NATIVE = "Native"
     """vLLM's own kernels."""
     FAST = "Fast"
-    """In long prefills the kernel index_topk, which chooses the same tokens, but for equal scores, in less
-    time and memory; elsewhere vLLM's own.
+    """In long prefills the kernel index_topk, in decoding index_topk_decode, which choose the same tokens,
+    but for equal scores, in less time and memory; elsewhere vLLM's own.
     """
 
 

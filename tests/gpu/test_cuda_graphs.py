@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Indexer, Mode, Reason
+from indexcache_core.counted import LEAST_AGREEMENT
 from indexcache_runtime.measuring.budget import MeasuringBudget
 from indexcache_runtime.vllm.engine_core.step_planner import StepPlanner
 from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys
+from indexcache_runtime.vllm.worker.cuda.fast_decode import FastDecode
 from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets
 
 from tests.conformance.checks import differences
@@ -116,6 +118,38 @@ def test_measuring_under_graphs_changes_nothing(
     assert 0 < under.state.device.scratch_bytes < 1 << 30
 
 
+def test_graphs_choose_by_the_fast_indexer_and_what_they_choose_is_checked(
+    under: Engine, native: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MeasuringBudget, "allows", every_step)
+    choose, rows = FastDecode.choose, list[int]()
+
+    def counted(decode: FastDecode, call: dict[str, Any], metadata: Any) -> None:
+        rows.append(metadata.num_decode_tokens)
+        choose(decode, call, metadata)
+
+    monkeypatch.setattr(FastDecode, "choose", counted)
+    under.put(Mode.ON, PATTERN)
+    under.ask_each(ASKED, TOKENS)
+    assert (rows, under.state.fast_indexer.rows) == ([], 0)
+    under.put(Mode.ON, PATTERN, indexer=Indexer.FAST)
+    same(under.ask_each(ASKED, TOKENS), native)
+    assert set(rows) == {1, 2, 4, 8, 16, 32}  # all graphs but the largest were captured by it
+    captured, device = len(rows), under.state.device
+    assert device.graphs == device.graphs_wanted > 0
+    under.put(Mode.OFF, PATTERN)
+    under.forget()
+    under.put(Mode.ON, PATTERN, indexer=Indexer.FAST)
+    with under.measurements() as steps:
+        same(under.ask_each(ASKED, TOKENS), native)
+    assert len(rows) == captured  # replayed, all of them
+    replayed = [share for plan, m in steps if plan.replayed for share in m.agreement]
+    assert len(replayed) > 100
+    found = under.state.fast_indexer
+    assert found.rows >= len(replayed)
+    assert min(replayed) >= LEAST_AGREEMENT
+
+
 @pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.ON])
 def test_a_replayed_step_measures_what_one_without_graphs_does(
     under: Engine, mode: Mode, monkeypatch: pytest.MonkeyPatch
@@ -124,7 +158,7 @@ def test_a_replayed_step_measures_what_one_without_graphs_does(
     replays: list[dict[int, float]] = []
     for replayed in (True, False):
         if not replayed:
-            monkeypatch.setattr(GraphSets, "replays", lambda sets, pattern: False)
+            monkeypatch.setattr(GraphSets, "replays", lambda sets, pattern, indexer: False)
         draws = random.Random(1)  # the same sites, step by step
         monkeypatch.setattr(StepPlanner, "_draw", lambda planner, rows, rng=draws: rng.getrandbits(32))
         under.reset()
@@ -322,3 +356,23 @@ def test_a_pattern_that_is_replaced_frees_its_graphs(under: Engine) -> None:
         torch.cuda.synchronize()
         free.append(torch.cuda.mem_get_info()[0])
     assert free[3] - free[-1] < 128 << 20
+
+
+def test_a_graph_whose_kernel_is_wrong_is_found(under: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comes last: reuse is over in this engine."""
+    monkeypatch.setattr(MeasuringBudget, "allows", every_step)
+    choose = FastDecode.choose
+
+    def first(decode: FastDecode, call: dict[str, Any], metadata: Any) -> None:
+        choose(decode, call, metadata)
+        rows, topk = metadata.num_decode_tokens, call["topk_tokens"]
+        if torch.cuda.is_current_stream_capturing():  # right in warming up, wrong in each replay
+            call["topk_indices_buffer"][:rows, :topk] = torch.arange(topk, device="cuda", dtype=torch.int32)
+
+    monkeypatch.setattr(FastDecode, "choose", first)
+    under.put(Mode.ON, "FSFFS", indexer=Indexer.FAST)
+    with under.measurements() as steps:
+        under.ask_each(ASKED[:1], 4)
+    assert min(share for _, m in steps for share in m.agreement) < LEAST_AGREEMENT
+    assert (under.state.mode, under.state.reason) == (Mode.TRIPPED, Reason.INTERNAL_ERROR)
+    assert "indexer Fast" in under.state.message

@@ -63,9 +63,10 @@ class IndexCache(ApiModel):
     sample_rows: Annotated[int, bounds.SAMPLE_ROWS.field()] = 32
     """Query rows measured a step, at most."""
     indexer: Indexer = Indexer.NATIVE
-    """What chooses at Full indexers under reuse: vLLM's own kernels, or Fast, in long prefills a kernel that
-    chooses the same in less time. Fast is checked against vLLM's kernels on live rows; an engine in which
-    they disagree stops reuse.
+    """What chooses at Full indexers under reuse: vLLM's own kernels, or Fast, kernels that choose the same in
+    less time, in long prefills and in decoding over contexts from 16K tokens on; over shorter ones it
+    decodes a little slower. Fast is checked against vLLM's kernels on live rows; an engine in which they
+    disagree stops reuse.
     """
 
     @field_validator("protected")

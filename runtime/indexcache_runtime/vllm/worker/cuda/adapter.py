@@ -104,13 +104,15 @@ class CudaAdapter:
             return
         reused = plan.pattern if plan.mode is Mode.ON else None
         followed = reused or self._all_full
-        self._tapped = bool(plan.rows) and plan.replayed and self._graphs.replays(followed)
+        self._tapped = bool(plan.rows) and plan.replayed and self._graphs.replays(followed, plan.indexer)
         self._follow(followed)
         if plan.apart:
             self._graphs.use(None, eager=True)
             return
         self._graphs.use(
-            followed if self._tapped else reused, eager=plan.timed or bool(plan.rows and not self._tapped)
+            followed if self._tapped else reused,
+            eager=plan.timed or bool(plan.rows and not self._tapped),
+            indexer=plan.indexer,
         )
         if reused:
             self._graphs.more()
@@ -138,6 +140,9 @@ class CudaAdapter:
             with torch.inference_mode():
                 for i in drawn(self._plan):
                     self._sites[i].measure(leading[i])
+                kept = self._rows.kept_by_graph
+                if kept is not None and (asked := kept.asked.keys() & kept.chosen.keys()):
+                    self._sites[checked(self._plan, asked)].check()
             self._rows.metadata = self._rows.kept_by_graph = None
         pending = [p for p in (self._rows.take(), self._timer.take()) if p is not None]
         device = self._changed()
@@ -170,11 +175,24 @@ class CudaAdapter:
     def _keeping(self) -> Iterator[KeptByGraph]:
         """Let a whole graph be captured meanwhile."""
         if SHARED in self._pattern:
-            with self._batched_keys.capturing(self._pattern) as kept:
+            with self._batched_keys.capturing(self._pattern) as kept, self._keeping_asked():
                 yield kept
         else:
             with self._rows.taps.capturing():
                 yield KeptByGraph()
+
+    @contextmanager
+    def _keeping_asked(self) -> Iterator[None]:
+        """Let a graph that is captured meanwhile keep what the fast indexer is asked."""
+        full = [site for site, letter in zip(self._sites, self._pattern, strict=True) if letter == FULL]
+        asked = full if self._fast.used else []
+        for site in asked:
+            site.watch(Watch.ASKED)
+        try:
+            yield
+        finally:
+            for site in asked:
+                site.watch(Watch.NOTHING)
 
     def _streams(self, pattern: str) -> list[int]:
         """Return the ids of the streams on which vLLM runs something beside the rest: a layer's shared
@@ -188,7 +206,8 @@ class CudaAdapter:
         return [stream.stream_id for stream in (*([] if beside is None else [beside]), *leading)]
 
     def _changed(self) -> DeviceUse | None:
-        held = self._graphs.held, self._fixed_bytes + self._rows.scratch_bytes + self._batched_keys.bytes
+        scratch = self._rows.scratch_bytes + self._batched_keys.bytes + self._fast.bytes
+        held = self._graphs.held, self._fixed_bytes + scratch
         if held == self._told:
             return None
         self._told = held

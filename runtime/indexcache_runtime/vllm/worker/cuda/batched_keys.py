@@ -33,6 +33,9 @@ class KeptByGraph:
     """(tokens, rank), of which it would make its query."""
     chosen: dict[int, torch.Tensor] = field(default_factory=dict)
     """(most tokens, k) int32, a leader's choice."""
+    asked: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    """Where the fast indexer chose: its query, (tokens, heads, dim) fp8 as uint8, and weights, (tokens,
+    heads) float32."""
     calls: torch.Tensor | None = None
     """The kernel's table: it must live as long as the graph."""
 
@@ -43,6 +46,8 @@ class KeptByGraph:
 
         for tensors in (self.hidden, self.q_c):
             tensors.update({site: weak_ref_tensor(x) for site, x in tensors.items()})
+        for site, (q, weights) in self.asked.items():
+            self.asked[site] = weak_ref_tensor(q), weak_ref_tensor(weights)
 
 
 class BatchedKeys:

@@ -1,8 +1,9 @@
-"""Chooses at Full layers by the kernel `index_topk` in long prefills, in place of vLLM's scores and top-k.
+"""Chooses at Full layers by kernels of our own, in place of vLLM's scores and top-k: rows of long prefills by
+`index_topk`, rows of decode as fast_decode.py says.
 
 vLLM scores a prefill in chunks of few rows, since a chunk's scores must fit its buffer. The kernel keeps no
-scores, so all rows over the same keys go at once. Where it gains nothing, vLLM does the work: rows of decode,
-few rows, short contexts; and where rows are shared out over ranks.
+scores, so all rows over the same keys go at once. Where it gains nothing, vLLM does the work: few rows of a
+prefill, short contexts; and where rows are shared out over ranks.
 """
 
 import functools
@@ -17,6 +18,7 @@ import torch
 from indexcache_kernels.index_topk import cuda, index_topk
 
 from indexcache_runtime.vllm.worker.cuda import indexer_call, seam
+from indexcache_runtime.vllm.worker.cuda.fast_decode import FastDecode
 from indexcache_runtime.vllm.worker.failure import Failure
 
 logger = logging.getLogger(__name__)
@@ -59,12 +61,19 @@ class FastIndexer:
     def __init__(self, failure: Failure) -> None:
         self._failure = failure
         self._signature: inspect.Signature | None = None
-        self._used = False
+        self._decode = FastDecode()
+        self.used = False
+        """Whether it may choose in the next step."""
         self.chose = False
         """Whether it chose rows in the call that was last."""
 
+    @property
+    def bytes(self) -> int:
+        """Return the device memory that it holds between steps."""
+        return self._decode.bytes
+
     def warm(self, indexer: Any, device: torch.device) -> None:
-        """Have the kernel compiled, so that no request waits for it."""
+        """Have the kernels compiled, so that no request waits for them."""
         rows, keys, heads, dim = 8, 8192, indexer.n_head, indexer.head_dim
         zeros = functools.partial(torch.zeros, device=device)
         q, k = zeros((rows, heads, dim)), zeros((keys, dim))
@@ -78,11 +87,15 @@ class FastIndexer:
             starts + keys,
             indexer.topk_tokens,
         )
+        self._decode.warm(indexer, device)
 
     def use(self, wanted: bool) -> None:
         """Choose in the next step, or leave it to vLLM."""
-        if wanted != self._used:
-            self._used, self.chose = wanted, False
+        if wanted != self.used:
+            self.used, self.chose = wanted, False
+            if wanted:
+                with self._failure.kept():
+                    self._decode.prepare()
             indexer_call.choose_by(self, wanted)
 
     def __call__(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -92,11 +105,14 @@ class FastIndexer:
         with self._failure.kept():
             metadata = _own_metadata(call)
             if metadata is not None:
-                fast, rest = split(metadata.prefill.chunks)
+                fast, rest = split(metadata.prefill.chunks if metadata.prefill else ())
+                decoded = self._decode.takes(call, metadata)
                 for group in fast:
                     _choose(call, group)
-                self.chose = bool(fast)
-                left = _without(metadata, rest)
+                if decoded:
+                    self._decode.choose(call, metadata)
+                self.chose = bool(fast) or decoded
+                left = _without(metadata, rest, decoded)
         if not self.chose:
             return original(*args, **kwargs)
         if left is None:
@@ -115,14 +131,15 @@ class FastIndexer:
 
 
 def _own_metadata(call: dict[str, Any]) -> Any:
-    """Return vLLM's account of the step for this layer's indexer, if the kernel may do some of it."""
+    """Return vLLM's account of the step for this layer's indexer, if the kernels may do some of it."""
     step = _attn_metadata()
     if not isinstance(step, dict):  # vLLM tries its memory
         return None
     ours = call["skip_k_cache_insert"] and call["q_scale"] is None and call["dcp_world_size"] == 1
     metadata = step[call["k_cache_prefix"]]
-    prefill = metadata.prefill
-    if not ours or prefill is None or prefill.row_shard_sizes is not None:
+    if not ours or call["candidate_blocks"] is not None:
+        return None
+    if metadata.prefill is not None and metadata.prefill.row_shard_sizes is not None:
         return None
     dense = step.get(call["dense_mha_metadata_layer_name"])
     if getattr(getattr(dense, "prefill", None), "use_dense_mha", False):
@@ -150,11 +167,17 @@ BOUNDS = ("cu_seqlen_ks", "cu_seqlen_ke")
 """Of a chunk: each row's first key, and the one after its last."""
 
 
-def _without(metadata: Any, rest: list[Any]) -> Any:
-    """Return an account of the step with these chunks of prefill alone; None where nothing is left."""
-    if rest:
-        return replace(metadata, prefill=replace(metadata.prefill, chunks=rest))
-    return replace(metadata, num_prefills=0, prefill=None) if metadata.num_decodes else None
+def _without(metadata: Any, rest: list[Any], decoded: bool) -> Any:
+    """Return an account of the step with these chunks of prefill alone, and without its rows of decode if
+    those are `decoded`; None where nothing is left."""
+    left = metadata
+    if not rest:
+        left = replace(left, num_prefills=0, prefill=None)
+    elif len(rest) < len(metadata.prefill.chunks):
+        left = replace(left, prefill=replace(metadata.prefill, chunks=rest))
+    if decoded:
+        left = replace(left, num_decodes=0, decode=None)
+    return left if left.num_prefills or left.num_decodes else None
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """CUDA graphs by pattern: the baseline's, which vLLM captured at its start, and those of the pattern in
 force, or, in shadow, of all Full with what measuring needs kept.
 
-A graph replays what the sites did when it was captured, so each pattern has its own, and a switch is the
-exchange of two dictionaries. A new pattern's graphs are captured as they are needed: the one that a step
-would replay right before it, and one more at every step, largest first; so a step waits for a graph or two,
-never for all of them. Each is captured by vLLM's own manager, for dummy rows that write nothing. A pattern's
-graphs have a memory pool of their own, which goes with them when the pattern is replaced.
+A graph replays what the sites did when it was captured, so each pattern has its own, for each indexer that
+may choose at its Full sites, and a switch is the exchange of two dictionaries. A new pattern's graphs are
+captured as they are needed: the one that a step would replay right before it, and one more at every step,
+largest first; so a step waits for a graph or two, never for all of them. Each is captured by vLLM's own
+manager, for dummy rows that write nothing. A pattern's graphs have a memory pool of their own, which goes
+with them when the pattern is replaced.
 
 Traps. While a graph is captured no other thread may call CUDA; the threads that wait for steps' outputs are
 kept out by `lock`. All ranks must capture the same graphs at the same step: what decides is counted, not
@@ -19,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from indexcache_core.contract import Indexer
 from indexcache_core.pattern import SHARED
 
 from indexcache_runtime.vllm.worker.cuda.streams import Ring
@@ -65,6 +67,13 @@ class HeldGraphs(NamedTuple):
     graphs_wanted: int
 
 
+class Under(NamedTuple):
+    """Says under what graphs are captured: what sites do, and what chooses at the Full ones."""
+
+    pattern: str
+    indexer: Indexer = Indexer.NATIVE
+
+
 class GraphSets:
     """Keeps one worker's graphs: the baseline's, and a pattern's."""
 
@@ -97,7 +106,8 @@ class GraphSets:
         self.replayed: Any = None
         """What the whole graph of the pattern in force keeps that the step is replayed from; None: it
         isn't."""
-        self._kept: str | None = None
+        self._indexer = Indexer.NATIVE
+        self._kept: Under | None = None
         self._graphs: dict[Any, Any] = {}
         self._entries: dict[Any, Any] = {}
         self._captured: dict[Any, Any] = {}
@@ -135,32 +145,32 @@ class GraphSets:
         """Return what the pattern's graphs hold."""
         return HeldGraphs(
             self._bytes,
-            self._kept or "",
+            self._kept.pattern if self._kept else "",
             len(self._graphs),
             len(self._wanted) if SHARED in (self.pattern or "") else 0,
         )
 
-    def use(self, pattern: str | None, *, eager: bool) -> None:
-        """Have graphs of this pattern replayed in the next step; None: all Full."""
+    def use(self, pattern: str | None, *, eager: bool, indexer: Indexer = Indexer.NATIVE) -> None:
+        """Have graphs of this pattern replayed in the next step, by this indexer; None: all Full."""
         self.eager, self.replayed = eager, None
         DISPATCH.use(self, pattern is not None or eager)
-        if pattern == self.pattern or self._manager is None:
+        if (pattern, indexer) == (self.pattern, self._indexer) or self._manager is None:
             self.pattern = pattern
             return
-        self.pattern = pattern
+        self.pattern, self._indexer = pattern, indexer
         if pattern is None:
             self._put(*self._baseline)
-        elif pattern == self._kept:
+        elif Under(pattern, indexer) == self._kept:
             self._put(self._graphs, self._entries)
         else:
-            self._replace(pattern)
+            self._replace(Under(pattern, indexer))
 
     def _put(self, graphs: dict[Any, Any], entries: dict[Any, Any]) -> None:
         self._manager.graphs = graphs
         if self._manager.breakable_cg_runner is not None:
             self._manager.breakable_cg_runner.entries = entries
 
-    def _replace(self, pattern: str) -> None:
+    def _replace(self, under: Under) -> None:
         """Forget the graphs of the pattern before."""
         import torch
 
@@ -168,15 +178,15 @@ class GraphSets:
         self._graphs, self._entries, self._captured, self._bytes = {}, {}, {}, 0
         self._put(self._graphs, self._entries)  # nobody holds the old ones from here on
         self._uncaptured = self._wanted.copy()
-        self._kept, self._pool = pattern, torch.cuda.graph_pool_handle()
+        self._kept, self._pool = under, torch.cuda.graph_pool_handle()
         gc.collect()
         torch.cuda.empty_cache()  # gives a pool without graphs back
-        self._refused = not self._room(SPARE_BYTES + self._holds(pattern))
+        self._refused = not self._room(SPARE_BYTES + self._holds(under.pattern))
 
-    def replays(self, pattern: str) -> bool:
+    def replays(self, pattern: str, indexer: Indexer = Indexer.NATIVE) -> bool:
         """Return whether there are whole graphs to replay under a pattern, or room to capture them for all
         that is known."""
-        return bool(self._wanted) and not (self._refused and pattern == self._kept)
+        return bool(self._wanted) and not (self._refused and Under(pattern, indexer) == self._kept)
 
     def kept(self, desc: Any) -> Any:
         """Return what a whole graph of the pattern in force keeps; None: there is none, or it keeps

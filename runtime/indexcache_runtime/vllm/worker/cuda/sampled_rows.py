@@ -13,7 +13,7 @@ chunks, turns of four would always measure the same quarter.
 import functools
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,9 +35,12 @@ DRAWN = 4
 prefill step."""
 
 
-def checked(plan: StepPlan) -> int:
-    """Return the index of the Full site where a step checks the fast indexer: the same on every rank."""
-    full = [i for i, letter in enumerate(plan.pattern) if letter == FULL]
+def checked(plan: StepPlan, among: Collection[int] | None = None) -> int:
+    """Return the index of the Full site where a step checks the fast indexer: the same on every rank.
+
+    among: where it can be checked; None: everywhere.
+    """
+    full = [i for i, letter in enumerate(plan.pattern) if letter == FULL and (among is None or i in among)]
     return random.Random(plan.draw).choice(full)
 
 

@@ -79,14 +79,17 @@ FAST: dict[str, dict[str, tuple[str, ...]]] = {
     ATTENTION: {
         "sparse_attn_indexer": (
             "k_cache_prefix", "kv_cache", "q_quant", "q_scale", "weights", "topk_tokens", "topk_indices_buffer", "skip_k_cache_insert",
-            "dense_mha_metadata_layer_name", "dcp_world_size",
+            "dense_mha_metadata_layer_name", "dcp_world_size", "candidate_blocks",
         ),
     },
     "vllm._custom_ops": {
         "cp_gather_indexer_k_quant_cache": ("kv_cache", "dst_k", "dst_scale", "block_table", "cu_seq_lens"),
     },
     "vllm.v1.attention.backends.mla.indexer": {
-        "DeepseekV32IndexerMetadata": ("num_decodes", "num_prefills", "decode", "prefill"),
+        "DeepseekV32IndexerMetadata": ("num_decodes", "num_decode_tokens", "num_prefills", "decode", "prefill"),
+        "DeepSeekV32IndexerDecodeMetadata": (
+            "block_table", "seq_lens", "decode_lens", "requires_padding", "global_seq_lens", "indices",
+        ),
         "DeepseekV32IndexerPrefillMetadata": ("chunks", "row_shard_sizes"),
         "DeepseekV32IndexerPrefillChunkMetadata": (
             "block_table", "cu_seqlen_ks", "cu_seqlen_ke", "token_start", "token_end", "num_reqs", "skip_kv_gather",

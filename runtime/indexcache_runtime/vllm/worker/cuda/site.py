@@ -35,6 +35,8 @@ class Watch(Enum):
     """When it begins and ends."""
     CHECK = auto()
     """The sampled rows of what the fast indexer chose, and of what vLLM's kernels would."""
+    ASKED = auto()
+    """Nothing yet: the graph that is captured keeps what the fast indexer was asked."""
     TAP = auto()
     """Nothing yet: the graph that is captured keeps rows, to be compared after each replay."""
 
@@ -111,6 +113,8 @@ class CudaSite:
             self.layer.__dict__[CHOOSE] = self._joined
         elif self._watch is Watch.TAP:
             self.layer.__dict__[CHOOSE] = self._tapped
+        elif self._watch is Watch.ASKED:
+            self.layer.__dict__[CHOOSE] = self._asked
         else:
             self.layer.__dict__.pop(CHOOSE, None)
 
@@ -129,6 +133,14 @@ class CudaSite:
             self._rows.taps.keep(self.site.index, "q", q.view(torch.uint8))
             self._rows.taps.keep(self.site.index, "weights", weights)
             self._rows.taps.keep(self.site.index, "chosen", self.layer.topk_indices_buffer[: len(q)])
+
+    def _asked(
+        self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any
+    ) -> None:
+        self._choose(positions, q_c, q_nope, q_pe, q, key, weights, *rest)
+        kept = self._batched_keys.kept
+        if self._fast.chose and kept is not None and torch.cuda.is_current_stream_capturing():
+            kept.asked[self.site.index] = q.view(torch.uint8), weights
 
     def _watched(
         self, positions: Any, q_c: Any, q_nope: Any, q_pe: Any, q: Any, key: Any, weights: Any, *rest: Any
@@ -221,3 +233,12 @@ class CudaSite:
             self._rows.compare(
                 me, indexer, tapped(leader, "chosen"), tapped(me, "chosen"), q, tapped(me, "weights")
             )
+
+    def check(self) -> None:
+        """Compare, after a replayed step, what the fast indexer chose here with what vLLM's kernels would."""
+        kept, index = self._rows.kept_by_graph, self._rows.index
+        assert kept is not None
+        assert index is not None
+        q, weights = (x.index_select(0, index) for x in kept.asked[self.site.index])
+        chosen = kept.chosen[self.site.index].index_select(0, index)
+        self._rows.check(self.layer.indexer, chosen, q.view(torch.float8_e4m3fn), weights)

@@ -2,127 +2,26 @@
 comes back of a step.
 """
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from indexcache_core.contract import Indexer, Mode
-from indexcache_runtime.engine import Measured, Row, StepPlan
+from indexcache_runtime.engine import StepPlan
 from indexcache_runtime.vllm.worker.architecture import Unfit
-from indexcache_runtime.vllm.worker.cuda import graphs, indexer_call, seam
 from indexcache_runtime.vllm.worker.cuda.adapter import CudaAdapter
 from indexcache_runtime.vllm.worker.cuda.build import build
-from indexcache_runtime.vllm.worker.cuda.fast_indexer import FastIndexer
-from indexcache_runtime.vllm.worker.cuda.sampled_rows import checked, drawn
-from indexcache_runtime.vllm.worker.failure import Failure
 
+from tests.unit.runtime.vllm.worker.cuda.adapter_world import ROWS, draw_of, model, replay, runner, step
 from tests.unit.runtime.vllm.worker.cuda.standins import (
-    KEY,
     DeepseekV32Attention,
     FlashAttnMLASparseImpl,
     FlashMLASparseImpl,
-    context,
     order,
-    pretend,
 )
 
-TOKENS = 5
-HELD = graphs.HeldGraphs(0, "", 0, 0)
-ROWS = (Row("b", 3, 1), Row("a", 9, 0))
-"""In a batch of a (one token), then b (four)."""
-
-
-@pytest.fixture(autouse=True)
-def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch)
-    monkeypatch.setattr(seam, "misfits", lambda found, signatures=seam.SIGNATURES: [])
-    monkeypatch.setattr(
-        context,
-        "attn_metadata",
-        {"keys": SimpleNamespace(block_table=torch.zeros((2, 3), dtype=torch.int32))},
-    )
-    for hook in (graphs.DISPATCH, indexer_call.INDEXER):
-        monkeypatch.setattr(hook, "use", lambda user, wanted: None)
-
-
-@pytest.fixture
-def layers() -> list[DeepseekV32Attention]:
-    buffer = torch.zeros((32, 2), dtype=torch.int32)
-    return [DeepseekV32Attention(i, buffer) for i in range(4)]
-
-
-def model(layers: list[DeepseekV32Attention]) -> Any:
-    return SimpleNamespace(
-        named_modules=lambda: [(f"model.layers.{i}.self_attn", layer) for i, layer in enumerate(layers)]
-    )
-
-
-def runner() -> Any:
-    names = [name for name in seam.RUNNER if name != "prepare_inputs"]
-    batch = SimpleNamespace(req_ids=["a", "b"], query_start_loc_np=[0, 1, 5])
-    return SimpleNamespace(cudagraph_manager=None, prepare_inputs=lambda *args: batch, **dict.fromkeys(names))
-
-
-@pytest.fixture
-def engine(layers: list[DeepseekV32Attention]) -> tuple[CudaAdapter, Any, list[DeepseekV32Attention]]:
-    r = runner()
-    return build(model(layers), r), r, layers
-
-
-def forward(layers: list[DeepseekV32Attention]) -> None:
-    order.clear()
-    for layer in layers:
-        layer.forward(torch.arange(TOKENS), torch.zeros((TOKENS, KEY), dtype=torch.bfloat16))
-
-
-def step(
-    engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], plan: StepPlan | None
-) -> Measured | None:
-    """Run one step of a batch of two requests; return what came back of it."""
-    cuda, r, layers = engine
-    cuda.begin(plan)
-    r.prepare_inputs()
-    forward(layers)
-    cuda.ran()
-    pending = cuda.take()
-    return None if pending is None else pending()
-
-
-def draw_of(pattern: str, site: int) -> int:
-    """Draw until this site alone is measured."""
-    return next(d for d in range(1000) if drawn(StepPlan(Mode.ON, pattern, draw=d)) == [site])
-
-
-def replay(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]], plan: StepPlan) -> Measured | None:
-    """Replay the same from a graph: what it keeps, it keeps at every replay, and nothing else can be looked
-    at."""
-    cuda, r, layers = engine
-    graphs = SimpleNamespace(
-        failure=Failure(),
-        replays=lambda pattern: True,
-        use=lambda pattern, eager: used.append((pattern, eager)),
-        more=lambda: None,
-        replayed=None,
-        held=HELD,
-    )
-    used: list[tuple[str | None, bool]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda, "_graphs", graphs)
-        patch.setattr(cuda._batched_keys, "_tokens", TOKENS)
-        patch.setattr(r, "execute_model_state", SimpleNamespace(attn_metadata=context.attn_metadata))
-        cuda.begin(plan)
-        r.prepare_inputs()
-        with cuda._keeping() as graphs.replayed:
-            forward(layers)  # vLLM runs it once before it captures
-            patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-            forward(layers)
-        cuda.ran()
-        pending = cuda.take()
-        found = None if pending is None else pending()
-    assert used == [(plan.pattern if plan.mode is Mode.ON else "F" * len(layers), False)]
-    return found
+pytestmark = pytest.mark.usefixtures("no_device")
 
 
 def test_the_baseline_touches_nothing(engine: tuple[CudaAdapter, Any, list[DeepseekV32Attention]]) -> None:
@@ -162,33 +61,6 @@ def test_reuse_measures_what_is_read_against_a_fresh_choice(
     assert [layer.impl.index_group.name for layer in engine[2]] == [0, 0, 0, 3]
     assert engine[2][0].impl.index_group.num_layers == 3
     assert order.count("main waits for side") == 2
-
-
-def test_the_fast_indexer_is_checked_at_a_full_site_in_steps_that_it_chose_in(
-    layers: list[DeepseekV32Attention], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("indexcache_kernels.index_topk.cuda.runs", lambda device, heads, dim: True)
-    monkeypatch.setattr(FastIndexer, "warm", lambda fast, indexer, device: None)
-    used: list[bool] = []
-
-    def use(fast: FastIndexer, wanted: bool) -> None:
-        used.append(wanted)
-        fast.chose = wanted
-
-    monkeypatch.setattr(FastIndexer, "use", use)
-    r = runner()
-    engine = build(model(layers), r), r, layers
-    assert engine[0].indexers == tuple(Indexer)
-    draw = next(d for d in range(1000) if checked(StepPlan(Mode.ON, "FSSF", draw=d)) == 3)
-    plan = StepPlan(Mode.ON, "FSSF", 1, ROWS, draw, indexer=Indexer.FAST)
-    found = step(engine, plan)
-    assert found is not None
-    assert found.agreement == [1.0, 1.0]  # all scores are equal, so any tokens are as good
-    assert len(found.overlap) == 1
-    native = step(engine, replace(plan, indexer=Indexer.NATIVE))
-    assert native is not None
-    assert native.agreement == []
-    assert used == [True, False]
 
 
 def test_streams_of_the_shared_expert_and_of_leaders_are_told_for_graphs(
@@ -244,9 +116,9 @@ def test_from_reuse_to_what_is_beyond_its_reach_and_back_no_graphs_change(
     used: list[tuple[str | None, bool]] = []
     own = cuda._graphs.use
 
-    def use(pattern: str | None, *, eager: bool) -> None:
+    def use(pattern: str | None, *, eager: bool, indexer: Indexer = Indexer.NATIVE) -> None:
         used.append((pattern, eager))
-        own(pattern, eager=eager)
+        own(pattern, eager=eager, indexer=indexer)
 
     monkeypatch.setattr(cuda._graphs, "use", use)
     for _ in range(2):

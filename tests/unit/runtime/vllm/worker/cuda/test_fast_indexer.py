@@ -5,124 +5,16 @@ all are chosen for as by vLLM alone. The kernel's own choice is compared in test
 import functools
 import inspect
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
-from indexcache_kernels.index_topk import index_topk
 from indexcache_runtime.vllm.worker.cuda import fast_indexer, indexer_call, seam
+from indexcache_runtime.vllm.worker.cuda.fast_decode import FastDecode
 from indexcache_runtime.vllm.worker.cuda.fast_indexer import FastIndexer, split
 from indexcache_runtime.vllm.worker.failure import Failure
 
-HEADS, DIM, K = 16, 32, 4
-PREFIX, DENSE = "keys", "mla"
-
-
-class Request(NamedTuple):
-    """A request's part of a step."""
-
-    rows: int
-    keys: int
-    """Of its context, with this step's."""
-
-
-class World:
-    """Holds one step: what vLLM would tell of it, a cache, and vLLM's function on them."""
-
-    def __init__(self, prefills: list[Request], decodes: int = 0, chunk_rows: int = 3) -> None:
-        from vllm.v1.attention.backends.mla import indexer
-
-        g = torch.Generator().manual_seed(0)
-        tokens = decodes + sum(r.rows for r in prefills)
-        self.q = torch.randn(tokens, HEADS, DIM, generator=g).to(torch.float8_e4m3fn)
-        self.weights = torch.rand(tokens, HEADS, generator=g)
-        self.keys = [torch.randn(r.keys, DIM, generator=g).to(torch.float8_e4m3fn) for r in prefills]
-        self.scales = [torch.rand(r.keys, generator=g) + 0.5 for r in prefills]
-        self.buffer = torch.full((tokens, K), -7, dtype=torch.int32)
-        self.asked: list[tuple[int, int]] = []
-        """First row and the one after the last of the chunks that vLLM's function chose for."""
-        self.decoded = 0
-        chunks, begin = [], decodes
-        for number, r in enumerate(prefills):
-            for row in range(0, r.rows, chunk_rows):
-                end = min(row + chunk_rows, r.rows)
-                last = r.keys - r.rows + 1 + torch.arange(row, end, dtype=torch.int32)
-                chunks.append(
-                    indexer.DeepseekV32IndexerPrefillChunkMetadata(
-                        block_table=torch.tensor([[number]]),
-                        cu_seqlen_ks=torch.zeros_like(last),
-                        cu_seqlen_ke=last,
-                        cu_seq_lens=torch.tensor([0, r.keys]),
-                        token_to_seq=torch.zeros(r.keys),
-                        total_seq_lens=r.keys,
-                        token_start=begin + row,
-                        token_end=begin + end,
-                        num_reqs=1,
-                        skip_kv_gather=row > 0,
-                        local_cu_seq_lens=torch.tensor([0, r.keys]),
-                        local_total_seq_lens=r.keys,
-                        max_local_total_seq_lens=r.keys,
-                    )
-                )
-            begin += r.rows
-        self.metadata = indexer.DeepseekV32IndexerMetadata(
-            seq_lens=torch.zeros(0),
-            max_seq_len=0,
-            slot_mapping=torch.zeros(0),
-            num_decodes=decodes,
-            num_decode_tokens=decodes,
-            num_prefills=len(prefills),
-            num_prefill_tokens=tokens - decodes,
-            decode=SimpleNamespace() if decodes else None,
-            prefill=indexer.DeepseekV32IndexerPrefillMetadata(chunks) if prefills else None,
-        )
-        self.step: dict[str, Any] = {PREFIX: self.metadata}
-
-    def gather(self, cache: Any, k: Any, scale: Any, table: torch.Tensor, lens: Any) -> None:
-        """Stand in for vLLM's kernel that takes a request's keys out of the cache."""
-        number = int(table[0, 0])
-        k.copy_(self.keys[number])
-        scale.view(torch.float32).squeeze(-1).copy_(self.scales[number])
-
-    def vllm(
-        self,
-        k_cache_prefix: str,
-        kv_cache: Any,
-        q_quant: torch.Tensor,
-        q_scale: Any,
-        weights: torch.Tensor,
-        topk_tokens: int,
-        topk_indices_buffer: torch.Tensor,
-        skip_k_cache_insert: bool = True,
-        dense_mha_metadata_layer_name: str = DENSE,
-        dcp_world_size: int = 1,
-    ) -> torch.Tensor:
-        """Stand in for vLLM's function."""
-        told = self.step[k_cache_prefix]
-        for chunk in told.prefill.chunks if told.num_prefills else ():
-            rows = slice(chunk.token_start, chunk.token_end)
-            number = int(chunk.block_table[0, 0])
-            topk_indices_buffer[rows] = index_topk(
-                q_quant[rows],
-                self.keys[number],
-                self.scales[number],
-                weights[rows],
-                chunk.cu_seqlen_ks,
-                chunk.cu_seqlen_ke,
-                K,
-            )
-            self.asked.append((rows.start, rows.stop))
-        if told.num_decodes:
-            topk_indices_buffer[: told.num_decode_tokens] = 77
-            self.decoded += 1
-        return topk_indices_buffer
-
-    def call(self, choose: Any, **more: Any) -> torch.Tensor:
-        """Let somebody choose. Returns the buffer."""
-        self.buffer.fill_(-7)
-        given = (PREFIX, None, self.q, None, self.weights, K, self.buffer)
-        found: torch.Tensor = choose(*given, **more)
-        return found.clone()
+from tests.unit.runtime.vllm.worker.cuda.fast_world import DENSE, PREFIX, K, Request, World
 
 
 @pytest.fixture
@@ -185,7 +77,59 @@ def test_rows_are_chosen_for_once_and_as_by_vllm_alone(
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
-    "more", [{"skip_k_cache_insert": False}, {"q_scale": torch.ones(1)}, {"dcp_world_size": 2}]
+    ("prefills", "asked"),
+    [([], []), ([LONG], []), ([LONG, SHORT], [(11, 14), (14, 17)]), ([SHORT], [(3, 6), (6, 9)])],
+)
+def test_rows_of_decode_are_not_vllms_where_the_kernel_takes_them(
+    prefills: list[Request], asked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choose(own: FastDecode, call: dict[str, Any], metadata: Any) -> None:
+        call["topk_indices_buffer"][: metadata.num_decode_tokens] = 78
+
+    monkeypatch.setattr(FastDecode, "takes", lambda own, call, metadata: metadata.num_decodes > 0)
+    monkeypatch.setattr(FastDecode, "choose", choose)
+    world = enter(World(prefills, 3), monkeypatch)
+    alone = world.call(world.vllm)
+    world.asked, world.decoded = [], 0
+    found = world.call(fast(world))
+    assert found[:3].eq(78).all()
+    assert torch.equal(found[3:].sort(dim=1).values, alone[3:].sort(dim=1).values)
+    assert (world.asked, world.decoded) == (asked, 0)
+    assert world.step == {PREFIX: world.metadata}
+
+
+def test_the_workspace_is_taken_before_the_first_step_that_may_need_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(indexer_call, "choose_by", lambda chooser, wanted: None)
+    failure = Failure()
+    chooser = FastIndexer(failure)
+    chooser.use(False)
+    assert chooser.bytes == 0
+    chooser._decode._keys = 64
+    chooser.use(True)
+    assert chooser.bytes > 0
+    failure.check()
+
+    def fails() -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(chooser._decode, "prepare", fails)
+    chooser.use(False)
+    chooser.use(True)
+    with pytest.raises(torch.OutOfMemoryError):
+        failure.check()
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"skip_k_cache_insert": False},
+        {"q_scale": torch.ones(1)},
+        {"dcp_world_size": 2},
+        {"candidate_blocks": torch.ones(1)},
+    ],
 )
 def test_what_it_does_not_know_is_vllms(more: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     world = enter(World([LONG]), monkeypatch)
@@ -307,6 +251,6 @@ def test_it_is_there_where_its_kernel_runs_and_this_vllm_fits(monkeypatch: pytes
 
 
 def test_it_is_warmed_by_a_choice_of_its_own() -> None:
-    FastIndexer(Failure()).warm(
-        SimpleNamespace(n_head=16, head_dim=32, topk_tokens=2048), torch.device("cpu")
-    )
+    cache = SimpleNamespace(kv_cache=torch.zeros((3, 64, 36), dtype=torch.uint8))
+    indexer = SimpleNamespace(n_head=16, head_dim=32, topk_tokens=2048, max_model_len=128, k_cache=cache)
+    FastIndexer(Failure()).warm(indexer, torch.device("cpu"))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from indexcache_core.contract import Indexer
 from indexcache_runtime.vllm.worker.cuda import graphs
 from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets
 from indexcache_runtime.vllm.worker.cuda.streams import Ring
@@ -131,6 +132,21 @@ def test_a_step_waits_for_its_own_graph_and_each_step_captures_one_more(sets: Gr
     assert (sets.held.graphs_of, sets.held.graphs, sets.held.graphs_wanted) == ("FF", 0, 0)
 
 
+def test_graphs_of_one_indexer_are_not_replayed_by_the_other(sets: GraphSets) -> None:
+    manager = sets._manager
+    sets.use("FS", eager=False)
+    dispatch(sets, FULL[0])
+    sets.use("FS", eager=False, indexer=Indexer.FAST)
+    assert (manager.graphs, sets.held.graphs) == ({}, 0)
+    dispatch(sets, FULL[0])
+    assert manager.captured == [FULL[0], FULL[0]]
+    sets.use(None, eager=False)
+    sets.use("FS", eager=False, indexer=Indexer.FAST)
+    assert (sets.held.graphs, sets.held.graphs_of) == (1, "FS")
+    sets.use("FS", eager=False)
+    assert sets.held.graphs == 0
+
+
 def test_whether_a_step_is_replayed_from_a_whole_graph_of_the_pattern(sets: GraphSets) -> None:
     kept = iter("abcdef")
     sets._keeping = lambda: contextlib.nullcontext(next(kept))
@@ -200,6 +216,7 @@ def test_without_memory_to_spare_a_pattern_runs_without_graphs(sets: GraphSets, 
     sets.use("FS", eager=False)
     assert dispatch(sets, FULL[0]) == (Desc(CUDAGraphMode.NONE, 8), True)
     assert not sets.replays("FS")
+    assert sets.replays("FS", Indexer.FAST)
     assert sets.replays("FF")
     sets.more()
     assert sets._manager.captured == []
