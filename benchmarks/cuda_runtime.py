@@ -12,8 +12,8 @@ steps would take what the host takes. A row is the worst over contexts and, wher
 both. `prefill-off` and `prefill-on`, `decode-off` and `decode-on` are the two parts of `prefill` and
 `decode`, which need not share a GPU. `speedups` are taken on all layers, one engine after another, and with a
 full cache; `alone` are those without it, for another setting of vLLM, as
-VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. `fast` are prefills by indexer Fast. Weights
-are random: time doesn't depend on them.
+VLLM_SPARSE_INDEXER_MAX_LOGITS_MB=4096 with a file of its own. `fast` is indexer Fast, in prefills and
+decoding. Weights are random: time doesn't depend on them.
 
 All arms run under the attention backend that vLLM takes by itself. Where another is asked for
 (`--attention-backend`), its rows have names that end with it; what is gained is gained over stock vLLM by its
@@ -307,35 +307,52 @@ def speedup(report: Report, name: str, taken: dict[str, list[float]]) -> None:
 
 
 def fast(report: Report) -> None:
-    """Report what long prefills gain where indexer Fast chooses at Full layers, of the usual pattern and of
-    one with 7 Full of 47; beside it what the usual one gains by vLLM's own indexer, in the same engine.
+    """Report what indexer Fast gains where it chooses at Full layers: in long prefills, of the usual pattern
+    and of one with 7 Full of 47, and in decoding, with one context and with the cache full of them; beside
+    it what the usual pattern gains by vLLM's own indexer, in the same engine.
     """
-    taken: dict[str, list[float]] = {}
+    prefills: dict[str, list[float]] = {}
+    decodes: dict[str, list[float]] = {}
+    full: dict[str, float] = {}
     arms = {
-        "unpatched": [("all Full", "", "")],
+        "unpatched": [("all Full", "", "", FULL)],
         "ours": [
-            ("native", pattern(LAYERS), "Native"),
-            ("prefill_200k_fast", pattern(LAYERS), "Fast"),
-            ("prefill_200k_7_of_47_fast", SEVEN, "Fast"),
+            ("fast", pattern(LAYERS), "Fast", FULL),
+            ("native", pattern(LAYERS), "Native", REPEATS),
+            ("7 of 47", SEVEN, "Fast", REPEATS),
         ],
     }
     for name, settings in arms.items():
         backend = None if name == "unpatched" else asked(report)
-        arm = start(report, LAYERS, {name: 1}, backend=backend)[name]
-        for setting, used, indexer in settings:
+        arm = start(report, LAYERS, {name: FULL}, backend=backend)[name]
+        for setting, used, indexer, contexts in settings:
             if used:
                 arm.put("on", used, 0, indexer)
             arm.prefill(10_240)
-            taken[setting] = [arm.prefill(LONG, number) for number in range(REPEATS)]
-            say(f"{setting}: prefill {1000 * statistics.median(taken[setting]):.0f} ms")
+            arm.decode(64, 10_240)
+            arm.clear()
+            numbers = range(contexts)[::-1]  # the last of which is the one that is decoded
+            prefills[setting] = [arm.prefill(LONG, number) for number in numbers]
+            decodes[setting] = [arm.decode(DECODED, LONG) for _ in range(FULL)]
+            if contexts == FULL:
+                full[setting] = round(arm.decode_all(256), 2)
+            each = (1000 * statistics.median(taken[setting]) for taken in (prefills, decodes))
+            say(f"{setting}: prefill {next(each):.0f} ms, decode {next(each):.3f} ms, {full.get(setting)}")
         arm.close()
-    full = taken["all Full"]
-    ours = statistics.median(full) / statistics.median(taken["native"])
-    for row in ("prefill_200k_fast", "prefill_200k_7_of_47_fast"):
-        samples = {"by_vllms_own_indexer": round(ours, 4), "seconds": taken}
-        value = statistics.median(full) / statistics.median(taken[row])
-        low, high = min(full) / max(taken[row]), max(full) / min(taken[row])
+    for row, setting, taken in (
+        ("prefill_200k_fast", "fast", prefills),
+        ("prefill_200k_7_of_47_fast", "7 of 47", prefills),
+        ("decode_200k_fast", "fast", decodes),
+    ):
+        all_full, ours = taken["all Full"], taken[setting]
+        native = statistics.median(all_full) / statistics.median(taken["native"])
+        samples = {"by_vllms_own_indexer": round(native, 4), "seconds": taken}
+        value = statistics.median(all_full) / statistics.median(ours)
+        low, high = min(all_full) / max(ours), max(all_full) / min(ours)
         report.row(row, value, f"x, {LAYERS} layers", samples, low=round(low, 5), high=round(high, 5))
+    gain = full["fast"] / full["all Full"]
+    detail = {"tokens_a_second": full, "contexts": FULL}
+    report.row("decode_full_cache_fast", gain, f"x, {LAYERS} layers", detail)
 
 
 def memory_of(report: Report, ours: Arm) -> None:

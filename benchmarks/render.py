@@ -29,7 +29,12 @@ ROWS = {
     ),
     "prefill_200k_7_of_47_fast": ("the same, with 7 Full layers of 47 in place of 13", "at least 2.3"),
     "decode_200k_speedup": ("decoding at 200K, the same", "at least 1.25"),
+    "decode_200k_fast": (
+        "decoding at 200K: all Full of vLLM alone by its defaults, over ours with indexer Fast",
+        "at least 1.28",
+    ),
     "decode_full_cache_speedup": ("decoding with the cache full of 200K contexts, the same", "1.5"),
+    "decode_full_cache_fast": ("the same, with indexer Fast", "over vLLM's own pattern"),
     "prefill_on_over_native": ("prefill under reuse, over vLLM's own static pattern", "at most 1.01"),
     "decode_on_over_native": ("decoding, the same", "at most 1.01"),
     "off_over_unpatched": ("off, over vLLM without the runtime", "at most 1.005"),

@@ -272,6 +272,14 @@ def test_what_indexer_fast_gains_is_of_all_full_over_each_pattern(rows: dict[str
     for name, saved in (("prefill_200k_fast", 0.2), ("prefill_200k_7_of_47_fast", 0.3)):
         assert rows[name]["value"] == pytest.approx(2 / 1.002 / (1 - saved), abs=1e-4)
         assert rows[name]["samples"]["by_vllms_own_indexer"] == pytest.approx(2 / 1.002, abs=1e-4)
+    decode = rows["decode_200k_fast"]
+    assert decode["value"] == pytest.approx(2 / 1.002, abs=1e-4)
+    assert {name: len(xs) for name, xs in decode["samples"]["seconds"].items()} == dict.fromkeys(
+        ("all Full", "fast", "native", "7 of 47"), cuda_runtime.FULL
+    )
+    full = rows["decode_full_cache_fast"]
+    assert full["value"] == pytest.approx(2 / 1.002, rel=1e-3)
+    assert full["samples"]["tokens_a_second"].keys() == {"all Full", "fast"}
     assert (len(cuda_runtime.SEVEN), cuda_runtime.SEVEN.count("F")) == (cuda_runtime.LAYERS, 7)
 
 
