@@ -8,6 +8,7 @@ kernels. For a prefill that is how it runs anyway. Of a step that graphs replay,
 measuring needs: under reuse batched_keys.py, in shadow taps.py.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from indexcache_core.contract import DeviceUse, Indexer, Mode, Site
 from indexcache_core.pattern import FULL, SHARED, leaders
 
 from indexcache_runtime.engine import Measured, Pending, StepPlan
-from indexcache_runtime.vllm.worker.cuda import fast_indexer
+from indexcache_runtime.vllm.worker.cuda import fast_indexer, scores_buffer
 from indexcache_runtime.vllm.worker.cuda.batched_keys import BatchedKeys, KeptByGraph
 from indexcache_runtime.vllm.worker.cuda.fast_indexer import FastIndexer
 from indexcache_runtime.vllm.worker.cuda.graphs import GraphSets, HeldGraphs
@@ -25,6 +26,8 @@ from indexcache_runtime.vllm.worker.cuda.sampled_rows import SampledRows, checke
 from indexcache_runtime.vllm.worker.cuda.shared_layer import KeyStream
 from indexcache_runtime.vllm.worker.cuda.site import CudaSite, Watch
 from indexcache_runtime.vllm.worker.cuda.timing import Timer
+
+logger = logging.getLogger(__name__)
 
 
 class CudaAdapter:
@@ -67,6 +70,7 @@ class CudaAdapter:
         if fast_indexer.available(first.indexer, buffer.device):
             self._fast.warm(first.indexer, buffer.device)
             self.indexers = tuple(Indexer)
+        _advise(first.indexer.max_model_len)
         self._runner, self._prepare = runner, runner.prepare_inputs
         runner.prepare_inputs = self._prepared
 
@@ -254,3 +258,10 @@ class CudaAdapter:
         if self._plan is not None and self._plan.timed:
             self._timer.mark("step")
         return batch
+
+
+def _advise(max_model_len: int) -> None:
+    from vllm import envs
+
+    if said := scores_buffer.advice(max_model_len, int(getattr(envs, scores_buffer.VARIABLE))):
+        logger.info("indexcache: %s", said)
