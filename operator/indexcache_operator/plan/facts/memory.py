@@ -105,6 +105,8 @@ class Memory:
     """Those that get no requests there any more."""
     permits: dict[Life, datetime] = field(default_factory=dict)
     """When the permit ends of each that was last heard to run the reuse it was told to."""
+    silent: dict[str, datetime] = field(default_factory=dict)
+    """Since when each pod's engine gives no answer, by its name."""
     admitted: dict[Life, int] | None = None
     """Users' requests at the last look, by pod and incarnation."""
     requests_seen: int = 0
