@@ -55,7 +55,7 @@ class Loops:
             if self._heard is not None:
                 self._heard(rollouts_path(namespace, name), raw)
         if uid in self._loops:
-            self._loops[uid].changed(version)
+            self._loops[uid].changed(version, raw)
             return
         loop = self._loops[uid] = self._make(namespace, name, uid)
         self._by_name[namespace, name] = uid
@@ -75,7 +75,7 @@ class Loops:
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if plural == PLURAL:
             if metadata["uid"] in self._loops:
-                self._loops[metadata["uid"]].changed(metadata["resourceVersion"])
+                self._loops[metadata["uid"]].changed(metadata["resourceVersion"], item)
         elif plural == HTTP_ROUTES[1]:
             for uid in self._claims.of_route(namespace, name):
                 self._stir(uid)

@@ -115,13 +115,17 @@ async def test_a_route_has_those_looked_at_that_claim_a_rule_of_it(world: World)
 
 
 async def test_a_rollout_is_looked_at_at_once_by_whichever_watch_tells_it_first(world: World) -> None:
+    heard: list[Object] = []
+    world.made["a"]._at_once = SimpleNamespace(heard=heard.append)  # type: ignore[assignment]
     changed = rollout("a", "9", annotations={KILL: "true"})
     world.loops.told("indexcacherollouts", changed)
     assert world.woken() == {"a": "at once"}
     world.event(changed)  # Kopf's watch tells the same
     assert world.woken() == {}
+    assert heard == [changed]
     world.event(rollout("a", "11"))
     assert world.woken() == {"a": "at once"}
+    assert heard == [changed, rollout("a", "11")]
 
 
 async def test_one_that_nobody_knows_yet_is_left_to_kopf(world: World) -> None:
