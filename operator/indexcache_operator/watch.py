@@ -61,11 +61,12 @@ class Loops:
         self._by_name[namespace, name] = uid
         if raw is not None and at_rest(raw) and emergency.cause(raw) is None:
             loop.calm()
-        # In a context of its own: Kopf's holds the whole event, for as long as any task does.
+        # In a context of their own: Kopf's holds the whole event, for as long as any task or callback does.
+        own = Context()
         task = self._tasks[uid] = asyncio.create_task(
-            loop.run(), name=f"rollout {namespace}/{name}", context=Context()
+            loop.run(), name=f"rollout {namespace}/{name}", context=own
         )
-        task.add_done_callback(lambda done: self._ended(uid, namespace, name, done))
+        task.add_done_callback(lambda done: self._ended(uid, namespace, name, done), context=own)
 
     def told(self, plural: str, item: Object) -> None:
         """Have the rollouts looked at that a change of an object concerns, as a watch told it: a rollout

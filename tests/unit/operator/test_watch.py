@@ -1,6 +1,8 @@
 """Tests which loops are woken by what a watch tells."""
 
 import asyncio
+import gc
+import weakref
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -166,3 +168,29 @@ async def test_a_loop_holds_nothing_of_the_event_that_began_it(world: World) -> 
     await asyncio.sleep(0)
     assert set(world.held) == {"nothing"}
     assert len(world.held) == 3
+
+
+class Whole:
+    """Stands for a whole object."""
+
+
+WHOLE: ContextVar[Whole] = ContextVar("whole")
+
+
+async def test_while_a_loop_runs_nothing_holds_the_event_that_began_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(_: RolloutLoop) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(RolloutLoop, "run", run)
+    whole = Whole()
+    held, token = weakref.ref(whole), WHOLE.set(whole)
+    world.event(rollout("c"))
+    await asyncio.sleep(0)
+    WHOLE.reset(token)
+    del whole, token
+    gc.collect()
+    assert not world.loops._tasks["uid-c"].done()
+    assert held() is None
+    await world.loops.stop()
