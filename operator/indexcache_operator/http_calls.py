@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
+from yarl import URL
 
 CHUNK = 1 << 16
 """Bytes read at once."""
@@ -41,9 +42,11 @@ class Call:
         return f"{self.method} {self._authority}{self.path}"
 
     @property
-    def url(self) -> str:
-        """Return the whole address."""
-        return f"http://{self._authority}{self.path}"
+    def url(self) -> URL:
+        """Return the whole address, as it stands: to have an address of digits taken apart and put together
+        again is a fourteenth of a call.
+        """
+        return URL.build(scheme="http", authority=self._authority, path=self.path, encoded=True)
 
     @property
     def _authority(self) -> str:

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from indexcache_operator.http_calls import CHUNK, Answer, Call, CallError, NoAnswer, answer
+from yarl import URL
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -111,7 +112,8 @@ async def test_nobody_there_is_an_error() -> None:
     [("10.0.0.1", "http://10.0.0.1:80/x"), ("fd00::1", "http://[fd00::1]:80/x"), ("pod", "http://pod:80/x")],
 )
 def test_an_address_of_version_6_stands_in_brackets(host: str, url: str) -> None:
-    assert call(80, host=host).url == url
+    assert call(80, host=host).url == URL(url)
+    assert call(80, host=host).url.host == host
     assert str(call(80, host=host)) == f"GET {url.removeprefix('http://')}"
 
 
