@@ -4,6 +4,7 @@ moment, never correctness.
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from indexcache_core.contract import Work
@@ -27,6 +28,22 @@ class TotalKey(NamedTuple):
     context: int
     work: Work
     mode: Stream
+
+
+SHARED = 8192
+"""Keys of which there is one each, however many rollouts hold it."""
+
+
+@lru_cache(maxsize=SHARED)
+def total_key(measure: Measure, site: int | None, context: int, work: Work, mode: Stream) -> TotalKey:
+    """Return the name of a cumulative histogram, the very same object for the same."""
+    return TotalKey(measure, site, context, work, mode)
+
+
+@lru_cache(maxsize=SHARED)
+def detector_key(test: TestKey, stream: Stream) -> tuple[TestKey, Stream]:
+    """Return the name of a detector, the very same object for the same."""
+    return test, stream
 
 
 class SeriesKey(NamedTuple):
