@@ -48,6 +48,8 @@ QUIET_SECONDS, STARTING_SECONDS = 60.0, 900.0
 """Without a write for so long the operator counts as at rest; so long it may take until then."""
 EVERY_SECONDS = 10.0
 KILL_SECONDS = 30.0
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""What the chart sets for glibc."""
 
 
 @asynccontextmanager
@@ -70,11 +72,12 @@ async def process(log: Path, *words: str, **env: str) -> AsyncIterator[asyncio.s
 
 
 def environment(server: apiserver.ApiServer, folder: Path, port: int) -> dict[str, str]:
-    """Return the operator's environment, with the control key of the tests."""
+    """Return the operator's environment, as the chart sets it but with the control key of the tests."""
     keys = folder / "control-keys"
     keys.mkdir()
     (keys / "1").write_text("k" * 32)
     return {
+        **MALLOC,
         "KUBECONFIG": str(server.kubeconfig_of(OPERATOR)),
         "INDEXCACHE_RUNTIME_IMAGE": "runtime:1",
         "INDEXCACHE_CONTROL_KEYS": str(keys),

@@ -1,5 +1,7 @@
 """Accounts for one rollout's looks in the operator's metrics."""
 
+import time
+
 from indexcache_operator import figures, metrics
 from indexcache_operator.api.status import Status
 from indexcache_operator.model import Plan, Sighting
@@ -15,21 +17,21 @@ class Account:
 
     def owes(self) -> None:
         """Note that a look is owed from now on."""
-        metrics.LAST_LOOK.labels(*self._who).set_to_current_time()
+        metrics.LAST_LOOK.put(self._who, time.time())
 
     def unchanged(self) -> None:
         """Note a look that saw nothing new: what was said last still holds."""
         metrics.LOOKS.labels("unchanged").inc()
-        metrics.LAST_LOOK.labels(*self._who).set_to_current_time()
+        metrics.LAST_LOOK.put(self._who, time.time())
 
     def looked(self, sighting: Sighting, made: Plan[object], seconds: float) -> None:
         """Note a look all of whose plan is done, and how long both took."""
         metrics.LOOKS.labels("done").inc()
         metrics.LOOK_SECONDS.observe(seconds)
-        metrics.LAST_LOOK.labels(*self._who).set_to_current_time()
+        metrics.LAST_LOOK.put(self._who, time.time())
         status: Status = made.status
         metrics.PHASES.put(self._who, status.phase)
-        metrics.WEIGHT.labels(*self._who).set(status.traffic.desired)
+        metrics.WEIGHT.put(self._who, status.traffic.desired)
         self._figures.show(figures.values(sighting.observation, made))
         before = sighting.rollout.status.fallback
         if status.fallback is not None and (before is None or before.since != status.fallback.since):
@@ -38,6 +40,6 @@ class Account:
     def forget(self) -> None:
         """Say nothing of it any more."""
         metrics.PHASES.remove(self._who)
-        metrics.WEIGHT.remove(*self._who)
-        metrics.LAST_LOOK.remove(*self._who)
+        metrics.WEIGHT.remove(self._who)
+        metrics.LAST_LOOK.remove(self._who)
         self._figures.show(())

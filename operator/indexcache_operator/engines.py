@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from indexcache_operator import limits
 from indexcache_operator.contracts import SPOKEN, NotSpoken
-from indexcache_operator.http_calls import Answer, Call, CallError, answer
+from indexcache_operator.http_calls import Answer, Call, CallError, NoAnswer, answer
 from indexcache_operator.mandate import UNBOUND, Mandate
 
 TIMEOUT_SECONDS = 1.0
@@ -30,6 +30,10 @@ class EngineError(Exception):
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+class Silent(EngineError):
+    """An engine that gave no answer: busy, hung or gone."""
 
 
 class _Refused(BaseModel):
@@ -129,6 +133,8 @@ class Engines:
         )
         try:
             found = await answer(self.session, call)
+        except NoAnswer as error:
+            raise Silent(str(error)) from error
         except CallError as error:
             raise EngineError(str(error)) from error
         known = headers.get("If-None-Match")

@@ -7,12 +7,10 @@ of.
 
 from collections.abc import Iterator
 
-from prometheus_client import Gauge
-
-from indexcache_operator.metrics import LOG_EVIDENCE, LOG_LIMIT, LOWER_BOUND, REACH, REACH_SHARE
+from indexcache_operator.metrics import LOG_EVIDENCE, LOG_LIMIT, LOWER_BOUND, REACH, REACH_SHARE, Held
 from indexcache_operator.model import Observation, Plan
 
-Value = tuple[Gauge, tuple[str, ...], float]
+Value = tuple[Held, tuple[str, ...], float]
 
 
 def values(seen: Observation, plan: Plan[object]) -> Iterator[Value]:

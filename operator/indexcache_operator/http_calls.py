@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
+from yarl import URL
 
 CHUNK = 1 << 16
 """Bytes read at once."""
@@ -11,6 +12,10 @@ CHUNK = 1 << 16
 
 class CallError(Exception):
     """A call that got no whole answer; its words say which call it was and why."""
+
+
+class NoAnswer(CallError):
+    """A call that nobody answered in time, as happens where a machine is busy."""
 
 
 class TooLarge(Exception):
@@ -37,9 +42,11 @@ class Call:
         return f"{self.method} {self._authority}{self.path}"
 
     @property
-    def url(self) -> str:
-        """Return the whole address."""
-        return f"http://{self._authority}{self.path}"
+    def url(self) -> URL:
+        """Return the whole address, as it stands: to have an address of digits taken apart and put together
+        again is a fourteenth of a call.
+        """
+        return URL.build(scheme="http", authority=self._authority, path=self.path, encoded=True)
 
     @property
     def _authority(self) -> str:
@@ -62,8 +69,8 @@ async def answer(session: aiohttp.ClientSession, call: Call) -> Answer:
     A redirect is an answer like any other and is not followed; a compressed body stays compressed, since a
     small one may unfold to gigabytes.
 
-    Raises CallError if there is none in time, or a larger one than the call allows: of that, no more is read
-    than allowed.
+    Raises NoAnswer if there is none in time, CallError for a call that can't be made and for a larger answer
+    than the call allows: of that, no more is read than allowed.
     """
     headers = (
         dict(call.headers)
@@ -83,15 +90,10 @@ async def answer(session: aiohttp.ClientSession, call: Call) -> Answer:
         async with sent as found:
             read = await body(found, call.max_answer)
             return Answer(status=found.status, body=read, tag=found.headers.get("ETag", ""))
-    except TooLarge as error:
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise NoAnswer(f"{call}: {str(error) or type(error).__name__}") from error
+    except (TooLarge, ValueError) as error:  # ValueError: a header that can't be sent
         raise CallError(f"{call}: {error}") from error
-    except (
-        TimeoutError,
-        aiohttp.ClientError,
-        OSError,
-        ValueError,
-    ) as error:  # ValueError: a header that can't be sent
-        raise CallError(f"{call}: {str(error) or type(error).__name__}") from error
 
 
 async def body(found: aiohttp.ClientResponse, most: int) -> bytes:

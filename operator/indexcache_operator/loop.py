@@ -26,9 +26,11 @@ from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.act.workload import ForeignObject
 from indexcache_operator.believing import Planner, plan_believing
 from indexcache_operator.engines import EngineError
+from indexcache_operator.informers.reads import Reads
 from indexcache_operator.kube import Conflict, Kube, KubeError
 from indexcache_operator.mandate import UNBOUND, Lead, Mandate, NotLeading, alone
 from indexcache_operator.model import Event, Sighting
+from indexcache_operator.objects import Object
 from indexcache_operator.observe.look import Observer, Sight
 from indexcache_operator.observe.rollout import UnreadableStatus
 from indexcache_operator.observe.unchanged import Unchanged
@@ -84,6 +86,7 @@ class RolloutLoop:
         self._who = f"{self.namespace}/{self.name}"
         self._prober = Prober(self._who, self.wake)
         self._sight = Sight()
+        self._at_once = emergency.AtOnce(self._who, self._stop)
         self._writer = StatusWriter()
         self._performer = Performer(
             kube=self.kube, session=self.session, writer=self._writer, prober=self._prober
@@ -123,13 +126,16 @@ class RolloutLoop:
         self._rests = True
         self.crowd.rests(self.uid, rests=True)
 
-    def changed(self, version: str) -> None:
+    def changed(self, version: str, raw: Object | None = None) -> None:
         """Note that the rollout has this resourceVersion now: look at once, unless it is what this loop
-        itself wrote last, or was told of before.
+        itself wrote last, or was told of before. Whoever leads stops its engines before that, if the rollout,
+        as it stands in `raw`, asks for it.
         """
         if version not in (self._writer.version, self._noted):
             self._noted = version
             self.wake()
+            if raw is not None and self.lead.mandate() is not None:
+                self._at_once.heard(raw)
 
     async def run(self) -> None:
         """Run the loop until the rollout is gone."""
@@ -155,6 +161,7 @@ class RolloutLoop:
                     return
                 await self._sleep(wait)
         finally:
+            await self._at_once.end()
             await self._prober.stop()
             self.crowd.rests(self.uid, rests=False)
             self._accounted.forget()
@@ -198,17 +205,31 @@ class RolloutLoop:
         if reason is None:
             return STAND_BY_SECONDS
         logger.warning("%s: stops its engines, without leading: %s", self._who, reason)
+        await self._stop(reason, reads=self.kube, asking=True)
+        return RETRY_SECONDS[-1]
+
+    async def _stop(
+        self,
+        reason: str,
+        only: frozenset[str] | None = None,
+        *,
+        reads: Reads | None = None,
+        asking: bool = False,
+    ) -> None:
+        """Stop engines, as emergency.stop does. `reads`: who is asked for the pods, by default who tells them
+        at once.
+        """
         await emergency.stop(
-            self.kube,
+            reads or self.observer.reads,
             self.session,
             self.observer.credentials,
             self.namespace,
             self.name,
             self._sight.control,
             reason=reason,
-            asking=True,
+            asking=asking,
+            only=only,
         )
-        return RETRY_SECONDS[-1]
 
     async def _turn(self, mandate: Mandate = UNBOUND) -> float | None:
         """Look once, plan and act; return the seconds until the next look, None if there is nothing left to
@@ -250,14 +271,7 @@ class RolloutLoop:
             return await look(self.namespace, self.name, self._sight, self._prober.take(), term=mandate.term)
         except UnreadableStatus as error:
             if emergency.wanted(error.raw):
-                await emergency.stop(
-                    self.kube,
-                    self.session,
-                    self.observer.credentials,
-                    self.namespace,
-                    self.name,
-                    self._sight.control,
-                )
+                await self._stop(emergency.UNREADABLE, reads=self.kube)
             raise
 
     async def _sleep(self, seconds: float) -> None:

@@ -44,7 +44,7 @@ from indexcache_operator.webhook import application
 logger = logging.getLogger(__name__)
 
 CRD_SECONDS = 1.0
-KEPT_SECONDS = 4.0
+KEPT_SECONDS = 1.5
 """How long an idle connection to an engine is kept: longer than a rollout in motion waits between two looks,
 shorter than thousands at rest do.
 """

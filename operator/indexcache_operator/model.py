@@ -55,6 +55,8 @@ class EnginePod:
     state: State | None = None
     error: str | None = None
     """Why there is no state."""
+    silent: bool = False
+    """There is none because it gave no answer, as happens to one on a busy machine."""
     problem: str | None = None
     """Why the pod isn't ready, in the kubelet's words (image, crash loop, unschedulable)."""
 

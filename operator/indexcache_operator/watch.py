@@ -55,17 +55,18 @@ class Loops:
             if self._heard is not None:
                 self._heard(rollouts_path(namespace, name), raw)
         if uid in self._loops:
-            self._loops[uid].changed(version)
+            self._loops[uid].changed(version, raw)
             return
         loop = self._loops[uid] = self._make(namespace, name, uid)
         self._by_name[namespace, name] = uid
         if raw is not None and at_rest(raw) and emergency.cause(raw) is None:
             loop.calm()
-        # In a context of its own: Kopf's holds the whole event, for as long as any task does.
+        # In a context of their own: Kopf's holds the whole event, for as long as any task or callback does.
+        own = Context()
         task = self._tasks[uid] = asyncio.create_task(
-            loop.run(), name=f"rollout {namespace}/{name}", context=Context()
+            loop.run(), name=f"rollout {namespace}/{name}", context=own
         )
-        task.add_done_callback(lambda done: self._ended(uid, namespace, name, done))
+        task.add_done_callback(lambda done: self._ended(uid, namespace, name, done), context=own)
 
     def told(self, plural: str, item: Object) -> None:
         """Have the rollouts looked at that a change of an object concerns, as a watch told it: a rollout
@@ -75,7 +76,7 @@ class Loops:
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if plural == PLURAL:
             if metadata["uid"] in self._loops:
-                self._loops[metadata["uid"]].changed(metadata["resourceVersion"])
+                self._loops[metadata["uid"]].changed(metadata["resourceVersion"], item)
         elif plural == HTTP_ROUTES[1]:
             for uid in self._claims.of_route(namespace, name):
                 self._stir(uid)

@@ -59,6 +59,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 - {name: INDEXCACHE_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
 - {name: INDEXCACHE_LOG_LEVEL, value: {{ .Values.logLevel | quote }}}
+{{- /* What answers of 64 KiB and more took goes back to the system at once: without this glibc keeps it, the more the larger they were. */}}
+- {name: MALLOC_MMAP_THRESHOLD_, value: "65536"}
+- {name: MALLOC_TRIM_THRESHOLD_, value: "65536"}
 {{- with .Values.hub.endpoint }}
 - {name: HF_ENDPOINT, value: {{ . | quote }}}
 {{- end }}

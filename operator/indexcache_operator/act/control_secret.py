@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from indexcache_operator import names
 from indexcache_operator.credentials import Control
 from indexcache_operator.kube import Conflict, Kube
+from indexcache_operator.model import EnginePod
 from indexcache_operator.objects import Object
 
 AGAIN_SECONDS = 60.0
-"""How soon it is tried once more while an engine doesn't answer, which may wait for it."""
+"""How soon it is tried once more while an engine may wait for it."""
 
 
 def body(rollout: str, control: Control, deployment_uid: str) -> Object:
@@ -36,6 +37,13 @@ def body(rollout: str, control: Control, deployment_uid: str) -> Object:
     }
 
 
+def may_wait(pod: EnginePod) -> bool:
+    """Return whether a pod's engine may wait for the Secret: it says nothing of itself, and didn't just fall
+    silent on a pod that serves, and so has the Secret.
+    """
+    return pod.state is None and not (pod.ready and pod.silent)
+
+
 @dataclass(kw_only=True)
 class ControlSecret:
     """Makes the Secret of one rollout, and remembers when that was last tried."""
@@ -45,7 +53,7 @@ class ControlSecret:
     """Of which Deployment, under which name, when."""
 
     def due(self, control: Control, deployment_uid: str, *, well: bool) -> bool:
-        """Return whether to try now. `well`: whether all engines answer, so that none can wait for it."""
+        """Return whether to try now. `well`: whether none can wait for it."""
         if self._tried is None or self._tried[:2] != (deployment_uid, control.secret):
             return True
         return not well and self.clock() - self._tried[2] >= AGAIN_SECONDS

@@ -19,7 +19,7 @@ import aiohttp
 
 from indexcache_operator import metrics, model
 from indexcache_operator.act import events, finalizer, labels, route, workload
-from indexcache_operator.act.control_secret import ControlSecret
+from indexcache_operator.act.control_secret import ControlSecret, may_wait
 from indexcache_operator.act.status import StatusWriter
 from indexcache_operator.engines import EngineError, Engines
 from indexcache_operator.kube import Kube, KubeError
@@ -208,7 +208,7 @@ class _Turn:
         seen, secret = self._sighting, self._p.secret
         if seen.control is None or seen.deployment_uid is None or seen.observation.deleting:
             return
-        well = all(pod.state is not None for pod in seen.observation.pods)
+        well = not any(map(may_wait, seen.observation.pods))
         if secret.due(seen.control, seen.deployment_uid, well=well):
             await secret.make(
                 self._kube, self._owner.namespace, self._owner.name, seen.control, seen.deployment_uid

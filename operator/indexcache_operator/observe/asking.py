@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from indexcache_core.contract import State
 
 from indexcache_operator.credentials import Control
-from indexcache_operator.engines import EngineError, Engines
+from indexcache_operator.engines import EngineError, Engines, Silent
 from indexcache_operator.objects import Object
 from indexcache_operator.observe import pods
 
@@ -19,6 +19,8 @@ class Answer:
     state: State | None = None
     error: str | None = None
     """Why there is no state; None, if there is none either: it is as it was when it was last asked."""
+    silent: bool = False
+    """Whether it gave no answer at all."""
     tag: str = ""
     """Of the state; empty without one, and from an engine that knows no tags."""
 
@@ -61,5 +63,5 @@ async def again(engines: Engines, guards: Mapping[str, Control], ip: str, tag: s
                 error=f"401: the engine holds another control token; Secret {guards[ip].secret} isn't the "
                 "operator's; delete it, and it is made again"
             )
-        return Answer(error=str(error))
+        return Answer(error=str(error), silent=isinstance(error, Silent))
     return Answer(state=told.state, tag=told.tag)

@@ -32,7 +32,11 @@ def engine_pods(objects: Objects, answers: list[Answer]) -> tuple[EnginePod, ...
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
     found = (
         pods.engine_pod(
-            pod, template=labels.get(names.TEMPLATE_LABEL), state=answer.state, error=answer.error
+            pod,
+            template=labels.get(names.TEMPLATE_LABEL),
+            state=answer.state,
+            error=answer.error,
+            silent=answer.silent,
         )
         for pod, answer in zip(objects.pods, answers, strict=True)
     )

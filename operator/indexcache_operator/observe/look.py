@@ -73,7 +73,8 @@ class Observer:
     """Where most reads go; None: all go to the API server."""
 
     @property
-    def _reads(self) -> Reads:
+    def reads(self) -> Reads:
+        """Return where most reads go."""
         return self.informed or self.kube
 
     async def look(
@@ -214,7 +215,7 @@ class Observer:
             self._object(reads, "Deployment", "apis/apps/v1", "deployments", namespace, name),
             self._object(reads, "Service", "api/v1", "services", namespace, names.baseline_service(name)),
             self._object(reads, "Service", "api/v1", "services", namespace, names.canary_service(name)),
-            self._reads.select(names.object_path("api/v1", "pods", namespace), selector(name)),
+            self.reads.select(names.object_path("api/v1", "pods", namespace), selector(name)),
         )
         unknown = any(isinstance(part, Unread) for part in (deployment, baseline, canary))
         return Objects(
@@ -279,7 +280,7 @@ class Observer:
 
     async def _get(self, path: str) -> Object | None:
         try:
-            return await self._reads.get(path)
+            return await self.reads.get(path)
         except NotFound:
             return None
 

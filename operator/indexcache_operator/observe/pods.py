@@ -9,7 +9,9 @@ from indexcache_operator.objects import Object
 _TRANSIENT = {"PodInitializing", "ContainerCreating"}
 
 
-def engine_pod(raw: Object, *, template: str | None, state: State | None, error: str | None) -> EnginePod:
+def engine_pod(
+    raw: Object, *, template: str | None, state: State | None, error: str | None, silent: bool = False
+) -> EnginePod:
     """Return one pod, with what its engine said. `template` is the hash that pods of the present template
     carry."""
     metadata, status = raw["metadata"], raw.get("status") or {}
@@ -24,6 +26,7 @@ def engine_pod(raw: Object, *, template: str | None, state: State | None, error:
         canary_label=labels.get(names.CANARY_LABEL) == "true",
         state=state,
         error=error,
+        silent=silent,
         problem=problem(status),
     )
 

@@ -17,7 +17,7 @@ from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, pod_status
 from indexcache_operator.plan.phases import capping, deletion, fallback, triggers
 from indexcache_operator.plan.phases.table import TABLE
-from indexcache_operator.plan.report import commands, conditions, due, figures, publishing, reached
+from indexcache_operator.plan.report import commands, conditions, due, figures, publishing, reached, silence
 from indexcache_operator.plan.report.traffic import traffic
 from indexcache_operator.plan.traffic import arrival, draining
 from indexcache_operator.plan.waits import rates
@@ -68,6 +68,7 @@ def _understood(situation: Situation, measured: bool) -> Situation:
     situation = replace(situation, memory=_count(situation))
     situation = replace(situation, memory=draining.observe(situation))
     situation = replace(situation, memory=confirmation.note_permits(situation))
+    situation = replace(situation, memory=silence.note(situation))
     seen, remembered = arrival.observe(situation)
     return replace(situation, seen=seen, memory=remembered)
 
@@ -129,6 +130,8 @@ def _told(situation: Situation) -> Status:
         state = pod.state.mode.value if pod.state else "unreachable"
         reason = pod.state.reason.value if pod.state else (pod.error or pod.problem or "")
         kept, chosen = pod_status(status, pod.name), pod.name in status.canary_pods
+        if silence.untold(situation, pod):
+            state, reason = kept.state, kept.reason
         pods.append(replace(kept, state=state, reason=reason[:256], canary=chosen))
     seen = snapshot.observation
     runtime = status.runtime or seen.pinned_runtime

@@ -1,4 +1,4 @@
-"""Kills by operators that don't lead: who asks for one, and of whom."""
+"""Kills before any plan, by whoever leads or doesn't: who asks for one, and of whom."""
 
 import asyncio
 from dataclasses import replace
@@ -77,6 +77,69 @@ class Pods:
     async def select(self, path: str, selector: Any) -> list[dict[str, Any]]:
         assert path == "/api/v1/namespaces/ns/pods"
         return self.found
+
+
+@pytest.mark.parametrize("only", [frozenset[str](), frozenset({"10.0.0.2", "10.0.0.9"})])
+async def test_no_others_are_stopped_than_those_that_are_meant(
+    monkeypatch: pytest.MonkeyPatch, only: frozenset[str]
+) -> None:
+    killed: list[tuple[str, str]] = []
+
+    async def kill(self: Engines, ip: str, reason: str) -> None:
+        killed.append((ip, reason))
+
+    monkeypatch.setattr(Engines, "kill", kill)
+    kube: Any = Pods(["10.0.0.1", "10.0.0.2"])
+    async with aiohttp.ClientSession() as session:
+        await emergency.stop(kube, session, CREDENTIALS, "ns", "r", None, reason="why", only=only)
+    assert killed == [(ip, "why") for ip in sorted(only & {"10.0.0.1", "10.0.0.2"})]
+
+
+def test_who_may_reuse_is_in_the_status_with_a_permit() -> None:
+    raw = rollout(Phase.CANARY)
+    raw["status"]["pods"] = [{"name": "a", "permitSeconds": 60}, {"name": "b"}]
+    assert emergency.reusing(raw) == frozenset("a")
+    raw["status"]["phase"] = 42
+    assert emergency.reusing(raw) is None
+
+
+class Told:
+    """Notes who was told to stop, and why."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, frozenset[str] | None]] = []
+        self.let_go = asyncio.Event()
+
+    async def stop(self, reason: str, only: frozenset[str] | None) -> None:
+        self.said.append((reason, only))
+        await self.let_go.wait()
+        raise OSError("no")
+
+
+async def test_engines_are_stopped_once_a_watch_tells_of_it_and_no_second_time_meanwhile() -> None:
+    told = Told()
+    at_once = emergency.AtOnce("ns/r", told.stop)
+    await at_once.end()
+    asked = rollout(Phase.PROMOTED, kill="true")
+    asked["status"]["pods"] = [{"name": "a", "permitSeconds": 60}]
+    for raw in (rollout(Phase.PROMOTED), asked, asked):
+        at_once.heard(raw)
+        await asyncio.sleep(0)
+    assert told.said == [(emergency.cause(asked), frozenset("a"))]
+    told.let_go.set()
+    await at_once.end()  # it failed, and the turn does the same
+    at_once.heard(asked)
+    await at_once.end()
+    assert len(told.said) == 2
+
+
+@pytest.mark.parametrize("phase", [Phase.FALLING_BACK, Phase.FELL_BACK, Phase.CHECKING])
+async def test_once_the_way_back_has_begun_the_plan_goes_on(phase: Phase) -> None:
+    told = Told()
+    at_once = emergency.AtOnce("ns/r", told.stop)
+    at_once.heard(rollout(phase, kill="true"))
+    await at_once.end()
+    assert told.said == []
 
 
 MODES: dict[str, Mode | str] = {

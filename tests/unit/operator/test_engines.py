@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from indexcache_core.contract import CONTRACT, Desired, Kill, Refused, State
 from indexcache_operator.contracts import Contracts
-from indexcache_operator.engines import MAX_ANSWER, EngineError, Engines
+from indexcache_operator.engines import MAX_ANSWER, EngineError, Engines, Silent
 from indexcache_runtime.access import Credentials as PortCredentials
 from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.server import serve
@@ -149,14 +149,14 @@ async def test_silence_is_an_error_that_names_the_pod(monkeypatch: pytest.Monkey
         return web.Response()
 
     async with engines(handler) as found:
-        with pytest.raises(EngineError, match=r"GET 127\.0\.0\.1:\d+/v1/state"):
+        with pytest.raises(Silent, match=r"GET 127\.0\.0\.1:\d+/v1/state"):
             await found.state("127.0.0.1")
         release.set()
 
 
 async def test_nobody_there_is_an_error() -> None:
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(EngineError, match=r"\[::1\]:1/v1/state"):
+        with pytest.raises(Silent, match=r"\[::1\]:1/v1/state"):
             await Engines(session=session, tokens={"127.0.0.1": TOKEN, "::1": TOKEN}, port=1).state("::1")
 
 

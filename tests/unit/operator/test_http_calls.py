@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from indexcache_operator.http_calls import CHUNK, Answer, Call, CallError, answer
+from indexcache_operator.http_calls import CHUNK, Answer, Call, CallError, NoAnswer, answer
+from yarl import URL
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -82,8 +83,9 @@ async def test_no_more_is_read_than_the_bound() -> None:
     async with server(handler) as (session, port):
         with pytest.raises(
             CallError, match=rf"GET 127\.0\.0\.1:{port}/x: an answer of over {3 * CHUNK} bytes"
-        ):
+        ) as caught:
             await answer(session, call(port))
+    assert not isinstance(caught.value, NoAnswer)
 
 
 async def test_silence_is_an_error_that_names_the_call() -> None:
@@ -94,14 +96,14 @@ async def test_silence_is_an_error_that_names_the_call() -> None:
         return web.Response()
 
     async with server(handler) as (session, port):
-        with pytest.raises(CallError, match=rf"PUT 127\.0\.0\.1:{port}/x: TimeoutError"):
+        with pytest.raises(NoAnswer, match=rf"PUT 127\.0\.0\.1:{port}/x: TimeoutError"):
             await answer(session, call(port, method="PUT", timeout=aiohttp.ClientTimeout(total=0.05)))
         release.set()
 
 
 async def test_nobody_there_is_an_error() -> None:
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(CallError, match=r"GET \[::1\]:1/x: "):
+        with pytest.raises(NoAnswer, match=r"GET \[::1\]:1/x: "):
             await answer(session, call(1, host="::1"))
 
 
@@ -110,7 +112,8 @@ async def test_nobody_there_is_an_error() -> None:
     [("10.0.0.1", "http://10.0.0.1:80/x"), ("fd00::1", "http://[fd00::1]:80/x"), ("pod", "http://pod:80/x")],
 )
 def test_an_address_of_version_6_stands_in_brackets(host: str, url: str) -> None:
-    assert call(80, host=host).url == url
+    assert call(80, host=host).url == URL(url)
+    assert call(80, host=host).url.host == host
     assert str(call(80, host=host)) == f"GET {url.removeprefix('http://')}"
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from indexcache_operator import emergency
 from indexcache_operator.act import events, health
 from indexcache_operator.kube import Conflict, KubeError
 from indexcache_operator.loop import JITTER, SHOWN_AFTER, RolloutLoop
@@ -14,6 +15,7 @@ from indexcache_operator.mandate import Lead
 from indexcache_operator.observe.unchanged import UNCHANGED
 from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.revision import KILL
 from indexcache_operator.spreading import Crowd
 
 
@@ -254,6 +256,43 @@ async def test_a_kill_is_looked_at_at_once_however_many_rollouts_there_are(rollo
     async with asyncio.timeout(30):
         await asyncio.gather(*tasks)
     assert crowd.at_rest == 0
+
+
+@pytest.mark.parametrize("leads", [True, False])
+async def test_a_kill_that_a_watch_tells_waits_for_no_look(
+    monkeypatch: pytest.MonkeyPatch, leads: bool
+) -> None:
+    """The look hangs, as it does where an engine does."""
+    lead, engine, stopped = Lead(), Engine(), list[dict[str, Any]]()
+    if leads:
+        lead.hold(4, math.inf)
+    loop, _ = standing_by(lead, ROLLOUT)
+    seen: Any = engine
+    seen.reads, loop.observer = "informers", seen
+
+    async def stop(reads: Any, *_: Any, **how: Any) -> None:
+        stopped.append({"reads": reads, **how})
+
+    monkeypatch.setattr(emergency, "stop", stop)
+    if leads:
+        task = asyncio.create_task(loop.run())
+        while not engine.under_way:  # noqa: ASYNC110 (there is nothing to be told by)
+            await asyncio.sleep(0)
+    asked: Any = {
+        "metadata": {**ROLLOUT["metadata"], "annotations": {KILL: "true"}},
+        "status": {"phase": "Promoted", "revision": "v", "pods": [{"name": "a", "permitSeconds": 9}]},
+    }
+    for version in ("7", "7"):
+        loop.changed(version, asked)
+        await loop._at_once.end()
+    reason = f"Killed: revision v: annotation {KILL} stops revision v"
+    told = {"reads": "informers", "reason": reason, "asking": False, "only": frozenset("a")}
+    assert stopped == ([told] if leads else [])
+    if leads:
+        assert engine.looked == 1
+        engine.let_go.set()
+        async with asyncio.timeout(30):
+            await task
 
 
 class Resting:

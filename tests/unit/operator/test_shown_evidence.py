@@ -7,6 +7,7 @@ from indexcache_operator import figures
 from indexcache_operator.api.status import EvidenceStatus, ReachStatus
 from indexcache_operator.metrics import LOG_EVIDENCE, LOG_LIMIT, LOWER_BOUND, REACH, REACH_SHARE, Figures
 from indexcache_operator.model import LiveEvidence, Plan
+from prometheus_client import REGISTRY, generate_latest
 
 from tests.unit.operator.plan.build import REVISION, granted, observation, status
 
@@ -59,3 +60,14 @@ def test_what_is_no_longer_said_goes() -> None:
     assert labels() == {("ns", "chat", "uid", "other", "recall")}
     shown.show(())
     assert labels() == set()
+
+
+def test_a_scrape_shows_values_as_gauges_with_their_labels() -> None:
+    shown = Figures()
+    shown.show([(REACH, ("ns", "scraped", "all"), 32.0)])
+    line = 'indexcache_operator_reach_tokens{namespace="ns",pods="all",rollout="scraped"} 32.0'
+    text = generate_latest(REGISTRY).decode()
+    assert "# TYPE indexcache_operator_reach_tokens gauge" in text
+    assert line in text
+    shown.show(())
+    assert line not in generate_latest(REGISTRY).decode()

@@ -1,6 +1,8 @@
 """Tests which loops are woken by what a watch tells."""
 
 import asyncio
+import gc
+import weakref
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -115,13 +117,17 @@ async def test_a_route_has_those_looked_at_that_claim_a_rule_of_it(world: World)
 
 
 async def test_a_rollout_is_looked_at_at_once_by_whichever_watch_tells_it_first(world: World) -> None:
+    heard: list[Object] = []
+    world.made["a"]._at_once = SimpleNamespace(heard=heard.append)  # type: ignore[assignment]
     changed = rollout("a", "9", annotations={KILL: "true"})
     world.loops.told("indexcacherollouts", changed)
     assert world.woken() == {"a": "at once"}
     world.event(changed)  # Kopf's watch tells the same
     assert world.woken() == {}
+    assert heard == [changed]
     world.event(rollout("a", "11"))
     assert world.woken() == {"a": "at once"}
+    assert heard == [changed, rollout("a", "11")]
 
 
 async def test_one_that_nobody_knows_yet_is_left_to_kopf(world: World) -> None:
@@ -162,3 +168,29 @@ async def test_a_loop_holds_nothing_of_the_event_that_began_it(world: World) -> 
     await asyncio.sleep(0)
     assert set(world.held) == {"nothing"}
     assert len(world.held) == 3
+
+
+class Whole:
+    """Stands for a whole object."""
+
+
+WHOLE: ContextVar[Whole] = ContextVar("whole")
+
+
+async def test_while_a_loop_runs_nothing_holds_the_event_that_began_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(_: RolloutLoop) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(RolloutLoop, "run", run)
+    whole = Whole()
+    held, token = weakref.ref(whole), WHOLE.set(whole)
+    world.event(rollout("c"))
+    await asyncio.sleep(0)
+    WHOLE.reset(token)
+    del whole, token
+    gc.collect()
+    assert not world.loops._tasks["uid-c"].done()
+    assert held() is None
+    await world.loops.stop()

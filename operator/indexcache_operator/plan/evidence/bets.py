@@ -10,7 +10,7 @@ from indexcache_core.histogram import Histogram
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.plan.evidence.counters import Batches
 from indexcache_operator.plan.facts.guardrails import guardrails
-from indexcache_operator.plan.facts.memory import Memory
+from indexcache_operator.plan.facts.memory import Memory, detector_key
 
 
 def place(spec: Spec, memory: Memory, new: Batches, slot: int) -> Memory:
@@ -25,12 +25,12 @@ def place(spec: Spec, memory: Memory, new: Batches, slot: int) -> Memory:
         nothing = detector.resumed(Histogram(), guardrail.threshold, slot)
         # One for all that counted nothing yet: most buckets of context length, in most rollouts.
         for test, stream in product(guardrail.tests, STREAMS):
-            batch = new.of(guardrail.measure, test, stream)
+            batch, key = new.of(guardrail.measure, test, stream), detector_key(test, stream)
             if resuming:
-                detectors[test, stream] = (
+                detectors[key] = (
                     detector.resumed(batch, guardrail.threshold, slot) if batch.count else nothing
                 )
             elif batch.count:
-                before = detectors[test, stream]
-                detectors[test, stream] = before.after(batch, guardrail.threshold, slot)
+                before = detectors[key]
+                detectors[key] = before.after(batch, guardrail.threshold, slot)
     return replace(memory, detectors=detectors)

@@ -12,7 +12,15 @@ from indexcache_core.histogram import Histogram
 
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.model import EnginePod
-from indexcache_operator.plan.facts.memory import Measure, Memory, SeriesKey, Stream, TestKey, TotalKey
+from indexcache_operator.plan.facts.memory import (
+    Measure,
+    Memory,
+    SeriesKey,
+    Stream,
+    TestKey,
+    TotalKey,
+    total_key,
+)
 from indexcache_operator.plan.facts.packed import packed
 from indexcache_operator.plan.facts.situation import Situation
 
@@ -59,7 +67,7 @@ def _series(pod: EnginePod, spec: Spec, revision: str) -> Iterator[tuple[SeriesK
     for s in pod.state.observed:
         for measure, histogram in zip(measures, (s.overlap, s.recall), strict=True):
             if histogram.count:
-                total = TotalKey(measure, s.site, s.context, s.work, s.mode)
+                total = total_key(measure, s.site, s.context, s.work, s.mode)
                 yield (
                     SeriesKey(pod.name, pod.state.incarnation, pod.state.series_number, total),
                     histogram,
@@ -87,4 +95,4 @@ def total_of(measure: Measure, test: TestKey, stream: Stream) -> TotalKey | None
     """
     if test.context is None or test.work is None:
         return None
-    return TotalKey(measure, test.site, test.context, test.work, stream)
+    return total_key(measure, test.site, test.context, test.work, stream)

@@ -4,6 +4,7 @@ moment, never correctness.
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from indexcache_core.contract import Work
@@ -27,6 +28,22 @@ class TotalKey(NamedTuple):
     context: int
     work: Work
     mode: Stream
+
+
+SHARED = 8192
+"""Keys of which there is one each, however many rollouts hold it."""
+
+
+@lru_cache(maxsize=SHARED)
+def total_key(measure: Measure, site: int | None, context: int, work: Work, mode: Stream) -> TotalKey:
+    """Return the name of a cumulative histogram, the very same object for the same."""
+    return TotalKey(measure, site, context, work, mode)
+
+
+@lru_cache(maxsize=SHARED)
+def detector_key(test: TestKey, stream: Stream) -> tuple[TestKey, Stream]:
+    """Return the name of a detector, the very same object for the same."""
+    return test, stream
 
 
 class SeriesKey(NamedTuple):
@@ -105,6 +122,8 @@ class Memory:
     """Those that get no requests there any more."""
     permits: dict[Life, datetime] = field(default_factory=dict)
     """When the permit ends of each that was last heard to run the reuse it was told to."""
+    silent: dict[str, datetime] = field(default_factory=dict)
+    """Since when each pod's engine gives no answer, by its name."""
     admitted: dict[Life, int] | None = None
     """Users' requests at the last look, by pod and incarnation."""
     requests_seen: int = 0

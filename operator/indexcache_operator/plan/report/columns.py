@@ -1,11 +1,10 @@
 """Writes what the printer columns say in words."""
 
-from indexcache_core.contract import Mode
-
 from indexcache_operator.api.status import Phase
 from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts.guardrails import certainty
 from indexcache_operator.plan.facts.situation import Situation
+from indexcache_operator.plan.report import silence
 from indexcache_operator.plan.waits.common import trouble
 
 LONGEST = 80
@@ -37,8 +36,8 @@ def reason(situation: Situation) -> str:
 
 def silent(situation: Situation) -> str:
     """Return in words which pods don't serve or can't be asked; empty where all do."""
-    snapshot = situation.snapshot
-    return "; ".join(filter(None, (trouble(pod) for pod in snapshot.pods)))
+    told = (pod for pod in situation.snapshot.pods if not silence.untold(situation, pod))
+    return "; ".join(filter(None, map(trouble, told)))
 
 
 def reuse(situation: Situation) -> int:
@@ -47,13 +46,13 @@ def reuse(situation: Situation) -> int:
     """
     snapshot, status = situation.snapshot, situation.status
     weight = status.traffic.desired if status.route is not None else 0
-    baseline = _reusing([p for p in snapshot.ready if p.baseline_label])
-    canary = _reusing([p for p in snapshot.ready if p.canary_label])
+    baseline = _reusing(situation, [p for p in snapshot.ready if p.baseline_label])
+    canary = _reusing(situation, [p for p in snapshot.ready if p.canary_label])
     return round(weight * canary + (100 - weight) * baseline)
 
 
-def _reusing(pods: list[EnginePod]) -> float:
-    on = sum(p.state is not None and p.state.mode is Mode.ON for p in pods)
+def _reusing(situation: Situation, pods: list[EnginePod]) -> float:
+    on = sum(silence.is_on(situation, p) for p in pods)
     return on / len(pods) if pods else 0.0
 
 

@@ -6,14 +6,13 @@ leads on. The time of a condition changes only with its status.
 
 from datetime import timedelta
 
-from indexcache_core.contract import Mode
 from indexcache_core.evidence.traffic import Reached
 
 from indexcache_operator.api.status import Condition, ConditionStatus, Phase
 from indexcache_operator.names import OPERATOR_HEALTHY
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import may_be_on, pod_status
-from indexcache_operator.plan.report import columns, commands
+from indexcache_operator.plan.report import columns, commands, silence
 
 FRESH = timedelta(seconds=60)
 MEASURING = frozenset({Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED})
@@ -114,7 +113,9 @@ def _waiting(situation: Situation) -> Row:
 
 
 def _engines(situation: Situation) -> Row:
-    """Tell of pods that hang, or don't serve: reuse goes on there for as long as its permit lasts."""
+    """Tell of pods that hang for a while, or don't serve: reuse goes on there for as long as its permit
+    lasts.
+    """
     if not situation.snapshot.pods:
         return ("EnginesAnswer", "Unknown", "NoPods", "")
     found = columns.silent(situation)
@@ -124,7 +125,7 @@ def _engines(situation: Situation) -> Row:
 
 
 def _baseline(situation: Situation) -> Row:
-    on = [p.name for p in situation.snapshot.observation.pods if p.state and p.state.mode is Mode.ON]
+    on = [p.name for p in situation.snapshot.observation.pods if silence.is_on(situation, p)]
     if on:
         return ("BaselineActive", "False", "ReuseOn", f"reuse runs on {', '.join(on)}")
     since = (

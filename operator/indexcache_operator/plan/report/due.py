@@ -20,8 +20,6 @@ LATEST = timedelta(seconds=40)
 """Between two looks at most. An alert of the chart fires where none has succeeded for 90 s."""
 AT_LEAST = timedelta(minutes=5)
 """Between two plans at most, each of the whole states of engines."""
-TRIES = 3
-"""Looks that fit between the time a permit is due to be renewed and its end."""
 
 
 def latest(situation: Situation, next_look: timedelta) -> timedelta:
@@ -29,7 +27,7 @@ def latest(situation: Situation, next_look: timedelta) -> timedelta:
     if situation.status.phase not in AT_REST:
         return next_look
     permits = [p.permit for p in situation.status.pods if p.permit > timedelta()]
-    return max(min([LATEST, *(flags.RENEW_BELOW * permit / TRIES for permit in permits)]), next_look)
+    return max(min([LATEST, *(flags.RENEW_BELOW * permit / flags.TRIES for permit in permits)]), next_look)
 
 
 def unchanged_for(situation: Situation) -> timedelta:

@@ -31,6 +31,8 @@ SHADOW, ON_CANARY_PERMIT, ON_PROMOTED_PERMIT = "shadow", "on-canary", "on-promot
 REUSING = (ON_CANARY_PERMIT, ON_PROMOTED_PERMIT)
 RENEW_BELOW = 0.7
 """Of a permit: renewed once less than this is left, so that two renewals may fail before it lapses."""
+TRIES = 3
+"""Looks that fit between the time a permit is due to be renewed and its end."""
 
 
 def content(situation: Situation, kind: str, reach_tokens: int = reach.UNBOUNDED) -> Desired:

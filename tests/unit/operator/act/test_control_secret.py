@@ -1,9 +1,12 @@
 """Tests when the Secret of a token is tried, and what it is."""
 
+import pytest
 from indexcache_operator import names
-from indexcache_operator.act.control_secret import AGAIN_SECONDS, ControlSecret, body
+from indexcache_operator.act.control_secret import AGAIN_SECONDS, ControlSecret, body, may_wait
+from indexcache_operator.model import EnginePod
 
 from tests.credentials import control
+from tests.unit.operator.plan.build import pod
 
 MINE = control("n", "r")
 
@@ -43,3 +46,17 @@ def test_while_an_engine_may_wait_for_it_it_is_tried_again_now_and_then() -> Non
     clock.now = AGAIN_SECONDS
     assert secret.due(MINE, "d", well=False)
     assert not secret.due(MINE, "d", well=True)
+
+
+@pytest.mark.parametrize(
+    ("engine", "expected"),
+    [
+        (pod("a"), False),
+        (pod("a", None), True),
+        (pod("a", None, silent=True, ready=False), True),
+        (pod("a", None, error="401: the engine holds another token"), True),
+        (pod("a", None, silent=True), False),
+    ],
+)
+def test_an_engine_that_fell_silent_where_it_serves_has_it(engine: EnginePod, expected: bool) -> None:
+    assert may_wait(engine) is expected

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import State
-from indexcache_operator.engines import EngineError, Told
+from indexcache_operator.engines import EngineError, Silent, Told
 from indexcache_operator.objects import Object
 from indexcache_operator.observe import asking
 from indexcache_operator.observe.asking import NOT_RUNNING, Answer
@@ -38,11 +38,11 @@ def engines(**said: Told | EngineError) -> Any:
 
 
 async def test_each_that_runs_is_asked_and_why_the_others_say_nothing() -> None:
-    found = engines(_1=Told(state=STATE, tag='"life-1"'), _2=EngineError("silent"))
+    found = engines(_1=Told(state=STATE, tag='"life-1"'), _2=Silent("silent"))
     pods = [pod("1.1.1.2"), pod(None), pod("1.1.1.1"), pod("1.1.1.1", "Pending")]
     answers = await asking.ask(found, GUARDS, pods, {})
     assert answers == [
-        Answer(error="silent"),
+        Answer(error="silent", silent=True),
         NOT_RUNNING,
         Answer(state=STATE, tag='"life-1"'),
         NOT_RUNNING,
@@ -72,6 +72,11 @@ async def test_another_token_is_told_with_the_secret_to_delete(tag: str) -> None
     assert answer.error is not None
     assert GUARDS["1.1.1.1"].secret in answer.error
     assert not answer.is_as_before
+
+
+async def test_a_refusal_is_no_silence() -> None:
+    answer = await asking.again(engines(_1=EngineError("409 OldEpoch")), GUARDS, "1.1.1.1")
+    assert answer == Answer(error="409 OldEpoch")
 
 
 async def test_as_before_is_neither_a_state_nor_an_error() -> None:

@@ -21,11 +21,11 @@ DEPLOYMENT: Object = {
 
 
 def test_pods_come_by_name_each_with_what_its_engine_answered() -> None:
-    answers = [Answer(error="b is silent"), Answer(error="a is silent")]
+    answers = [Answer(error="b is silent", silent=True), Answer(error="a refuses")]
     found = engine_pods(objects(DEPLOYMENT, pod("b", "old"), pod("a", "new")), answers)
-    assert [(p.name, p.error, p.current) for p in found] == [
-        ("a", "a is silent", True),
-        ("b", "b is silent", False),
+    assert [(p.name, p.error, p.silent, p.current) for p in found] == [
+        ("a", "a refuses", False, True),
+        ("b", "b is silent", True, False),
     ]
 
 

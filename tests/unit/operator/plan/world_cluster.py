@@ -112,6 +112,7 @@ class Cluster:
                     canary_label=p.canary,
                     state=self.state(p) if p.reachable and p.ready else None,
                     error=None if p.reachable else "timeout",
+                    silent=not p.reachable,
                 )
                 for p in self.pods.values()
             ),

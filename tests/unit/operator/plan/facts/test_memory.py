@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 
 import pytest
 from indexcache_core.contract import Mode, Work
-from indexcache_operator.plan.facts.memory import Mark, Memory, SeriesKey, TestKey, TotalKey
+from indexcache_operator.plan.facts.memory import (
+    Mark,
+    Memory,
+    SeriesKey,
+    TestKey,
+    TotalKey,
+    detector_key,
+    total_key,
+)
 from indexcache_operator.plan.facts.probing import Probing
 
 
@@ -51,3 +59,13 @@ def test_a_life_of_an_engine_a_series_and_a_mode_have_keys_of_their_own() -> Non
     ]
     assert len({key, *others}) == 6
     assert TestKey("quality") == TestKey("quality", None, None, None)
+
+
+def test_equal_names_are_one_object_however_many_rollouts_hold_them() -> None:
+    first, second = (total_key("recall", 3, 5, Work.PREFILL, Mode.ON) for _ in range(2))
+    assert first is second
+    assert first == TotalKey("recall", 3, 5, Work.PREFILL, Mode.ON)
+    tests = [TestKey("recall", None, 5, Work.PREFILL) for _ in range(2)]
+    assert tests[0] is not tests[1]
+    assert detector_key(tests[0], Mode.ON) is detector_key(tests[1], Mode.ON)
+    assert detector_key(tests[0], Mode.ON) == (tests[1], Mode.ON)
