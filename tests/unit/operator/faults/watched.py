@@ -36,8 +36,8 @@ Breaking = Callable[[str, int], str | None]
 class WatchedApi(FaultyApi):
     """Lists and watches, by collection."""
 
-    def __init__(self, world: World, breaking: Breaking) -> None:
-        super().__init__(world)
+    def __init__(self, world: World, breaking: Breaking, *, hanging_looks: int = 0) -> None:
+        super().__init__(world, hanging_looks=hanging_looks)
         self.breaking, self.at = breaking, 0
         self.on_write: Callable[[str, Object], None] = lambda path, item: None
         self._told: dict[str, dict[str, Object]] = {}
@@ -81,7 +81,7 @@ class WatchedApi(FaultyApi):
                     yield {"type": "ERROR", "object": {"code": 410, "message": "too old"}}
                 case "watch silent" | "watch late":
                     self.faults[fault] += 1
-                    for _ in range(SILENT if fault == "watch silent" else LATE):
+                    for _moment in range(SILENT if fault == "watch silent" else LATE):
                         await self._next.wait()
                     if fault == "watch silent":
                         raise TimeoutError

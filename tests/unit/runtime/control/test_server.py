@@ -21,17 +21,12 @@ from indexcache_runtime.control.engine_control import EngineControl
 from indexcache_runtime.control.server import Server, serve
 from indexcache_runtime.engine import Capabilities
 
+from tests.unit.runtime.control.floods import FLOODS
+
 AUTHORIZATION = {"Authorization": "Bearer t"}
 KILL = b"POST /v1/kill HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n"
 ACTS_WITHIN_SECONDS = 1.0
 """The promise: a kill acts within this, whatever strangers do."""
-FLOODS = {
-    "endless header": b"GET / HTTP/1.1\r\nX: " + b"y" * 65536,
-    "endless lines": b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000,
-    "garbage": bytes(range(256)) * 256,
-    "pipelined requests": b"GET /v1/state HTTP/1.1\r\nHost: x\r\n\r\n" * 1000,
-    "huge bodies": b"PUT /v1/flags HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n" + b" " * 65536,
-}
 FLOOD = """
 import os, socket, sys, threading
 number, data = int(sys.argv[1]), sys.stdin.buffer.read()
