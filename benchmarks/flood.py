@@ -98,7 +98,7 @@ def engine_pid(server: Server) -> int:
 
 @contextmanager
 def flooding(kind: str, port: int, core: int) -> Iterator[None]:
-    """Flood a port for the time of a block."""
+    """Let strangers flood a port for the time of a block."""
     words = [sys.executable, "-m", "benchmarks.flood_strangers", kind, str(port), str(core)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
         try:

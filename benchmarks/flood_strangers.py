@@ -114,7 +114,7 @@ KINDS: dict[str, tuple[int, Callable[[], Talk]]] = {
 
 
 def connect_again_and_again(port: int, talk: Talk) -> None:
-    """Talk over one connection after the other."""
+    """Connect, talk, and connect again whenever that ends."""
     while True:
         with (
             contextlib.suppress(OSError),
@@ -124,7 +124,7 @@ def connect_again_and_again(port: int, talk: Talk) -> None:
 
 
 def main() -> None:
-    """Flood until killed, or until whoever started this is gone."""
+    """Run until killed, or until whoever started this is gone."""
     kind, port, core = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     os.sched_setaffinity(0, {core})
     at_once, make = KINDS[kind]
