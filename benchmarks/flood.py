@@ -4,7 +4,8 @@
         [--cores 0 1] [--out benchmarks/results/flood.json]
 
 A few requests are kept running. For each kind of flood (benchmarks/flood_strangers.py) its steps a second are
-taken without and with the flood in turn, in pairs whose order changes; then some kills are sent amid the
+taken without and with the flood in turn, in pairs whose order changes: by the clock, and by the processor time of the
+engine, which other work on the machine disturbs less; then some kills are sent amid the
 flood, each over a connection of its own, and timed from before it is opened until the engine says that it is
 off. The process's memory is watched all the time.
 """
@@ -20,7 +21,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -65,13 +67,13 @@ class Memory:
 
     def __init__(self, pid: int) -> None:
         """Begin at once, in a thread that ends with the process."""
-        self._watched = Watched(pid)
+        self.process = Watched(pid)
         self.most = self.now()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def now(self) -> float:
         """Return what it holds, in MiB."""
-        return self._watched.resident()
+        return self.process.resident()
 
     def begin(self) -> float:
         """Forget the most until now. Return what it holds."""
@@ -110,17 +112,30 @@ def flooding(kind: str, port: int, core: int) -> Iterator[None]:
             started.kill()
 
 
-def steps_a_second(server: Server, seconds: float) -> float:
-    """Return how many steps a second the engine takes."""
+@dataclass(frozen=True)
+class Done:
+    """Says how many steps an engine took, in how many seconds, of the clock and of its processor's."""
 
-    def told() -> tuple[float, int]:
-        steps = server.state().steps
-        return time.monotonic(), steps.full + steps.reuse + steps.reuse_all_full
+    steps: int
+    seconds: float
+    busy: float
 
-    began, first = told()
+    def __sub__(self, other: "Done") -> "Done":
+        """Return what was done since another."""
+        return Done(self.steps - other.steps, self.seconds - other.seconds, self.busy - other.busy)
+
+
+def done(server: Server, process: Watched) -> Done:
+    """Return what an engine has done so far."""
+    steps = server.state().steps
+    return Done(steps.full + steps.reuse + steps.reuse_all_full, time.monotonic(), process.seconds())
+
+
+def done_in(server: Server, process: Watched, seconds: float) -> Done:
+    """Return what an engine does in a while."""
+    first = done(server, process)
     time.sleep(seconds)
-    ended, last = told()
-    return (last - first) / (ended - began)
+    return done(server, process) - first
 
 
 def seconds_to_kill(server: Server) -> float:
@@ -138,22 +153,21 @@ def measure(server: Server, memory: Memory, kind: str, args: argparse.Namespace,
     """Measure one kind of flood."""
     port = server.control.base_url.port
     assert port is not None
-    ratios, rates, before = list[float](), list[list[float]](), memory.begin()
+    before, pairs = memory.begin(), list[dict[bool, Done]]()
     for pair in range(args.pairs):
-        found: dict[bool, float] = {}
+        found: dict[bool, Done] = {}
         for floods in (False, True) if pair % 2 else (True, False):
-            if floods:
-                with flooding(kind, port, args.cores[0]):
-                    found[floods] = steps_a_second(server, args.seconds)
-            else:
-                time.sleep(SETTLING_SECONDS)
-                found[floods] = steps_a_second(server, args.seconds)
-        ratios.append(found[True] / found[False])
-        rates.append([round(found[False], 2), round(found[True], 2)])
+            with flooding(kind, port, args.cores[0]) if floods else nullcontext():
+                found[floods] = done_in(server, memory.process, args.seconds)
+        pairs.append(found)
     with flooding(kind, port, args.cores[0]):
         kills = [seconds_to_kill(server) for _ in range(args.kills)]
     server.put("off")
-    report.row(f"steps, {kind}", statistics.median(ratios), "of those without it", rates)
+    rates = [[round(each.steps / each.seconds, 2) for _, each in sorted(pair.items())] for pair in pairs]
+    report.row(f"steps, {kind}", statistics.median(b / a for a, b in rates), "of those without it", rates)
+    work = [sum(p[f].steps for p in pairs) / sum(p[f].busy for p in pairs) for f in (False, True)]
+    unit = "steps of a second of the engine's processor time, of those without it"
+    report.row(f"work, {kind}", work[1] / work[0], unit, [round(each, 2) for each in work])
     report.row(f"memory, {kind}", memory.most - before, "MiB more, at most", [before, memory.most])
     report.row(f"kill, {kind}", max(kills), "s, at most", [round(each, 4) for each in kills])
 
@@ -181,7 +195,7 @@ def main() -> None:
         with serving(folder, folder / "model", ARGS, {"VLLM_PLUGINS": "dsa_cpu,indexcache"}) as server:
             os.sched_setaffinity(0, {args.cores[0]})
             load, memory = Load(server), Memory(engine_pid(server))
-            say(f"{steps_a_second(server, args.seconds):.1f} steps a second, {memory.now():.0f} MiB")
+            say(f"{done_in(server, memory.process, args.seconds)}, {memory.now():.0f} MiB")
             for kind in args.kinds:
                 measure(server, memory, kind, args, report)
             load.end()
