@@ -115,7 +115,7 @@ scale: env ## The operator beside 1,000 promoted rollouts and 3,000 stand-ins fo
 	@$(PY) -m benchmarks.render
 
 .PHONY: chaos
-chaos: env ## 1,000 rollouts among faults, and strangers at an engine: twenty minutes on two idle cores
+chaos: env ## 900 rollouts among faults, and strangers at an engine: twenty minutes on two idle cores
 	@$(TESTBED) environment
 	@$(PY) -m benchmarks.chaos $(CHAOS) && $(PY) -m benchmarks.flood $(FLOOD)
 	@$(PY) -m benchmarks.render
