@@ -114,6 +114,12 @@ scale: env ## The operator beside 1,000 promoted rollouts and 3,000 stand-ins fo
 	@$(PY) -m benchmarks.scale $(SCALE)
 	@$(PY) -m benchmarks.render
 
+.PHONY: chaos
+chaos: env ## 900 rollouts among faults, and strangers at an engine: twenty minutes on two idle cores
+	@$(TESTBED) environment
+	@$(PY) -m benchmarks.chaos $(CHAOS) && $(PY) -m benchmarks.flood $(FLOOD)
+	@$(PY) -m benchmarks.render
+
 .PHONY: mutants
 mutants: env ## Mutation testing of what decides: about an hour; survivors in tests/mutants/survivors.json
 	@nice -n 10 $(PY) -m tests.mutants.run $(MODULES)

@@ -69,6 +69,14 @@ SCALE = {
     "settled_s": ("from the operator's start, with nothing deployed, until all is as wanted, s", ""),
 }
 """By the name of the row: what it is, and the aim."""
+CHAOS = {
+    "api_faults": "calls to the API server fail",
+    "watches": "watches break, and some calls fail beside",
+    "deaths": "its operator is killed after a look or a write",
+    "two_operators": "two operators act at once",
+    "leaders": "the leader changes ten times",
+}
+"""By the name of the row: what it is."""
 OTHER = ("prefill_200k_speedup", "decode_200k_speedup", "prefill_on_over_native", "decode_on_over_native")
 """Rows that are also taken under the other backend that is supported."""
 MORE_SCORES = (
@@ -186,6 +194,51 @@ def scale(data: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{said}. {data['hardware']}, at {data['commit'][:7]}."])
 
 
+def chaos(data: dict[str, Any]) -> str:
+    """Return the table of what befell rollouts, and how many of them went wrong."""
+    found = {row["name"]: row for row in data["rows"]}
+    lines = ["| what befalls a rollout | rollouts | in all | gone wrong |", "|---|---|---|---|"]
+    for name, what in CHAOS.items():
+        if name in found:
+            counts = found[name]["samples"]
+            lines.append(
+                f"| {what} | {counts['runs']:,} | {_befell(name, counts)} | {found[name]['value']:.0f} |"
+            )
+    return "\n".join([*lines, "", f"At {data['commit'][:7]}."])
+
+
+def _befell(name: str, counts: dict[str, Any]) -> str:
+    """Return how often it befell them."""
+    if counts.get("faults"):
+        kinds = len(counts["faults"])
+        of = f"{kinds} kind" + "s" * (kinds != 1)
+        return f"{sum(counts['faults'].values()):,} faults, of {of}, in {counts['calls']:,} calls"
+    if name == "deaths":
+        return f"{counts['deaths']:,} deaths, among {counts['writes']:,} writes"
+    refused = f"{counts['refused']:,} writes refused by a fence"
+    return f"{counts['leader_changes']:,} changes, {refused}" if name == "leaders" else refused
+
+
+def flood(data: dict[str, Any]) -> str:
+    """Return the table of what strangers cost an engine, by kind of flood."""
+    lines = [
+        "| what strangers do | steps of the engine, over those without it | the same, by its processor time "
+        "| memory, at most, MiB more | a kill among them, at most, s |",
+        "|---|---|---|---|---|",
+        "| aim | at least 0.9 | at least 0.9 | at most 32 | at most 1 |",
+    ]
+    found = {row["name"]: row for row in data["rows"]}
+    for kind in [name.removeprefix("steps, ") for name in found if name.startswith("steps, ")]:
+        steps, work, memory, kill = (
+            found[f"{what}, {kind}"]["value"] for what in ("steps", "work", "memory", "kill")
+        )
+        lines.append(f"| {kind} | {steps:.2f} | {work:.2f} | {memory:.1f} | {kill:.2f} |")
+    row = next(iter(found.values()))
+    return "\n".join(
+        [*lines, "", f"vLLM {data['versions']['vllm']} on {row['hardware']}, at {data['commit'][:7]}."]
+    )
+
+
 def rendered(page: str, tables: dict[str, str]) -> str:
     """Return the page with each table, by its file of results, in its place.
 
@@ -212,8 +265,12 @@ def tables() -> dict[Path, dict[str, str]]:
         "evidence.json": evidence(_read("evidence.json")),
         "rollouts.json": rollouts(_read("rollouts.json")),
     }
-    size = {"scale.json": scale(_read("scale.json"))}
-    return {PAGE: speed, STATISTICS: statistics, RELIABILITY: size}
+    failures = {
+        "scale.json": scale(_read("scale.json")),
+        "chaos.json": chaos(_read("chaos.json")),
+        "flood.json": flood(_read("flood.json")),
+    }
+    return {PAGE: speed, STATISTICS: statistics, RELIABILITY: failures}
 
 
 def evidence_traced() -> str:

@@ -58,9 +58,11 @@ DEVICE = "cpu or cuda: the one that the installed vLLM is built for"
 CUDA = "runtime/indexcache_runtime/vllm/worker/cuda"
 CLUSTER = "testbed/indexcache_testbed/cluster"
 ALLOWED = {
+    ("benchmarks/chaos.py", "platform"): SHOWN,
     ("benchmarks/cuda_engine.py", "torch.cuda.get_device_name"): SHOWN,
     ("benchmarks/cuda_runtime.py", "torch.cuda.get_device_properties"): SHOWN,
     ("benchmarks/evidence.py", "platform"): SHOWN,
+    ("benchmarks/flood.py", "platform"): SHOWN,
     ("benchmarks/kernels.py", "torch.cuda.get_device_name"): SHOWN,
     ("benchmarks/kernels_topk_decode.py", "torch.cuda.get_device_properties"): GPU,
     ("benchmarks/off_cost.py", "/proc/cpuinfo"): SHOWN,
@@ -146,6 +148,10 @@ ALLOWED = {
     ("tests/unit/runtime/control/test_server.py", "/proc/self/statm"): PROCESS,
     ("tests/unit/testbed/test_cluster_machine.py", "/proc/self/stat"): PROCESS,
     ("tests/unit/testbed/test_cluster_tenancy.py", "/proc/self/stat"): PROCESS,
+    (
+        "tests/unit/test_flood_benchmark.py",
+        "os.sched_getaffinity",
+    ): "any one core that this process may use, for strangers",
     ("tests/unit/test_threads.py", "torch.get_num_threads"): "what the tests themselves give",
 }
 """(file, what): why it decides nothing that a test could fail by."""

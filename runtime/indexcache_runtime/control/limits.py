@@ -11,11 +11,11 @@ HEAD_LINES = 64
 """Lines in them: a parser's time goes by lines."""
 READ_BYTES = 4096
 """Read at once from one connection, so that nobody's turn is long."""
-CONNECTIONS = 64
+CONNECTIONS = 128
 """At once. One more takes the place of the oldest that nobody would miss."""
-ACCEPTED_AT_ONCE = 32
+ACCEPTED_AT_ONCE = 64
 """Connections taken in one turn, fewer than CONNECTIONS: each has a turn in which its request is read before
-it is the oldest."""
+it is the oldest. A kill waits for those that came before it: of 512, eight turns, each after a pause."""
 
 HEAD_SECONDS = 3.0
 """From the connection, or the first byte of another request, to the end of the headers."""

@@ -12,6 +12,7 @@ that the next turn reads.
 """
 
 import contextlib
+import heapq
 import logging
 import selectors
 import socket
@@ -98,26 +99,28 @@ class Server:
             time.sleep(min(pause, limits.PAUSE_SECONDS))
 
     def _accept(self) -> None:
+        """Take the connections that wait, and read what they have sent, which is mostly all by now."""
+        accepted: list[socket.socket] = []
         for _ in range(limits.ACCEPTED_AT_ONCE):
             try:
-                connection, _ = self._listener.accept()
+                accepted.append(self._listener.accept()[0])
             except (*GONE, ConnectionError):
-                return
+                break
             except OSError as e:  # no more files, or no memory
                 logger.warning("indexcache: the control port can't take a connection: %s", e.strerror)
-                self._make_room()
+                self._make_room(1)
                 time.sleep(limits.PAUSE_SECONDS)
-                return
+                break
+        self._make_room(len(self._peers) + len(accepted) - limits.CONNECTIONS)
+        for connection in accepted:
             connection.setblocking(False)
-            if len(self._peers) >= limits.CONNECTIONS:
-                self._make_room()
             self._peers[connection] = Peer(self._routes, time.monotonic())
             self._selector.register(connection, selectors.EVENT_READ)
-            self._serve(connection)  # what it wants has mostly come by now
+            self._serve(connection)
 
-    def _make_room(self) -> None:
-        """Close the connection that is missed least: one that has its answer, else the oldest stranger, else
-        the one that was silent for longest."""
+    def _make_room(self, count: int) -> None:
+        """Close the connections that are missed least: those that have their answer, else the oldest
+        strangers, else those that were silent for longest."""
 
         def rank(item: tuple[socket.socket, Peer]) -> tuple[int, float]:
             peer = item[1]
@@ -127,8 +130,8 @@ class Server:
                 return 1, peer.opened
             return (2 if peer.is_idle else 3), peer.heard
 
-        if self._peers:
-            self._close(min(self._peers.items(), key=rank)[0])
+        for connection, _ in heapq.nsmallest(count, self._peers.items(), key=rank):
+            self._close(connection)
 
     def _serve(self, connection: socket.socket) -> float:
         """Read once from a connection, and write what it will take. Returns the processor time that this took

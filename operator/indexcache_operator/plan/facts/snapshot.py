@@ -119,12 +119,12 @@ def pod_status(status: Status, name: str) -> PodStatus:
 
 
 def route_has_canary(snapshot: Snapshot) -> bool:
-    """Return whether the user's rule names the canary's Service now; one that was never read may, once a
-    weight was given.
+    """Return whether the user's rule names the canary's Service now. One that can't be read may, once it was
+    to be changed: it was seen before it was written last.
     """
     seen = snapshot.observation
-    if seen.route is not None and seen.route.unread and not seen.route.resource_version:
-        return seen.status.route is not None
+    if seen.route is not None and seen.route.unread and seen.status.route is not None:
+        return True
     return seen.route is not None and weights.names(
         seen.route.backends, snapshot.canary_service, seen.namespace
     )

@@ -13,15 +13,12 @@ def entering_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:
     baseline's Service.
     """
     snapshot, status = situation.snapshot, situation.status
-    out: dict[str, tuple[bool, bool]] = {}
     staying = [p for p in snapshot.ready if p.name not in status.canary_pods and p.baseline_label]
+    remain = _remaining(situation)
+    out: dict[str, tuple[bool, bool]] = {}
     for pod in snapshot.pods:
-        # A pod leaves the canary's Service only when another is there, or the route names it no more.
-        alone = route_has_canary(snapshot) and not any(
-            p.canary_label and p.ready and p.name != pod.name
-            for p in snapshot.pods
-            if p.name in status.canary_pods
-        )
+        # A pod leaves the canary's Service only when another remains there, or the route names it no more.
+        alone = route_has_canary(snapshot) and not remain - {pod.name}
         if pod.name not in status.canary_pods:
             out[pod.name] = (True, pod.canary_label and alone)
         elif not snapshot.routed:
@@ -29,3 +26,13 @@ def entering_labels(situation: Situation) -> dict[str, tuple[bool, bool]]:
         else:
             out[pod.name] = (not staying, confirmed(situation, pod) or (pod.canary_label and alone))
     return out
+
+
+def _remaining(situation: Situation) -> set[str]:
+    """Return the canary's pods that remain behind its Service: those that are confirmed, or the last one.
+
+    None may count on another that leaves as well, as two do whose permits lapsed in one absence.
+    """
+    chosen = situation.status.canary_pods
+    behind = [p for p in situation.snapshot.ready if p.canary_label and p.name in chosen]
+    return {p.name for p in behind if confirmed(situation, p)} or {p.name for p in behind[-1:]}

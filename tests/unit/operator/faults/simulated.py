@@ -7,7 +7,6 @@ what isn't here is a mistake of the test.
 
 import asyncio
 import copy
-from collections import Counter
 from typing import Any
 
 from indexcache_core.contract import Desired, State
@@ -37,6 +36,7 @@ class SimulatedApi:
     """Answers as the operator's client does; `fault` may be told of each call before and after it."""
 
     def __init__(self, world: World) -> None:
+        self.spec: Object = SPEC
         world.spec = Spec.model_validate(SPEC)
         self.world = world
         self.version = 1
@@ -45,16 +45,21 @@ class SimulatedApi:
         """Deployment and Services."""
         self.secrets: set[str] = set()
         self.events: list[str] = []
-        self.labelled: Counter[str] = Counter()
+        self.pod_versions: dict[str, int] = {}
         self.writes = 0
 
     def under(self, mandate: Mandate) -> "SimulatedApi":
         mandate.left()
         return self
 
+    def looked(self) -> None:
+        """Note that a look is over, and nothing done yet."""
+
     async def get(self, path: str) -> Object:
         await asyncio.sleep(0)
         if path == ROLLOUT:
+            if self.world.gone:
+                raise NotFound(404, "NotFound", path)
             return self._rollout()
         if path == ROUTE:
             return self._route()
@@ -118,17 +123,35 @@ class SimulatedApi:
         if path == ROLLOUT:
             self._same(metadata["resourceVersion"], str(self.version))
             self.finalizers = metadata["finalizers"] or []
+            self.world.gone = self.world.deleting and not self.finalizers
             self._wrote()
             return self._rollout()
+        if path in self.objects:
+            self._same(metadata["resourceVersion"], self.objects[path]["metadata"]["resourceVersion"])
+            self._wrote()
+            kept = {**self.objects[path]["metadata"], "ownerReferences": metadata["ownerReferences"]}
+            self.objects[path]["metadata"] = {**kept, "resourceVersion": str(self.version)}
+            return copy.deepcopy(self.objects[path])
         name = path.removeprefix(f"{PODS}/")
         if name not in self.world.pods:
             raise NotFound(404, "NotFound", path)
         self._same(metadata["resourceVersion"], self._pod(name)["metadata"]["resourceVersion"])
         pod, labels = self.world.pods[name], metadata["labels"]
         pod.baseline, pod.canary = bool(labels[names.BASELINE_LABEL]), bool(labels[names.CANARY_LABEL])
-        self.labelled[name] += 1
         self._wrote()
+        self.pod_versions[name] = self.version
         return self._pod(name)
+
+    async def delete(self, path: str, *, uid: str | None = None) -> None:
+        await asyncio.sleep(0)
+        found = self.objects.get(path)
+        if found is None:
+            return
+        self._same(uid, found["metadata"]["uid"])
+        del self.objects[path]
+        if found["kind"] == "Deployment":
+            self.world.deleted, self.world.pods = True, {}
+        self._wrote()
 
     def _wrote(self) -> None:
         self.version += 1
@@ -148,8 +171,10 @@ class SimulatedApi:
             "annotations": dict(self.world.annotations),
             "finalizers": list(self.finalizers),
         }
+        if self.world.deleting:
+            metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         kind = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND}
-        return {**kind, "metadata": metadata, "spec": SPEC, "status": stored.dump(self.world.status)}
+        return {**kind, "metadata": metadata, "spec": self.spec, "status": stored.dump(self.world.status)}
 
     def _route(self) -> Object:
         number = self.world.route_generation
@@ -157,7 +182,12 @@ class SimulatedApi:
             {"type": type_, "status": "True", "observedGeneration": number}
             for type_ in ("Accepted", "ResolvedRefs")
         ]
-        metadata = {"name": "users", "generation": number, "resourceVersion": str(number)}
+        metadata = {
+            "name": "users",
+            "namespace": NAMESPACE,
+            "generation": number,
+            "resourceVersion": str(number),
+        }
         rule = {"name": "generate", "backendRefs": copy.deepcopy(list(self.world.backends))}
         parents = [{"controllerName": "example.org/gateway", "conditions": conditions}]
         return {"metadata": metadata, "spec": {"rules": [rule]}, "status": {"parents": parents}}
@@ -178,7 +208,7 @@ class SimulatedApi:
             "name": name,
             "namespace": NAMESPACE,
             "uid": f"uid of {name}",
-            "resourceVersion": str(1 + self.labelled[name]),
+            "resourceVersion": str(self.pod_versions.setdefault(name, self.version)),
             "labels": labels,
             "annotations": {names.CONTROL_ANNOTATION: str(guard.binding)},
         }

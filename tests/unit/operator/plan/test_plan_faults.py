@@ -1,10 +1,13 @@
 """The plan where the world fails it: lost pods, a gateway cut off, silent engines, no route, a deletion."""
 
+from typing import Any
+
 import pytest
 from indexcache_core.contract import Mode
 from indexcache_operator import model
 from indexcache_operator.api.status import Phase
 
+from tests.unit.operator.plan.held import safe
 from tests.unit.operator.plan.world import World, bad, good
 from tests.unit.operator.plan.world_parts import spec
 
@@ -175,3 +178,22 @@ def test_deletion_turns_reuse_off_then_restores_the_route_then_lets_go(policy: s
     assert Mode.ON not in world.modes()
     if policy == "Retain":
         assert world.failed_requests == 0
+
+
+def test_permits_that_all_lapse_in_one_absence_empty_no_service_before_the_route_changed() -> None:
+    """Also where the route can't be written in that look, as by a fault of the API server."""
+    world = World(recall=good).until(Phase.CANARY).wait(lambda w: sum(p.canary for p in w.pods.values()) == 2)
+    for _ in range(12):
+        world.pass_time(safe)
+    assert Mode.TRIPPED in world.modes()
+    set_route, failures = world.set_route, 3
+
+    def failing(backends: tuple[dict[str, Any], ...]) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures < 0:
+            set_route(backends)
+
+    world.set_route = failing  # type: ignore[method-assign]
+    world.until(Phase.PROMOTED, check=safe)
+    assert failures < 0

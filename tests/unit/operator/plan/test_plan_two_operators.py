@@ -5,87 +5,37 @@ held apart by the API server's and the engines' fences alone. With one: a leader
 of its plan, and one write that it had under way arrives only after turns of the next.
 """
 
-import random
-
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from indexcache_core.contract import Mode
 from indexcache_operator.api import epochs
 from indexcache_operator.api.status import Phase, Status
 
 from tests.unit.operator.plan.contested import Contested, Operator
-from tests.unit.operator.plan.test_plan_crashes import safe, turned
+from tests.unit.operator.plan.contested_ends import (
+    LOOKS,
+    MAKE,
+    checked,
+    contend,
+    deposed,
+    harmless,
+    lasts,
+    rests,
+)
+from tests.unit.operator.plan.held import safe
 from tests.unit.operator.plan.world import World, bad, good
 
 CHANGES = 10
-LOOKS = 900
-
-
-def harmful(seed: int) -> Contested:
-    """Return a world whose pattern turns harmful from the second step on."""
-    world = Contested(seed=seed)
-    turned(world)
-    return world
-
-
-def harmless(seed: int) -> Contested:
-    """Return a world whose pattern is good."""
-    return Contested(recall=good, seed=seed)
-
-
-MAKE = {Phase.PROMOTED: harmless, Phase.FELL_BACK: harmful}
-
-
-def checked(world: Contested, end: Phase) -> None:
-    """Check what must hold at the end, and goes on holding while nothing changes."""
-    assert world.status.phase is end, (world.status.message, world.phases)
-    assert world.failed_requests == 0  # I2, I4
-    assert world.strays == 0
-    assert world.backends == world.original  # I1, I9
-    assert all(len(contents) == 1 for contents in world.told.values())  # no epoch was given twice
-    assert Phase.FELL_BACK not in world.phases[:-1]  # I7: nobody tries again what was taken back
-    assert world.events.count("FellBack") <= 1  # I12 is at most once
-    if end is Phase.FELL_BACK:
-        assert [r.reason for r in world.status.rejected] == ["RecallBelowThreshold"]  # I13
-        assert not any(p.canary for p in world.pods.values())  # I3
-    else:
-        assert world.status.rejected == ()
-        assert [h.outcome for h in world.status.history] == ["Promoted"]
-
-
-def rests(world: Contested, leader: Operator, end: Phase) -> None:
-    """Check that a world at its end stays there under one operator, and that nothing is written (I8)."""
-    for _ in range(6):
-        world.turn(leader)
-        world.after(safe)
-    writes, admitted = world.writes, world.reuse_admitted
-    for _ in range(10):
-        world.turn(leader)
-        world.after(safe)
-    assert world.writes == writes
-    assert world.modes() == {Mode.OFF if end is Phase.FELL_BACK else Mode.ON}
-    if end is Phase.FELL_BACK:
-        assert world.reuse_admitted == admitted  # I1
 
 
 @pytest.mark.parametrize("end", list(MAKE))
 @pytest.mark.parametrize("seed", range(6))
 def test_two_that_both_act_on_looks_that_the_other_overtook_end_as_one(end: Phase, seed: int) -> None:
-    world, chance = MAKE[end](seed), random.Random(seed)
-    both = [Operator(term=1), Operator(term=2)]
-    for _ in range(LOOKS):
-        one, other = chance.sample(both, 2)
-        world.looks(one)
-        world.turn(other)
-        world.after(safe)
-        world.acts(one)
-        world.after(safe)
-        if world.ended:
-            break
+    world = MAKE[end](seed)
+    second = contend(world, seed)
     checked(world, end)
     assert sum(world.refused.values()) > 0, "no look was ever stale"
-    rests(world, both[1], end)
+    rests(world, second, end)
 
 
 def leads(world: Contested, leader: Operator, end: Phase) -> None:
@@ -108,24 +58,6 @@ def moments(draw: st.DrawFn) -> list[tuple[int, int, int]]:
     return draw(st.lists(change, min_size=CHANGES, max_size=CHANGES))
 
 
-def deposed(world: Contested, changes: list[tuple[int, int, int]]) -> Operator:
-    """Let leaders change at these moments. Return the last one."""
-    leader = Operator(term=1)
-    for turns, done, late in changes:
-        for _ in range(turns):
-            world.turn(leader)
-            world.after(safe)
-        world.looks(leader)
-        world.acts(leader, done)
-        old, leader = leader, Operator(term=leader.term + 1)
-        for _ in range(late):
-            world.turn(leader)
-            world.after(safe)
-        world.acts(old, 1)
-        world.after(safe)
-    return leader
-
-
 @pytest.mark.parametrize("end", list(MAKE))
 @given(changes=moments(), seed=st.integers(0, 3))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -134,11 +66,7 @@ def test_ten_changes_of_the_leader_at_any_moment_only_slow_things_down(
 ) -> None:
     world = MAKE[end](seed)
     leader = deposed(world, changes)
-    for _ in range(LOOKS):
-        if world.ended:
-            break
-        world.turn(leader)
-        world.after(safe)
+    lasts(world, leader)
     note(f"refused: {dict(world.refused)}")
     checked(world, end)
     rests(world, leader, end)

@@ -18,20 +18,16 @@ from indexcache_core.contract import Reason, Site
 from indexcache_runtime.access import Credentials
 from indexcache_runtime.control import limits
 from indexcache_runtime.control.engine_control import EngineControl
+from indexcache_runtime.control.pace import Pace
 from indexcache_runtime.control.server import Server, serve
 from indexcache_runtime.engine import Capabilities
+
+from tests.unit.runtime.control.floods import FLOODS
 
 AUTHORIZATION = {"Authorization": "Bearer t"}
 KILL = b"POST /v1/kill HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n"
 ACTS_WITHIN_SECONDS = 1.0
 """The promise: a kill acts within this, whatever strangers do."""
-FLOODS = {
-    "endless header": b"GET / HTTP/1.1\r\nX: " + b"y" * 65536,
-    "endless lines": b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000,
-    "garbage": bytes(range(256)) * 256,
-    "pipelined requests": b"GET /v1/state HTTP/1.1\r\nHost: x\r\n\r\n" * 1000,
-    "huge bodies": b"PUT /v1/flags HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n" + b" " * 65536,
-}
 FLOOD = """
 import os, socket, sys, threading
 number, data = int(sys.argv[1]), sys.stdin.buffer.read()
@@ -173,6 +169,17 @@ def test_512_silent_connections_dont_shut_a_kill_out(control: EngineControl, num
                 s.sendall((b"", b"POST /v1/kill HTTP/1.1\r\n", b"\xff")[i % 3])
         stack.enter_context(kill_acts(control, number))
         assert answers(number)
+
+
+def test_a_kill_waits_for_no_more_than_those_that_came_before_it(
+    control: EngineControl, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 512 strangers, with the longest pause after each turn."""
+    monkeypatch.setattr(Pace, "pause", lambda self, now: limits.PAUSE_SECONDS)
+    with contextlib.ExitStack() as stack:
+        for _ in range(512):
+            stack.enter_context(socket.create_connection(("127.0.0.1", number), timeout=30))
+        stack.enter_context(kill_acts(control, number))
 
 
 def test_a_peer_that_showed_the_token_outlives_strangers(number: int) -> None:

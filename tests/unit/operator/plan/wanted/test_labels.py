@@ -71,3 +71,13 @@ def test_a_pod_given_back_leaves_the_canarys_service_only_when_one_of_the_canary
     assert entering(returned, pod("b"), chosen=["b"], route=WITH_CANARY)["a"] == (True, True)
     assert entering(returned, moved, chosen=[], route=WITH_CANARY)["a"] == (True, True)
     assert entering(pod("a"), pod("b"), chosen=["b"], route=WITH_CANARY)["a"] == (True, False)
+
+
+@pytest.mark.parametrize("names", ["ab", "abc"])
+def test_pods_that_leave_together_never_leave_the_canarys_service_empty(names: str) -> None:
+    """As after an absence in which all their permits lapsed: the route still sends there."""
+    pods = [pod(name, **MOVED) for name in names]
+    found = entering(*pods, pod("z"), chosen=list(names), route=WITH_CANARY)
+    assert [name for name in names if found[name] == (False, True)] == [names[-1]]
+    gone = entering(*pods, pod("z"), chosen=list(names), route=route())
+    assert not any(canary for _, canary in gone.values())
