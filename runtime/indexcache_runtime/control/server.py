@@ -101,9 +101,15 @@ class Server:
     def _accept(self) -> None:
         """Take the connections that wait, and read what they have sent, which is mostly all by now."""
         accepted: list[socket.socket] = []
-        for _ in range(limits.ACCEPTED_AT_ONCE):
+        for _ in range(limits.LOOKED_AT_ONCE):
+            if len(accepted) == limits.ACCEPTED_AT_ONCE:
+                break
             try:
-                accepted.append(self._listener.accept()[0])
+                connection = self._listener.accept()[0]
+                if _is_gone(connection):
+                    connection.close()
+                else:
+                    accepted.append(connection)
             except (*GONE, ConnectionError):
                 break
             except OSError as e:  # no more files, or no memory
@@ -179,6 +185,16 @@ class Server:
         self._selector.unregister(connection)
         with contextlib.suppress(OSError):
             connection.close()
+
+
+def _is_gone(connection: socket.socket) -> bool:
+    """Return whether its peer has reset it, or closed it without having sent anything."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except GONE:
+        return False
+    except OSError:
+        return True
 
 
 def serve(control: EngineControl, credentials: Credentials, number: int) -> tuple[Server, int]:

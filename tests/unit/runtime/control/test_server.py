@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -180,6 +181,20 @@ def test_a_kill_waits_for_no_more_than_those_that_came_before_it(
         for _ in range(512):
             stack.enter_context(socket.create_connection(("127.0.0.1", number), timeout=30))
         stack.enter_context(kill_acts(control, number))
+
+
+@pytest.mark.parametrize("leaves", ["reset", "closed without a word"])
+def test_a_kill_does_not_wait_for_strangers_that_have_gone(
+    leaves: str, control: EngineControl, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 900 that still stand in the listener's queue, with the longest pause after each turn."""
+    monkeypatch.setattr(Pace, "pause", lambda self, now: limits.PAUSE_SECONDS)
+    for _ in range(900):
+        with socket.create_connection(("127.0.0.1", number), timeout=30) as s:
+            if leaves == "reset":
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with kill_acts(control, number):
+        pass
 
 
 def test_a_peer_that_showed_the_token_outlives_strangers(number: int) -> None:
