@@ -120,6 +120,11 @@ chaos: env ## 900 rollouts among faults, and strangers at an engine: twenty minu
 	@$(PY) -m benchmarks.chaos $(CHAOS) && $(PY) -m benchmarks.flood $(FLOOD)
 	@$(PY) -m benchmarks.render
 
+.PHONY: live
+live: product ## 30 drifts on the testbed, and 20 operators that die in mid-rollout: about an hour on two cores
+	@$(TESTBED) run $(PY) -m benchmarks.live $(LIVE)
+	@$(PY) -m benchmarks.render
+
 .PHONY: mutants
 mutants: env ## Mutation testing of what decides: about an hour; survivors in tests/mutants/survivors.json
 	@nice -n 10 $(PY) -m tests.mutants.run $(MODULES)
