@@ -32,6 +32,7 @@ import yaml
 from indexcache_operator import names
 from indexcache_operator.kube import Kube
 from indexcache_operator.plan.facts.revision import KILL
+from indexcache_operator.plan.report.publishing import EVERY_WHEN_PROMOTED
 
 from benchmarks import scale_process
 from benchmarks.report import Report, say
@@ -44,8 +45,9 @@ from tests.cluster.conftest import established, httproute_crd
 RESULT = Path(__file__).with_name("results") / "scale.json"
 OPERATOR = "operator-a"
 """The user that the operator is to the API server."""
-QUIET_SECONDS, STARTING_SECONDS = 60.0, 900.0
-"""Without a write for so long the operator counts as at rest; so long it may take until then."""
+QUIET_SECONDS, STARTING_SECONDS = EVERY_WHEN_PROMOTED.total_seconds() + 30.0, 1200.0
+"""Without a write for so long the operator counts as at rest: figures of what came last are written within
+that. So long it may take until then."""
 EVERY_SECONDS = 10.0
 KILL_SECONDS = 30.0
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -148,66 +150,78 @@ class Run:
         raise SystemExit(f"scale: {rollout.name} was not killed within {KILL_SECONDS:g} s")
 
 
-async def measure(args: argparse.Namespace, folder: Path, report: Report) -> None:
-    """Take all figures."""
+@asynccontextmanager
+async def world(folder: Path, rollouts: int, engines: int, per_minute: float = 0.0) -> AsyncIterator[Run]:
+    """Set up an API server with so many promoted rollouts, and stand-ins for so many engines of each."""
     bin_dir = apiserver.binaries()
     if bin_dir is None:
         raise SystemExit(
             "scale: etcd and kube-apiserver: not found in the cache; build them with `make build`"
         )
-    report.begin(
-        f"{os.cpu_count()} cores, shared with the API server and the stand-ins",
-        {"python": platform.python_version(), "aiohttp": aiohttp.__version__},
-    )
     with apiserver.running(folder, bin_dir, audited=True, policy=scale_process.AUDITED) as server:
         async with apiserver.client(server.kubeconfig) as client:
             kube = Kube(client)
             for crd in (yaml.safe_load(CRD_FILE.read_text()), httproute_crd()):
                 await established(kube, crd)
-            made = await make(kube, args.rollouts, args.engines)
+            made = await make(kube, rollouts, engines)
             listed = [engine for each in made for engine in each.engines]
             (folder / "engines.json").write_text(json.dumps(listed))
-            per_minute = f"--per-minute={args.per_minute}"
-            words = ["-m", "benchmarks.scale_engines", str(folder), per_minute]
+            words = ["-m", "benchmarks.scale_engines", str(folder), f"--per-minute={per_minute}"]
             async with process(folder / "engines.log", *words):
                 async with asyncio.timeout(120):
                     while not (folder / "ready").exists():  # noqa: ASYNC110 (a file of another process)
                         await asyncio.sleep(0.1)
-                await _watch(args, Run(folder, server, kube, made), report)
+                yield Run(folder, server, kube, made)
 
 
-async def _watch(args: argparse.Namespace, run: Run, report: Report) -> None:
+@asynccontextmanager
+async def operating(run: Run, profile: str | None = None) -> AsyncIterator[Watched]:
+    """Run the operator there, in a process of its own that is watched. profile: a file for cProfile."""
     port = apiserver._free_ports(1)[0]
     run.url = f"http://127.0.0.1:{port}"
-    profiled = ["-m", "cProfile", "-o", args.profile] if args.profile else []
+    profiled = ["-m", "cProfile", "-o", profile] if profile else []
     env = environment(run.server, run.folder, port)
-    began = time.monotonic()
     words = [*profiled, "-m", "indexcache_operator"]
     async with process(run.folder / "operator.log", *words, **env) as operator:
-        watched = Watched(operator.pid)
-        settled = await run.at_rest(watched, began)
-        size = f"{args.rollouts} rollouts, {args.engines} engines each"
-        if args.per_minute:
-            size += f", {args.per_minute:g} requests a minute and engine"
-        report.row("settled_s", settled, f"s, {size}", [])
-        since, looks, answered = datetime.now(UTC), await run.shown(), run.answered()
-        cores = await watched.watch(args.seconds, EVERY_SECONDS, _told)
-        asked, lasted = run.asked(since), (datetime.now(UTC) - since).total_seconds()
-        looked = sum((await run.shown()).values()) - sum(looks.values())
-        calls = {key: count - answered.get(key, 0) for key, count in run.answered().items()}
-        report.row("rss_mib", max(watched.megabytes), f"MiB, {size}", watched.megabytes)
-        report.row("cores", cores, f"cores, {size}", [round(each, 3) for each in watched.cores])
-        report.row("api_writes", scale_process.writes(asked), f"in {lasted:.0f} s, {size}", dict(asked))
-        report.row("api_reads", scale_process.reads(asked) / lasted, f"a second, {size}", dict(asked))
-        report.row("looks", looked / lasted, f"a second, {size}", [])
-        report.row("engine_calls", sum(calls.values()) / lasted, f"a second, {size}", calls)
-        step = max(len(run.made) // max(args.kills, 1), 1)
-        killed = [await run.kill(run.made[i * step]) for i in range(min(args.kills, len(run.made)))]
-        if killed:
-            report.row(
-                "kill_s", max(killed), f"s, {size}", [round(each, 4) for each in killed],
-                median=round(statistics.median(killed), 4),
-            )  # fmt: skip
+        yield Watched(operator.pid)
+
+
+async def measure(args: argparse.Namespace, folder: Path, report: Report) -> None:
+    """Take all figures."""
+    report.begin(
+        f"{os.cpu_count()} cores, shared with the API server and the stand-ins",
+        {"python": platform.python_version(), "aiohttp": aiohttp.__version__},
+    )
+    async with world(folder, args.rollouts, args.engines, args.per_minute) as run:
+        began = time.monotonic()
+        async with operating(run, args.profile) as watched:
+            await _watch(args, run, watched, began, report)
+
+
+async def _watch(args: argparse.Namespace, run: Run, watched: Watched, began: float, report: Report) -> None:
+    settled = await run.at_rest(watched, began)
+    size = f"{args.rollouts} rollouts, {args.engines} engines each"
+    if args.per_minute:
+        size += f", {args.per_minute:g} requests a minute and engine"
+    report.row("settled_s", settled, f"s, {size}", [])
+    since, looks, answered = datetime.now(UTC), await run.shown(), run.answered()
+    cores = await watched.watch(args.seconds, EVERY_SECONDS, _told)
+    asked, lasted = run.asked(since), (datetime.now(UTC) - since).total_seconds()
+    looked = sum((await run.shown()).values()) - sum(looks.values())
+    calls = {key: count - answered.get(key, 0) for key, count in run.answered().items()}
+    report.row("rss_mib", max(watched.megabytes), f"MiB, {size}", watched.megabytes)
+    report.row("cores", cores, f"cores, {size}", [round(each, 3) for each in watched.cores])
+    report.row("api_writes", scale_process.writes(asked), f"in {lasted:.0f} s, {size}", dict(asked))
+    report.row("api_reads", scale_process.reads(asked) / lasted, f"a second, {size}", dict(asked))
+    report.row("looks", looked / lasted, f"a second, {size}", [])
+    report.row("engine_calls", sum(calls.values()) / lasted, f"a second, {size}", calls)
+    step = max(len(run.made) // max(args.kills, 1), 1)
+    killed = [await run.kill(run.made[i * step]) for i in range(min(args.kills, len(run.made)))]
+    if killed:
+        report.row(
+            "kill_s", max(killed), f"s, {size}", [round(each, 4) for each in killed],
+            median=round(statistics.median(killed), 4),
+        )  # fmt: skip
 
 
 def _told(watched: Watched) -> None:

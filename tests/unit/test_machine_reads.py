@@ -70,6 +70,8 @@ ALLOWED = {
     ("benchmarks/odd_input.py", "platform"): SHOWN,
     ("benchmarks/off_cost.py", "platform"): SHOWN,
     ("benchmarks/rollouts.py", "platform"): SHOWN,
+    ("benchmarks/flood_webhook.py", "os.cpu_count"): SHOWN,
+    ("benchmarks/flood_webhook.py", "platform"): SHOWN,
     ("benchmarks/live.py", "os.cpu_count"): SHOWN,
     ("benchmarks/scale.py", "os.cpu_count"): SHOWN,
     ("benchmarks/scale.py", "platform"): SHOWN,

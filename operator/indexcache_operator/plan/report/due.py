@@ -18,8 +18,8 @@ from indexcache_operator.plan.wanted import flags
 
 LATEST = timedelta(seconds=40)
 """Between two looks at most. An alert of the chart fires where none has succeeded for 90 s."""
-AT_LEAST = timedelta(minutes=5)
-"""Between two plans at most, each of the whole states of engines."""
+AT_LEAST = timedelta(minutes=15)
+"""Between two plans at most, each of the whole states of engines: what is due earlier is planned earlier."""
 
 
 def latest(situation: Situation, next_look: timedelta) -> timedelta:

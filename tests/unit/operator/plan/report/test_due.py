@@ -13,6 +13,7 @@ from indexcache_operator.plan.report import due
 
 from tests.unit.operator.plan.build import QUALITY, at, engine, pod, situation, spec, status
 
+LEAST = int(due.AT_LEAST.total_seconds())
 SECOND = timedelta(seconds=1)
 HOUR = 3600.0
 
@@ -80,12 +81,12 @@ def test_a_pod_that_is_not_well_is_planned_for_at_each_look(lost: EnginePod) -> 
 @pytest.mark.parametrize(
     ("memory", "expected"),
     [
-        ({}, 300),
+        ({}, LEAST),
         ({"data_at": at(-10)}, 50),  # it gets old
-        ({"data_at": at(-61)}, 300),
+        ({"data_at": at(-61)}, LEAST),
         ({"data_at": at(-400), "published_at": at(-500)}, 100),  # it is not written yet
-        ({"data_at": at(-500), "published_at": at(-400)}, 300),
-        ({"published_at": at(-599)}, 300),
+        ({"data_at": at(-500), "published_at": at(-400)}, LEAST),
+        ({"published_at": at(-599)}, LEAST),
     ],
 )
 def test_a_plan_is_due_when_evidence_gets_old_or_is_to_be_written(
