@@ -123,7 +123,7 @@ class MeasuredStatus(Stored):
     under: str
     """The incarnation, the epoch of its flags, and the step."""
     before: tuple[int, ...] = ()
-    """Observations when this began, by bucket of context length."""
+    """Observations when the step began, by bucket of context length; empty outside of steps."""
     window: int = 1
     """The number of the window in which requests are counted now; one ends with an observation in it."""
     requests: int = 0

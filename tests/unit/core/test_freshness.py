@@ -1,5 +1,5 @@
-"""Whether measuring goes on, by counts: how long windows are, and how often a healthy engine is taken for one
-that has stopped.
+"""Tests whether measuring goes on, by counts: how long windows are, and how often a healthy engine is taken
+for one that has stopped.
 """
 
 import math

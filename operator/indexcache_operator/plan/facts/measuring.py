@@ -54,16 +54,18 @@ def stopped(snapshot: Snapshot, status: Status) -> tuple[str, int] | None:
     """Return an engine under reuse that doesn't measure any more, and the requests of its window; None where
     none is.
     """
-    for pod, state, mark in _marked(snapshot, status):
-        came = _came(snapshot, state, mark)
-        if state.mode is Mode.ON and came >= requests_until(mark.window) and not _new(state, mark):
-            return pod.name, came
+    for name, came in unmeasured(snapshot, status):
+        mark = pod_status(status, name).measured
+        if mark is not None and came >= requests_until(mark.window):
+            return name, came
     return None
 
 
-def came(snapshot: Snapshot, status: Status, name: str) -> int:
-    """Return the requests of a pod's window that could be measured; 0 where nothing is known of it."""
-    return next((_came(snapshot, s, mark) for p, s, mark in _marked(snapshot, status) if p.name == name), 0)
+def unmeasured(snapshot: Snapshot, status: Status) -> Iterator[tuple[str, int]]:
+    """Yield the requests of each engine's window of which none was measured, with its pod."""
+    for pod, state, mark in _marked(snapshot, status):
+        if state.mode is Mode.ON and not _new(state, mark):
+            yield pod.name, _came(snapshot, state, mark)
 
 
 def unseen(snapshot: Snapshot, status: Status) -> list[str]:
@@ -82,19 +84,20 @@ def _noted(snapshot: Snapshot, status: Status, pods: Mapping[str, EnginePod], ke
         return kept
     under, mark = _under(state, status), kept.measured
     if mark is None or mark.under != under:
-        return replace(kept, measured=_mark(snapshot, state, under))
+        mark = _mark(snapshot, state, under, in_step=status.step is not None)
+        return replace(kept, measured=mark)
     ended = state.mode is Mode.ON and _came(snapshot, state, mark) >= requests_until(mark.window)
     if not (ended and _new(state, mark)):
         return kept
-    following = _mark(snapshot, state, under)
+    following = _mark(snapshot, state, under, in_step=False)
     return replace(kept, measured=replace(following, before=mark.before, window=mark.window + 1))
 
 
-def _mark(snapshot: Snapshot, state: State, under: str) -> MeasuredStatus:
+def _mark(snapshot: Snapshot, state: State, under: str, *, in_step: bool) -> MeasuredStatus:
     observed = _observed(state)
     return MeasuredStatus(
         under=under,
-        before=observed,
+        before=observed if in_step else (),
         requests=state.requests.admitted_reuse,
         judged=_judged(snapshot, state),
         steps=state.steps.reuse,

@@ -26,7 +26,8 @@ def waiting(situation: Situation, step: StepStatus) -> WaitStatus | None:
     snapshot, status = situation.snapshot, situation.status
     own = measuring.own(snapshot, status)
     unseen = [name for name in status.canary_pods if not sum(own.get(name, ()))]
-    dead = [name for name in unseen if measuring.came(snapshot, status, name) >= SHOULD]
+    came = dict(measuring.unmeasured(snapshot, status))
+    dead = {name: came[name] for name in unseen if came.get(name, 0) >= SHOULD}
     if dead:
         return _dead(situation, dead)
     if unseen:
@@ -48,13 +49,12 @@ def _by_bucket(situation: Situation, own: Mapping[str, tuple[int, ...]]) -> dict
     }
 
 
-def _dead(situation: Situation, pods: list[str]) -> WaitStatus:
-    came = min(measuring.came(situation.snapshot, situation.status, name) for name in pods)
+def _dead(situation: Situation, came: Mapping[str, int]) -> WaitStatus:
     return WaitStatus(
         origin=Origin.PLATFORM,
         reason="NothingMeasured",
-        message=f"no observation of this step's own of {', '.join(pods)}, though {came} requests under reuse "
-        f"came there that are long enough",
+        message=f"no observation of this step's own of {', '.join(came)}, though {min(came.values())} requests "
+        "under reuse came there that are long enough",
         observations=0,
         requests_per_minute=rates.requests_per_minute(situation),
         way_out="look at these pods' logs for why they don't measure, or delete them",

@@ -1,4 +1,4 @@
-"""Which requests an engine should have measured, by its own counters, and when it is told to have stopped."""
+"""Tests which requests an engine should have measured, and when it is told to have stopped."""
 
 from dataclasses import replace
 from typing import Any
@@ -64,7 +64,7 @@ def test_a_window_with_an_observation_ends_and_the_next_is_longer() -> None:
     kept = noted(state(0, 5), state(N, 6))
     (mark,) = (p.measured for p in kept.pods)
     assert mark is not None
-    assert (mark.window, mark.requests, mark.observations, sum(mark.before)) == (2, N, 6, 5)
+    assert (mark.window, mark.requests, mark.observations, sum(mark.before)) == (2, N, 6, 0)
     assert stopped(kept, state(2 * N, 6)) is None
     assert stopped(kept, state(N + requests_until(2), 6)) == ("a", requests_until(2))
 
@@ -128,7 +128,8 @@ def test_each_step_counts_its_own() -> None:
 
 
 def test_a_mark_of_fewer_buckets_grants_nothing() -> None:
-    kept = noted(state(0, 0))
+    step = StepStatus(index=0, weight=20, started_at=NOW)
+    kept = noted(state(0, 0), kept=status(Phase.CANARY, step=step))
     (mine,) = kept.pods
     assert mine.measured is not None
     kept = replace(kept, pods=(replace(mine, measured=replace(mine.measured, before=())),))
@@ -146,4 +147,5 @@ def test_who_was_not_seen_to_measure_since_counting_began() -> None:
 def test_requests_of_a_window_are_told_by_pod() -> None:
     kept = noted(state(10, 5))
     seen = snapshot(pod("a", state(40, 5)))
-    assert (measuring.came(seen, kept, "a"), measuring.came(seen, kept, "b")) == (30, 0)
+    assert list(measuring.unmeasured(seen, kept)) == [("a", 30)]
+    assert list(measuring.unmeasured(snapshot(pod("a", state(40, 6))), kept)) == []
