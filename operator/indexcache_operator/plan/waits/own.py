@@ -53,8 +53,8 @@ def _dead(situation: Situation, came: Mapping[str, int]) -> WaitStatus:
     return WaitStatus(
         origin=Origin.PLATFORM,
         reason="NothingMeasured",
-        message=f"no observation of this step's own of {', '.join(came)}, though {min(came.values())} requests "
-        "under reuse came there that are long enough",
+        message=f"no observation of this step's own of {', '.join(came)}, though {min(came.values())} "
+        "requests under reuse came there that are long enough",
         observations=0,
         requests_per_minute=rates.requests_per_minute(situation),
         way_out="look at these pods' logs for why they don't measure, or delete them",
