@@ -6,6 +6,7 @@ detector.py     "the mean fell under the threshold, now or later": what rolls ba
 guardrails.py   which tests there are, each one's part of alpha, and what is said of one that is breached
 verdict.py      what both say together of one test
 quality.py      paired probes as observations in [0, 1]
+freshness.py    whether engines go on measuring what they serve under reuse
 traffic.py      whether the engines' counters show the share of traffic that the route was told to give
 
 What the bounds assume, and no more: each observation's expectation *given everything before it* is on its

@@ -115,6 +115,30 @@ class TrafficStatus(Stored):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredStatus(Stored):
+    """What an engine had counted when counting began, of one life under one set of flags, in one step: what
+    came since tells whether it goes on measuring.
+    """
+
+    under: str
+    """The incarnation, the epoch of its flags, and the step."""
+    before: tuple[int, ...] = ()
+    """Observations when the step began, by bucket of context length; empty outside of steps."""
+    window: int = 1
+    """The number of the window in which requests are counted now; one ends with an observation in it."""
+    requests: int = 0
+    """Admitted under reuse when the window began."""
+    judged: int = 0
+    """Admitted when it began with a prompt of a judged length that reuse reaches, less those that opted
+    out.
+    """
+    steps: int = 0
+    """Under reuse when it began."""
+    observations: int = 0
+    """Of judged lengths when it began."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PodStatus(Stored):
     """One engine."""
 
@@ -136,6 +160,7 @@ class PodStatus(Stored):
     """The incarnation whose exposure was confirmed: in mode on, and a probe answered where there are
     probes.
     """
+    measured: MeasuredStatus | None = None
     reason: str = ""
     """Why it is in that mode, or why it has none."""
 

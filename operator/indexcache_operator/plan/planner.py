@@ -11,7 +11,7 @@ from dataclasses import replace
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.model import Action, EnsureWorkload, Event, Observation, PersistStatus, Plan
 from indexcache_operator.plan.evidence import collect, judging, probes
-from indexcache_operator.plan.facts import checkpoint, reach
+from indexcache_operator.plan.facts import checkpoint, measuring, reach
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import Snapshot, pod_status
@@ -38,6 +38,8 @@ def plan(observation: Observation, memory: Memory | None = None) -> Plan[Memory]
     )
     remembered = collect.begin(snapshot, memory)
     situation = _understood(Situation(snapshot=snapshot, status=status, memory=remembered), measured)
+    if measured:
+        situation = replace(situation, status=measuring.note(snapshot, situation.status))
     situation = replace(situation, status=capping.cap(situation))
     ended = triggers.apply(situation)
     decided = ended if ended is not None else TABLE[status.phase].decide(situation)

@@ -18,8 +18,7 @@ import statistics
 from collections import deque
 from dataclasses import dataclass, field
 
-MEASURED_SHARE = 0.005
-"""Of the time of steps that could be measured, at most so much is spent on measuring."""
+from indexcache_core.evidence.freshness import MEASURED_SHARE as MEASURED_SHARE
 
 FIRST_AFTER = 16
 """Replayed steps before the first measured one: they tell what one takes."""

@@ -37,6 +37,7 @@ ENDINGS = {
     "TooLittleTraffic": Ending(Origin.TRAFFIC, Then.HOLD),
     "PlatformNotReady": Ending(Origin.PLATFORM, Then.HOLD),
     "NothingActs": Ending(Origin.USER, Then.HOLD),
+    "MeasuringStopped": Ending(Origin.PLATFORM, Then.HOLD),
     "EngineFailed": Ending(Origin.PLATFORM, Then.NEXT),
     "Restored": Ending(Origin.PLATFORM, Then.NEXT),
     "Killed": Ending(Origin.USER, Then.REST),

@@ -1,8 +1,8 @@
 """Canary: exposure in steps.
 
-A step ends when the engines' counters show its weight, every acting guardrail is certified under reuse, and
-its minDuration has passed. After spec.strategy.progressDeadline it goes back to the baseline, and the try is
-held: no deadline says anything against a pattern.
+A step ends when the engines' counters show its weight, every acting guardrail is certified under reuse, it
+has observations of its own, and its minDuration has passed. After spec.strategy.progressDeadline it goes back
+to the baseline, and the try is held: no deadline says anything against a pattern.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from indexcache_operator.api.status import Origin, Phase, Status, StepStatus
 from indexcache_operator.plan.facts.guardrails import guarded
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.phases.entering import enter, fall_back, weighted
-from indexcache_operator.plan.waits import rates
+from indexcache_operator.plan.waits import own, rates
 from indexcache_operator.plan.waits.certificates import NOTHING_ACTS
 from indexcache_operator.plan.waits.step import waiting
 from indexcache_operator.plan.wanted import canary_pods, confirmation, flags, route
@@ -46,7 +46,7 @@ def decide(situation: Situation) -> Status:
     exposed = replace(exposed, status=replace(exposed.status, step=step, message=message))
     if situation.snapshot.paused:
         return exposed.status
-    if _over(situation, step):
+    if _over(exposed, step):
         return _next(exposed, step)
     if snapshot.since(step.started_at) >= spec.strategy.progress_deadline:
         return _late(exposed, step)
@@ -99,7 +99,8 @@ def _reached(before: Situation, exposed: Situation, step: StepStatus) -> StepSta
 def _over(situation: Situation, step: StepStatus) -> bool:
     least = situation.snapshot.spec.strategy.steps[step.index].min_duration
     lasted = step.reached_at is not None and situation.snapshot.since(step.reached_at) >= least
-    return lasted and situation.evidence.certified()
+    certified = lasted and situation.evidence.certified()
+    return certified and own.waiting(situation, step) is None
 
 
 def _next(situation: Situation, step: StepStatus) -> Status:

@@ -79,15 +79,16 @@ def _hold(situation: Situation, intent: FallbackStatus) -> HoldStatus:
     pause = LONGEST_PAUSE
     if times < 20:  # beyond, it would leave the calendar
         pause = min(snapshot.spec.strategy.progress_deadline * 2 ** (times - 1), LONGEST_PAUSE)
-    waiting = situation.status.waiting
+    waiting, origin = situation.status.waiting, ending(intent.cause).origin
+    rate = waiting.requests_per_minute_needed if waiting and origin is not Origin.PLATFORM else None
     return HoldStatus(
         cause=intent.cause,
-        origin=ending(intent.cause).origin,
+        origin=origin,
         message=intent.message,
         since=snapshot.now,
         times=times,
         not_before=snapshot.now + pause,
-        requests_per_minute_needed=waiting.requests_per_minute_needed if waiting else None,
+        requests_per_minute_needed=rate,
         generation=snapshot.observation.generation,
         retried=snapshot.observation.annotations.get(RETRY, ""),
     )

@@ -3,7 +3,7 @@
 A deletion and an intent that was written down end it in any phase that has something to end. While engines
 have been told something (ENGAGED), so do the kill annotation, a spec that can't be read, a change of what is
 asked or of the route, a status that is another rollout's, a route that another has, another checkpoint under
-the model's name, an engine that was stopped, and a breach.
+the model's name, an engine that was stopped, a breach, and an engine under reuse that stopped measuring.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,12 @@ from typing import NamedTuple
 from indexcache_core.contract import Mode, Reason
 from indexcache_core.evidence import guardrails as judged
 from indexcache_core.evidence import quality
+from indexcache_core.evidence.freshness import MEASURED_SHARE
 from indexcache_core.evidence.verdict import log_limit
 
 from indexcache_operator.api.status import Phase, Status
 from indexcache_operator.plan.evidence import judgements
-from indexcache_operator.plan.facts import checkpoint, reach, revision
+from indexcache_operator.plan.facts import checkpoint, measuring, reach, revision
 from indexcache_operator.plan.facts.memory import TestKey
 from indexcache_operator.plan.facts.situation import Answer, Situation
 from indexcache_operator.plan.facts.snapshot import OFF, pod_status, wants_on
@@ -162,6 +163,21 @@ def _breached(situation: Situation) -> Cause | None:
     return Cause(CAUSES[answer.guardrail.name], breach_message(situation, answer, test))
 
 
+def _measuring_stopped(situation: Situation) -> Cause | None:
+    """Look for an engine that serves users under reuse and measures nothing of it any more."""
+    if situation.status.phase not in reach.EXPOSED or not situation.evidence.measured:
+        return None
+    found = measuring.stopped(situation.snapshot, situation.status)
+    if found is None:
+        return None
+    pod, came = found
+    return Cause(
+        "MeasuringStopped",
+        f"pod {pod} measured nothing of {came} requests under reuse that are long enough, of which one in "
+        f"{round(1 / MEASURED_SHARE)} at least should be; look at its log, or delete it",
+    )
+
+
 def _too_little_left(situation: Situation) -> Cause | None:
     """Look for a cap under which what is asked of the reach can't be had any more, as requests are now. In
     shadow as many must have come as for going on.
@@ -224,5 +240,6 @@ WHILE_ENGAGED: tuple[Trigger, ...] = (
     _checkpoint_replaced,
     _engine_stopped,
     _breached,
+    _measuring_stopped,
 )
 """In order of rank: the first that finds a cause gives it."""

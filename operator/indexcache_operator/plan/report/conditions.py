@@ -10,9 +10,11 @@ from indexcache_core.evidence.traffic import Reached
 
 from indexcache_operator.api.status import Condition, ConditionStatus, Phase
 from indexcache_operator.names import OPERATOR_HEALTHY
+from indexcache_operator.plan.facts import measuring
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import may_be_on, pod_status
 from indexcache_operator.plan.report import columns, commands, silence
+from indexcache_operator.plan.waits import own
 
 FRESH = timedelta(seconds=60)
 MEASURING = frozenset({Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED})
@@ -187,11 +189,17 @@ def _traffic(situation: Situation) -> Row:
 
 
 def _fresh(situation: Situation) -> Row:
+    """Tell by requests whether measuring goes on: without any nothing is known, and nobody exposed."""
     if situation.status.phase not in MEASURING:
         return ("EvidenceFresh", "Unknown", "NotMeasuring", "")
+    came = measuring.unmeasured(situation.snapshot, situation.status)
+    silent = ", ".join(name for name, requests in came if requests >= own.SHOULD)
+    if silent and situation.evidence.measured:
+        said = f"{silent} measured nothing of {own.SHOULD} requests under reuse and more that are long enough"
+        return ("EvidenceFresh", "False", "NothingMeasured", said)
     if situation.memory.data_at and situation.snapshot.since(situation.memory.data_at) <= FRESH:
         return ("EvidenceFresh", "True", "Measuring", "")
-    return ("EvidenceFresh", "False", "NoNewData", f"nothing was measured for {FRESH.total_seconds():g} s")
+    return ("EvidenceFresh", "Unknown", "NoNewData", f"nothing was measured for {FRESH.total_seconds():g} s")
 
 
 def _commands(situation: Situation) -> Row:

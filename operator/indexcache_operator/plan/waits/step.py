@@ -12,7 +12,7 @@ from indexcache_operator.model import EnginePod
 from indexcache_operator.plan.facts import reach
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.facts.snapshot import route_accepted
-from indexcache_operator.plan.waits import certificates, rates, words
+from indexcache_operator.plan.waits import certificates, own, rates, words
 from indexcache_operator.plan.waits.common import paused, trouble
 from indexcache_operator.plan.wanted import canary_pods, confirmation, flags
 
@@ -31,6 +31,7 @@ def waiting(situation: Situation) -> WaitStatus | None:
         _pods(situation, step)
         or _weight(situation, step)
         or _evidence(situation)
+        or own.waiting(situation, step)
         or _duration(situation, step)
     )
 

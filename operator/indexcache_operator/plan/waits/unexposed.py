@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from indexcache_operator.api import times
 from indexcache_operator.api.status import HoldStatus, Origin, WaitStatus
+from indexcache_operator.plan.facts import measuring
 from indexcache_operator.plan.facts.revision import RETRY
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.waits import certificates, rates, words
@@ -44,6 +45,9 @@ def held(situation: Situation) -> WaitStatus | None:
         return None
     if seen.now < hold.not_before:
         return _held(situation, hold, f"pauses until {times.stamp(hold.not_before)}")
+    unseen = measuring.unseen(situation.snapshot, situation.status)
+    if hold.cause == "MeasuringStopped" and unseen:
+        return _held(situation, hold, f"{', '.join(unseen)} measured nothing since")
     wanted = hold.requests_per_minute_needed
     if wanted is None:
         return None

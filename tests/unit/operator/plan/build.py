@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from indexcache_core.contract import Mode, Site, State, Work
+from indexcache_core.contract import Mode, Series, Site, State, Work
+from indexcache_core.evidence.freshness import OWN
 from indexcache_core.evidence.verdict import Judgement, Verdict
 from indexcache_core.histogram import Histogram, of
 from indexcache_operator.api import stored
@@ -19,7 +20,7 @@ from indexcache_operator.api.status import (
     Status,
 )
 from indexcache_operator.model import EnginePod, Observation, Route
-from indexcache_operator.plan.facts import guardrails, revision
+from indexcache_operator.plan.facts import guardrails, measuring, revision
 from indexcache_operator.plan.facts.endings import ending
 from indexcache_operator.plan.facts.memory import Memory, TestKey
 from indexcache_operator.plan.facts.pace import Mark, Pace
@@ -184,6 +185,21 @@ def told(kinds: dict[str, str], *pods: EnginePod, **changes: Any) -> Snapshot:
         replace(p, state=p.state and obey(Snapshot(before), after, kept[p.name], p.state)) for p in pods
     )
     return snapshot(*obeying, **{**changes, "status": after})
+
+
+def measured(seen: Snapshot, observations: int = OWN) -> Snapshot:
+    """Return the same look, in which each engine under reuse has so many observations of its own in this
+    step.
+    """
+    kept = measuring.note(seen, seen.observation.status)
+    value = Series(site=None, context=3, work=Work.PREFILL, mode=Mode.ON, recall=of([0.9] * observations))
+    pods = tuple(
+        replace(p, state=p.state.model_copy(update={"observed": (value,)}))
+        if p.state is not None and p.state.mode is Mode.ON and observations
+        else p
+        for p in seen.observation.pods
+    )
+    return Snapshot(replace(seen.observation, pods=pods, status=kept))
 
 
 def obey(seen: Snapshot, wanted: Status, kept: PodStatus, state: State) -> State:

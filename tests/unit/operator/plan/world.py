@@ -104,7 +104,7 @@ class World(Cluster):
             self.strays += label == "baseline" and self.status.phase is Phase.CANARY
         else:
             pod.admitted_baseline += 1
-        if mode in (Mode.ON, Mode.SHADOW) and pod.switch.pattern:
+        if pod.measures and mode in (Mode.ON, Mode.SHADOW) and pod.switch.pattern:
             pod.measure(
                 lambda bucket: bad(self, mode) if bucket in self.ruined else self.recall(self, mode),
                 context,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from indexcache_core.contract import Mode, Requests, Series, Site, State
+from indexcache_core.contract import Mode, Requests, Series, Site, State, Steps
 from indexcache_operator.api import stored
 from indexcache_operator.api.spec import Spec
 from indexcache_operator.api.status import Status
@@ -27,6 +27,8 @@ class Cluster:
     """What an indexer scores for a request, by bucket."""
     checkpoint: str = ""
     """What new engines load."""
+    newborn_measure: bool = True
+    """Whether new engines measure what they serve."""
 
     def __post_init__(self) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,6 +55,7 @@ class Cluster:
             name=f"pod-{self.born}",
             switch=Switch(incarnation=f"life-{self.born}", domains=("d",) * 4),
             checkpoint=self.checkpoint,
+            measures=self.newborn_measure,
         )
         self.pods[pod.name] = pod
         return pod
@@ -69,6 +72,7 @@ class Cluster:
             admitted_baseline=pod.admitted_baseline,
             admitted_reuse=pod.admitted_reuse,
             running_baseline=int(pod.busy),
+            contexts=tuple(pod.contexts),
             recent=tuple(pod.recent),
             recent_decoding=tuple(pod.recent),
             recent_work=tuple(n * self.work[i] for i, n in enumerate(pod.recent)),
@@ -79,6 +83,7 @@ class Cluster:
                 "sites": sites,
                 "observed": series,
                 "requests": requests,
+                "steps": Steps(reuse=pod.admitted_reuse),
                 "checkpoint": pod.checkpoint,
                 "probe_runs": (),
             }

@@ -40,6 +40,7 @@ class SimPod:
     ready: bool = True
     reachable: bool = True
     checkpoint: str = ""
+    measures: bool = True
     deleting: bool = False
     busy: bool = False
     """With one long prefill: what comes waits, and no counter moves."""
@@ -49,13 +50,16 @@ class SimPod:
     canary: bool = False
     admitted_baseline: int = 0
     admitted_reuse: int = 0
+    contexts: list[int] = field(default_factory=lambda: [0] * 9)
+    """Requests of this life, by bucket of context length."""
     recent: list[int] = field(default_factory=lambda: [0] * 9)
     """Requests since the series began, by bucket of context length."""
     series: dict[tuple[int | None, int, Work, Mode], Histogram] = field(default_factory=dict)
     counted: int = 0
 
     def count(self, context: int) -> None:
-        """Count a request of a bucket for the series that is measured."""
+        """Count a request of a bucket, for the series that is measured too."""
+        self.contexts[context] += 1
         if self.switch.series_number != self.counted:
             self.series, self.recent, self.counted = {}, [0] * 9, self.switch.series_number
         self.recent[context] += 1

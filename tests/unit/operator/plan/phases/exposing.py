@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from indexcache_core.evidence.freshness import OWN
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.api.status import StepStatus, TrafficStatus
@@ -16,6 +17,7 @@ from tests.unit.operator.plan.build import (
     WITH_CANARY,
     at,
     evidence,
+    measured,
     pod,
     situation,
     status,
@@ -35,6 +37,7 @@ def exposing(
     drained: frozenset[tuple[str, str]] = A,
     reached: Reached = Reached.YES,
     verdict: Verdict = Verdict.CERTIFIED,
+    own: int = OWN,
     traffic: TrafficStatus | None = None,
     step: StepStatus | None = None,
     routed: bool = True,
@@ -51,7 +54,7 @@ def exposing(
         requests_seen=9,
     )
     changes = {"route": WITH_CANARY, **changes}
-    seen = told({"a": ON_CANARY_PERMIT}, *pods, status=kept, **changes)
+    seen = measured(told({"a": ON_CANARY_PERMIT}, *pods, status=kept, **changes), own)
     return situation(
         *seen.observation.pods,
         status=seen.observation.status,

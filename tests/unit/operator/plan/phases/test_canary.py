@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from indexcache_core.contract import Mode
+from indexcache_core.evidence.freshness import OWN
 from indexcache_core.evidence.traffic import Reached
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_operator.api.status import Phase, Status, StepStatus, TrafficStatus
@@ -23,6 +24,7 @@ from tests.unit.operator.plan.build import (
     engine,
     evidence,
     hold,
+    measured,
     pod,
     route,
     situation,
@@ -38,7 +40,7 @@ def test_a_step_leads_to_the_next_with_its_own_time_and_count() -> None:
     assert after.step == StepStatus(index=1, weight=50, started_at=at(0))
 
 
-def over(found: Evidence, **changes: Any) -> Situation:
+def over(found: Evidence, own: int = OWN, **changes: Any) -> Situation:
     """Return the last step with its two pods exposed, and nothing left to be waited for but the evidence."""
     last = StepStatus(index=1, weight=50, started_at=at(-60), reached_at=at(-30))
     pods = [pod("a", **MOVED), pod("b", **MOVED), pod("c")]
@@ -46,7 +48,7 @@ def over(found: Evidence, **changes: Any) -> Situation:
         exposing(*pods, step=last, traffic=TrafficStatus(desired=50)), canary_pods=("a", "b"), hold=hold()
     )
     changes = {"route": WITH_CANARY, **changes}
-    both = told(dict.fromkeys("ab", ON_CANARY_PERMIT), *pods, status=c.status, **changes)
+    both = measured(told(dict.fromkeys("ab", ON_CANARY_PERMIT), *pods, status=c.status, **changes), own)
     return situation(
         *both.observation.pods,
         memory=Memory(key="try", drained_pods=A | {("b", "life")}),
@@ -61,6 +63,12 @@ def test_the_last_step_leads_to_the_promotion() -> None:
     assert (after.phase, after.step, after.phase_started_at) == (Phase.PROMOTING, None, at(0))
     assert after.hold is None
     assert "All steps certified" in after.message
+
+
+def test_a_step_without_observations_of_its_own_is_not_over() -> None:
+    assert canary.decide(over(evidence(), own=0)).phase is Phase.CANARY
+    assert canary.decide(over(evidence(), own=OWN // 2 - 1)).phase is Phase.CANARY
+    assert canary.decide(over(evidence(), own=OWN // 2)).phase is Phase.PROMOTING
 
 
 def test_what_nothing_guards_is_promoted_as_unguarded() -> None:

@@ -5,14 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Mode, Reason, State, Work
+from indexcache_core.contract import Mode, Reason, Requests, State, Steps, Work
+from indexcache_core.evidence.freshness import requests_until
 from indexcache_core.evidence.guardrails import IN_RESOURCE
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import of
 from indexcache_operator.api.status import Phase, PodStatus, Status
+from indexcache_operator.plan.facts import measuring
 from indexcache_operator.plan.facts.memory import Memory, TestKey, TotalKey
+from indexcache_operator.plan.facts.reach import EXPOSED
 from indexcache_operator.plan.facts.situation import Evidence, Situation
 from indexcache_operator.plan.phases import triggers
+from indexcache_operator.plan.wanted.flags import ON_PROMOTED_PERMIT
 
 from tests.unit.operator.plan.build import (
     IDLE,
@@ -28,6 +32,7 @@ from tests.unit.operator.plan.build import (
     situation,
     spec,
     status,
+    told,
 )
 
 ON = [PodStatus(name="a", desired="on-canary-1", epoch=4)]
@@ -80,6 +85,32 @@ def test_each_cause(expected: str) -> None:
     kept = {"status": status(uid="uid")} if expected == "Restored" else {}
     found = evidence(Verdict.BREACHED if expected == "RecallBelowThreshold" else Verdict.CERTIFIED)
     assert cause(situation(*pods, **{"evidence": found, **kept, **CASES[expected]})) == expected
+
+
+def stopped(phase: Phase = Phase.PROMOTED, *, acts: bool = True) -> Situation:
+    """Return a try one of whose engines under reuse measured nothing of many requests."""
+    seen = told({"a": ON_PROMOTED_PERMIT}, pod(), status=status(phase))
+    kept = measuring.note(seen, seen.observation.status)
+    state, came = seen.observation.pods[0].state, 2 * requests_until(1)
+    assert state is not None
+    contexts = (0, 0, 0, came, 0, 0, 0, 0, 0)
+    requests = Requests(admitted_reuse=came, contexts=contexts)
+    now = state.model_copy(update={"requests": requests, "steps": Steps(reuse=came)})
+    return situation(pod("a", now), status=kept, evidence=evidence() if acts else Evidence(unguarded=True))
+
+
+@pytest.mark.parametrize("phase", EXPOSED)
+def test_an_engine_under_reuse_that_measures_nothing_any_more_ends_the_exposure(phase: Phase) -> None:
+    assert cause(stopped(phase)) == "MeasuringStopped"
+    assert message(stopped(phase)) == (
+        "pod a measured nothing of 3034 requests under reuse that are long enough, of which one in 200 at "
+        "least should be; look at its log, or delete it"
+    )
+
+
+def test_where_nothing_acts_on_what_is_measured_nobody_has_to_measure() -> None:
+    assert triggers.apply(stopped(acts=False)) is None
+    assert triggers.apply(stopped(Phase.SHADOWING)) is None
 
 
 def test_the_first_in_rank_is_the_cause() -> None:

@@ -5,25 +5,30 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from indexcache_core.contract import Mode
+from indexcache_core.contract import Mode, Requests, Steps
 from indexcache_core.evidence.traffic import Reached
 from indexcache_operator.api.status import Condition, Origin, Phase, PodStatus, TrafficStatus, WaitStatus
 from indexcache_operator.model import EnginePod
+from indexcache_operator.plan.facts import measuring
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Seen, Situation
 from indexcache_operator.plan.report.conditions import FRESH, MEASURING, conditions
+from indexcache_operator.plan.waits import own
+from indexcache_operator.plan.wanted.flags import ON_PROMOTED_PERMIT
 
 from tests.unit.operator.plan.build import (
     KEPT,
     NOW,
     at,
     engine,
+    evidence,
     granted,
     intent,
     pod,
     situation,
     spec,
     status,
+    told,
 )
 
 ENDED = {Phase.PROMOTED, Phase.FELL_BACK, Phase.FAILED}
@@ -210,9 +215,24 @@ def test_evidence_is_fresh_while_something_is_measured(phase: Phase) -> None:
 
     if phase in MEASURING:
         assert fresh(NOW - FRESH) == ("True", "Measuring")
-        assert fresh(at(-0.1) - FRESH) == fresh(None) == ("False", "NoNewData")
+        assert fresh(at(-0.1) - FRESH) == fresh(None) == ("Unknown", "NoNewData")
     else:
         assert fresh(at(0)) == ("Unknown", "NotMeasuring")
+
+
+@pytest.mark.parametrize("came", [own.SHOULD - 1, own.SHOULD, 2 * own.SHOULD])
+def test_evidence_is_stale_by_requests_that_were_not_measured(came: int) -> None:
+    seen = told({"a": ON_PROMOTED_PERMIT}, pod(), status=status(Phase.PROMOTED))
+    kept = measuring.note(seen, seen.observation.status)
+    state = seen.observation.pods[0].state
+    assert state is not None
+    requests = Requests(admitted_reuse=came, contexts=(0, 0, 0, came, 0, 0, 0, 0, 0))
+    now = pod("a", state.model_copy(update={"requests": requests, "steps": Steps(reuse=came)}))
+    c = situation(now, status=kept, evidence=evidence(), memory=Memory(key="try", data_at=at(0)))
+    stale = came >= own.SHOULD
+    assert read(c, "EvidenceFresh") == (("False", "NothingMeasured") if stale else ("True", "Measuring"))
+    said = "a measured nothing of 200 requests under reuse and more that are long enough"
+    assert words(c, "EvidenceFresh") == (said if stale else "")
 
 
 def test_what_is_said_of_evidence() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from indexcache_core.contract import Work
+from indexcache_core.evidence.freshness import OWN
 from indexcache_core.evidence.verdict import Verdict
 from indexcache_core.histogram import Histogram
 from indexcache_operator.api.status import StepStatus, TrafficStatus, WaitStatus
@@ -23,6 +24,7 @@ from tests.unit.operator.plan.build import (
     answer,
     at,
     judgement,
+    measured,
     pace,
     pod,
     reaches,
@@ -43,13 +45,14 @@ def wait(
     came: int = 3,
     seen: Seen | None = None,
     verdict: Verdict = Verdict.CERTIFIED,
+    own: int = OWN,
     histogram: Histogram | None = None,
     **changes: Any,
 ) -> WaitStatus | None:
     pods = pods or (pod("a", **MOVED), pod("b"), pod("c"))
     kept = status(canary_pods=("a",), route=KEPT, step=step, traffic=traffic or TrafficStatus(desired=20))
     changes = {"route": WITH_CANARY, **changes}
-    look = told({"a": ON_CANARY_PERMIT}, *pods, status=kept, **changes).observation
+    look = measured(told({"a": ON_CANARY_PERMIT}, *pods, status=kept, **changes), own).observation
     lives = frozenset({("a", "life")}) if drained else frozenset[tuple[str, str]]()
     memory = Memory(key="try", drained_pods=lives, pace=pace(came))
     tests = {TestKey("recall", None, 3, Work.PREFILL): judgement(verdict, histogram)}

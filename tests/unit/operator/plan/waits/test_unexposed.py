@@ -4,13 +4,28 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from indexcache_core.contract import Identity, Mode, Series, Work
 from indexcache_core.evidence.verdict import Verdict
+from indexcache_core.histogram import of
 from indexcache_operator.api.status import HoldStatus, Origin, Phase, WaitStatus
+from indexcache_operator.plan.facts import measuring
 from indexcache_operator.plan.facts.memory import Memory
 from indexcache_operator.plan.facts.situation import Situation
 from indexcache_operator.plan.waits import unexposed
 
-from tests.unit.operator.plan.build import REVISION, at, evidence, hold, pace, pod, situation, spec, status
+from tests.unit.operator.plan.build import (
+    REVISION,
+    at,
+    engine,
+    evidence,
+    hold,
+    pace,
+    pod,
+    situation,
+    snapshot,
+    spec,
+    status,
+)
 
 
 def case(
@@ -117,3 +132,17 @@ def test_a_retry_of_a_number_that_was_not_used_exposes_at_once() -> None:
     asked: dict[str, Any] = {"annotations": {"indexcache.dev/retry": f"{REVISION}/2"}}
     assert unexposed.held(case(hold(retried=REVISION), **asked)) is None
     assert unexposed.held(case(None)) is None
+
+
+def test_what_was_held_as_measuring_stopped_waits_until_each_engine_measures() -> None:
+    kept = hold("MeasuringStopped", not_before=at(0))
+    found = unexposed.waiting(case(kept))
+    assert found is not None
+    assert found.message == "MeasuringStopped: a measured nothing since"
+    assert unexposed.waiting(case(hold("PlatformNotReady", not_before=at(0)))) is None
+    c = case(kept)
+    before = engine(Mode.SHADOW, identity=Identity(revision=REVISION))
+    marked = measuring.note(snapshot(pod("a", before)), c.status)
+    value = Series(site=None, context=3, work=Work.PREFILL, mode=Mode.SHADOW, recall=of([0.9]))
+    now = snapshot(pod("a", before.model_copy(update={"observed": (value,)})))
+    assert unexposed.waiting(replace(c, status=marked, snapshot=now)) is None
