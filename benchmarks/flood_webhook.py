@@ -44,7 +44,7 @@ async def measure(args: argparse.Namespace, folder: Path, report: Report) -> Non
     rollouts = len(args.kinds) * args.kills
     async with scale.world(folder, rollouts, ENGINES) as run, scale.operating(run) as watched:
         os.sched_setaffinity(watched.pid, {args.cores[1]})
-        await run.at_rest(watched, time.monotonic())
+        await run.at_rest(watched, time.monotonic(), quiet=20.0)
         port, memory, left = urlsplit(run.url).port, Memory(watched.pid), iter(run.made)
         assert port is not None
         for kind in args.kinds:

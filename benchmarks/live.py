@@ -11,14 +11,16 @@ length, its pod deleted without grace; where the scenario ends before that, it i
 
 import argparse
 import asyncio
+import itertools
 import os
 import random
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from indexcache_testbed.background import Background
 from indexcache_testbed.load.client import Load
@@ -46,6 +48,7 @@ ENDS: dict[Scenario, tuple[str, ...]] = {
 """Of each scenario the ends that are right."""
 FIRST_LENGTH = 60.0
 """Seconds from which a scenario's moment is drawn before it was played once."""
+_revisions = itertools.count(1)
 
 
 @dataclass
@@ -84,6 +87,23 @@ class Deaths:
         return None
 
 
+class Anew(Stage):
+    """A stage on which each rollout is one that was never tried: what was rejected once stays so."""
+
+    async def apply(
+        self, example: str, change: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Apply one of examples/, under a revision of its own."""
+
+        def renamed(rollout: dict[str, Any]) -> None:
+            # No context is so short: nothing but the revision's name changes.
+            rollout["spec"]["indexCache"]["minContextTokens"] = next(_revisions)
+            if change is not None:
+                change(rollout)
+
+        return await super().apply(example, renamed)
+
+
 def wrong(scenario: Scenario, outcome: Outcome) -> list[str]:
     """Return what is not as it should be at a scenario's end."""
     found = []
@@ -108,8 +128,10 @@ async def installed() -> AsyncIterator[tuple[str, Witness]]:
     async with Witness(install.NAMESPACE, install.ROLLOUT, install.ROUTE) as witness:
         await Stage(witness, Load(url, install.MODEL), install.EXAMPLES, say).apply("demo-good")
         await install.engines_answer(url, ENGINES_WITHIN, say)
-        yield url, witness
-    await install.fresh()
+        try:
+            yield url, witness
+        finally:
+            await install.fresh()
 
 
 async def drifts(url: str, witness: Witness, count: int, report: Report) -> list[str]:
@@ -119,7 +141,12 @@ async def drifts(url: str, witness: Witness, count: int, report: Report) -> list
     bad: list[str] = []
     for number in range(count):
         async with Load(url, install.MODEL, seed=1000 + number) as load:
-            outcome = await scenarios.drift(Stage(witness, load, install.EXAMPLES, lambda line: None))
+            try:
+                outcome = await scenarios.drift(Anew(witness, load, install.EXAMPLES, lambda line: None))
+            except TimeoutError as error:
+                bad.append(f"drift {number}: {error}")
+                say(bad[-1])
+                continue
         problems = wrong(scenarios.drift, outcome) + outcome.notes
         if outcome.breach_to_off is None or outcome.breach_to_zero is None:
             problems.append("reuse, or the canary's traffic, was never seen to end")
@@ -146,7 +173,7 @@ async def deaths(url: str, witness: Witness, count: int, seed: int, report: Repo
         scenario = order[len(dying.moments) % len(order)]
         number += 1
         async with Load(url, install.MODEL, seed=2000 + number) as load:
-            stage = Stage(witness, load, install.EXAMPLES, lambda line: None)
+            stage = Anew(witness, load, install.EXAMPLES, lambda line: None)
             try:
                 outcome = await dying.play(stage, scenario)
             except TimeoutError as error:

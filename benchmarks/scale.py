@@ -45,7 +45,7 @@ from tests.cluster.conftest import established, httproute_crd
 RESULT = Path(__file__).with_name("results") / "scale.json"
 OPERATOR = "operator-a"
 """The user that the operator is to the API server."""
-QUIET_SECONDS, STARTING_SECONDS = EVERY_WHEN_PROMOTED.total_seconds() + 30.0, 1200.0
+QUIET_SECONDS, STARTING_SECONDS = EVERY_WHEN_PROMOTED.total_seconds() + 30.0, 2400.0
 """Without a write for so long the operator counts as at rest: figures of what came last are written within
 that. So long it may take until then."""
 EVERY_SECONDS = 10.0
@@ -114,9 +114,9 @@ class Run:
             return {}
         return found
 
-    async def at_rest(self, watched: Watched, began: float) -> float:
-        """Wait until all engines are on and the operator writes nothing more. Return after how long that
-        was."""
+    async def at_rest(self, watched: Watched, began: float, quiet: float = QUIET_SECONDS) -> float:
+        """Wait until all engines are on and the operator has written nothing for so many seconds. Return
+        after how long that was."""
         engines = sum(len(each.addresses) for each in self.made)
         quiet_since, last = time.monotonic(), -1
         start = datetime.now(UTC)
@@ -129,7 +129,7 @@ class Run:
             )
             if wrote != last or put < engines:
                 quiet_since, last = time.monotonic(), wrote
-            elif time.monotonic() - quiet_since >= QUIET_SECONDS:
+            elif time.monotonic() - quiet_since >= quiet:
                 return quiet_since - began
         raise SystemExit(f"scale: not at rest after {STARTING_SECONDS:g} s; see {self.folder}/operator.log")
 
