@@ -18,7 +18,7 @@ import aiohttp
 import kopf
 from aiohttp import web
 
-from indexcache_operator import metrics
+from indexcache_operator import metrics, strangers
 from indexcache_operator.alerts import Receiver
 from indexcache_operator.api.dns import InvalidName
 from indexcache_operator.beside import beside
@@ -137,6 +137,7 @@ async def _webhook(
     kube: Kube, settings: Settings, loops: Loops, certificates: Certificates | None
 ) -> AsyncIterator[None]:
     """Serve alerts, metrics and health until the block ends."""
+    strangers.ignore()
     receiver = Receiver(kube=kube, wake=loops.wake)
     runner = web.AppRunner(application(receiver, token=settings.token, reachable=kube.reachable))
     await runner.setup()
