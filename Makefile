@@ -115,9 +115,9 @@ scale: env ## The operator beside 1,000 promoted rollouts and 3,000 stand-ins fo
 	@$(PY) -m benchmarks.render
 
 .PHONY: chaos
-chaos: env ## 900 rollouts among faults, and strangers at an engine: twenty minutes on two idle cores
+chaos: build ## 900 rollouts among faults, strangers at an engine and at the webhook: half an hour on two idle cores
 	@$(TESTBED) environment
-	@$(PY) -m benchmarks.chaos $(CHAOS) && $(PY) -m benchmarks.flood $(FLOOD)
+	@$(PY) -m benchmarks.chaos $(CHAOS) && $(PY) -m benchmarks.flood $(FLOOD) && $(PY) -m benchmarks.flood_webhook
 	@$(PY) -m benchmarks.render
 
 .PHONY: live

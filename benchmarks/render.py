@@ -5,6 +5,7 @@ python -m benchmarks.render        rewrites the tables and the picture
 """
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,13 @@ SCALE = {
     "looks": ("looks at rollouts, a second", ""),
     "engine_calls": ("calls to engines, a second", ""),
     "settled_s": ("from the operator's start, with nothing deployed, until all is as wanted, s", ""),
+}
+"""By the name of the row: what it is, and the aim."""
+LIVE = {
+    "drift_to_off_s": ("from the breach in the engines' counters to reuse off everywhere, s", "at most 1"),
+    "drift_to_zero_s": ("the same, to the canary's traffic at 0, s", "at most 3"),
+    "drifts_wrong": ("of these, with another end than it should have, or a request that failed", "0"),
+    "deaths_wrong": ("the same of rollouts whose operator was killed at a random moment", "0"),
 }
 """By the name of the row: what it is, and the aim."""
 CHAOS = {
@@ -194,6 +202,25 @@ def scale(data: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{said}. {data['hardware']}, at {data['commit'][:7]}."])
 
 
+def live(data: dict[str, Any]) -> str:
+    """Return the table of scenarios that were played again and again on the testbed."""
+    found = {row["name"]: row for row in data["rows"]}
+    lines = ["| on the testbed | measured | aim |", "|---|---|---|"]
+    for name, (what, aim) in LIVE.items():
+        lines.append(
+            f"| {what} | {_live(name, found[name]) if name in found else 'not measured yet'} | {aim} |"
+        )
+    taken = [f"{data['hardware']}, at {data['commit'][:7]}."] if found else []
+    return "\n".join([*lines, "", *taken])
+
+
+def _live(name: str, row: dict[str, Any]) -> str:
+    beside = row["unit"].removeprefix("s, ")
+    if name.endswith("_s"):
+        beside += f"; median {statistics.median(row['samples']):.2f}"
+    return f"{row['value']:.3g} ({beside})"
+
+
 def chaos(data: dict[str, Any]) -> str:
     """Return the table of what befell rollouts, and how many of them went wrong."""
     found = {row["name"]: row for row in data["rows"]}
@@ -239,6 +266,21 @@ def flood(data: dict[str, Any]) -> str:
     )
 
 
+def flood_webhook(data: dict[str, Any]) -> str:
+    """Return the table of what strangers at the webhook cost the operator, by kind of flood."""
+    lines = [
+        "| what strangers do at the webhook | a kill among them, to the last engine, at most, s | "
+        "its liveness answers, s | memory, at most, MiB more |",
+        "|---|---|---|---|",
+        "| aim | at most 1 | | at most 32 |",
+    ]
+    found = {row["name"]: row["value"] for row in data["rows"]}
+    for kind in [name.removeprefix("kill, ") for name in found if name.startswith("kill, ")]:
+        kill, alive, memory = (found[f"{what}, {kind}"] for what in ("kill", "alive", "memory"))
+        lines.append(f"| {kind} | {kill:.2f} | {alive:.2f} | {memory:.1f} |")
+    return "\n".join([*lines, "", f"{data['hardware']}, at {data['commit'][:7]}."])
+
+
 def rendered(page: str, tables: dict[str, str]) -> str:
     """Return the page with each table, by its file of results, in its place.
 
@@ -267,8 +309,10 @@ def tables() -> dict[Path, dict[str, str]]:
     }
     failures = {
         "scale.json": scale(_read("scale.json")),
+        "live.json": live(_read("live.json") if (RESULTS / "live.json").exists() else {"rows": []}),
         "chaos.json": chaos(_read("chaos.json")),
         "flood.json": flood(_read("flood.json")),
+        "flood_webhook.json": flood_webhook(_read("flood_webhook.json")),
     }
     return {PAGE: speed, STATISTICS: statistics, RELIABILITY: failures}
 

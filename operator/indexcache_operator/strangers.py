@@ -1,5 +1,5 @@
-"""Keeps what strangers send to the webhook, and is no HTTP, out of the log: one of them could write it at 18 MB
-a second, and each line would hold all that was sent.
+"""Keeps what strangers send to the webhook, and is no HTTP, out of the log: one of them could write it at
+18 MB a second, and each line would hold all that was sent.
 """
 
 import logging

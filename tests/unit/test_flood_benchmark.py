@@ -67,3 +67,9 @@ def test_the_table_has_a_row_for_each_kind() -> None:
     ]
     table = render.flood({"rows": rows, "versions": {"vllm": "1"}, "commit": "c"})
     assert "| garbage | 0.95 | 0.97 | 1.5 | 0.25 |" in table
+
+
+def test_the_webhooks_table_has_a_row_for_each_kind() -> None:
+    rows = [row("kill, garbage", 0.25), row("alive, garbage", 0.01), row("memory, garbage", 1.5)]
+    table = render.flood_webhook({"rows": rows, "hardware": "2 cores", "commit": "c"})
+    assert "| garbage | 0.25 | 0.01 | 1.5 |" in table

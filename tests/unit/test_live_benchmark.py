@@ -2,13 +2,16 @@
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 from indexcache_testbed.scenario import scenarios
 from indexcache_testbed.scenario.outcome import Outcome
+from indexcache_testbed.scenario.stage import Stage
 
-from benchmarks.live import Deaths, wrong
+from benchmarks import render
+from benchmarks.live import Anew, Deaths, wrong
 
 STAGE: Any = None
 
@@ -83,3 +86,29 @@ async def test_of_one_that_never_ends_the_moment_is_kept(killed: list[str]) -> N
     with pytest.raises(TimeoutError):
         await dying.play(stage(), stuck)
     assert len(dying.moments) == len(killed) == 1
+
+
+async def test_no_rollout_is_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens: list[int] = []
+
+    async def applied(own: Stage, example: str, change: Any) -> dict[str, Any]:
+        rollout: dict[str, Any] = {"spec": {"indexCache": {}, "strategy": {}}}
+        change(rollout)
+        tokens.append(rollout["spec"]["indexCache"]["minContextTokens"])
+        return rollout
+
+    monkeypatch.setattr(Stage, "apply", applied)
+    anew = Anew(None, None, Path(), print)  # type: ignore[arg-type]
+    await anew.apply("demo-drift")
+    held = await anew.apply("demo-good", lambda rollout: rollout["spec"]["strategy"].update(steps=[]))
+    assert held["spec"]["strategy"] == {"steps": []}
+    assert len(set(tokens)) == 2
+
+
+def test_its_table_has_every_row() -> None:
+    row = {"value": 0.5, "unit": "s, the longest of 2", "samples": [0.4, 0.5]}
+    rows = [row | {"name": name} for name in render.LIVE]
+    said = render.live({"rows": rows, "hardware": "2 cores", "commit": "0123456789"})
+    assert said.count("\n| ") == len(render.LIVE)
+    assert "0.5 (the longest of 2; median 0.45)" in said
+    assert render.live({"rows": []}).count("not measured yet") == len(render.LIVE)
