@@ -4,21 +4,18 @@ stays under reuse by what others showed, or the same one earlier. Where no reque
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from indexcache_core.contract import Mode
 from indexcache_core.evidence.freshness import OWN, requests_until
 from indexcache_operator import model
 from indexcache_operator.api.status import Origin, Phase, Status
-from indexcache_operator.plan import plan
 
+from tests.unit.operator.plan.anew import ORDER, looks
 from tests.unit.operator.plan.world import World, good
 from tests.unit.operator.plan.world_parts import spec
 
 LATE = {"shadow": {"minRequests": 20}, "steps": [{"weight": 20}, {"weight": 50}], "progressDeadline": "24h"}
 """A strategy whose steps have time."""
-ORDER = (Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED)
 
 
 def measuring(world: World, *, does: bool) -> None:
@@ -161,22 +158,17 @@ def test_an_operator_that_begins_anew_goes_on_no_sooner(seed: int) -> None:
     world = World(recall=good, seed=seed, spec=spec(strategy=LATE))
     world.until(Phase.SHADOWING)
     world.rate, compared = 60, 0
-    for number in range(300):
-        seen = world.observe()
-        kept = replace(world.memory, published_at=None) if world.memory else None
-        old, new = plan(seen, kept).status, plan(seen, None).status
-        if old.phase is Phase.FALLING_BACK and seen.status.phase is not Phase.FALLING_BACK:
+    for look in looks(world, 300):
+        old, new = look.goes_on.status, look.begins.status
+        if old.phase is Phase.FALLING_BACK and look.seen.status.phase is not Phase.FALLING_BACK:
             assert new.phase is Phase.FALLING_BACK
-        if old.phase in ORDER and new.phase in ORDER:
+        if look.tries:
             assert place(new) <= place(old)
             compared += 1
         if world.random.random() < 0.02:
             measuring(world, does=world.random.random() < 0.5)
         if world.random.random() < 0.01:
             world.lose(world.random.choice(sorted(world.pods)))
-        if number % 50 == 49:
-            world.memory = None
-        world.snapshot()
     assert compared > 150
 
 

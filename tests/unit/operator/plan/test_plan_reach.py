@@ -2,7 +2,6 @@
 lengths, some of which reuse ruins.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +9,10 @@ from indexcache_core.contract import Mode
 from indexcache_operator import model
 from indexcache_operator.api.status import CapStatus, Phase
 from indexcache_operator.model import Plan
-from indexcache_operator.plan import plan
 from indexcache_operator.plan.facts import reach
 from indexcache_operator.plan.facts.memory import Memory
 
+from tests.unit.operator.plan.anew import ORDER, looks
 from tests.unit.operator.plan.world import World, good
 from tests.unit.operator.plan.world_parts import K, spec
 
@@ -134,9 +133,6 @@ def test_a_cap_ends_with_the_try() -> None:
     assert made.status.reach is None or made.status.reach.cap is None
 
 
-ORDER = (Phase.SHADOWING, Phase.CANARY, Phase.PROMOTING, Phase.PROMOTED)
-
-
 @pytest.mark.parametrize(
     ("seed", "ruined", "min_share"), [(0, True, 0.01), (1, False, 0.01), (2, False, 0.3)]
 )
@@ -147,26 +143,16 @@ def test_an_operator_that_begins_anew_exposes_nothing_that_the_one_before_would_
     made = world(0.05, min_share, ruined=ruined, seed=seed)
     made.until(Phase.SHADOWING)
     compared = 0
-    for look in range(200):
-        seen = made.observe()
-        goes_on = _fresh(made)
-        old, new = plan(seen, goes_on), plan(seen, None)
-        if old.status.phase in ORDER and new.status.phase in ORDER and _caps(old) == _caps(new):
+    for look in looks(made, 200):
+        old, new = look.goes_on, look.begins
+        if look.tries and _caps(old) == _caps(new):
             assert ORDER.index(new.status.phase) <= ORDER.index(old.status.phase)
             assert all(anew <= kept for anew, kept in zip(_granted(new), _granted(old), strict=True))
             assert _certified(new) <= _certified(old)
             compared += 1
         if made.random.random() < 0.02:
             made.lose(made.random.choice(sorted(made.pods)))
-        if look % 50 == 49:
-            made.memory = None
-        made.snapshot()
     assert compared > 150
-
-
-def _fresh(made: World) -> Memory | None:
-    """Return the world's memory, so that figures are written in the next plan."""
-    return replace(made.memory, published_at=None) if made.memory else None
 
 
 def _caps(made: Plan[Memory]) -> CapStatus | None:
